@@ -1,0 +1,25 @@
+# make test   set up .venv and run the tests
+# make demo   set up .venv and run the main job on the shipped mini corpus
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: test demo setup clean
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest
+
+demo: $(READY)
+	$(VENV)/bin/python merginguriel/demo.py
+
+setup: $(READY)
+
+# The lock pins versions that were tested together; without it pip may fetch another torch.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,156 @@
+"""Accuracy of merges on real data: train sources, merge for targets that none of them has seen, one table.
+
+Every number comes from the toolkit's own commands, run as a user would; this script only runs many of
+them, several at a time, and collects their results. Finished work is not repeated. The table of
+docs/results.md was made on one GPU with
+
+    python benchmarks/merge_accuracy.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
+        --train-flags="--num_train_epochs 5 --per_device_train_batch_size 32 --learning_rate 2e-4
+                       --warmup_ratio 0.1 --bf16 --save_strategy no"
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from merginguriel.utils import arguments, naming
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build_parser():
+    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_base_model(parser)
+    arguments.add_data(parser, text_column=False)
+    parser.add_argument("--locales", type=arguments.locale_list,
+                        default="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN".split(","))
+    parser.add_argument("--targets", type=arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser.add_argument("--modes", nargs="+", default=["average", "similarity"])
+    parser.add_argument("--num-languages", type=arguments.positive_int, nargs="+", default=[3, 5])
+    parser.add_argument("--selections", nargs="+", default=["cosine", "sinkhorn"])
+    parser.add_argument("--k", type=arguments.positive_int, default=5, help="neighbours in the Sinkhorn matrix")
+    parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
+    parser.add_argument("--workers", type=arguments.positive_int, default=8, help="processes at a time")
+    parser.add_argument("--dir", type=Path, default=Path("merge_accuracy"), help="working folder")
+    parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
+    return parser
+
+
+class Commands:
+    """Runs the toolkit's scripts and keeps their output in the working folder's log."""
+
+    def __init__(self, folder: Path, workers: int):
+        self.log, self.workers = folder / "log.txt", workers
+        self.environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2",
+                            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
+
+    def run(self, line: list) -> None:
+        line = [str(part) for part in line]
+        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]], text=True,
+                              env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write(f"$ {shlex.join(line)}\n{done.stdout}\n")
+        if done.returncode:
+            raise SystemExit(f"{shlex.join(line)}\n{done.stdout[-2000:]}")
+
+    def run_all(self, description: str, lines: list[list]) -> float:
+        start = time.monotonic()
+        with ThreadPoolExecutor(self.workers) as pool:
+            list(tqdm(pool.map(self.run, lines), total=len(lines), desc=description))
+        return time.monotonic() - start
+
+
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    base = arguments.base_model_of(args.base_model, args.dataset_name)
+    models_root, results = args.dir / "haryos_model", args.dir / "results"
+    args.dir.mkdir(parents=True, exist_ok=True)
+    commands = Commands(args.dir, args.workers)
+    model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
+    data = ["--dataset-name", args.dataset_name]
+
+    seconds = commands.run_all("training", [
+        ["training_bert.py", "--model-name-or-path", base, *data, "--dataset-config-name", locale, "--output-dir",
+         path, "--models-root", models_root, *shlex.split(args.train_flags)]
+        for locale, path in model.items() if not path.exists()])
+
+    dense, sparse = args.dir / "dense.csv", args.dir / "sparse.csv"
+    if args.dense_matrix:
+        from merginguriel.utils import similarity
+
+        whole = similarity.read_matrix(args.dense_matrix)
+        rows = [whole.locales.index(locale) for locale in args.locales]
+        part = similarity.SimilarityMatrix(tuple(args.locales), whole.values[rows][:, rows], whole.origin)
+        part.to_csv(dense)
+        similarity.sparsify(part, args.k, 20).to_csv(sparse)
+    else:
+        commands.run(["generate_sparse_similarity_unified.py", "--locales", ",".join(args.locales), "--k", args.k,
+                      "--out-dense", dense, "--out-sparse", sparse])
+
+    pairs = [(source, target) for source in args.locales for target in dict.fromkeys([source, *args.targets])]
+    commands.run_all("evaluating sources", [
+        ["evaluate_specific_model.py", "--base-model", model[source], "--locale", target, "--results-dir", results,
+         *data] for source, target in pairs])
+
+    grid = list(itertools.product(args.targets, args.modes, args.num_languages, args.selections))
+    outputs = {job: args.dir / "merged_models" / job[3] / naming.merge_name(job[1], job[0], job[2]) for job in grid}
+    commands.run_all("merging", [
+        ["run_merging_pipeline_refactored.py", "--mode", mode, "--target-lang", target, "--num-languages", count,
+         "--base-model", base, "--models-root", models_root, *data, "--selection", selection,
+         "--similarity-matrix", dense if selection == "cosine" else sparse, "--no-baselines",
+         "--output-dir", outputs[target, mode, count, selection], "--results-dir", results / selection]
+        for target, mode, count, selection in grid])
+
+    table = report(args, grid, outputs, results, model)
+    if seconds > 1:
+        print(f"{len(model)} sources trained in {seconds:.0f} s with {args.workers} processes", file=sys.stderr)
+    (args.dir / "table.md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+def report(args, grid, outputs, results, model) -> str:
+    from merginguriel.utils.evaluation import read_evaluation
+    from merginguriel.utils.statistics import mcnemar
+
+    def alone(source, target):
+        return read_evaluation(results / naming.evaluation_name(model[source].name, target), source)
+
+    def cell(evaluation):
+        low, high = evaluation.interval
+        return f"{evaluation.accuracy:.4f} | {low:.3f} to {high:.3f}"
+
+    own = {locale: alone(locale, locale) for locale in args.locales}
+    mean = sum(evaluation.accuracy for evaluation in own.values()) / len(own)
+    lines = [f"Own-language test accuracy, mean over {len(own)} locales: {mean:.4f}", "",
+             "| locale | accuracy | 95 % interval |", "|---|---|---|",
+             *(f"| {locale} | {cell(evaluation)} |" for locale, evaluation in own.items())]
+    for target in args.targets:
+        sources = sorted((alone(source, target) for source in args.locales if source != target),
+                         key=lambda evaluation: -evaluation.accuracy)
+        lines += ["", f"### {target}", "", "| model | sources | accuracy | 95 % interval | best source used | p |",
+                  "|---|---|---|---|---|---|",
+                  *(f"| {source.name} alone | | {cell(source)} | | |" for source in sources)]
+        for job in grid:
+            if job[0] != target:
+                continue
+            _, mode, count, selection = job
+            merged = read_evaluation(results / selection / outputs[job].name, mode)
+            details = json.loads((outputs[job] / "merge_details.json").read_text(encoding="utf-8"))
+            used = [source["locale"] for source in details["plan"]["sources"]]
+            best = next(source for source in sources if source.name in used)
+            lines.append(f"| {mode}, N = {count}, {selection} | {', '.join(used)} | {cell(merged)} | "
+                         f"{best.name} {best.accuracy:.4f} | {mcnemar(merged.correct, best.correct):.2g} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Merge four XLM-R-base-sized classifiers with this toolkit and with mergekit, each as a whole process.
+
+Measures wall time (median) and peak anonymous memory (summed over the process tree), compares both outputs
+with the weighted mean in float64, and sets the times beside what moving the bytes alone takes. The files stay
+in the page cache: the times are those of a warm cache.
+
+    python benchmarks/merge_methods.py --work-dir DIR --mergekit PATH/TO/mergekit-yaml
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+WEIGHTS = (0.4, 0.3, 0.2, 0.1)
+SAMPLE_SECONDS = 0.02
+LABELS = [f"intent_{number}" for number in range(60)]
+# Vocabulary size, positions, hidden size, layers, heads, feed-forward size, as XLMRobertaConfig names them.
+SIZES = {
+    "base": dict(vocab_size=250002, max_position_embeddings=514, hidden_size=768, num_hidden_layers=12,
+                 num_attention_heads=12, intermediate_size=3072, type_vocab_size=1),
+    "tiny": dict(vocab_size=1000, max_position_embeddings=66, hidden_size=32, num_hidden_layers=2,
+                 num_attention_heads=2, intermediate_size=64, type_vocab_size=1),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One method, as each tool spells it: our name with hyper-parameters, and mergekit's top-level keys."""
+
+    name: str
+    hyperparameters: dict
+    mergekit: dict
+
+
+CASES = {
+    "linear": Case("linear", {}, {"merge_method": "linear"}),
+}
+
+
+def make_sources(folder: Path, size: str) -> list[Path]:
+    """Random classifiers with one initial head and a tokenizer file, written once."""
+    folders = [folder / f"source_{number}" for number in range(len(WEIGHTS))]
+    if all((path / "done").exists() for path in folders):
+        return folders
+    import torch
+    from safetensors.torch import save_file
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    config = XLMRobertaConfig(**SIZES[size], id2label=dict(enumerate(LABELS)),
+                              label2id={label: index for index, label in enumerate(LABELS)},
+                              architectures=["XLMRobertaForSequenceClassification"], initial_head="0" * 64)
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value
+                  in XLMRobertaForSequenceClassification(config).state_dict().items()}
+    vocabulary = [[f"piece{number}", -float(number)] for number in range(config.vocab_size)]
+    for number, path in enumerate(folders):
+        print(f"writing {path}", file=sys.stderr)
+        path.mkdir(parents=True, exist_ok=True)
+        generator = torch.Generator().manual_seed(number)
+        save_file({name: torch.randn(shape, generator=generator) * 0.02 for name, shape in shapes.items()},
+                  path / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(path)
+        (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": vocabulary}}))
+        (path / "done").touch()
+    return folders
+
+
+def merge_ours(case: Case, sources: list[Path], output: Path) -> None:
+    from auto_merge_llm.methods import create
+    from auto_merge_llm.stream import merge_checkpoints
+
+    output.mkdir()
+    merge_checkpoints(create(case.name, **case.hyperparameters), sources, WEIGHTS, output)
+
+
+def measure(command: list[str], log: Path) -> tuple[float, float]:
+    """Wall seconds and peak anonymous MiB of a command with its children; stops where the command fails."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    peak, start = 0, time.perf_counter()
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        while process.poll() is None:
+            peak = max(peak, anonymous_memory(process.pid))
+            time.sleep(SAMPLE_SECONDS)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        sys.exit(f"error: {command[0]} failed; see {log}")
+    return seconds, peak / 2**20
+
+
+def anonymous_memory(pid: int) -> int:
+    """Bytes of RssAnon of a process and its descendants; 0 for one that has just ended."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                total = int(line.split()[1]) * 1024
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            total += sum(anonymous_memory(int(child)) for child in children.read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return total
+
+
+def byte_floor(sources: list[Path], scratch: Path) -> dict:
+    """Bytes that a merge must read and write, and the seconds one thread takes to do only that."""
+    block = bytearray(1 << 20)
+    files = [path / "model.safetensors" for path in sources]
+    start = time.perf_counter()
+    for path in files:
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(block):
+                pass
+    read_seconds = time.perf_counter() - start
+    written = files[0].stat().st_size
+    start = time.perf_counter()
+    with open(scratch, "wb", buffering=0) as file:
+        for _ in range(written >> 20):
+            file.write(block)
+    write_seconds = time.perf_counter() - start
+    scratch.unlink()
+    read = sum(path.stat().st_size for path in files)
+    return {"bytes_read": read, "bytes_written": written, "read_gb_per_s": read / 1e9 / read_seconds,
+            "write_gb_per_s": written / 1e9 / write_seconds, "seconds": read_seconds + write_seconds}
+
+
+def largest_differences(sources: list[Path], outputs: dict[str, Path]) -> dict[str, float]:
+    """Largest absolute difference of each output from the mean in float64, and of each from the first."""
+    import contextlib
+
+    from safetensors import safe_open
+
+    differences = {}
+    with contextlib.ExitStack() as stack:
+        def open_model(folder):
+            return stack.enter_context(safe_open(folder / "model.safetensors", framework="pt"))
+
+        inputs, merged = [open_model(path) for path in sources], {tool: open_model(p) for tool, p in outputs.items()}
+        first = next(iter(merged))
+        for name in inputs[0].keys():
+            mean = sum(file.get_tensor(name).double() * weight for file, weight in zip(inputs, WEIGHTS))
+            values = {tool: file.get_tensor(name) for tool, file in merged.items()}
+            pairs = {f"{tool} - mean": (value.double() - mean) for tool, value in values.items()}
+            pairs |= {f"{tool} - {first}": (value - values[first]) for tool, value in values.items() if tool != first}
+            for pair, difference in pairs.items():
+                differences[pair] = max(differences.get(pair, 0.0), difference.abs().max().item())
+    return differences
+
+
+def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> dict:
+    case, folder = CASES[name], arguments.work_dir
+    recipe = {**case.mergekit, "dtype": "float32", "models": [
+        {"model": str(path), "parameters": {"weight": weight}} for path, weight in zip(sources, WEIGHTS)]}
+    # JSON is YAML.
+    (folder / f"{name}.yaml").write_text(json.dumps(recipe))
+    outputs = {"ours": folder / f"{name}_ours"}
+    commands = {"ours": [sys.executable, __file__, "merge-ours", name, str(folder), str(outputs["ours"])]}
+    if arguments.mergekit:
+        outputs["mergekit"] = folder / f"{name}_mergekit"
+        # The tokenizer and the model card are left out: less work for mergekit, not for ours.
+        commands["mergekit"] = [str(arguments.mergekit), str(folder / f"{name}.yaml"), str(outputs["mergekit"]),
+                                "--no-copy-tokenizer", "--no-write-model-card", "--quiet",
+                                *arguments.mergekit_flags.split()]
+    floor = byte_floor(sources, folder / "scratch")
+    runs = {tool: [] for tool in commands}
+    for number in range(arguments.repeat):
+        for tool, command in commands.items():
+            shutil.rmtree(outputs[tool], ignore_errors=True)
+            runs[tool].append(measure(command, folder / f"{name}_{tool}.log"))
+            print(f"{name} {tool} run {number + 1}: {runs[tool][-1][0]:.2f} s", file=sys.stderr)
+    result = {"method": name, "floor": floor, "differences": largest_differences(sources, outputs), "tools": {
+        tool: {"wall_s": statistics.median(seconds for seconds, _ in measured),
+               "walls_s": [seconds for seconds, _ in measured],
+               "peak_anonymous_mib": max(memory for _, memory in measured)} for tool, measured in runs.items()}}
+    for path in outputs.values():
+        shutil.rmtree(path)
+    return result
+
+
+def show(results: list[dict]) -> None:
+    print(f"{'method':12} {'tool':10} {'wall s':>8} {'min':>7} {'max':>7} {'ratio':>7} {'anon MiB':>9} {'ratio':>7}")
+    for result in results:
+        tools = result["tools"]
+        reference = tools.get("mergekit", tools["ours"])
+        for tool, found in tools.items():
+            print(f"{result['method']:12} {tool:10} {found['wall_s']:8.2f} {min(found['walls_s']):7.2f} "
+                  f"{max(found['walls_s']):7.2f} {found['wall_s'] / reference['wall_s']:7.2f} "
+                  f"{found['peak_anonymous_mib']:9.0f} "
+                  f"{found['peak_anonymous_mib'] / reference['peak_anonymous_mib']:7.2f}")
+        floor = result["floor"]
+        print(f"  bytes alone, one thread, warm cache: {floor['bytes_read'] / 1e9:.2f} GB read at "
+              f"{floor['read_gb_per_s']:.1f} GB/s + {floor['bytes_written'] / 1e9:.2f} GB written at "
+              f"{floor['write_gb_per_s']:.1f} GB/s = {floor['seconds']:.2f} s")
+        for pair, difference in result["differences"].items():
+            print(f"  largest |{pair}|: {difference:.3g}")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work-dir", type=Path, required=True,
+                        help="folder for the models (written once, 4.5 GB) and the outputs (2.3 GB, removed)")
+    parser.add_argument("--mergekit", type=Path, help="mergekit's program mergekit-yaml; without it only ours runs")
+    parser.add_argument("--mergekit-flags", default="", help="more flags for mergekit, in one string")
+    parser.add_argument("--methods", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each tool, alternating (default 5)")
+    parser.add_argument("--size", choices=SIZES, default="base", help="tiny is for trying the script")
+    parser.add_argument("--output", type=Path, help="write all numbers to this JSON file")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    if arguments.mergekit and not arguments.mergekit.is_file():
+        sys.exit(f"error: no program {arguments.mergekit}; give the path of mergekit-yaml")
+    arguments.work_dir = arguments.work_dir.absolute() / arguments.size
+    sources = make_sources(arguments.work_dir, arguments.size)
+    results = [run_case(name, sources, arguments) for name in arguments.methods]
+    show(results)
+    if arguments.output:
+        arguments.output.write_text(json.dumps({"size": arguments.size, "cpus": os.cpu_count(), "cache": "warm",
+                                                "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["merge-ours"]:
+        method, models, target = sys.argv[2:]
+        merge_ours(CASES[method], [Path(models) / f"source_{number}" for number in range(len(WEIGHTS))], Path(target))
+    else:
+        main()

@@ -1,0 +1,30 @@
+"""`merginguriel <command> …` runs any of the scripts of this folder."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "demo": ("demo", "the whole job on the shipped mini corpus, in minutes"),
+    "similarity": ("generate_sparse_similarity_unified", "build the language similarity matrices"),
+    "train": ("training_bert", "fine-tune a source model"),
+    "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
+    "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
+    "evaluate": ("evaluate_specific_model", "evaluate one model on one locale"),
+}
+
+
+def main(argv=None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = [f"  {name:<14}{text}" for name, (_, text) in COMMANDS.items()]
+        print("usage: merginguriel COMMAND [--help] …\n\ncommands:", *lines, sep="\n")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"error: unknown command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"merginguriel.{COMMANDS[arguments[0]][0]}")
+    return module.main(arguments[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,131 @@
+"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate.
+
+Runs the same commands that you would type, in ./demo, and prints each of them. What is done is not
+done again: a second run takes seconds.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import arguments, mini, naming
+from merginguriel.utils.errors import command
+
+# Tuned on the mini corpus' dev split.
+TRAINING = ["--num-train-epochs", "8", "--learning-rate", "1e-3", "--per-device-train-batch-size", "32",
+            "--do-train", "--save-strategy", "no"]
+NUM_SOURCES = 3
+SCRIPTS = Path(__file__).resolve().parent
+
+
+def build_parser():
+    parser = arguments.ArgumentParser(prog="demo.py", description=__doc__)
+    parser.add_argument("--dir", type=Path, default=Path("demo"), help="working folder")
+    parser.add_argument("--target-lang", default="af-ZA", choices=mini.LOCALES, metavar="LOC",
+                        help="one of " + ", ".join(mini.LOCALES))
+    parser.add_argument("--workers", type=arguments.positive_int, default=2, help="trainings at a time")
+    return parser
+
+
+def run_command(script: str, *flags, quiet: bool = False, threads: int | None = None) -> None:
+    """Run one of our scripts; with `quiet` its output is shown only if it fails."""
+    environment = dict(os.environ)
+    root = str(SCRIPTS.parent)
+    paths = [root, f"{root}/submodules/auto_merge_llm", environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, text=True,
+                          stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
+                          check=False)
+    if done.returncode:
+        said = (done.stdout or "see above").strip().splitlines()[-1]
+        raise InputError(f"{script} ended with exit code {done.returncode}: {said}")
+
+
+def show(script: str, *flags) -> None:
+    print("\n$ python", shlex.join([f"merginguriel/{script}", *map(str, flags)]), flush=True)
+
+
+def train_sources(models_root: Path, locales: list[str], workers: int) -> None:
+    from tqdm import tqdm
+
+    def flags(locale):
+        return ["--dataset-name", "mini", "--dataset-config-name", locale, "--models-root", models_root,
+                "--output-dir", models_root / naming.model_name("mini", locale), *TRAINING]
+
+    show("training_bert.py", *flags("LOCALE"))
+    print(f"  for {', '.join(locales)}", flush=True)
+    missing = [locale for locale in locales if not (models_root / naming.model_name("mini", locale)).exists()]
+    if not missing:
+        return
+    with tqdm(total=len(missing), desc="training", unit=" models") as bar, ThreadPoolExecutor(workers) as pool:
+        def train(locale):
+            run_command("training_bert.py", *flags(locale), quiet=True, threads=1)
+            bar.update()
+
+        try:
+            list(pool.map(train, missing))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def compare(models_root: Path, merged: list[Path], results: Path, sources: list[str], target: str) -> str:
+    """Evaluate every source and read every merge on the target's test split: one table."""
+    from merginguriel.utils import massive
+    from merginguriel.utils.evaluation import comparison_table, evaluate_folder, read_evaluation
+
+    split = massive.load_split("mini", target, "test")
+    alone = []
+    for source in sources:
+        path = models_root / naming.model_name("mini", source)
+        folder = results / naming.evaluation_name(path.name, target)
+        alone.append(evaluate_folder(path, split, "mini", folder, name=f"{source} alone"))
+    alone.sort(key=lambda evaluation: -evaluation.accuracy)
+    merges = [read_evaluation(results / path.name, path.name) for path in merged]
+    return comparison_table([*alone, *merges], alone[0])
+
+
+@command
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    target, models_root, results = args.target_lang, args.dir / naming.MODELS_ROOT, args.dir / naming.RESULTS_ROOT
+    sources = [locale for locale in mini.LOCALES if locale != target]
+    print(f"Merging models of other languages for {target}. Everything happens in {args.dir}/.", flush=True)
+    train_sources(models_root, sources, args.workers)
+
+    sparse = args.dir / "similarity_sparse.csv"
+    matrix = ["--locales", ",".join(mini.LOCALES), "--k", len(mini.LOCALES) - 1,
+              "--out-dense", args.dir / "similarity_dense.csv", "--out-sparse", sparse]
+    show("generate_sparse_similarity_unified.py", *matrix)
+    run_command("generate_sparse_similarity_unified.py", *matrix)
+
+    merged = []
+    for mode in ("average", "similarity"):
+        output = args.dir / naming.MERGED_ROOT / naming.merge_name(mode, target, NUM_SOURCES)
+        flags = ["--mode", mode, "--target-lang", target, "--num-languages", NUM_SOURCES,
+                 "--dataset-name", "mini", "--similarity-matrix", sparse, "--models-root", models_root,
+                 "--output-dir", output, "--results-dir", results]
+        show("run_merging_pipeline_refactored.py", *flags)
+        run_command("run_merging_pipeline_refactored.py", *flags)
+        merged.append(output)
+
+    print(f"\nTest accuracy on {target}, every source and every merge:\n")
+    print(compare(models_root, merged, results, sources, target))
+    print(f"""
+Try next:
+  python merginguriel/demo.py --target-lang ms-MY
+  python merginguriel/run_merging_pipeline.py --target-lang {target} --dataset-name mini \\
+      --models-root {models_root} --weights nl-NL=0.7,de-DE=0.3
+  python merginguriel/run_merging_pipeline_refactored.py --help
+For MASSIVE and xlm-roberta-base, see README.md.""")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

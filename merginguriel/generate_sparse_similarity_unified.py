@@ -1,0 +1,94 @@
+"""Build the language similarity matrices: half cosine of URIEL vectors, then top-k and Sinkhorn.
+
+Writes two CSVs with MASSIVE locales as rows and columns: the dense similarities, and the sparse
+matrix that the merging commands read (a row is a target, its entries are the sources' shares).
+"""
+
+import csv
+import logging
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import arguments
+from merginguriel.utils.errors import command
+from merginguriel.utils.locales import DEFAULT_LOCALES, check_locale
+
+log = logging.getLogger(__name__)
+DEFAULT_LOCALES_CSV = "model_mapping_unified.csv"
+
+
+def build_parser():
+    parser = arguments.ArgumentParser(prog="generate_sparse_similarity_unified.py", description=__doc__)
+    parser.add_argument("--k", type=arguments.positive_int, default=20,
+                        help="neighbours kept per row, ties at the cut included")
+    parser.add_argument("--iterations", type=arguments.positive_int, default=20, help="Sinkhorn iterations")
+    parser.add_argument("--feature-type", default="syntax_knn", help="lang2vec feature set")
+    parser.add_argument("--locales-csv", type=Path, metavar="FILE",
+                        help="CSV with a 'locale' column or a list, one locale a line (default: "
+                             f"{DEFAULT_LOCALES_CSV} if it is there, else the project's 49 locales)")
+    parser.add_argument("--locales", type=arguments.locale_list, metavar="LOC,LOC,…",
+                        help="the locales themselves, instead of a file")
+    parser.add_argument("--out-dense", type=Path, default=Path("language_similarity_matrix_unified.csv"))
+    parser.add_argument("--out-sparse", type=Path,
+                        default=Path("sparsed_language_similarity_matrix_unified.csv"))
+    return parser
+
+
+def read_locales(path: Path) -> list[str]:
+    """Locales of a CSV with a `locale` column, or of a plain list (numbering as in `1→af-ZA` allowed)."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise InputError(f"no file {path}; give --locales-csv a CSV with a 'locale' column or a list") from None
+    header = next(csv.reader(lines[:1]), [])
+    if "locale" in header:
+        names = [row["locale"] for row in csv.DictReader(lines)]
+    elif len(header) > 1:
+        raise InputError(f"{path} has no 'locale' column; its columns are {', '.join(header)}")
+    else:
+        names = [line.rpartition("→")[2].strip() for line in lines]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: {', '.join(twice)} stands twice; a duplicate would distort every weight")
+    if len(names) < 2:
+        raise InputError(f"{path} has {len(names)} locales; a similarity matrix needs at least 2")
+    return [check_locale(name, where=str(path)) for name in names]
+
+
+@command
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    if args.locales and args.locales_csv:
+        raise InputError("--locales and --locales-csv exclude each other; give one")
+    from merginguriel.utils import similarity
+
+    default_csv = Path(DEFAULT_LOCALES_CSV)
+    if args.locales:
+        locales = args.locales
+    elif args.locales_csv or default_csv.is_file():
+        locales = read_locales(args.locales_csv or default_csv)
+    else:
+        locales = list(DEFAULT_LOCALES)
+    if len(locales) < 2:
+        raise InputError("one locale has no neighbours; give at least 2")
+
+    dense = similarity.dense_matrix(locales, args.feature_type)
+    sparse = similarity.sparsify(dense, args.k, args.iterations)
+    error = similarity.row_error(sparse.values)
+    if args.k >= len(locales):
+        log.warning("warning: --k %d keeps every neighbour: there are only %d locales", args.k, len(locales))
+    if not similarity.has_doubly_stochastic_limit(sparse.values):
+        log.warning("warning: with --k %d these %d locales have no doubly stochastic limit: columns sum to 1 "
+                    "but rows never will; raise --k", args.k, len(locales))
+    elif error > 0.01:
+        log.warning("warning: rows are still %.3f away from 1; raise --iterations or --k", error)
+    dense.to_csv(args.out_dense)
+    sparse.to_csv(args.out_sparse)
+    print(f"{len(locales)} locales, {args.feature_type}, top {args.k}, {args.iterations} Sinkhorn iterations; "
+          f"largest row error {error:.2e}")
+    print(f"dense:  {args.out_dense}\nsparse: {args.out_sparse}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,154 @@
+"""Merge models fine-tuned on other languages into one for a target language, and evaluate it.
+
+Prints the target's MASSIVE test accuracy beside that of every source on its own.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import arguments, naming
+from merginguriel.utils.errors import command
+
+log = logging.getLogger(__name__)
+
+
+def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
+    from merginguriel.utils.merging import MODES
+
+    modes = "\n".join(f"  {name:<12}{help}" for name, (_, help) in MODES.items())
+    parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
+    if mode is None:
+        parser.add_argument("--mode", required=True, choices=list(MODES), help="see below")
+    else:
+        parser.set_defaults(mode=mode)
+    parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC")
+    arguments.add_base_model(parser)
+    arguments.add_models_root(parser)
+    parser.add_argument("--seed", type=int, default=42, help="of methods that draw random numbers; recorded")
+
+    sources = parser.add_argument_group("sources")
+    sources.add_argument("--num-languages", type=arguments.positive_int, default=5, metavar="N",
+                         help="the N most similar languages that have a model")
+    sources.add_argument("--sources", type=arguments.locale_list, metavar="LOC,LOC,…",
+                         help="these languages instead")
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine"],
+                         help="rank by Sinkhorn shares, which penalise hubs, or by plain cosine "
+                              "(default: sinkhorn; cosine in mode uriel)")
+    sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
+                         help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
+    sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
+    sources.add_argument("--top-k", type=arguments.positive_int, default=20, help="with dense")
+    sources.add_argument("--sinkhorn-iters", type=arguments.positive_int, default=20, help="with dense")
+
+    weights = parser.add_argument_group("weights")
+    weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal", help="in mode linear")
+    weights.add_argument("--weights", type=arguments.locale_weights, metavar="LOC=W,…",
+                         help="in modes manual and linear, e.g. nl-NL=0.6,de-DE=0.4")
+    weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
+    weights.add_argument("--normalize-weights", action="store_true", help="scale the weights to sum to 1")
+
+    arguments.add_data(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output-dir", type=Path, metavar="DIR",
+                        help="folder of the merged model (default: merged_models/{mode}_merge_{target}_{N}merged)")
+    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR")
+    output.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
+                        help="of the merged weights (default: the sources'); sums are float32 always")
+    output.add_argument("--overwrite", action="store_true", help="replace what is there")
+    output.add_argument("--allow-mismatched-heads", action="store_true",
+                        help="merge sources of different initial heads all the same")
+    output.add_argument("--no-eval", action="store_true", help="do not evaluate")
+    output.add_argument("--no-baselines", action="store_true", help="evaluate the merge, not its sources")
+    output.add_argument("--dry-run", action="store_true", help="print sources, weights and paths, then stop")
+    return parser
+
+
+def check_flags(args) -> None:
+    """A flag that the chosen mode does not read is refused, not ignored."""
+    own_weights = args.weights is not None or args.weights_file is not None
+    weighs_by_hand = args.mode == "manual" or (args.mode == "linear" and own_weights)
+    idle = []
+    if args.mode not in ("manual", "linear"):
+        idle += ["weights", "weights_file"]
+    if not own_weights and args.mode != "manual":
+        idle += ["normalize_weights"]
+    if args.mode != "linear" or own_weights:
+        idle += ["preweight"]
+    if weighs_by_hand:
+        idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
+                 "sinkhorn_iters"]
+    if args.sources:
+        idle += ["num_languages", "selection"]
+    if args.selection == "cosine" or args.mode == "uriel":
+        idle += ["similarity_source", "top_k", "sinkhorn_iters"]
+    if args.no_eval:
+        idle += ["no_baselines", "results_dir", "dataset_name", "text_column", "label_column"]
+    given = [f"--{name.replace('_', '-')}" for name in idle if name in args.explicit]
+    # The dataset also names the default base model.
+    if args.dataset_name == "mini" and "--dataset-name" in given:
+        given.remove("--dataset-name")
+    if given:
+        raise InputError(f"{', '.join(sorted(set(given)))} has no effect in mode {args.mode} "
+                         "with the other flags given; leave it out")
+    if args.weights is not None and args.weights_file is not None:
+        raise InputError("--weights and --weights-file exclude each other; give one")
+    ignored = args.explicit & {"top_k", "sinkhorn_iters"}
+    if ignored and args.similarity_source == "sparse":
+        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
+    if "seed" in args.explicit:
+        log.warning("warning: mode %s draws no random numbers; --seed is only recorded", args.mode)
+
+
+def read_weights(args) -> dict | None:
+    if args.weights_file is None:
+        return args.weights
+    try:
+        weights = json.loads(args.weights_file.read_text(encoding="utf-8"))
+        return {arguments.locale(locale): float(weight) for locale, weight in weights.items()}
+    except FileNotFoundError:
+        raise InputError(f"no weights file {args.weights_file}; check the path") from None
+    except (ValueError, TypeError, AttributeError, arguments.ArgumentTypeError) as error:
+        raise InputError(f'{args.weights_file} is not {{"locale": weight, …}} in JSON: {error}') from None
+
+
+def run(args) -> int:
+    from merginguriel.utils import calculators, massive, merging
+
+    check_flags(args)
+    plan = merging.plan_merge(
+        mode=args.mode, target=args.target_lang,
+        base_model=arguments.base_model_of(args.base_model, args.dataset_name),
+        num_languages=args.num_languages, models_root=args.models_root, output=args.output_dir,
+        similarity=calculators.SimilarityOptions(
+            args.selection or ("cosine" if args.mode == "uriel" else "sinkhorn"), args.similarity_source,
+            args.top_k, args.sinkhorn_iters, args.similarity_matrix),
+        preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
+        sources=args.sources)
+    if args.dry_run:
+        print(plan.describe())
+        return 0
+    split = None if args.no_eval else massive.load_split(
+        args.dataset_name, args.target_lang, "test", args.text_column, args.label_column)
+    log.info("%s", plan.describe())
+    merging.run_merge(plan, overwrite=args.overwrite, dtype=args.dtype,
+                      allow_mismatched_heads=args.allow_mismatched_heads)
+    if split is not None:
+        from merginguriel.utils.evaluation import comparison_table
+
+        evaluations = merging.evaluate_merge(plan, split, args.dataset_name, args.results_dir,
+                                             baselines=not args.no_baselines, overwrite=args.overwrite)
+        print(comparison_table(evaluations, None if args.no_baselines else evaluations[0]))
+    print(f"merged model: {plan.output}")
+    return 0
+
+
+@command
+def main(argv=None):
+    return run(build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

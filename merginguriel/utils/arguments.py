@@ -1,0 +1,142 @@
+"""One argument parser for all commands: both spellings of every flag, errors in one line."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import naming
+from merginguriel.utils.locales import check_locale
+
+DEFAULT_DATASET = "AmazonScience/massive"
+DEFAULT_BASE_MODEL = "xlm-roberta-base"
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
+
+    After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
+    command can tell a default from a choice (presets, flags without effect in a mode).
+    """
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def add_argument(self, *names, **kwargs):
+        # The destination stays the long flag's, whichever spelling it was declared in.
+        return super().add_argument(*(_kebab(name) for name in names), **kwargs)
+
+    def parse_args(self, argv=None, namespace=None):
+        argv = [_kebab(token) for token in (sys.argv[1:] if argv is None else argv)]
+        unset = object()
+        actions = [action for action in self._actions if action.dest not in ("help", argparse.SUPPRESS)]
+        args = super().parse_args(argv, argparse.Namespace(**{action.dest: unset for action in actions}))
+        args.explicit = {action.dest for action in actions if getattr(args, action.dest) is not unset}
+        for action in actions:
+            if getattr(args, action.dest) is unset:
+                setattr(args, action.dest, action.default)
+        return args
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; see --help\n")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, where there is one to show."""
+
+    def _get_help_string(self, action):
+        shown = action.help or ""
+        if action.default in (None, False, argparse.SUPPRESS) or "default" in shown or not action.option_strings:
+            return shown
+        default = " ".join(action.default) if isinstance(action.default, list) else "%(default)s"
+        return f"{shown} (default: {default})"
+
+
+def _kebab(token: str) -> str:
+    if not token.startswith("--"):
+        return token
+    flag, equals, value = token.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+ArgumentTypeError = argparse.ArgumentTypeError
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+def bounded_float(low: float, high: float):
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be between {low:g} and {high:g}, not {text}")
+        return value
+    return number
+
+
+def true_or_false(text: str) -> bool:
+    """The value of an HF-style switch, `--do_train` or `--do_train false`."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text}")
+    return text.lower() == "true"
+
+
+def locale(text: str) -> str:
+    try:
+        return check_locale(text.strip())
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def locale_list(text: str) -> list[str]:
+    """One locale or a comma list, each checked, none twice."""
+    locales = [locale(part) for part in text.split(",")]
+    if len(set(locales)) < len(locales):
+        raise argparse.ArgumentTypeError(f"a locale stands twice in {text!r}")
+    return locales
+
+
+def locale_weights(text: str) -> dict[str, float]:
+    """`af-ZA=0.6,nl-NL=0.4` as a dict."""
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            value = float(weight)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not locale=weight, as in nl-NL=0.6") from None
+        if name in weights:
+            raise argparse.ArgumentTypeError(f"{name} stands twice in {text!r}")
+        weights[locale(name)] = value
+    return weights
+
+
+def add_data(parser, *, text_column: bool = True) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset-name", default=DEFAULT_DATASET, metavar="NAME",
+                       help="Hub id, folder of MASSIVE's JSONL or parquet files, or 'mini' (shipped)")
+    if text_column:
+        group.add_argument("--text-column", default="utt", help="column with the utterance")
+        group.add_argument("--label-column", default="intent", help="column with the intent")
+
+
+def add_base_model(parser, flag: str = "--base-model") -> None:
+    parser.add_argument(flag, default=None, metavar="NAME",
+                        help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; "
+                             "'mini' with --dataset-name mini)")
+
+
+def add_models_root(parser) -> None:
+    parser.add_argument("--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR",
+                        help="where the fine-tuned models are")
+
+
+def base_model_of(base_model: str | None, dataset_name: str) -> str:
+    """The base model that was asked for, else the one that belongs to the dataset."""
+    return base_model or ("mini" if dataset_name == "mini" else DEFAULT_BASE_MODEL)

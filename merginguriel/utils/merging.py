@@ -1,0 +1,192 @@
+"""The merging job: plan the sources, merge into a whole folder, evaluate beside the baselines."""
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import calculators, models, naming, records
+from merginguriel.utils.calculators import Source
+
+log = logging.getLogger(__name__)
+DETAILS_TXT = "merge_details.txt"
+DETAILS_JSON = "merge_details.json"
+
+# What a mode merges with, and how it weighs: the mode's user-facing one-liner stands beside both.
+MODES = {
+    "average": ("linear", "equal weights over the selected sources"),
+    "similarity": ("linear", "weights in proportion to the selection's similarity"),
+    "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
+    "linear": ("linear", "weighted average; --weights, or --preweight equal or uriel"),
+    "manual": ("linear", "your own weights: --weights, --weights-file or ManualWeightCalculator"),
+}
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """Everything a merge needs, decided before anything is read or written."""
+
+    mode: str
+    method: str
+    target: str
+    base_model: str
+    sources: tuple[Source, ...]
+    output: Path
+    selection: dict = field(default_factory=dict)
+
+    def describe(self) -> str:
+        lines = [f"mode    {self.mode} ({self.method})", f"target  {self.target}", "sources"]
+        lines += [f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources]
+        return "\n".join([*lines, f"output  {self.output}"])
+
+
+def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, models_root: Path,
+               output: Path | None, similarity: calculators.SimilarityOptions, preweight: str = "equal",
+               weights: dict[str, float] | None = None, normalize: bool = False,
+               sources: list[str] | None = None) -> MergePlan:
+    """Choose sources and weights. Raises InputError for anything that cannot be merged as asked."""
+    available = models.available_models(models_root, base_model)
+    if mode == "manual" or (mode == "linear" and weights):
+        shares = calculators.ManualWeightCalculator.calculate(weights, normalize=normalize)
+        missing = [locale for locale in shares if locale not in available]
+        selection = {"selection": "manual"}
+    else:
+        matrix = calculators.similarity_matrix(similarity)
+        if sources:
+            missing = [locale for locale in sources if locale not in available]
+            scores = _scores_of(sources, target, similarity)
+        else:
+            missing = []
+            scores = calculators.select_sources(matrix, target, num_languages, available)
+        if mode == "uriel":
+            scores = _scores_of(list(scores), target, similarity)
+        similar = mode in ("similarity", "uriel") or (mode == "linear" and preweight == "uriel")
+        calculator = calculators.SimilarityCalculator if similar else calculators.AverageCalculator
+        shares = calculator.calculate(scores)
+        selection = {**asdict(similarity), "matrix": matrix.origin, "matrix_sha256": matrix.fingerprint(),
+                     "selection": "explicit" if sources else similarity.selection}
+    if missing:
+        raise InputError(f"no model {naming.model_name(base_model, missing[0])} in {models_root} for "
+                         f"{', '.join(missing)}; train it with training_bert.py or leave it out")
+    if target in shares:
+        raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
+    chosen = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
+    return MergePlan(mode, MODES[mode][0], target, base_model, chosen,
+                     output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection)
+
+
+def _scores_of(locales: list[str], target: str, options: calculators.SimilarityOptions) -> dict[str, float]:
+    """Half cosines of explicit sources: a Sinkhorn row would give 0 to all but the target's neighbours."""
+    from dataclasses import replace
+
+    dense = calculators.similarity_matrix(replace(options, selection="cosine"))
+    scores = dense.for_target(target)
+    unknown = [locale for locale in locales if locale not in scores]
+    if unknown:
+        raise InputError(f"{', '.join(unknown)} not in {dense.origin}; build a matrix that has it")
+    return {locale: scores[locale] for locale in locales}
+
+
+def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
+              allow_mismatched_heads: bool = False) -> Path:
+    """Merge into `plan.output`: weights, config, tokenizer, merge_details.txt and .json, model card.
+
+    A folder that the same plan made from the same files is kept; any other in its place is refused
+    without `overwrite` (InputError). Nothing stands at `plan.output` until all of it does.
+    """
+    record = _record(plan, dtype)
+    if plan.output.exists() and not overwrite:
+        made = plan.output / DETAILS_JSON
+        if made.is_file() and records.read_json(made).get("plan") == record:
+            log.info("already merged: %s", plan.output)
+            return plan.output
+        raise InputError(f"{plan.output} exists already and is not this merge; use --overwrite to replace it "
+                         "or choose another --output-dir")
+
+    from auto_merge_llm.methods import create
+    from auto_merge_llm.stream import merge_checkpoints
+    from tqdm import tqdm
+
+    timestamp = records.utc_now()
+    with records.whole_folder(plan.output, overwrite=overwrite) as partial:
+        with tqdm(desc=f"merging {len(plan.sources)} sources", unit=" parameters", unit_scale=True, leave=False,
+                  disable=None) as bar:
+            def progress(done, total):
+                bar.total = total
+                bar.update(done - bar.n)
+
+            report = merge_checkpoints(
+                create(plan.method), [source.path for source in plan.sources],
+                [source.weight for source in plan.sources], partial, dtype=dtype,
+                allow_mismatched_heads=allow_mismatched_heads, progress=progress)
+        records.write_text(partial / DETAILS_TXT, records.merge_details(
+            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
+            timestamp=timestamp))
+        records.write_json(partial / DETAILS_JSON, {
+            "plan": record, "parameters": report.parameters, "timestamp": timestamp, "checks": asdict(report.findings),
+            "environment": records.run_environment()})
+        write_model_card(partial, plan)
+    return plan.output
+
+
+def _record(plan: MergePlan, dtype: str | None) -> dict:
+    """The plan as plain data, with the size and time of every file that goes into the merge."""
+    from auto_merge_llm.weight_files import weight_files
+
+    def files(folder: Path) -> dict:
+        return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
+
+    return {"mode": plan.mode, "method": plan.method, "target": plan.target, "base_model": plan.base_model,
+            "num_sources": len(plan.sources), "include_target": False, "dtype": dtype or "sources'",
+            "similarity": {name: str(value) if isinstance(value, Path) else value
+                           for name, value in plan.selection.items()},
+            "sources": [{"locale": source.locale, "path": str(source.path), "weight": source.weight,
+                         "files": files(source.path)} for source in plan.sources]}
+
+
+def write_model_card(folder: Path, plan: MergePlan, evaluation=None) -> None:
+    """README.md with the Hub's metadata; the accuracy goes in once it is known."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    measured = [EvalResult(
+        task_type="text-classification", dataset_type="AmazonScience/massive", dataset_name="MASSIVE",
+        dataset_config=plan.target, dataset_split="test", metric_type="accuracy",
+        metric_value=evaluation.accuracy)] if evaluation else None
+    name = naming.merge_name(plan.mode, plan.target, len(plan.sources))
+    data = ModelCardData(
+        language=plan.target.split("-")[0], library_name="transformers", pipeline_tag="text-classification",
+        base_model=None if plan.base_model == "mini" or Path(plan.base_model).exists() else plan.base_model,
+        tags=["merge", "merginguriel", "intent-classification"], model_name=name, eval_results=measured)
+    rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
+    text = (f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n"
+            f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
+            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; the target "
+            f"took no part in it. Sources, weights and settings stand in `{DETAILS_JSON}`.\n\n"
+            f"| source | weight |\n|---|---|\n{rows}\n")
+    if evaluation:
+        low, high = evaluation.interval
+        text += (f"\nMASSIVE test accuracy on {plan.target}: {evaluation.accuracy:.4f} "
+                 f"(95 % Wilson interval {low:.4f} to {high:.4f}, {len(evaluation.correct)} items).\n")
+    records.write_text(folder / "README.md", str(ModelCard(text)))
+
+
+def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path, *, baselines: bool = True,
+                   overwrite: bool = False) -> list:
+    """Evaluate the merged model on the target and, with `baselines`, every source on it too.
+
+    Returns Evaluations, sources first (best first), the merge last.
+    """
+    from merginguriel.utils.evaluation import evaluate_folder
+
+    merged = evaluate_folder(
+        plan.output, split, dataset_name, results_root / plan.output.name, overwrite=overwrite,
+        name=plan.output.name, experiment=records.read_json(plan.output / DETAILS_JSON)["plan"],
+        attachments=(plan.output / DETAILS_TXT,))
+    write_model_card(plan.output, plan, merged)
+    alone = []
+    for source in plan.sources if baselines else ():
+        folder = results_root / naming.evaluation_name(source.path.name, plan.target)
+        alone.append(evaluate_folder(source.path, split, dataset_name, folder, overwrite=overwrite,
+                                     name=f"{source.locale} alone"))
+    return [*sorted(alone, key=lambda evaluation: (-evaluation.accuracy, evaluation.name)), merged]

@@ -1,0 +1,68 @@
+"""Every folder name, built and parsed in one place.
+
+The number in a merged model's name is the number of sources that took part, all of them.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+MODELS_ROOT = Path("haryos_model")
+MERGED_ROOT = Path("merged_models")
+RESULTS_ROOT = Path("results")
+
+_LOCALE = r"[a-z]{2}-[A-Z]{2}"
+
+
+def base_slug(base_model: str) -> str:
+    """Folder-safe name of a base model: the last part of a Hub id or of a path."""
+    return str(base_model).rstrip("/").rsplit("/", 1)[-1]
+
+
+def model_name(base_model: str, locale: str) -> str:
+    return f"{base_slug(base_model)}_massive_k_{locale}"
+
+
+def initial_name(base_model: str, seed: int) -> str:
+    return f"init/{base_slug(base_model)}_seed{seed}"
+
+
+def merge_name(mode: str, target: str, num_sources: int) -> str:
+    return f"{mode}_merge_{target}_{num_sources}merged"
+
+
+def evaluation_name(prefix: str, locale: str) -> str:
+    return f"{prefix}_{locale}"
+
+
+def training_run_name(base_model: str, locales: list[str], learning_rate: float, epochs: float) -> str:
+    """Name of a training run that was given no --output_dir, e.g. xlm-roberta-base_massive_af-ZA_lr5e-5_ep15."""
+    which = "-".join(locales) if len(locales) <= 3 else f"{len(locales)}langs-{locales[0]}"
+    rate = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].replace('+', '')}{m[2]}", f"{learning_rate:.0e}")
+    return f"{base_slug(base_model)}_massive_{which}_lr{rate}_ep{epochs:g}"
+
+
+def find_models(models_root: Path, base_model: str) -> dict[str, Path]:
+    """Locale -> folder of every `{base}_massive_k_{locale}` under `models_root`, sorted by locale."""
+    pattern = re.compile(re.escape(base_slug(base_model)) + rf"_massive_k_({_LOCALE})")
+    folders = sorted(models_root.iterdir()) if models_root.is_dir() else []
+    return {match[1]: folder for folder in folders
+            if folder.is_dir() and (match := pattern.fullmatch(folder.name))}
+
+
+class MergeName(NamedTuple):
+    mode: str
+    target: str
+    num_sources: int | None
+
+
+def parse_merge_name(name: str) -> MergeName | None:
+    """Read a merged-model or result folder name, in any of the three patterns in use.
+
+    `X_merge_loc_Nmerged` (current), `X_Nlang_loc` and `X_merge_loc` (older); None for others.
+    """
+    for pattern in (rf"(?P<mode>\w+)_merge_(?P<target>{_LOCALE})(?:_(?P<n>\d+)merged)?",
+                    rf"(?P<mode>\w+)_(?P<n>\d+)lang_(?P<target>{_LOCALE})"):
+        if match := re.fullmatch(pattern, name):
+            return MergeName(match["mode"], match["target"], int(match["n"]) if match["n"] else None)
+    return None

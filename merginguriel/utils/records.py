@@ -1,0 +1,143 @@
+"""What a run leaves behind: merge_details.txt, results.json, predictions; written whole or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+
+def utc_now() -> str:
+    return datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, *, overwrite: bool = False):
+    """Yield an empty folder beside `path` that becomes `path` if the block ends well, else vanishes.
+
+    Raises InputError where `path` exists and `overwrite` is false.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    try:
+        yield partial
+        # mkdtemp makes private folders; the result gets the rights that the user's umask gives.
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)
+        if path.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}.replaced-", dir=path.parent))
+            path.rename(replaced / path.name)
+            partial.rename(path)
+            shutil.rmtree(replaced)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `path` beside itself and rename, so that a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def write_json(path: Path, data) -> None:
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """The JSON object in `path`; InputError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no file {path}; check the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"{path} is not JSON; it is damaged, remove it and run again") from None
+
+
+def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str) -> str:
+    """The text of merge_details.txt for people; merge_details.json is its twin for programs.
+
+    `sources` have `locale`, `path` and `weight`; weights are fractions of 1.
+    """
+    total = sum(source.weight for source in sources)
+    lines = [f"Merge Mode: {mode}", f"Timestamp (UTC): {timestamp}", "",
+             f"Base Model (for architecture): {base_model}", f"Target Language: {target}", "",
+             "--- Merged Models and Weights ---"]
+    for number, source in enumerate(sources, 1):
+        lines += [f"{number}. Model: {source.path}", f"   - Language: {source.locale}",
+                  f"   - Locale: {source.locale}",
+                  f"   - Weight: {source.weight:.6f} ({source.weight / total:.2%} of total)"]
+    return "\n".join([*lines, "", f"Total Weight: {total:.6f}", ""])
+
+
+def parse_merge_details(text: str) -> dict:
+    """`mode`, `target` and `weights` {locale: weight} of a merge_details.txt, old ones included."""
+    def field(name):
+        match = re.search(rf"^{re.escape(name)}: (.*)$", text, re.MULTILINE)
+        return match[1].strip() if match else None
+
+    entries = re.findall(r"^\s*- Locale:\s*(\S+).*?^\s*- Weight:\s*([\d.eE+-]+)", text,
+                         re.MULTILINE | re.DOTALL)
+    if not entries or field("Merge Mode") is None:
+        raise InputError("not a merge_details.txt: it names no mode or no sources")
+    return {"mode": field("Merge Mode"), "target": field("Target Language"),
+            "weights": {locale: float(weight) for locale, weight in entries}}
+
+
+def write_predictions(path: Path, ids, labels, logits, intents) -> None:
+    """Keep what paired tests need: item ids, gold labels (n,) and logits (n, classes) in float16."""
+    import numpy as np
+
+    with open(path, "wb") as out:
+        np.savez_compressed(out, ids=np.array(ids), labels=np.array(labels, np.int16),
+                            predictions=logits.argmax(-1).astype(np.int16),
+                            logits=logits.astype(np.float16), intents=np.array(intents))
+
+
+def read_predictions(path: Path) -> dict:
+    """`ids`, `labels`, `predictions`, `logits`, `intents` of a predictions.npz."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        raise InputError(f"no predictions at {path}; evaluate the model again with --overwrite") from None
+    except (ValueError, OSError, EOFError):
+        raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
+
+
+def run_environment() -> dict:
+    """Versions, device and commit that a number rests on."""
+    import platform
+    import subprocess
+    from importlib import metadata
+
+    import torch
+
+    from merginguriel import __version__
+
+    here = Path(__file__).resolve().parent
+    git = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+                         capture_output=True, text=True, check=False)
+    return {"merginguriel": __version__, "git_commit": git.stdout.strip() or None,
+            "python": platform.python_version(), "torch": torch.__version__,
+            "transformers": metadata.version("transformers"),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}

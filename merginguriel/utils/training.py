@@ -1,0 +1,180 @@
+"""One Trainer set-up for all training commands: shared initial head, dynamic padding, whole or resumable."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import massive, models, records
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training run is made of; the names are Hugging Face's."""
+
+    base_model: str
+    dataset_name: str
+    locales: tuple[str, ...]
+    output_dir: Path
+    models_root: Path
+    num_train_epochs: float = 15
+    learning_rate: float = 5e-5
+    per_device_train_batch_size: int = 128
+    per_device_eval_batch_size: int = 128
+    gradient_accumulation_steps: int = 1
+    weight_decay: float = 0.0
+    warmup_ratio: float = 0.0
+    max_seq_length: int = 128
+    seed: int = 42
+    fp16: bool = False
+    bf16: bool = False
+    early_stopping_patience: int = 3
+    save_total_limit: int = 2
+    save_strategy: str = "epoch"
+    logging_steps: float = 50
+    max_train_samples: int | None = None
+    max_eval_samples: int | None = None
+    max_predict_samples: int | None = None
+    text_column: str = "utt"
+    label_column: str = "intent"
+
+
+def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predict: bool,
+          overwrite: bool = False) -> dict:
+    """Fine-tune from the shared initial checkpoint and return the metrics.
+
+    `output_dir` appears only when the model is whole. Until then, checkpoints stand in
+    `output_dir`.training, and the same call goes on from the newest of them.
+    """
+    if do_train and settings.output_dir.exists() and not overwrite:
+        raise InputError(f"{settings.output_dir} exists already; use --overwrite-output-dir to train it again")
+    wanted = {"train": do_train, "validation": do_eval, "test": do_predict}
+    limits = {"train": settings.max_train_samples, "validation": settings.max_eval_samples,
+              "test": settings.max_predict_samples}
+    splits = {name: _load(settings, name, limits[name]) for name, needed in wanted.items() if needed}
+
+    import torch
+    import transformers
+
+    start = (models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
+             if do_train else settings.output_dir)
+    model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
+    datasets = {name: _encode(tokenizer, rows, settings.max_seq_length) for name, rows in splits.items()}
+    work = settings.output_dir.with_name(settings.output_dir.name + ".training")
+    if overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+    trainer = transformers.Trainer(
+        model=model, args=_arguments(settings, work, do_train and do_eval), processing_class=tokenizer,
+        data_collator=transformers.DataCollatorWithPadding(tokenizer),
+        train_dataset=datasets.get("train"), eval_dataset=datasets.get("validation"),
+        compute_metrics=_metrics,
+        callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
+        if _selects_best(settings, do_train and do_eval) else None)
+    # Metrics go into the files and onto the screen once, at the end; Trainer's prints would repeat them.
+    trainer.remove_callback(transformers.PrinterCallback)
+
+    metrics = {}
+    if do_train:
+        trained = trainer.train(resume_from_checkpoint=_newest_checkpoint(work))
+        metrics |= trained.metrics
+    if do_eval:
+        metrics |= trainer.evaluate(metric_key_prefix="eval")
+    predictions = None
+    if do_predict:
+        predictions = trainer.predict(datasets["test"], metric_key_prefix="predict")
+        metrics |= predictions.metrics
+    if do_train:
+        with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
+            trainer.save_model(partial)
+            # A pickle that nothing reads; training.json says the same and more.
+            (partial / "training_args.bin").unlink()
+            trainer.state.save_to_json(str(partial / "trainer_state.json"))
+            _write_reports(partial, metrics, predictions, settings, start)
+        shutil.rmtree(work, ignore_errors=True)
+    return metrics
+
+
+def _load(settings: TrainingSettings, split: str, limit: int | None) -> list[massive.Split]:
+    """One Split a locale; the limit counts over all locales together, after a seeded shuffle."""
+    rows = []
+    for locale in settings.locales:
+        part = massive.load_split(settings.dataset_name, locale, split, settings.text_column,
+                                  settings.label_column)
+        log.info("✓ %s: %d %s samples", locale, len(part), "training" if split == "train" else split)
+        rows += zip(part.texts, part.labels)
+    if limit is not None:
+        import random
+
+        random.Random(settings.seed).shuffle(rows)
+        rows = rows[:limit]
+    return rows
+
+
+def _encode(tokenizer, rows, max_length: int) -> list[dict]:
+    texts, labels = zip(*rows)
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
+    return [{"input_ids": ids, "attention_mask": mask, "labels": label}
+            for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], labels)]
+
+
+def _selects_best(settings: TrainingSettings, evaluates: bool) -> bool:
+    return evaluates and settings.save_strategy == "epoch"
+
+
+def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
+    import torch
+    import transformers
+
+    warmup = ({"warmup_ratio": settings.warmup_ratio} if transformers.__version__.startswith("4.")
+              else {"warmup_steps": settings.warmup_ratio})
+    return transformers.TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=settings.num_train_epochs,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        per_device_eval_batch_size=settings.per_device_eval_batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16,
+        save_strategy=settings.save_strategy, save_total_limit=settings.save_total_limit,
+        eval_strategy="epoch" if evaluates else "no",
+        load_best_model_at_end=_selects_best(settings, evaluates),
+        metric_for_best_model="accuracy" if evaluates else None,
+        greater_is_better=True if evaluates else None,
+        logging_steps=settings.logging_steps,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none", **warmup)
+
+
+def _metrics(predictions) -> dict:
+    return {"accuracy": float((predictions.predictions.argmax(-1) == predictions.label_ids).mean())}
+
+
+def _newest_checkpoint(work: Path) -> str | None:
+    """The newest checkpoint that is whole: Trainer writes trainer_state.json last."""
+    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*")
+             if (path / "trainer_state.json").is_file()}
+    if not steps:
+        return None
+    log.info("going on from %s", steps[max(steps)])
+    return str(steps[max(steps)])
+
+
+def _write_reports(folder: Path, metrics: dict, predictions, settings: TrainingSettings, start: Path) -> None:
+    for prefix in ("train", "eval", "predict"):
+        part = {name: value for name, value in metrics.items() if name.startswith(f"{prefix}_")}
+        if part:
+            records.write_json(folder / f"{prefix}_results.json", part)
+    records.write_json(folder / "all_results.json", metrics)
+    record = {name: str(value) if isinstance(value, Path) else value for name, value in vars(settings).items()}
+    records.write_json(folder / "training.json", {
+        "settings": record, "initial_checkpoint": str(start), "finished": records.utc_now(),
+        "environment": records.run_environment()})
+    if predictions is not None:
+        names = [massive.INTENTS[index] for index in predictions.predictions.argmax(-1)]
+        rows = [f"{number}\t{name}" for number, name in enumerate(names)]
+        records.write_text(folder / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))

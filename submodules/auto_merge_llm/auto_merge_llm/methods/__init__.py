@@ -1,0 +1,34 @@
+"""The registry of merging methods. Importing it is cheap; torch is loaded with the method itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+from auto_merge_llm.errors import InputError
+
+if TYPE_CHECKING:
+    from auto_merge_llm.methods.base import Method
+
+# Name -> one-line summary. The module methods/<name>.py binds METHOD to its class.
+METHODS = {
+    "linear": "weighted average of the sources",
+    "passthrough": "one source, unchanged",
+}
+
+
+def create(name: str, **hyperparameters) -> Method:
+    """The method `name` with these hyper-parameters.
+
+    Raises InputError for an unknown method or hyper-parameter, or a value out of its range.
+    """
+    if name not in METHODS:
+        raise InputError(f"no merging method {name!r}; choose one of {', '.join(METHODS)}")
+    kind = importlib.import_module(f"{__name__}.{name}").METHOD
+    known = [field.name for field in dataclasses.fields(kind)]
+    unknown = sorted(set(hyperparameters) - set(known))
+    if unknown:
+        raise InputError(f"{name} has no hyper-parameter {', '.join(unknown)}; "
+                         + (f"it takes {', '.join(known)}" if known else "it takes none"))
+    return kind(**hyperparameters)

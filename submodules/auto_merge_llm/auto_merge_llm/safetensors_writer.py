@@ -1,0 +1,129 @@
+"""Write safetensors files in pieces, from several threads, under temporary names until all is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.weight_files import SAFETENSORS_DTYPES
+
+_CODES = {dtype: code for code, dtype in SAFETENSORS_DTYPES.items()}
+
+
+@contextmanager
+def explain_write_errors(folder: Path):
+    """Turn a full disk, a quota or missing rights into an InputError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write into {folder} ({error.strerror}); free space there or choose another "
+                         "output folder") from None
+
+
+class SafetensorsWriter:
+    """Writes tensors of known shapes and dtypes into `folder`, as Hugging Face names them.
+
+    `layout`: name -> (shape, dtype). `shard_size`: most bytes of tensor data in one file (a larger tensor gets
+    a file of its own); None for one file. Used as a context manager: unless `commit` was called, nothing
+    stays behind. `write` may be called from several threads.
+    """
+
+    def __init__(self, folder: Path, layout: Mapping[str, tuple[Sequence[int], torch.dtype]],
+                 shard_size: int | None = None):
+        self._folder = folder
+        sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in layout.items()}
+        self.size = sum(sizes.values())
+        # Wide dtypes first keeps every tensor aligned to its element size.
+        order = sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))
+        shards = _fill_shards(order, sizes, shard_size)
+        self.files = tuple(folder / (f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1
+                                     else "model.safetensors") for number in range(1, len(shards) + 1))
+        self._shards = dict(zip(self.files, shards))
+        self._layout, self._sizes = layout, sizes
+        self._places: dict[str, tuple[int, int]] = {}
+        self._descriptors: list[int] = []
+        self._created: list[Path] = []
+
+    def __enter__(self):
+        try:
+            with explain_write_errors(self._folder):
+                for path, names in self._shards.items():
+                    self._start(path, names)
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
+        """Put the contiguous `values` at the flat element `start` of tensor `name`."""
+        descriptor, position = self._places[name]
+        position += start * values.dtype.itemsize
+        rest = memoryview(values.reshape(-1).view(torch.uint8).numpy())
+        with explain_write_errors(self._folder):
+            while rest:
+                count = os.pwrite(descriptor, rest, position)
+                rest, position = rest[count:], position + count
+
+    def commit(self) -> None:
+        """Give the files, and the index of several, their final names."""
+        with explain_write_errors(self._folder):
+            if len(self.files) > 1:
+                shard_of = {name: path.name for path, names in self._shards.items() for name in names}
+                index = {"metadata": {"total_size": self.size}, "weight_map": dict(sorted(shard_of.items()))}
+                path = self._folder / "model.safetensors.index.json"
+                self._created.append(_partial(path))
+                _partial(path).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+            for partial in list(self._created):
+                final = partial.with_name(partial.name[1:].removesuffix(".partial"))
+                self._created.append(final)
+                os.replace(partial, final)
+        self._created.clear()
+
+    def __exit__(self, *_):
+        self._discard()
+
+    def _start(self, path: Path, names: Sequence[str]) -> None:
+        header, end = {"__metadata__": {"format": "pt"}}, 0
+        for name in names:
+            shape, dtype = self._layout[name]
+            header[name] = {"dtype": _CODES[dtype], "shape": list(shape),
+                            "data_offsets": [end, end + self._sizes[name]]}
+            end += self._sizes[name]
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self._created.append(_partial(path))
+        descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._descriptors.append(descriptor)
+        os.truncate(descriptor, 8 + len(text) + end)
+        os.pwrite(descriptor, len(text).to_bytes(8, "little") + text, 0)
+        self._places |= {name: (descriptor, 8 + len(text) + header[name]["data_offsets"][0]) for name in names}
+
+    def _discard(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+        for path in self._created:
+            path.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _fill_shards(order: Sequence[str], sizes: Mapping[str, int], shard_size: int | None) -> list[list[str]]:
+    shards, room = [[]], shard_size
+    for name in order:
+        if shard_size is not None and sizes[name] > room and shards[-1]:
+            shards.append([])
+            room = shard_size
+        shards[-1].append(name)
+        if shard_size is not None:
+            room -= sizes[name]
+    return shards
