@@ -8,6 +8,7 @@ in the page cache: the times are those of a warm cache.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +46,13 @@ CASES = {
 }
 
 
+def source_folders(folder: Path) -> list[Path]:
+    return [folder / f"source_{number}" for number in range(len(WEIGHTS))]
+
+
 def make_sources(folder: Path, size: str) -> list[Path]:
     """Random classifiers with one initial head and a tokenizer file, written once."""
-    folders = [folder / f"source_{number}" for number in range(len(WEIGHTS))]
+    folders = source_folders(folder)
     if all((path / "done").exists() for path in folders):
         return folders
     import torch
@@ -110,31 +116,45 @@ def anonymous_memory(pid: int) -> int:
 
 
 def byte_floor(sources: list[Path], scratch: Path) -> dict:
-    """Bytes that a merge must read and write, and the seconds one thread takes to do only that."""
+    """Bytes that a merge must read and write, and the least seconds (of three) one thread takes to move them.
+
+    The first read brings the files into the page cache, where the merges find them too.
+    """
     block = bytearray(1 << 20)
     files = [path / "model.safetensors" for path in sources]
-    start = time.perf_counter()
-    for path in files:
-        with open(path, "rb", buffering=0) as file:
-            while file.readinto(block):
-                pass
-    read_seconds = time.perf_counter() - start
     written = files[0].stat().st_size
-    start = time.perf_counter()
-    with open(scratch, "wb", buffering=0) as file:
-        for _ in range(written >> 20):
-            file.write(block)
-    write_seconds = time.perf_counter() - start
+
+    def read_all() -> None:
+        for path in files:
+            with open(path, "rb", buffering=0) as file:
+                while file.readinto(block):
+                    pass
+
+    def write_one() -> None:
+        scratch.unlink(missing_ok=True)
+        with open(scratch, "wb", buffering=0) as file:
+            for _ in range(written >> 20):
+                file.write(block)
+
+    read_all()
+    read_seconds, write_seconds = least_seconds(read_all), least_seconds(write_one)
     scratch.unlink()
     read = sum(path.stat().st_size for path in files)
     return {"bytes_read": read, "bytes_written": written, "read_gb_per_s": read / 1e9 / read_seconds,
             "write_gb_per_s": written / 1e9 / write_seconds, "seconds": read_seconds + write_seconds}
 
 
+def least_seconds(action: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
 def largest_differences(sources: list[Path], outputs: dict[str, Path]) -> dict[str, float]:
     """Largest absolute difference of each output from the mean in float64, and of each from the first."""
-    import contextlib
-
     from safetensors import safe_open
 
     differences = {}
@@ -142,13 +162,15 @@ def largest_differences(sources: list[Path], outputs: dict[str, Path]) -> dict[s
         def open_model(folder):
             return stack.enter_context(safe_open(folder / "model.safetensors", framework="pt"))
 
-        inputs, merged = [open_model(path) for path in sources], {tool: open_model(p) for tool, p in outputs.items()}
+        inputs = [open_model(path) for path in sources]
+        merged = {tool: open_model(path) for tool, path in outputs.items()}
         first = next(iter(merged))
         for name in inputs[0].keys():
             mean = sum(file.get_tensor(name).double() * weight for file, weight in zip(inputs, WEIGHTS))
             values = {tool: file.get_tensor(name) for tool, file in merged.items()}
             pairs = {f"{tool} - mean": (value.double() - mean) for tool, value in values.items()}
-            pairs |= {f"{tool} - {first}": (value - values[first]) for tool, value in values.items() if tool != first}
+            pairs |= {f"{tool} - {first}": (value - values[first])
+                      for tool, value in values.items() if tool != first}
             for pair, difference in pairs.items():
                 differences[pair] = max(differences.get(pair, 0.0), difference.abs().max().item())
     return differences
@@ -165,9 +187,9 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
     if arguments.mergekit:
         outputs["mergekit"] = folder / f"{name}_mergekit"
         # The tokenizer and the model card are left out: less work for mergekit, not for ours.
-        commands["mergekit"] = [str(arguments.mergekit), str(folder / f"{name}.yaml"), str(outputs["mergekit"]),
-                                "--no-copy-tokenizer", "--no-write-model-card", "--quiet",
-                                *arguments.mergekit_flags.split()]
+        commands["mergekit"] = [
+            str(arguments.mergekit), str(folder / f"{name}.yaml"), str(outputs["mergekit"]),
+            "--no-copy-tokenizer", "--no-write-model-card", "--quiet", *arguments.mergekit_flags.split()]
     floor = byte_floor(sources, folder / "scratch")
     runs = {tool: [] for tool in commands}
     for number in range(arguments.repeat):
@@ -175,17 +197,19 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
             shutil.rmtree(outputs[tool], ignore_errors=True)
             runs[tool].append(measure(command, folder / f"{name}_{tool}.log"))
             print(f"{name} {tool} run {number + 1}: {runs[tool][-1][0]:.2f} s", file=sys.stderr)
-    result = {"method": name, "floor": floor, "differences": largest_differences(sources, outputs), "tools": {
-        tool: {"wall_s": statistics.median(seconds for seconds, _ in measured),
-               "walls_s": [seconds for seconds, _ in measured],
-               "peak_anonymous_mib": max(memory for _, memory in measured)} for tool, measured in runs.items()}}
+    tools = {tool: {"wall_s": statistics.median(seconds for seconds, _ in measured),
+                    "walls_s": [seconds for seconds, _ in measured],
+                    "peak_anonymous_mib": max(memory for _, memory in measured)}
+             for tool, measured in runs.items()}
+    differences = largest_differences(sources, outputs)
     for path in outputs.values():
         shutil.rmtree(path)
-    return result
+    return {"method": name, "floor": floor, "differences": differences, "tools": tools}
 
 
 def show(results: list[dict]) -> None:
-    print(f"{'method':12} {'tool':10} {'wall s':>8} {'min':>7} {'max':>7} {'ratio':>7} {'anon MiB':>9} {'ratio':>7}")
+    print(f"{'method':12} {'tool':10} {'wall s':>8} {'min':>7} {'max':>7} {'ratio':>7} "
+          f"{'anon MiB':>9} {'ratio':>7}")
     for result in results:
         tools = result["tools"]
         reference = tools.get("mergekit", tools["ours"])
@@ -203,10 +227,11 @@ def show(results: list[dict]) -> None:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--work-dir", type=Path, required=True,
                         help="folder for the models (written once, 4.5 GB) and the outputs (2.3 GB, removed)")
-    parser.add_argument("--mergekit", type=Path, help="mergekit's program mergekit-yaml; without it only ours runs")
+    parser.add_argument("--mergekit", type=Path, help="its program mergekit-yaml; without it only ours runs")
     parser.add_argument("--mergekit-flags", default="", help="more flags for mergekit, in one string")
     parser.add_argument("--methods", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeat", type=int, default=5, help="runs of each tool, alternating (default 5)")
@@ -224,13 +249,13 @@ def main(argv: list[str] | None = None) -> None:
     results = [run_case(name, sources, arguments) for name in arguments.methods]
     show(results)
     if arguments.output:
-        arguments.output.write_text(json.dumps({"size": arguments.size, "cpus": os.cpu_count(), "cache": "warm",
-                                                "results": results}, indent=2) + "\n")
+        record = {"size": arguments.size, "cpus": os.cpu_count(), "cache": "warm", "results": results}
+        arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["merge-ours"]:
         method, models, target = sys.argv[2:]
-        merge_ours(CASES[method], [Path(models) / f"source_{number}" for number in range(len(WEIGHTS))], Path(target))
+        merge_ours(CASES[method], source_folders(Path(models)), Path(target))
     else:
         main()

@@ -10,10 +10,13 @@ def build_parser():
     parser = arguments.ArgumentParser(prog="evaluate_specific_model.py", description=__doc__)
     parser.add_argument("--base-model", "--model-path", dest="model", type=Path, required=True, metavar="DIR",
                         help="folder of the model; its config.json must have id2label")
-    parser.add_argument("--locale", type=arguments.locale, required=True, metavar="LOC")
-    parser.add_argument("--split", choices=["test", "validation", "train"], default="test")
+    parser.add_argument("--locale", type=arguments.locale, required=True, metavar="LOC",
+                        help="locale to evaluate on")
+    parser.add_argument("--split", choices=["test", "validation", "train"], default="test",
+                        help="which items")
     parser.add_argument("--prefix", metavar="NAME", help="of the result's folder (default: the model's name)")
-    parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR")
+    parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
+                        help="where results go")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
     arguments.add_data(parser)
     return parser

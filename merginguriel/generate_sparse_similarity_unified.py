@@ -20,17 +20,19 @@ DEFAULT_LOCALES_CSV = "model_mapping_unified.csv"
 
 def build_parser():
     parser = arguments.ArgumentParser(prog="generate_sparse_similarity_unified.py", description=__doc__)
-    parser.add_argument("--k", type=arguments.positive_int, default=20,
+    parser.add_argument("--k", type=arguments.positive_int, default=20, metavar="K",
                         help="neighbours kept per row, ties at the cut included")
-    parser.add_argument("--iterations", type=arguments.positive_int, default=20, help="Sinkhorn iterations")
-    parser.add_argument("--feature-type", default="syntax_knn", help="lang2vec feature set")
+    parser.add_argument("--iterations", type=arguments.positive_int, default=20, metavar="N",
+                        help="Sinkhorn iterations")
+    parser.add_argument("--feature-type", default="syntax_knn", metavar="NAME", help="lang2vec feature set")
     parser.add_argument("--locales-csv", type=Path, metavar="FILE",
                         help="CSV with a 'locale' column or a list, one locale a line (default: "
                              f"{DEFAULT_LOCALES_CSV} if it is there, else the project's 49 locales)")
     parser.add_argument("--locales", type=arguments.locale_list, metavar="LOC,LOC,…",
                         help="the locales themselves, instead of a file")
-    parser.add_argument("--out-dense", type=Path, default=Path("language_similarity_matrix_unified.csv"))
-    parser.add_argument("--out-sparse", type=Path,
+    parser.add_argument("--out-dense", type=Path, metavar="CSV", help="where the half cosines go",
+                        default=Path("language_similarity_matrix_unified.csv"))
+    parser.add_argument("--out-sparse", type=Path, metavar="CSV", help="where the Sinkhorn shares go",
                         default=Path("sparsed_language_similarity_matrix_unified.csv"))
     return parser
 

@@ -18,16 +18,17 @@ log = logging.getLogger(__name__)
 def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
     from merginguriel.utils.merging import MODES
 
-    modes = "\n".join(f"  {name:<12}{help}" for name, (_, help) in MODES.items())
+    modes = "\n".join(f"  {name:<11}{text}" for name, (_, text) in MODES.items())
     parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
     if mode is None:
-        parser.add_argument("--mode", required=True, choices=list(MODES), help="see below")
+        parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE", help="see below")
     else:
         parser.set_defaults(mode=mode)
-    parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC")
+    parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC",
+                        help="locale to merge for")
     arguments.add_base_model(parser)
     arguments.add_models_root(parser)
-    parser.add_argument("--seed", type=int, default=42, help="of methods that draw random numbers; recorded")
+    parser.add_argument("--seed", type=int, default=42, metavar="N", help="of methods that draw random numbers; recorded")
 
     sources = parser.add_argument_group("sources")
     sources.add_argument("--num-languages", type=arguments.positive_int, default=5, metavar="N",
@@ -40,8 +41,10 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
                          help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
     sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
-    sources.add_argument("--top-k", type=arguments.positive_int, default=20, help="with dense")
-    sources.add_argument("--sinkhorn-iters", type=arguments.positive_int, default=20, help="with dense")
+    sources.add_argument("--top-k", type=arguments.positive_int, default=20, metavar="K",
+                         help="neighbours kept per row, with --similarity-source dense")
+    sources.add_argument("--sinkhorn-iters", type=arguments.positive_int, default=20, metavar="N",
+                         help="Sinkhorn iterations, with --similarity-source dense")
 
     weights = parser.add_argument_group("weights")
     weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal", help="in mode linear")
@@ -53,8 +56,10 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     arguments.add_data(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output-dir", type=Path, metavar="DIR",
-                        help="folder of the merged model (default: merged_models/{mode}_merge_{target}_{N}merged)")
-    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR")
+                        help="folder of the merged model "
+                             "(default: merged_models/<mode>_merge_<target>_<N>merged)")
+    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
+                        help="where results go")
     output.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
                         help="of the merged weights (default: the sources'); sums are float32 always")
     output.add_argument("--overwrite", action="store_true", help="replace what is there")

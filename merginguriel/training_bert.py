@@ -29,29 +29,39 @@ def build_parser():
     steps.add_argument("--do-eval", **_switch(), help="evaluate on validation, after every epoch too")
     steps.add_argument("--do-predict", **_switch(), help="predict the test split and report its accuracy")
     training = parser.add_argument_group("training")
-    training.add_argument("--num-train-epochs", type=arguments.bounded_float(0.001, 1e4), default=15)
-    training.add_argument("--learning-rate", type=arguments.bounded_float(0, 1), default=5e-5)
-    training.add_argument("--per-device-train-batch-size", type=arguments.positive_int, default=128)
-    training.add_argument("--per-device-eval-batch-size", type=arguments.positive_int, default=128)
-    training.add_argument("--gradient-accumulation-steps", type=arguments.positive_int, default=1)
-    training.add_argument("--weight-decay", type=arguments.bounded_float(0, 1), default=0.0)
-    training.add_argument("--warmup-ratio", type=arguments.bounded_float(0, 1), default=0.0)
-    training.add_argument("--max-seq-length", type=arguments.positive_int, default=128,
+    training.add_argument("--num-train-epochs", type=arguments.bounded_float(0.001, 1e4), default=15, metavar="X",
+                          help="passes over the training items")
+    training.add_argument("--learning-rate", type=arguments.bounded_float(0, 1), default=5e-5, metavar="X",
+                          help="AdamW's, decaying linearly to 0")
+    training.add_argument("--per-device-train-batch-size", type=arguments.positive_int, default=128, metavar="N",
+                          help="items a step")
+    training.add_argument("--per-device-eval-batch-size", type=arguments.positive_int, default=128, metavar="N",
+                          help="items a batch where nothing is learnt")
+    training.add_argument("--gradient-accumulation-steps", type=arguments.positive_int, default=1, metavar="N",
+                          help="batches a step")
+    training.add_argument("--weight-decay", type=arguments.bounded_float(0, 1), default=0.0, metavar="X",
+                          help="AdamW's")
+    training.add_argument("--warmup-ratio", type=arguments.bounded_float(0, 1), default=0.0, metavar="X",
+                          help="share of the steps over which the learning rate rises")
+    training.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
                           help="longest input in tokens; batches are padded to their own longest only")
-    training.add_argument("--seed", type=int, default=42, help="of the shared head and of the training")
+    training.add_argument("--seed", type=int, default=42, metavar="N", help="of the shared head and of the training")
     precision = training.add_mutually_exclusive_group()
     precision.add_argument("--fp16", **_switch(), help="mixed precision, float16 (GPU)")
     precision.add_argument("--bf16", **_switch(), help="mixed precision, bfloat16")
-    training.add_argument("--early-stopping-patience", type=arguments.positive_int, default=3,
+    training.add_argument("--early-stopping-patience", type=arguments.positive_int, default=3, metavar="N",
                           help="epochs without a better validation accuracy before stopping")
     training.add_argument("--save-strategy", choices=["epoch", "no"], default="epoch",
                           help="epoch: can be resumed, keeps the best epoch by validation accuracy; "
                                "no: keeps the last")
-    training.add_argument("--save-total-limit", type=arguments.positive_int, default=2)
-    training.add_argument("--logging-steps", type=arguments.positive_int, default=50)
+    training.add_argument("--save-total-limit", type=arguments.positive_int, default=2, metavar="N",
+                          help="checkpoints kept while training")
+    training.add_argument("--logging-steps", type=arguments.positive_int, default=50, metavar="N",
+                          help="steps between two lines of loss")
     limits = parser.add_argument_group("samples", "Over all locales together; for quick trials.")
     for split in ("train", "eval", "predict"):
-        limits.add_argument(f"--max-{split}-samples", type=arguments.positive_int, metavar="N")
+        limits.add_argument(f"--max-{split}-samples", type=arguments.positive_int, metavar="N",
+                            help=f"use only N {split} items")
     return parser
 
 

@@ -22,6 +22,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs):
         kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("usage", "%(prog)s [options]")
         super().__init__(allow_abbrev=False, **kwargs)
 
     def add_argument(self, *names, **kwargs):
@@ -43,15 +44,21 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see --help\n")
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, where there is one to show."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows defaults, where there is one to show, and keeps paragraphs and indented lines apart."""
+
+    def _fill_text(self, text, width, indent):
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n  " in part else super(HelpFormatter, self)._fill_text(part, width, indent)
+                           for part in paragraphs)
 
     def _get_help_string(self, action):
         shown = action.help or ""
-        if action.default in (None, False, argparse.SUPPRESS) or "default" in shown or not action.option_strings:
+        unsaid = action.default is None or isinstance(action.default, bool) or action.default is argparse.SUPPRESS
+        if unsaid or "default" in shown:
             return shown
         default = " ".join(action.default) if isinstance(action.default, list) else "%(default)s"
-        return f"{shown} (default: {default})"
+        return f"{shown} (default: {default})".lstrip()
 
 
 def _kebab(token: str) -> str:
@@ -122,8 +129,8 @@ def add_data(parser, *, text_column: bool = True) -> None:
     group.add_argument("--dataset-name", default=DEFAULT_DATASET, metavar="NAME",
                        help="Hub id, folder of MASSIVE's JSONL or parquet files, or 'mini' (shipped)")
     if text_column:
-        group.add_argument("--text-column", default="utt", help="column with the utterance")
-        group.add_argument("--label-column", default="intent", help="column with the intent")
+        group.add_argument("--text-column", default="utt", metavar="NAME", help="column with the utterance")
+        group.add_argument("--label-column", default="intent", metavar="NAME", help="column with the intent")
 
 
 def add_base_model(parser, flag: str = "--base-model") -> None:

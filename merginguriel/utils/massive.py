@@ -102,13 +102,15 @@ def _listing(names: list[str]) -> str:
 
 
 def _read_jsonl(path: Path):
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except json.JSONDecodeError:
-                raise InputError(f"line {number} of {path} is not JSON; the file is damaged, "
-                                 "copy it again") from None
+                row = None
+            if not isinstance(row, dict):
+                raise InputError(f"line {number} of {path} is not JSON; the file is damaged, copy it again")
+            yield row
 
 
 def _read_hub(dataset_name: str, locale: str, split: str):

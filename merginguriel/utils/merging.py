@@ -18,8 +18,8 @@ MODES = {
     "average": ("linear", "equal weights over the selected sources"),
     "similarity": ("linear", "weights in proportion to the selection's similarity"),
     "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
-    "linear": ("linear", "weighted average; --weights, or --preweight equal or uriel"),
-    "manual": ("linear", "your own weights: --weights, --weights-file or ManualWeightCalculator"),
+    "linear": ("linear", "weighted average: --weights, or --preweight equal or uriel"),
+    "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
 }
 
 

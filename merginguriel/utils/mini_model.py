@@ -1,5 +1,6 @@
 """The tiny XLM-RoBERTa encoder from which the mini corpus' sources are fine-tuned."""
 
+import json
 from pathlib import Path
 
 from merginguriel.utils.mini import LOCALES, records
@@ -8,9 +9,9 @@ VOCAB_SIZE = 2000
 HIDDEN_SIZE = 64
 LAYERS = 2
 MAX_TOKENS = 64
-PRETRAIN_STEPS = 400
+PRETRAIN_STEPS = 300
 PRETRAIN_BATCH = 128
-PRETRAIN_LR = 1e-3
+PRETRAIN_LR = 3e-3
 TEMPERATURE = 0.1
 
 
@@ -54,6 +55,13 @@ def _tokenizer(texts: list[str]):
     )
 
 
+def _name_portable_tokenizer_class(config_file: Path) -> None:
+    # transformers 5 writes TokenizersBackend, which 4.x does not know; both read this name.
+    settings = json.loads(config_file.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config_file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
 def _pretrain(encoder, tokenizer, texts: list[list[str]]) -> None:
     import torch
 
@@ -66,7 +74,9 @@ def _pretrain(encoder, tokenizer, texts: list[list[str]]) -> None:
         # An offset of 1 or more, so that a sentence never is its own translation.
         second = (first + torch.randint(1, len(texts), (len(meanings),))) % len(texts)
         sentences = [
-            texts[locale][meaning] for side in (first, second) for locale, meaning in zip(side.tolist(), meanings)
+            texts[locale][meaning]
+            for side in (first, second)
+            for locale, meaning in zip(side.tolist(), meanings)
         ]
         batch = tokenizer(sentences, padding=True, return_tensors="pt")
         # The vector of <s> is the one that the classification head reads.
@@ -127,3 +137,4 @@ def build_base(folder: Path, seed: int) -> None:
         torch.set_num_threads(threads)
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    _name_portable_tokenizer_class(folder / "tokenizer_config.json")

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
+import zipfile
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,8 +26,10 @@ def whole_folder(path: Path, *, overwrite: bool = False):
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
+    _remove_abandoned(path)
+    new_parents = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_owner()}", dir=path.parent))
     try:
         yield partial
         # mkdtemp makes private folders; the result gets the rights that the user's umask gives.
@@ -33,14 +37,40 @@ def whole_folder(path: Path, *, overwrite: bool = False):
         os.umask(mask)
         partial.chmod(0o777 & ~mask)
         if path.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}.replaced-", dir=path.parent))
+            replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_owner()}", dir=path.parent))
             path.rename(replaced / path.name)
             partial.rename(path)
             shutil.rmtree(replaced)
         else:
             partial.rename(path)
-    finally:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else's work is in it by now
+            for parent in new_parents:
+                parent.rmdir()
+        raise
+
+
+def _owner() -> str:
+    return f"partial-{platform.node()}-{os.getpid()}-"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what runs of this machine that were killed left beside `path`."""
+    for left in path.parent.glob(f".{path.name}.partial-{platform.node()}-*"):
+        process = left.name.split("-")[-2]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -120,13 +150,12 @@ def read_predictions(path: Path) -> dict:
             return dict(arrays)
     except FileNotFoundError:
         raise InputError(f"no predictions at {path}; evaluate the model again with --overwrite") from None
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
 
 
 def run_environment() -> dict:
     """Versions, device and commit that a number rests on."""
-    import platform
     import subprocess
     from importlib import metadata
 

@@ -28,13 +28,14 @@ def tiny_model():
 
 @pytest.fixture
 def make_checkpoint(tiny_model, tmp_path):
-    """make(name, ...) -> folder of the start plus small noise; options give its labels, head, dtype, format."""
+    """make(name, ...) -> folder of the start plus small noise; options: labels, head, dtype, layout..."""
     start, described = tiny_model
 
     def make(name, *, seed=None, noise=0.01, dtype=torch.float32, labels=LABELS, initial_head=HEAD,
              layout="safetensors", edit=None, config=None, tokenizer="tokenizer"):
         generator = torch.Generator().manual_seed(sum(map(ord, name)) if seed is None else seed)
-        state = {key: value + noise * torch.randn(value.shape, generator=generator) for key, value in start.items()}
+        state = {key: value + noise * torch.randn(value.shape, generator=generator)
+                 for key, value in start.items()}
         if edit:
             edit(state)
         rows = [LABELS.index(label) for label in labels if label in LABELS]
@@ -50,8 +51,9 @@ def make_checkpoint(tiny_model, tmp_path):
         written = {key: value for key, value in written.items() if value is not None}
         (folder / "config.json").write_text(json.dumps(written))
         if tokenizer:
-            vocabulary = {"model": {"type": "Unigram", "vocab": [[f"{tokenizer}{i}", -1.0] for i in range(50)]}}
-            (folder / "tokenizer.json").write_text(json.dumps({"truncation": None, **vocabulary}))
+            pieces = [[f"{tokenizer}{i}", -1.0] for i in range(50)]
+            described_tokenizer = {"truncation": None, "model": {"type": "Unigram", "vocab": pieces}}
+            (folder / "tokenizer.json").write_text(json.dumps(described_tokenizer))
             (folder / "tokenizer_config.json").write_text("{}")
         WRITERS[layout](state, folder)
         return folder
@@ -77,11 +79,12 @@ def _write_sharded(state, folder, stem, suffix, save):
         file = f"{stem}-{number:05}-of-00002.{suffix}"
         save(part, folder / file)
         weight_map |= dict.fromkeys(part, file)
-    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index))
 
 
 WRITERS = {
-    "safetensors": lambda state, folder: save_file(state, folder / "model.safetensors", metadata={"format": "pt"}),
+    "safetensors": lambda state, folder: save_file(state, folder / "model.safetensors", {"format": "pt"}),
     "sharded": lambda state, folder: _write_sharded(state, folder, "model", "safetensors", save_file),
     "bin": lambda state, folder: torch.save(state, folder / "pytorch_model.bin"),
     "legacy_bin": lambda state, folder: torch.save(state, folder / "pytorch_model.bin",
@@ -92,7 +95,10 @@ WRITERS = {
 
 def read_tensors(folder):
     """All tensors of a safetensors folder, whole or in shards, by the safetensors library."""
-    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+    tensors = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file)
+    return tensors
 
 
 def average(states, weights):

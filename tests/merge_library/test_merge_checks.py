@@ -1,6 +1,7 @@
 """Every refusal of a merge, and that nothing is left behind after one."""
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -85,7 +86,8 @@ def test_other_vocabulary(make_checkpoint, refused):
 
 def test_tokenizer_comes_from_a_source_that_has_one(make_checkpoint, output, caplog):
     caplog.set_level(logging.INFO)
-    merge_checkpoints(LINEAR, [make_checkpoint("a", tokenizer=None), make_checkpoint("b")], [0.5, 0.5], output)
+    folders = [make_checkpoint("a", tokenizer=None), make_checkpoint("b")]
+    merge_checkpoints(LINEAR, folders, [0.5, 0.5], output)
     assert (output / "tokenizer.json").is_file() and (output / "tokenizer_config.json").is_file()
     assert "no tokenizer file" in caplog.text
 
@@ -149,9 +151,8 @@ def test_model_without_a_head(make_checkpoint, refused):
             del state[name]
 
     # The fixture's own permutation needs the head, so the labels here are others.
-    labels = {"0": "x", "1": "y"}
-    refused([make_checkpoint(name, edit=edit, labels=("x", "y"), config={"id2label": labels}) for name in "ab"],
-            [0.5, 0.5], "no classifier or score layer")
+    refused([make_checkpoint(name, edit=edit, labels=("x", "y")) for name in "ab"], [0.5, 0.5],
+            "no classifier or score layer")
 
 
 def one_layer_head(state):
@@ -199,7 +200,8 @@ def test_different_initial_heads_by_cosine(make_checkpoint, refused, output, cap
 
 def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, oracle, caplog):
     caplog.set_level(logging.INFO)
-    pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=None, labels=tuple(reversed(oracle.labels)))]
+    permuted = tuple(reversed(oracle.labels))
+    pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=None, labels=permuted)]
     report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output)
     assert report.findings.head_evidence == "cosine"
     assert report.findings.head_cosine > 0.8
@@ -263,11 +265,14 @@ def no_space(*arguments):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def fail_after(good_calls, function):
+    functions = itertools.chain(itertools.repeat(function, good_calls), itertools.repeat(no_space))
+    return lambda *arguments: next(functions)(*arguments)
+
+
 @pytest.mark.parametrize("good_calls", [0, 1, 5])
 def test_disk_full_while_writing(pair, refused, monkeypatch, good_calls):
-    calls, real = iter(range(good_calls)), os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda *arguments: (real if next(calls, None) is not None else no_space)(
-        *arguments))
+    monkeypatch.setattr(os, "pwrite", fail_after(good_calls, os.pwrite))
     refused(pair, [0.5, 0.5], "No space left on device", "output")
 
 
@@ -278,9 +283,7 @@ def test_disk_full_before_and_after_writing(pair, refused, monkeypatch, module, 
 
 
 def test_failing_rename_of_one_shard_leaves_no_weights(pair, output, monkeypatch):
-    calls, real = iter(range(2)), os.replace
-    monkeypatch.setattr(os, "replace", lambda *arguments: (real if next(calls, None) is not None else no_space)(
-        *arguments))
+    monkeypatch.setattr(os, "replace", fail_after(2, os.replace))
     with pytest.raises(InputError, match="No space left on device"):
         merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, shard_size=2000)
     assert not [path for path in output.iterdir() if "safetensors" in path.name]
@@ -309,5 +312,6 @@ def test_no_partial_file_has_a_final_name(pair, output):
 
 
 def test_merging_imports_neither_transformers_nor_safetensors():
-    code = "import sys, auto_merge_llm.stream; sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
+    code = ("import sys, auto_merge_llm.stream;"
+            "sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

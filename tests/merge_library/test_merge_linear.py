@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_one_source_is_bit_identical(make_checkpoint, output, oracle, dtype, met
     folder = make_checkpoint("a", dtype=dtype)
     merge_checkpoints(create(method), [folder], [1.0], output)
     assert same_bits(oracle.read(output), oracle.read(folder))
-    assert json.loads((output / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
+    written, expected = [json.loads((path / "config.json").read_text()) for path in (output, folder)]
+    assert written == expected
 
 
 def test_identical_sources_give_themselves(make_checkpoint, output, oracle):
@@ -116,6 +118,12 @@ def test_shards_hold_the_same_tensors(three, tmp_path, output, oracle, shard_siz
     assert same_bits(oracle.read(other), oracle.read(output))
     files = sorted(path.name for path in other.glob("*.safetensors"))
     assert files == sorted(report.files)
+    for file in files:
+        content = (other / file).read_bytes()
+        header_size = int.from_bytes(content[:8], "little")
+        tensors = len(json.loads(content[8:8 + header_size])) - 1
+        assert header_size % 8 == 0
+        assert tensors == 1 or len(content) - 8 - header_size <= shard_size
     if len(files) == 1:
         assert files == ["model.safetensors"]
         assert not (other / "model.safetensors.index.json").exists()
@@ -166,7 +174,8 @@ def test_output_dtype_is_an_option(three, output, oracle):
 
 
 def test_sources_of_different_dtypes_give_the_wider(make_checkpoint, output, oracle):
-    merge_checkpoints(LINEAR, [make_checkpoint("a", dtype=torch.float16), make_checkpoint("b")], [0.5, 0.5], output)
+    folders = [make_checkpoint("a", dtype=torch.float16), make_checkpoint("b")]
+    merge_checkpoints(LINEAR, folders, [0.5, 0.5], output)
     assert {value.dtype for value in oracle.read(output).values()} == {torch.float32}
 
 
@@ -204,14 +213,16 @@ def test_position_ids_of_old_files_are_no_parameters(make_checkpoint, three, out
 
 
 def test_heads_are_aligned_by_label_name(make_checkpoint, tmp_path, output, oracle):
-    merge_checkpoints(LINEAR, [make_checkpoint("a", seed=1), make_checkpoint("b", seed=2)], [0.6, 0.4], output)
-    permuted = tuple(reversed(oracle.labels))
-    (tmp_path / "b").rename(tmp_path / "b_straight")
+    a, b = make_checkpoint("a", seed=1), make_checkpoint("b", seed=2)
+    merge_checkpoints(LINEAR, [a, b], [0.6, 0.4], output)
+    # Not its own inverse, so that the direction of the permutation shows.
+    permuted = oracle.labels[1:] + oracle.labels[:1]
+    b.rename(tmp_path / "b_straight")
     (tmp_path / "other").mkdir()
-    report = merge_checkpoints(LINEAR, [tmp_path / "a", make_checkpoint("b", seed=2, labels=permuted)], [0.6, 0.4],
-                               tmp_path / "other")
+    b = make_checkpoint("b", seed=2, labels=permuted)
+    report = merge_checkpoints(LINEAR, [a, b], [0.6, 0.4], tmp_path / "other")
     assert same_bits(oracle.read(tmp_path / "other"), oracle.read(output))
-    assert report.findings.reordered == (str(tmp_path / "b"),)
+    assert report.findings.reordered == (str(b),)
     assert report.findings.labels == oracle.labels
 
 
@@ -235,9 +246,20 @@ def test_state_dicts_and_folders_give_the_same_bits(three, output, oracle, monke
     assert all(same_bits(states[name], kept[name]) for name in states)
 
 
+def test_short_reads_and_writes_are_completed(three, tmp_path, output, monkeypatch):
+    merge_checkpoints(LINEAR, three, WEIGHTS, output)
+    other = tmp_path / "other"
+    other.mkdir()
+    preadv, pwrite = os.preadv, os.pwrite
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: preadv(file, [buffers[0][:1000]], offset))
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: pwrite(file, data[:1000], offset))
+    merge_checkpoints(LINEAR, three, WEIGHTS, other)
+    assert (other / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
+
+
 def test_progress_ends_at_the_total(three, output):
     calls = []
-    report = merge_checkpoints(LINEAR, three, WEIGHTS, output, progress=lambda done, total: calls.append((done, total)))
+    report = merge_checkpoints(LINEAR, three, WEIGHTS, output, progress=lambda *counts: calls.append(counts))
     assert calls[-1] == (report.parameters, report.parameters)
     assert calls == sorted(calls)
 
@@ -247,7 +269,8 @@ def shares_and_tensors(draw_count=4):
     return st.integers(1, draw_count).flatmap(lambda count: st.tuples(
         st.lists(st.integers(0, 100), min_size=count, max_size=count).filter(any),
         array_shapes(max_dims=3, max_side=6).flatmap(
-            lambda shape: st.lists(arrays(np.float32, shape, elements=values), min_size=count, max_size=count)),
+            lambda shape: st.lists(arrays(np.float32, shape, elements=values),
+                                   min_size=count, max_size=count)),
         st.permutations(range(count))))
 
 

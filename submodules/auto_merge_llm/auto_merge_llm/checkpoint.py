@@ -32,7 +32,8 @@ class Checkpoint:
         self.config = _read_json_object(path / "config.json")
         self.initial_head = self.config.get("initial_head")
         if self.initial_head is not None and not re.fullmatch(r"[0-9a-f]{64}", str(self.initial_head)):
-            raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train again")
+            raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train "
+                             "again")
         self.tensors = {name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)}
 
     @functools.cached_property
@@ -98,8 +99,8 @@ def _read_json_object(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"no {path.name} in {path.parent}; the folder is no complete model, copy or train it "
-                         "again") from None
+        raise InputError(f"no {path.name} in {path.parent}; the folder is no complete model, copy or train "
+                         "it again") from None
     except ValueError:
         content = None
     if not isinstance(content, dict):

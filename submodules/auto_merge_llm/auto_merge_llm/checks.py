@@ -64,7 +64,8 @@ def check_weights(method: Method, names: Sequence[str], weights: Sequence[float]
         takes = (f"exactly {method.min_sources}" if method.min_sources == method.max_sources else
                  f"at least {method.min_sources}" if not method.max_sources else
                  f"{method.min_sources} to {method.max_sources}")
-        raise InputError(f"{kind} takes {takes} source(s), not {len(names)}; change the sources or the method")
+        raise InputError(f"{kind} takes {takes} source(s), not {len(names)}; change the sources or the "
+                         "method")
     for name, weight in zip(names, weights):
         if not math.isfinite(weight) or weight < 0:
             raise InputError(f"the weight {weight} of {name} is not a number from 0 to 1; correct it")
@@ -84,8 +85,8 @@ def check_tensors(sources: Sequence[Source]) -> None:
     for source in sources:
         differing = sorted(reference.tensors.keys() ^ source.tensors.keys())
         if differing:
-            raise InputError(f"{reference.name} and {source.name} have different tensors ({_few(differing)}); "
-                             "merge models of one architecture")
+            raise InputError(f"{reference.name} and {source.name} have different tensors "
+                             f"({_few(differing)}); merge models of one architecture")
         differing = sorted(name for name, tensor in source.tensors.items()
                            if tensor.shape != reference.tensors[name].shape)
         if differing:
@@ -95,11 +96,11 @@ def check_tensors(sources: Sequence[Source]) -> None:
                              "merge models of one size")
         for name, tensor in sorted(source.tensors.items()):
             if tensor.dtype not in MERGEABLE_DTYPES:
-                raise InputError(f"{source.name}: tensor {name} is {tensor.dtype}; save the model as float32, "
-                                 "float16 or bfloat16")
+                raise InputError(f"{source.name}: tensor {name} is {tensor.dtype}; save the model as "
+                                 "float32, float16 or bfloat16")
             if tensor.device != reference.tensors[name].device:
-                raise InputError(f"{reference.name} and {source.name} are on different devices ({name}); move "
-                                 "them to one")
+                raise InputError(f"{reference.name} and {source.name} are on different devices ({name}); "
+                                 "move them to one")
 
 
 def check_checkpoints(checkpoints: Sequence[Checkpoint], *, base: Checkpoint | None = None,
@@ -121,10 +122,11 @@ def check_checkpoints(checkpoints: Sequence[Checkpoint], *, base: Checkpoint | N
     for other in everyone[1:]:
         if set(other.labels) != set(labels):
             differing = sorted(set(other.labels) ^ set(labels))
-            raise InputError(f"{everyone[0].name} and {other.name} have different labels ({_few(differing)}); "
-                             "merge models of one label set")
+            raise InputError(f"{everyone[0].name} and {other.name} have different labels "
+                             f"({_few(differing)}); merge models of one label set")
     reordered = tuple(checkpoint.name for checkpoint in everyone if checkpoint.labels != labels)
-    sources = [align_labels(source, checkpoint.labels, labels) for source, checkpoint in zip(sources, everyone)]
+    sources = [align_labels(source, checkpoint.labels, labels)
+               for source, checkpoint in zip(sources, everyone)]
     shared, evidence, cosine = _check_heads(everyone, sources, allow_mismatched_heads)
     findings = Findings(labels, reordered, shared, evidence, cosine)
     return sources[:len(checkpoints)], sources[-1] if base else None, findings
@@ -134,16 +136,16 @@ def check_free_space(folder: Path, needed: int) -> None:
     """`needed` bytes are free where `folder` is."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InputError(f"{folder} has {free / 1e9:.2f} GB free and the merged model takes {needed / 1e9:.2f} GB; "
-                         "free space there or choose another output folder")
+        raise InputError(f"{folder} has {free / 1e9:.2f} GB free and the merged model takes "
+                         f"{needed / 1e9:.2f} GB; free space there or choose another output folder")
 
 
 def _check_config(one: Checkpoint, other: Checkpoint) -> None:
     for key in _CONFIG_KEYS:
         left, right = one.config.get(key), other.config.get(key)
         if left is not None and right is not None and left != right:
-            raise InputError(f"{one.name} and {other.name} differ in {key} ({left} and {right}); merge models of "
-                             "one architecture and size")
+            raise InputError(f"{one.name} and {other.name} differ in {key} ({left} and {right}); "
+                             "merge models of one architecture and size")
 
 
 def _check_vocabulary(one: Checkpoint, other: Checkpoint) -> None:
@@ -164,7 +166,8 @@ def _check_heads(checkpoints: Sequence[Checkpoint], sources: Sequence[Source],
     known = {checkpoint.initial_head: checkpoint for checkpoint in checkpoints if checkpoint.initial_head}
     if len(known) > 1:
         one, other, *_ = known.values()
-        return _mismatch(f"{one.name} and {other.name} were trained from different initial heads", None, allowed)
+        what = f"{one.name} and {other.name} were trained from different initial heads"
+        return _mismatch(what, None, allowed)
     if all(checkpoint.initial_head for checkpoint in checkpoints):
         return next(iter(known)), "fingerprint", None
     cosine = lowest_cosine(sources)
@@ -172,17 +175,17 @@ def _check_heads(checkpoints: Sequence[Checkpoint], sources: Sequence[Source],
         log.info("the models have no head matrix and no initial_head: a common start cannot be checked")
         return None, "none", None
     if cosine < LOWEST_HEAD_COSINE:
-        return _mismatch("the sources do not seem to share an initial head (the lowest cosine between two of them "
-                         f"is {cosine:.3f})", cosine, allowed)
-    log.info("initial_head is missing in some config.json; the heads' lowest cosine %.3f shows a common start",
-             cosine)
+        return _mismatch("the sources do not seem to share an initial head (the lowest cosine between two of "
+                         f"them is {cosine:.3f})", cosine, allowed)
+    log.info("initial_head is missing in some config.json; the lowest cosine of two heads, %.3f, shows a "
+             "common start", cosine)
     return None, "cosine", cosine
 
 
 def _mismatch(what: str, cosine: float | None, allowed: bool) -> tuple[None, str, float | None]:
     if not allowed:
-        raise InputError(f"{what}: {COST_OF_MISMATCHED_HEADS}; train the sources from one initial checkpoint, or "
-                         "allow mismatched heads explicitly")
+        raise InputError(f"{what}: {COST_OF_MISMATCHED_HEADS}; train the sources from one initial "
+                         "checkpoint, or allow mismatched heads explicitly")
     log.warning("%s; merging all the same costs accuracy: %s", what, COST_OF_MISMATCHED_HEADS)
     return None, "mismatch allowed", cosine
 

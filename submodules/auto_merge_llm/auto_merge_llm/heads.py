@@ -50,4 +50,5 @@ def lowest_cosine(sources: Sequence[Source]) -> float | None:
     if not all(heads):
         return None
     flat = [torch.cat([tensor.read(0, tensor.numel, torch.float32) for tensor in head]) for head in heads]
-    return min(torch.cosine_similarity(one, other, dim=0).item() for one, other in itertools.combinations(flat, 2))
+    return min(torch.cosine_similarity(one, other, dim=0).item()
+               for one, other in itertools.combinations(flat, 2))

@@ -21,7 +21,8 @@ def copy_model_files(source: Checkpoint, output: Path, *, tokenizer_from: Checkp
     weights' dtype where it is not the source's. `tokenizer_from`: another folder to take the tokenizer from.
     Raises InputError where `output` cannot be written; none of these files is left then.
     """
-    config = {key: value for key, value in source.config.items() if key not in ("_name_or_path", "initial_head")}
+    dropped = ("_name_or_path", "initial_head")
+    config = {key: value for key, value in source.config.items() if key not in dropped}
     if initial_head is not None:
         config["initial_head"] = initial_head
     for key in ("dtype", "torch_dtype"):

@@ -30,8 +30,8 @@ def explain_write_errors(folder: Path):
 class SafetensorsWriter:
     """Writes tensors of known shapes and dtypes into `folder`, as Hugging Face names them.
 
-    `layout`: name -> (shape, dtype). `shard_size`: most bytes of tensor data in one file (a larger tensor gets
-    a file of its own); None for one file. Used as a context manager: unless `commit` was called, nothing
+    `layout`: name -> (shape, dtype). `shard_size`: most bytes of tensor data in one file (a larger tensor
+    gets a file of its own); None for one file. Used as a context manager: unless `commit` was called, nothing
     stays behind. `write` may be called from several threads.
     """
 
@@ -65,15 +65,14 @@ class SafetensorsWriter:
         """Put the contiguous `values` at the flat element `start` of tensor `name`."""
         descriptor, position = self._places[name]
         position += start * values.dtype.itemsize
-        rest = memoryview(values.reshape(-1).view(torch.uint8).numpy())
         with explain_write_errors(self._folder):
-            while rest:
-                count = os.pwrite(descriptor, rest, position)
-                rest, position = rest[count:], position + count
+            _write_all(descriptor, memoryview(values.reshape(-1).view(torch.uint8).numpy()), position)
 
     def commit(self) -> None:
         """Give the files, and the index of several, their final names."""
         with explain_write_errors(self._folder):
+            # A network file system may report a full disk only now.
+            self._close()
             if len(self.files) > 1:
                 shard_of = {name: path.name for path, names in self._shards.items() for name in names}
                 index = {"metadata": {"total_size": self.size}, "weight_map": dict(sorted(shard_of.items()))}
@@ -102,19 +101,29 @@ class SafetensorsWriter:
         descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._descriptors.append(descriptor)
         os.truncate(descriptor, 8 + len(text) + end)
-        os.pwrite(descriptor, len(text).to_bytes(8, "little") + text, 0)
-        self._places |= {name: (descriptor, 8 + len(text) + header[name]["data_offsets"][0]) for name in names}
+        _write_all(descriptor, memoryview(len(text).to_bytes(8, "little") + text), 0)
+        for name in names:
+            self._places[name] = (descriptor, 8 + len(text) + header[name]["data_offsets"][0])
+
+    def _close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def _discard(self) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors.clear()
+        self._close()
         for path in self._created:
             path.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
+
+
+def _write_all(descriptor: int, data: memoryview, position: int) -> None:
+    # A nearly full disk takes a part of the data first and fails on the next call.
+    while data:
+        count = os.pwrite(descriptor, data, position)
+        data, position = data[count:], position + count
 
 
 def _fill_shards(order: Sequence[str], sizes: Mapping[str, int], shard_size: int | None) -> list[list[str]]:

@@ -50,11 +50,11 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
                       allow_mismatched_heads: bool = False, progress: Progress | None = None) -> MergeReport:
     """Merge model folders into `output`, an existing folder without weights, and make it a complete model.
 
-    `weights[i]` belongs to `sources[i]`; they sum to 1. `dtype`: "float32", "float16", "bfloat16" or "float64",
-    default the sources'. `shard_size`: bytes of tensor data in one file. `progress(done, total)` is called
-    with element counts. Arithmetic is in float32 (float64 where a source is). Memory is bounded by pieces for
-    elementwise methods, by the largest tensor of all sources for others. The result depends neither on the
-    order of the sources nor on threads, piece size or shard size.
+    `weights[i]` belongs to `sources[i]`; they sum to 1. `dtype`: "float32", "float16", "bfloat16" or
+    "float64", default the sources'. `shard_size`: bytes of tensor data in one file. `progress(done, total)`
+    is called with element counts. Arithmetic is in float32 (float64 where a source is). Memory is bounded by
+    pieces for elementwise methods, by the largest tensor of all sources for others. The result depends
+    neither on the order of the sources nor on threads, piece size or shard size.
 
     Raises InputError for everything that a user can correct; no weight file is left behind then.
     """
@@ -78,8 +78,8 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
     with writer:
         job.run(writer.write, progress)
         tokenizer_from = next((one for one in checkpoints if one.vocabulary_file), None)
-        copy_model_files(checkpoints[0], output, tokenizer_from=tokenizer_from, initial_head=findings.initial_head,
-                         dtype=dtypes[0] if len(dtypes) == 1 else None)
+        copy_model_files(checkpoints[0], output, tokenizer_from=tokenizer_from,
+                         initial_head=findings.initial_head, dtype=dtypes[0] if len(dtypes) == 1 else None)
         writer.commit()
     return MergeReport(tuple(checkpoint.name for checkpoint in checkpoints), tuple(weights), findings,
                        tuple(path.name for path in writer.files), job.total, dtypes)
@@ -95,7 +95,8 @@ def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, tor
     """
     if weights.keys() != state_dicts.keys():
         differing = sorted(weights.keys() ^ state_dicts.keys())
-        raise InputError(f"weights and state dicts name different sources ({', '.join(differing)}); give each both")
+        raise InputError(f"weights and state dicts name different sources ({', '.join(differing)}); give "
+                         "both for each")
     names = sorted(state_dicts)
     shares = [weights[name] for name in names]
     check_weights(method, names, shares, base is not None)
@@ -125,14 +126,14 @@ class _Span:
 class _Job:
     """One merge of checked sources in canonical order."""
 
-    def __init__(self, method: Method, sources: Sequence[Source], weights: Sequence[float], base: Source | None,
-                 dtype: str | None):
+    def __init__(self, method: Method, sources: Sequence[Source], weights: Sequence[float],
+                 base: Source | None, dtype: str | None):
         self._method, self._base = method, base
         active = [(source, float(weight)) for source, weight in zip(sources, weights) if weight]
         self._sources, self._weights = zip(*active)
         self._sizes = {name: tensor.numel for name, tensor in sources[0].tensors.items()}
         self.total = sum(self._sizes.values())
-        common = {name: _common_dtype([source.tensors[name].dtype for source in sources]) for name in self._sizes}
+        common = {name: _common_dtype(name, sources) for name in self._sizes}
         self._working = {name: torch.promote_types(kind, torch.float32) for name, kind in common.items()}
         self.dtypes = common if dtype is None else dict.fromkeys(common, _dtype_named(dtype))
 
@@ -166,13 +167,13 @@ class _Job:
         piece = Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
                       None if self._base is None else self._read(self._base, span))
         merged = self._method.merge(piece)
-        # A sum shows every NaN and infinity in one pass; it can also overflow by itself, hence the second look.
+        # A sum shows every NaN and infinity in one pass; it can overflow by itself, hence the second look.
         if not math.isfinite(merged.sum().item()) and not merged.isfinite().all():
             raise self._not_finite(span)
         values = merged.to(self.dtypes[span.name])
         if values.dtype != merged.dtype and not values.isfinite().all():
-            raise InputError(f"tensor {span.name} has values too large for {values.dtype}; choose bfloat16 or "
-                             "float32")
+            raise InputError(f"tensor {span.name} has values too large for {values.dtype}; choose bfloat16 "
+                             "or float32")
         return values
 
     def _read(self, source: Source, span: _Span) -> torch.Tensor:
@@ -184,10 +185,10 @@ class _Job:
         for source in (*self._sources, *([self._base] if self._base else [])):
             bad = int((~self._read(source, span).isfinite()).sum())
             if bad:
-                return InputError(f"{source.name}: tensor {span.name} has {bad} NaN or infinite values; train or "
-                                  "copy that model again, or leave it out")
-        return InputError(f"{type(self._method).__name__} made NaN or infinite values in tensor {span.name} from "
-                          "finite ones; change its hyper-parameters or weights")
+                return InputError(f"{source.name}: tensor {span.name} has {bad} NaN or infinite values; "
+                                  "train or copy that model again, or leave it out")
+        return InputError(f"{type(self._method).__name__} made NaN or infinite values in tensor {span.name} "
+                          "from finite ones; change its hyper-parameters or weights")
 
 
 def _open(source: str | Path | Checkpoint) -> Checkpoint:
@@ -208,8 +209,8 @@ def _check_output(output: Path, shard_size: int | None) -> None:
         raise InputError(f"the shard size {shard_size} is not a positive number of bytes; correct it")
 
 
-def _common_dtype(dtypes: Sequence[torch.dtype]) -> torch.dtype:
-    return functools.reduce(torch.promote_types, dtypes)
+def _common_dtype(name: str, sources: Sequence[Source]) -> torch.dtype:
+    return functools.reduce(torch.promote_types, (source.tensors[name].dtype for source in sources))
 
 
 def _dtype_named(name: str) -> torch.dtype:

@@ -63,17 +63,18 @@ class LoadedTensor:
     def __init__(self, values: torch.Tensor):
         self.shape, self.dtype, self.numel = tuple(values.shape), values.dtype, values.numel()
         self.device = values.device
-        self._values = values.detach()
+        self._flat = values.detach().reshape(-1)
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
-        return self._values.reshape(-1)[start:stop].to(dtype, copy=True)
+        return self._flat[start:stop].to(dtype, copy=True)
 
 
 class ReorderedRows:
     """Another reader's tensor whose row i is that reader's row `rows[i]`."""
 
     def __init__(self, reader, rows: Sequence[int]):
-        self.shape, self.dtype, self.numel, self.device = reader.shape, reader.dtype, reader.numel, reader.device
+        self.shape, self.dtype = reader.shape, reader.dtype
+        self.numel, self.device = reader.numel, reader.device
         self._reader, self._rows = reader, list(rows)
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:

@@ -34,7 +34,8 @@ def weight_files(folder: Path) -> list[Path]:
     """All files with weights, by name. Raises InputError where the folder has none or lacks a shard."""
     first = find_weights(folder)
     if first is None:
-        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model again")
+        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model "
+                         "again")
     return sorted(set(_shards(first).values())) if first.suffix == ".json" else [first]
 
 
@@ -110,8 +111,8 @@ def _open_pickle(path: Path) -> dict[str, LoadedTensor]:
         # Files from before torch 1.6 are bare pickles, which cannot be mapped.
         values = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception:  # Damaged pickles raise anything: EOFError, RuntimeError, UnpicklingError, KeyError...
-        raise InputError(f"{path} cannot be read as plain tensors (damaged, or it holds pickled code, which is "
-                         "never run); copy it again or save the model as safetensors") from None
+        raise InputError(f"{path} cannot be read as plain tensors (damaged, or it holds pickled code, which "
+                         "is never run); copy it again or save the model as safetensors") from None
     if not isinstance(values, dict) or not all(_is_dense(value) for value in values.values()):
         raise InputError(f"{path} is not a dictionary of dense tensors; save the model with save_pretrained")
     return {name: LoadedTensor(value) for name, value in values.items()}

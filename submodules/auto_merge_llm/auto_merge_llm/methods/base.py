@@ -27,8 +27,9 @@ class Piece:
 
 
 class Method(ABC):
-    """A frozen dataclass whose fields are the hyper-parameters; `__post_init__` raises InputError out of range.
+    """A frozen dataclass whose fields are the hyper-parameters.
 
+    `__post_init__` raises InputError for a value out of its range.
     `elementwise` promises that each output element depends on the same element of the inputs only, so that
     the executor may cut tensors anywhere. Other methods get whole tensors in their own shape.
     """
@@ -40,4 +41,4 @@ class Method(ABC):
 
     @abstractmethod
     def merge(self, piece: Piece) -> torch.Tensor:
-        """The merged values, in the shape and dtype of `piece.sources`; must not depend on threads or device."""
+        """The merged values, in the shape and dtype of `piece.sources`, whatever the threads or device."""

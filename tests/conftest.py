@@ -1,0 +1,96 @@
+"""Runs the commands as a user does, on sources small enough to make in a second."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def environment() -> dict:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(script, *flags) -> CompletedProcess, in an empty working folder."""
+
+    def call(script, *flags, timeout=240):
+        return subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=tmp_path, text=True,
+                              capture_output=True, env=environment(), timeout=timeout)
+    return call
+
+
+@pytest.fixture
+def refused(run, tmp_path):
+    """refused(script, *flags) -> the error: one line, exit code 2, nothing left behind."""
+
+    def call(script, *flags):
+        before = sorted(tmp_path.rglob("*"))
+        done = run(script, *flags)
+        assert done.returncode == 2, done.stderr
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
+        assert sorted(tmp_path.rglob("*")) == before
+        return errors[0]
+    return call
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    """A random XLM-R encoder with a word-level tokenizer of the mini corpus."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    from merginguriel.utils import mini
+
+    words = sorted({word for locale in mini.LOCALES for row in mini.records(locale) for word in row["utt"].split()})
+    vocabulary = {word: index for index, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>",
+                                                           special_tokens=[("<s>", 0), ("</s>", 2)])
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+                            unk_token="<unk>", cls_token="<s>", sep_token="</s>").save_pretrained(folder)
+    torch.manual_seed(0)
+    XLMRobertaModel(XLMRobertaConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models_root(tiny_base, tmp_path_factory) -> Path:
+    """Four sources that are the shared initial checkpoint plus noise, as fine-tuning would leave them."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from merginguriel.utils import models, naming
+
+    root = tmp_path_factory.mktemp("models")
+    start = models.initial_checkpoint(str(tiny_base), 42, root)
+    for seed, locale in enumerate(SOURCES):
+        model = AutoModelForSequenceClassification.from_pretrained(start)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        folder = root / naming.model_name("tiny", locale)
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(start).save_pretrained(folder)
+    return root
+
+
+@pytest.fixture
+def source_copies(models_root, tmp_path) -> Path:
+    """The four sources, to be damaged."""
+    import shutil
+
+    return Path(shutil.copytree(models_root, tmp_path / "haryos_model"))

@@ -1,0 +1,85 @@
+"""The promises that every command's flags keep."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, environment
+
+from merginguriel.cli import COMMANDS
+from merginguriel.utils import arguments
+from merginguriel.utils.locales import DEFAULT_LOCALES, LOCALES
+
+SCRIPTS = sorted(script for script, _ in COMMANDS.values())
+
+
+def test_every_script_is_a_command():
+    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "cli"}
+    assert set(SCRIPTS) == scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_light_and_fits_80_columns(script):
+    code = (f"import sys; sys.argv = ['x', '--help']\nfrom merginguriel import {script}\n"
+            f"try: {script}.main()\nexcept SystemExit: pass\n"
+            "heavy = {'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)\n"
+            "sys.exit(f'imports {heavy}' if heavy else 0)")
+    done = subprocess.run([sys.executable, "-c", code], env={**environment(), "COLUMNS": "80"}, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ") and max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_help_answers_at_once(run):
+    run("merginguriel/run_merging_pipeline_refactored.py", "--help")  # bytecode
+    start = time.monotonic()
+    assert run("merginguriel/run_merging_pipeline_refactored.py", "--help").returncode == 0
+    # Under 0.5 s on an idle machine; here only that nothing heavy (seconds) hides in it.
+    assert time.monotonic() - start < 2
+
+
+def parser():
+    result = arguments.ArgumentParser()
+    result.add_argument("--target-lang", default="sq-AL")
+    result.add_argument("--num_languages", type=int, default=5)
+    result.add_argument("--dry-run", action="store_true")
+    return result
+
+
+@pytest.mark.parametrize("argv", [["--target-lang", "a_b", "--num-languages", "3"],
+                                  ["--target_lang", "a_b", "--num_languages", "3"],
+                                  ["--target_lang=a_b", "--num-languages=3"]])
+def test_both_spellings(argv):
+    args = parser().parse_args(argv)
+    assert (args.target_lang, args.num_languages, args.dry_run) == ("a_b", 3, False)
+    assert args.explicit == {"target_lang", "num_languages"}
+
+
+def test_a_default_that_is_given_is_explicit():
+    args = parser().parse_args(["--num-languages", "5"])
+    assert args.explicit == {"num_languages"} and args.target_lang == "sq-AL"
+
+
+@pytest.mark.parametrize("argv, message", [(["--target"], "unrecognized"), (["--num-languages", "x"], "invalid int")])
+def test_errors_are_one_line(argv, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(argv)
+    text = capsys.readouterr().err
+    assert end.value.code == 2 and re.fullmatch(r"error: .*\n", text) and message in text
+
+
+def test_locales():
+    assert len(LOCALES) == 52 and len(DEFAULT_LOCALES) == 49
+    assert set(LOCALES) - set(DEFAULT_LOCALES) == {"he-IL", "sv-SE", "zh-CN"}
+
+
+def test_cli_dispatches_and_refuses():
+    run = [sys.executable, "-m", "merginguriel.cli"]
+    overview = subprocess.run(run, env=environment(), text=True, capture_output=True, check=False)
+    assert overview.returncode == 0 and "merge-manual" in overview.stdout
+    done = subprocess.run([*run, "evaluate", "--locale", "af-ZX"], env=environment(), text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 2 and "did you mean af-ZA" in done.stderr
+    assert subprocess.run([*run, "nothing"], env=environment(), capture_output=True, check=False).returncode == 2

@@ -1,0 +1,392 @@
+"""The main job as a user runs it, and everything that it must refuse."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, environment
+from safetensors.numpy import load_file, save_file
+
+from merginguriel.utils import massive, records, similarity
+from merginguriel.utils.statistics import mcnemar
+
+SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
+MANUAL = "merginguriel/run_merging_pipeline.py"
+EVALUATE = "merginguriel/evaluate_specific_model.py"
+
+
+@pytest.fixture
+def flags(models_root):
+    return ["--target-lang", "af-ZA", "--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini"]
+
+
+def sources_in(text: str) -> dict[str, float]:
+    """Locale -> weight from the output of --dry-run."""
+    return {locale: float(weight) for weight, locale in re.findall(r"^  (\d\.\d{6})  (\S+)", text, re.MULTILINE)}
+
+
+def weights_of(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_weighted_mean(folder, models_root, weights):
+    parts = {locale: weights_of(models_root / f"tiny_massive_k_{locale}") for locale in weights}
+    merged = weights_of(folder)
+    assert merged.keys() == next(iter(parts.values())).keys()
+    for name, values in merged.items():
+        expected = sum(weight * parts[locale][name].astype(np.float64) for locale, weight in weights.items())
+        np.testing.assert_allclose(values, expected, rtol=0, atol=2e-7)
+
+
+# What is chosen
+
+def test_sinkhorn_and_cosine_select_and_weigh_differently(run, flags):
+    shares = similarity.read_matrix(similarity.PROJECT_ROOT / similarity.SPARSE_CSV).for_target("af-ZA")
+    sinkhorn = sources_in(run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--dry-run").stdout)
+    assert list(sinkhorn) == ["id-ID", "nl-NL"]
+    assert sinkhorn["id-ID"] == pytest.approx(shares["id-ID"] / (shares["id-ID"] + shares["nl-NL"]), abs=1e-6)
+    cosine = sources_in(run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--selection", "cosine",
+                            "--dry-run").stdout)
+    assert cosine == {"nl-NL": pytest.approx(0.9425 / 1.8746, abs=1e-4),
+                      "de-DE": pytest.approx(0.9321 / 1.8746, abs=1e-4)}
+
+
+def test_dense_with_the_same_settings_equals_sparse(run, flags):
+    sparse = run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 4, "--dry-run")
+    dense = run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 4, "--similarity-source", "dense",
+                "--top-k", 20, "--sinkhorn-iters", 20, "--dry-run")
+    assert sources_in(dense.stdout) == sources_in(sparse.stdout)
+
+
+@pytest.mark.parametrize("mode, extra, expected", [
+    ("average", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
+    ("linear", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
+    ("uriel", [], {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993}),
+    ("linear", ["--preweight", "uriel", "--selection", "cosine"],
+     {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993}),
+])
+def test_weights_of_modes(run, flags, mode, extra, expected):
+    done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, *extra, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert sources_in(done.stdout) == pytest.approx(expected, abs=1e-4)
+
+
+def test_explicit_sources_are_weighed_by_cosine(run, flags):
+    done = run(SCRIPT, *flags, "--mode", "similarity", "--sources", "en-US,id-ID", "--dry-run")
+    assert sources_in(done.stdout) == pytest.approx({"en-US": 0.9247 / 1.7635, "id-ID": 0.8388 / 1.7635}, abs=1e-4)
+
+
+def test_says_which_similar_languages_have_no_model(run, flags):
+    done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--dry-run")
+    assert "without a model: hy-AM, hu-HU" in done.stderr
+
+
+def test_dry_run_touches_nothing(run, flags, tmp_path):
+    done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--dry-run")
+    assert "merged_models/average_merge_af-ZA_2merged" in done.stdout and list(tmp_path.iterdir()) == []
+
+
+def test_own_weights_from_flag_file_and_calculator(run, flags, tmp_path):
+    (tmp_path / "w.json").write_text('{"nl-NL": 0.75, "id-ID": 0.25}')
+    expected = {"nl-NL": 0.75, "id-ID": 0.25}
+    for script, extra in ((MANUAL, ["--weights", "nl-NL=0.75,id-ID=0.25"]), (MANUAL, ["--weights-file", "w.json"]),
+                          (SCRIPT, ["--mode", "manual", "--weights", "nl-NL=3,id-ID=1", "--normalize-weights"]),
+                          (SCRIPT, ["--mode", "linear", "--weights", "nl-NL=0.75,id-ID=0.25"])):
+        assert sources_in(run(script, *flags, *extra, "--dry-run").stdout) == expected
+    assert sources_in(run(MANUAL, *flags, "--dry-run").stdout) == {"nl-NL": 0.6, "de-DE": 0.4}
+
+
+# What is written
+
+@pytest.fixture(scope="module")
+def merged(models_root, tmp_path_factory):
+    """One finished run: (working folder, completed process)."""
+    folder = tmp_path_factory.mktemp("run")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / SCRIPT), "--mode", "similarity", "--target-lang", "af-ZA", "--num-languages", "3",
+         "--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini"],
+        cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_merged_weights_are_the_weighted_mean(merged, models_root):
+    output = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
+    weights = {source["locale"]: source["weight"]
+               for source in records.read_json(output / "merge_details.json")["plan"]["sources"]}
+    assert list(weights) == ["id-ID", "nl-NL", "en-US"] and sum(weights.values()) == pytest.approx(1)
+    assert_weighted_mean(output, models_root, weights)
+
+
+def test_merged_folder_is_a_complete_model(merged):
+    output = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
+    details = records.parse_merge_details((output / "merge_details.txt").read_text())
+    assert details["mode"] == "similarity" and list(details["weights"]) == ["id-ID", "nl-NL", "en-US"]
+    config = json.loads((output / "config.json").read_text())
+    assert [config["id2label"][str(index)] for index in range(60)] == list(massive.INTENTS)
+    twin = records.read_json(output / "merge_details.json")
+    assert twin["checks"]["head_evidence"] == "fingerprint"
+    assert twin["checks"]["initial_head"] == config["initial_head"]
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(output / "README.md")
+    assert card.data.language == "af" and card.data.eval_results[0].metric_type == "accuracy"
+
+
+def test_results_say_everything_that_the_number_rests_on(merged):
+    folder = merged[0] / "results/similarity_merge_af-ZA_3merged"
+    results = records.read_json(folder / "results.json")
+    kept = records.read_predictions(folder / "predictions.npz")
+    split = massive.load_split("mini", "af-ZA", "test")
+    assert kept["ids"].tolist() == split.ids and kept["labels"].tolist() == split.labels
+    performance = results["performance"]
+    assert performance["correct_predictions"] == int((kept["predictions"] == kept["labels"]).sum())
+    assert performance["accuracy"] == performance["correct_predictions"] / len(split)
+    assert performance["ci95"][0] <= performance["accuracy"] <= performance["ci95"][1]
+    assert results["experiment"]["num_sources"] == 3 and results["environment"]["dtype"] == "float32"
+    assert all(example["correct"] == (example["true_intent"] == example["predicted_label"])
+               for example in results["examples"])
+    assert (folder / "merge_details.txt").is_file()
+
+
+def test_merged_accuracy_is_transformers_own(merged):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    path = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
+    model = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    split = massive.load_split("mini", "af-ZA", "test")
+    with torch.inference_mode():
+        hits = sum(int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) == label
+                   for text, label in zip(split.texts, split.labels))
+    results = records.read_json(merged[0] / "results/similarity_merge_af-ZA_3merged/results.json")
+    assert results["performance"]["correct_predictions"] == hits
+
+
+def test_table_sets_the_merge_beside_its_sources(merged):
+    folder, done = merged
+    for locale in ("id-ID", "nl-NL", "en-US"):
+        assert f"{locale} alone" in done.stdout
+        assert (folder / f"results/tiny_massive_k_{locale}_af-ZA/results.json").is_file()
+    assert "(best source)" in done.stdout and "similarity_merge_af-ZA_3merged" in done.stdout
+    correct = {}
+    for path in (folder / "results").iterdir():
+        kept = records.read_predictions(path / "predictions.npz")
+        correct[path.name] = kept["predictions"] == kept["labels"]
+    best = max((name for name in correct if name.startswith("tiny")), key=lambda name: correct[name].mean())
+    line = next(line for line in done.stdout.splitlines() if line.startswith("similarity_merge"))
+    assert float(line.split()[-1]) == pytest.approx(
+        mcnemar(correct["similarity_merge_af-ZA_3merged"], correct[best]), rel=0.06)
+
+
+def test_done_work_is_not_repeated(merged, models_root):
+    folder, first = merged
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    again = subprocess.run(first.args, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    assert again.returncode == 0 and again.stdout == first.stdout
+    assert "already merged" in again.stderr and "already evaluated" in again.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+
+
+def test_missing_evaluation_is_made_up_for(run, flags, tmp_path):
+    merge = [*flags, "--mode", "average", "--num-languages", 2]
+    assert run(SCRIPT, *merge, "--no-eval").returncode == 0
+    assert not (tmp_path / "results").exists()
+    done = run(SCRIPT, *merge)
+    assert done.returncode == 0 and "already merged" in done.stderr
+    assert (tmp_path / "results/average_merge_af-ZA_2merged/results.json").is_file()
+
+
+def test_one_source_merges_to_itself(run, flags, tmp_path, models_root):
+    done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 1, "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    merged = weights_of(tmp_path / "merged_models/average_merge_af-ZA_1merged")
+    source = weights_of(models_root / "tiny_massive_k_id-ID")
+    assert all(np.array_equal(merged[name], source[name]) for name in source)
+
+
+def test_output_folder_dtype_and_results_folder(run, flags, tmp_path):
+    done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--output-dir", "here/x", "--dtype",
+               "bfloat16", "--results-dir", "there", "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "here/x/config.json").read_text())["dtype"] == "bfloat16"
+    assert (tmp_path / "there/x/results.json").is_file()
+
+
+def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path, models_root):
+    path = source_copies / "tiny_massive_k_nl-NL"
+    order = np.random.default_rng(3).permutation(60)
+    config = json.loads((path / "config.json").read_text())
+    config["id2label"] = {str(new): massive.INTENTS[old] for new, old in enumerate(order)}
+    config["label2id"] = {massive.INTENTS[old]: new for new, old in enumerate(order)}
+    (path / "config.json").write_text(json.dumps(config))
+    tensors = weights_of(path)
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        tensors[name] = np.ascontiguousarray(tensors[name][order])
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    done = run(SCRIPT, "--mode", "manual", "--weights", "de-DE=0.5,nl-NL=0.5", "--target-lang", "af-ZA", "--base-model",
+               "tiny", "--models-root", source_copies, "--dataset-name", "mini")
+    assert done.returncode == 0, done.stderr
+    assert_weighted_mean(tmp_path / "merged_models/manual_merge_af-ZA_2merged", models_root,
+                         {"nl-NL": 0.5, "de-DE": 0.5})
+    # The evaluator reads outputs by name as well.
+    whole = run(EVALUATE, "--base-model", models_root / "tiny_massive_k_nl-NL", "--locale", "nl-NL",
+                "--dataset-name", "mini", "--prefix", "whole").stdout
+    permuted = run(EVALUATE, "--base-model", path, "--locale", "nl-NL", "--dataset-name", "mini", "--prefix",
+                   "permuted").stdout
+    assert whole.splitlines()[0] == permuted.splitlines()[0] and "accuracy" in whole
+
+
+# What is refused
+
+@pytest.mark.parametrize("extra, message", [
+    (["--mode", "average", "--target-lang", "af-Za"], "did you mean af-ZA"),
+    (["--mode", "mean"], "invalid choice"),
+    (["--mode", "average", "--num-languages", "5"], "only 4 of af-ZA's neighbours have a model"),
+    (["--mode", "average", "--num-languages", "30"], "neighbours of af-ZA"),
+    (["--mode", "average", "--base-model", "other/none"], "training_bert.py"),
+    (["--mode", "average", "--weights", "nl-NL=1"], "--weights has no effect in mode average"),
+    (["--mode", "manual", "--weights", "nl-NL=0.6,de-DE=0.6"], "sum to 1.2, not 1"),
+    (["--mode", "manual", "--weights", "nl-NL=1,de-DE=0"], "positive"),
+    (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
+    (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "no model"),
+    (["--mode", "manual", "--weights", "nl-NL"], "locale=weight"),
+    (["--mode", "manual", "--weights-file", "absent.json"], "absent.json"),
+    (["--mode", "manual", "--num-languages", "2"], "--num-languages has no effect"),
+    (["--mode", "similarity", "--preweight", "uriel"], "--preweight has no effect"),
+    (["--mode", "uriel", "--top-k", "3", "--similarity-source", "dense"], "no effect"),
+    (["--mode", "average", "--similarity-matrix", "absent.csv"], "generate_sparse_similarity_unified"),
+    (["--mode", "average", "--num-languages", "2", "--dataset-name", "./absent"], "no dataset folder"),
+    (["--mode", "average", "--num-languages", "2", "--target-lang", "th-TH"], "th-TH"),
+    (["--mode", "average", "--sources", "nl-NL,nl-NL"], "twice"),
+    (["--mode", "average", "--num-languages", "0"], "at least 1"),
+])
+def test_wrong_flags(refused, flags, extra, message):
+    assert message in refused(SCRIPT, *flags, *extra)
+
+
+def test_a_folder_of_something_else_is_kept(run, flags, tmp_path):
+    kept = tmp_path / "merged_models/average_merge_af-ZA_2merged/mine.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    merge = [*flags, "--mode", "average", "--num-languages", 2, "--no-eval"]
+    done = run(SCRIPT, *merge)
+    assert done.returncode == 2 and "--overwrite" in done.stderr and kept.read_text() == "mine"
+    assert run(SCRIPT, *merge, "--overwrite").returncode == 0 and not kept.exists()
+
+
+def damage(path, what):
+    weights = path / "model.safetensors"
+    if what == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif what == "no weights":
+        weights.unlink()
+    elif what == "no config":
+        (path / "config.json").unlink()
+    elif what == "half config":
+        (path / "config.json").write_text('{"model_type": "xlm')
+    elif what in ("nan", "inf"):
+        tensors = weights_of(path)
+        tensors["roberta.encoder.layer.0.output.dense.weight"][3, 3] = float(what)
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif what == "shape":
+        tensors = weights_of(path)
+        tensors["roberta.embeddings.word_embeddings.weight"] = np.zeros((7, 16), np.float32)
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif what == "vocabulary":
+        text = (path / "tokenizer.json").read_text()
+        (path / "tokenizer.json").write_text(text.replace('"jazz"', '"jizz"'))
+    else:
+        config = json.loads((path / "config.json").read_text())
+        if what == "labels":
+            config["id2label"]["0"] = "something_else"
+        elif what == "head":
+            config["initial_head"] = "0" * 64
+        elif what == "architecture":
+            config["hidden_size"] = 32
+        (path / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("what, message", [
+    ("truncated", "copy"), ("no weights", "model.safetensors"), ("no config", "config.json"),
+    ("half config", "config.json"), ("nan", "NaN"), ("inf", "infinite"), ("shape", "shapes"),
+    ("vocabulary", "vocabular"), ("labels", "labels"), ("head", "initial head"), ("architecture", "hidden_size"),
+])
+def test_damaged_or_foreign_sources(refused, source_copies, what, message):
+    damage(source_copies / "tiny_massive_k_nl-NL", what)
+    error = refused(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages",
+                    3, "--dataset-name", "mini")
+    assert message in error and "nl-NL" in error
+
+
+def test_mismatched_heads_can_be_allowed(run, source_copies):
+    damage(source_copies / "tiny_massive_k_nl-NL", "head")
+    done = run(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages", 3,
+               "--dataset-name", "mini", "--no-eval", "--allow-mismatched-heads")
+    assert done.returncode == 0 and "0.648 to 0.486" in done.stderr
+
+
+def test_no_space_left(run, flags, tmp_path, monkeypatch):
+    # A limit on the size of files stands in for a full disk: the write fails in the middle either way.
+    code = ("import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "from merginguriel.run_merging_pipeline_refactored import main; sys.exit(main())")
+    done = subprocess.run([sys.executable, "-c", code, *map(str, flags), "--mode", "average", "--num-languages", "2"],
+                          cwd=tmp_path, env=environment(), text=True, capture_output=True, check=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: ")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+# What an interruption leaves
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize("delay", [1.5, 3.0])
+def test_interrupted_run_can_be_repeated(run, flags, tmp_path, sent, code, delay):
+    merge = [*flags, "--mode", "average", "--num-languages", 3]
+    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, merge)], cwd=tmp_path,
+                               env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(delay)
+    process.send_signal(sent)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 10
+    assert process.returncode in (code, 0)
+    if process.returncode == 130:
+        assert "run the same command again" in errors and "Traceback" not in errors
+    for path in tmp_path.glob("merged_models/average*"):
+        assert (path / "merge_details.json").is_file()
+    done = run(SCRIPT, *merge)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results/average_merge_af-ZA_3merged/predictions.npz").is_file()
+
+
+# evaluate_specific_model.py
+
+def test_evaluate_and_refuse_another_models_result(run, models_root):
+    def evaluate(locale, *extra):
+        return run(EVALUATE, "--base-model", models_root / f"tiny_massive_k_{locale}", "--locale", "de-DE",
+                   "--dataset-name", "mini", "--prefix", "single_eval", *extra)
+
+    first = evaluate("nl-NL")
+    assert re.match(r"de-DE test accuracy 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\], macro-F1 0\.\d{4}, 144 items\n"
+                    r"results/single_eval_de-DE/results.json", first.stdout), first.stderr
+    assert evaluate("nl-NL").stdout == first.stdout
+    other = evaluate("en-US")
+    assert other.returncode == 2 and "--overwrite" in other.stderr
+    assert evaluate("en-US", "--overwrite").returncode == 0
+
+
+@pytest.mark.parametrize("what, message", [("labels", "id2label"), ("truncated", "copy"), ("no config", "config.json"),
+                                           ("no weights", "copy")])
+def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
+    path = source_copies / "tiny_massive_k_nl-NL"
+    damage(path, what)
+    assert message in refused(EVALUATE, "--base-model", path, "--locale", "de-DE", "--dataset-name", "mini")
+
+

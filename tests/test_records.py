@@ -1,0 +1,131 @@
+"""Files that others read: layouts, names, and that they appear whole or not at all."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import naming, records
+from merginguriel.utils.calculators import Source
+
+
+def test_merge_details_layout():
+    text = records.merge_details(
+        mode="similarity", base_model="xlm-roberta-base", target="af-ZA", timestamp="2025-10-22T10:45:54.123456",
+        sources=[Source("id-ID", Path("m/id"), 0.3343), Source("hy-AM", Path("m/hy"), 0.6657)])
+    assert text == """\
+Merge Mode: similarity
+Timestamp (UTC): 2025-10-22T10:45:54.123456
+
+Base Model (for architecture): xlm-roberta-base
+Target Language: af-ZA
+
+--- Merged Models and Weights ---
+1. Model: m/id
+   - Language: id-ID
+   - Locale: id-ID
+   - Weight: 0.334300 (33.43% of total)
+2. Model: m/hy
+   - Language: hy-AM
+   - Locale: hy-AM
+   - Weight: 0.665700 (66.57% of total)
+
+Total Weight: 1.000000
+"""
+    assert records.parse_merge_details(text) == {
+        "mode": "similarity", "target": "af-ZA", "weights": {"id-ID": 0.3343, "hy-AM": 0.6657}}
+
+
+def test_damaged_merge_details():
+    with pytest.raises(InputError):
+        records.parse_merge_details("Merge Mode: similarity\n")
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(RuntimeError):
+        with records.whole_folder(target) as partial:
+            (partial / "a").write_text("1")
+            raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with records.whole_folder(target) as partial:
+        (partial / "a").write_text("1")
+        assert not target.exists()
+    assert (target / "a").read_text() == "1"
+
+
+def test_folder_is_replaced_only_on_demand_and_only_by_a_whole_one(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("kept")
+    with pytest.raises(InputError, match="--overwrite"):
+        with records.whole_folder(target):
+            pass
+    with pytest.raises(RuntimeError):
+        with records.whole_folder(target, overwrite=True):
+            raise RuntimeError
+    assert (target / "old").read_text() == "kept"
+    with records.whole_folder(target, overwrite=True) as partial:
+        (partial / "new").write_text("")
+    assert [path.name for path in target.iterdir()] == ["new"] and [target] == list(tmp_path.iterdir())
+
+
+def test_leftovers_of_killed_runs_are_removed_but_not_those_of_running_ones(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for process in (dead.pid, os.getpid()):
+        (tmp_path / f".out.partial-{platform.node()}-{process}-x_1").mkdir()
+    with records.whole_folder(tmp_path / "out"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out", f".out.partial-{platform.node()}-{os.getpid()}-x_1"}
+
+
+def test_a_failure_leaves_no_parents_behind(tmp_path):
+    with pytest.raises(RuntimeError):
+        with records.whole_folder(tmp_path / "a/b/out"):
+            raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_come_back(tmp_path):
+    logits = np.array([[0.5, 2, -1], [3, 0, 0]], np.float32)
+    records.write_predictions(tmp_path / "p.npz", ["10", "11"], [1, 2], logits, ("a", "b", "c"))
+    kept = records.read_predictions(tmp_path / "p.npz")
+    assert kept["ids"].tolist() == ["10", "11"] and kept["labels"].tolist() == [1, 2]
+    assert kept["predictions"].tolist() == [1, 0] and np.array_equal(kept["logits"], logits)
+    (tmp_path / "p.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:50])
+    with pytest.raises(InputError, match="damaged"):
+        records.read_predictions(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("similarity_merge_sq-AL_5merged", ("similarity", "sq-AL", 5)),
+    ("task_arithmetic_merge_af-ZA", ("task_arithmetic", "af-ZA", None)),
+    ("similarity_4lang_af-ZA", ("similarity", "af-ZA", 4)),
+    ("baseline_af-ZA", None),
+])
+def test_merge_names_in_all_patterns(name, expected):
+    assert naming.parse_merge_name(name) == expected
+    if expected and name.endswith("merged"):
+        assert naming.merge_name(*expected) == name
+
+
+def test_model_names():
+    assert naming.model_name("FacebookAI/xlm-roberta-large", "af-ZA") == "xlm-roberta-large_massive_k_af-ZA"
+    assert naming.model_name("models/me5/", "af-ZA") == "me5_massive_k_af-ZA"
+    assert naming.training_run_name("xlm-roberta-base", ["af-ZA"], 5e-5, 15) == (
+        "xlm-roberta-base_massive_af-ZA_lr5e-5_ep15")
+    assert naming.training_run_name("a/b", ["fr-FR", "de-DE", "es-ES", "it-IT"], 1e-4, 3.0) == (
+        "b_massive_4langs-fr-FR_lr1e-4_ep3")
+
+
+def test_only_whole_names_are_models(tmp_path):
+    for name in ("base_massive_k_af-ZA", "base_massive_k_af-ZA.training", ".base_massive_k_nl-NL.partial-x",
+                 "base_massive_k_afrikaans", "other_massive_k_de-DE"):
+        (tmp_path / name).mkdir()
+    assert list(naming.find_models(tmp_path, "org/base")) == ["af-ZA"]
