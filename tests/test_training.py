@@ -1,0 +1,128 @@
+"""Training: one initial head for all, whole models only, resumable."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, environment
+from safetensors.numpy import load_file
+
+from merginguriel.utils import massive, models, records
+
+SCRIPT = "merginguriel/training_bert.py"
+
+
+@pytest.fixture
+def flags(tiny_base):
+    return ["--model_name_or_path", tiny_base, "--dataset_name", "mini", "--per_device_train_batch_size", 32,
+            "--learning_rate", "1e-3"]
+
+
+def test_trains_evaluates_and_predicts(run, flags, tmp_path):
+    done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "results/af", "--num_train_epochs", 2)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results/af"
+    metrics = records.read_json(folder / "all_results.json")
+    assert f"test accuracy {metrics['predict_accuracy']:.4f} on af-ZA" in done.stdout
+    assert models.read_labels(folder) == list(massive.INTENTS)
+    assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
+    # The predictions are those of the model that was saved.
+    split = massive.load_split("mini", "af-ZA", "test")
+    rows = [line.split("\t") for line in (folder / "predict_results.txt").read_text().splitlines()[1:]]
+    hits = sum(name == massive.INTENTS[label] for (_, name), label in zip(rows, split.labels))
+    assert hits / len(split) == pytest.approx(metrics["predict_accuracy"])
+    evaluated = run("merginguriel/evaluate_specific_model.py", "--base-model", folder, "--locale", "af-ZA",
+                    "--dataset-name", "mini")
+    assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
+
+
+def test_all_runs_start_from_one_initial_head(run, flags, tmp_path):
+    for locale in ("af-ZA", "nl-NL"):
+        done = run(SCRIPT, *flags, "--dataset_config_name", locale, "--output_dir", f"m/{locale}", "--do_train",
+                   "--num_train_epochs", 1, "--max_train_samples", 32, "--learning_rate", 0)
+        assert done.returncode == 0, done.stderr
+    start = tmp_path / "haryos_model/init/tiny_seed42"
+    initial = load_file(start / "model.safetensors")
+    fingerprint = json.loads((start / "config.json").read_text())["initial_head"]
+    for locale in ("af-ZA", "nl-NL"):
+        trained = load_file(tmp_path / f"m/{locale}/model.safetensors")
+        # With learning rate 0, training returns what it started from.
+        assert all(np.array_equal(trained[name], initial[name]) for name in initial)
+        assert json.loads((tmp_path / f"m/{locale}/config.json").read_text())["initial_head"] == fingerprint
+
+
+def test_seeds_give_other_heads(tiny_base, tmp_path):
+    heads = {seed: json.loads((models.initial_checkpoint(str(tiny_base), seed, tmp_path) / "config.json").read_text())
+             ["initial_head"] for seed in (1, 2)}
+    assert heads[1] != heads[2]
+
+
+def test_same_seed_same_bytes(run, flags, tmp_path):
+    for name in ("a", "b"):
+        run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", f"{name}/m", "--models-root",
+            f"{name}/init", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no")
+    assert (tmp_path / "a/m/model.safetensors").read_bytes() == (tmp_path / "b/m/model.safetensors").read_bytes()
+
+
+def test_several_locales_train_together(run, flags, tmp_path):
+    done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA,nl-NL", "--do_train", "--num_train_epochs", 1,
+               "--save_strategy", "no")
+    assert done.returncode == 0, done.stderr
+    assert "✓ af-ZA: 348 training samples" in done.stderr and "✓ nl-NL: 348 training samples" in done.stderr
+    folder = tmp_path / "checkpoint_results/tiny_massive_af-ZA-nl-NL_lr1e-3_ep1"
+    assert records.read_json(folder / "trainer_state.json")["global_step"] == int(np.ceil(2 * 348 / 32))
+
+
+def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path):
+    train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
+    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, train)], cwd=tmp_path,
+                               env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work = tmp_path / "m/af.training"
+    deadline = time.monotonic() + 120
+    while not list(work.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "m/af").exists() and list(work.glob("checkpoint-*"))
+    # A checkpoint that was cut off while it was written is passed over.
+    (work / "checkpoint-9999").mkdir()
+    done = run(SCRIPT, *train)
+    assert done.returncode == 0 and "going on from" in done.stderr, done.stderr
+    assert records.read_json(tmp_path / "m/af/trainer_state.json")["global_step"] == 12 * 11
+    assert not work.exists()
+    undisturbed = run(SCRIPT, *["m/whole" if flag == "m/af" else flag for flag in train])
+    assert undisturbed.returncode == 0
+    assert (tmp_path / "m/af/model.safetensors").read_bytes() == (tmp_path / "m/whole/model.safetensors").read_bytes()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
+    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags), "--dataset_config_name", "af-ZA",
+                                "--output_dir", "m/af", "--do_train", "--num_train_epochs", "500"], cwd=tmp_path,
+                               env=environment(), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("m/af.training/checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "run the same command again" in errors
+    assert time.monotonic() - start < 10 and "Traceback" not in errors
+
+
+def test_wrong_input(refused, flags, tmp_path):
+    done = {"a": ["--dataset_config_name", "af-ZX"], "b": ["--dataset_config_name", "th-TH", "--do_train"],
+            "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"]}
+    said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
+    assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
+    assert "not allowed with" in said["d"] and "between" in said["e"]
+
+
+def test_a_trained_model_is_not_overwritten(run, flags, tmp_path):
+    (tmp_path / "m").mkdir()
+    done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m", "--do_train")
+    assert done.returncode == 2 and "--overwrite-output-dir" in done.stderr
