@@ -4,6 +4,7 @@ Runs the same commands that you would type, in ./demo, and prints each of them. 
 done again: a second run takes seconds.
 """
 
+import logging
 import os
 import shlex
 import subprocess
@@ -82,6 +83,7 @@ def compare(models_root: Path, merged: list[Path], results: Path, sources: list[
     from merginguriel.utils import massive
     from merginguriel.utils.evaluation import comparison_table, evaluate_folder, read_evaluation
 
+    logging.disable(logging.INFO)  # what is read again is said above
     split = massive.load_split("mini", target, "test")
     alone = []
     for source in sources:

@@ -6,14 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import ROOT, environment
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def environment() -> dict:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, environment
+from running import ROOT, environment
 
 from merginguriel.cli import COMMANDS
 from merginguriel.utils import arguments

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, environment
+from running import ROOT, environment
 from safetensors.numpy import load_file
 
 from merginguriel.utils import massive, models, records

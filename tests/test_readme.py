@@ -1,0 +1,61 @@
+"""Every command that the README shows runs as written, plus flags that put small things in place of large ones."""
+
+import re
+import shlex
+import shutil
+
+import pytest
+from running import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The defaults need the Hub; these stand in for it.
+SMALL = {
+    "training_bert.py": "--model_name_or_path {base} --dataset_name mini --max_train_samples 32 "
+                        "--max_eval_samples 16 --max_predict_samples 16 --num_train_epochs 1",
+    "run_merging_pipeline_refactored.py": "--dataset-name mini --base-model xlm-roberta-base",
+    "run_merging_pipeline.py": "--dataset-name mini --base-model xlm-roberta-base",
+    "evaluate_specific_model.py": "--dataset-name mini",
+    "generate_sparse_similarity_unified.py": "",
+}
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(line.split()) for line in lines if line.startswith("python ")]
+
+
+def test_the_readme_shows_every_script():
+    shown = {shlex.split(command)[1].removeprefix("merginguriel/") for command in commands()}
+    assert shown == set(SMALL)
+
+
+@pytest.fixture
+def workspace(models_root, tmp_path):
+    """haryos_model/ with five sources under the names that xlm-roberta-base's have."""
+    for locale, made_from in {"nl-NL": "nl-NL", "de-DE": "de-DE", "en-US": "en-US", "id-ID": "id-ID",
+                              "da-DK": "en-US"}.items():
+        shutil.copytree(models_root / f"tiny_massive_k_{made_from}",
+                        tmp_path / f"haryos_model/xlm-roberta-base_massive_k_{locale}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_runs(run, workspace, tiny_base, command):
+    _, script, *flags = shlex.split(command)
+    name = script.removeprefix("merginguriel/")
+    if name == "training_bert.py":
+        shutil.rmtree(workspace / "haryos_model/xlm-roberta-base_massive_k_nl-NL")
+    done = run(script, *flags, *shlex.split(SMALL[name].format(base=tiny_base)))
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_and_paths_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
