@@ -28,7 +28,8 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                         help="locale to merge for")
     arguments.add_base_model(parser)
     arguments.add_models_root(parser)
-    parser.add_argument("--seed", type=int, default=42, metavar="N", help="of methods that draw random numbers; recorded")
+    parser.add_argument("--seed", type=int, default=42, metavar="N",
+                        help="of methods that draw random numbers; recorded")
 
     sources = parser.add_argument_group("sources")
     sources.add_argument("--num-languages", type=arguments.positive_int, default=5, metavar="N",

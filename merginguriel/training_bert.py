@@ -77,6 +77,10 @@ def main(argv=None):
             raise InputError("nothing to do: --do-train, --do-eval and --do-predict are all false")
         for step in STEPS:
             setattr(args, step, True)
+    stops_early = args.do_train and args.do_eval and args.save_strategy == "epoch"
+    if "early_stopping_patience" in args.explicit and not stops_early:
+        raise InputError("--early-stopping-patience has no effect without --do-train, --do-eval and "
+                         "--save-strategy epoch; leave it out")
     base_model = arguments.base_model_of(args.model_name_or_path, args.dataset_name)
     output_dir = args.output_dir or Path("checkpoint_results") / naming.training_run_name(
         base_model, args.dataset_config_name, args.learning_rate, args.num_train_epochs)

@@ -116,10 +116,19 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
 
 def test_wrong_input(refused, flags, tmp_path):
     done = {"a": ["--dataset_config_name", "af-ZX"], "b": ["--dataset_config_name", "th-TH", "--do_train"],
-            "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"]}
+            "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"],
+            "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2]}
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
+    assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
+
+
+def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):
+    (tmp_path / "m/af.training").mkdir(parents=True)
+    (tmp_path / "m/af.training/settings.json").write_text('{"learning_rate": 1}')
+    done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train")
+    assert done.returncode == 2 and "other settings" in done.stderr and not (tmp_path / "m/af").exists()
 
 
 def test_a_trained_model_is_not_overwritten(run, flags, tmp_path):

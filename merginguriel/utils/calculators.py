@@ -93,6 +93,15 @@ def _dense(path: Path | None) -> similarity.SimilarityMatrix:
     return matrix
 
 
+def scores_of(matrix: similarity.SimilarityMatrix, target: str, locales: list[str]) -> dict[str, float]:
+    """The similarity of given sources to `target`; InputError where the matrix has none of one of them."""
+    scores = matrix.for_target(target)
+    unknown = [locale for locale in locales if locale not in scores and locale != target]
+    if unknown:
+        raise InputError(f"{', '.join(unknown)} not in {matrix.origin}; build a matrix that has it")
+    return {locale: scores.get(locale, 0.0) for locale in locales}
+
+
 def select_sources(matrix: similarity.SimilarityMatrix, target: str, count: int,
                    models: Mapping[str, Path]) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import models, records
@@ -36,8 +35,8 @@ class Evaluation:
         return wilson_interval(int(self.correct.sum()), len(self.correct))
 
 
-def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: Path, *, name: str | None = None,
-                    overwrite: bool = False, experiment: dict | None = None,
+def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: Path, *,
+                    name: str | None = None, overwrite: bool = False, experiment: dict | None = None,
                     attachments: tuple[Path, ...] = ()) -> Evaluation:
     """Score `model_path` on `split` and write `folder`/results.json and predictions.npz.
 
@@ -45,11 +44,17 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
     another result in its place is refused without `overwrite` (InputError). `experiment` stands in
     results.json as given; `attachments` are copied beside it.
     """
+    labels = models.read_labels(model_path)
+
     from auto_merge_llm.checkpoint import Checkpoint
 
-    labels = models.read_labels(model_path)
-    settings = {"model": Checkpoint(model_path).weights_fingerprint, "labels": labels, "data": split.fingerprint(), "locale": split.locale,
-                "split": split.name}
+    from merginguriel.utils import scoring
+
+    device = scoring.default_device()
+    dtype = scoring.evaluation_dtype(device)
+    precision = str(dtype).removeprefix("torch.")
+    settings = {"model": Checkpoint(model_path).weights_fingerprint, "labels": labels, "locale": split.locale,
+                "split": split.name, "data": split.fingerprint(), "precision": precision}
     settings["hash"] = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     name = name or Path(model_path).name
     results = folder / "results.json"
@@ -57,13 +62,8 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
         if records.read_json(results).get("settings", {}).get("hash") == settings["hash"]:
             log.info("already evaluated: %s", results)
             return read_evaluation(folder, name)
-        raise InputError(f"{folder} holds the result of another model or of other data; use --overwrite to "
-                         "replace it or choose another folder")
-
-    from merginguriel.utils import scoring
-
-    device = scoring.default_device()
-    dtype = scoring.evaluation_dtype(device)
+        raise InputError(f"{folder} holds the result of another model, other data or another precision; use "
+                         "--overwrite to replace it or choose another folder")
     model, tokenizer = models.load_classifier(model_path, device, dtype)
     token_ids = scoring.tokenise(tokenizer, split.texts)
     scores = scoring.logits(model, token_ids, tokenizer.pad_token_id, f"{name} on {split.locale}")
@@ -73,13 +73,12 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
     predicted = by_intent.argmax(-1)
     gold = np.array(split.labels)
 
-    with records.whole_folder(folder, overwrite=overwrite or not results.exists()) as partial:
+    with records.whole_folder(folder, overwrite=overwrite) as partial:
         records.write_predictions(partial / "predictions.npz", split.ids, gold, by_intent, INTENTS)
         for attachment in attachments:
             (partial / attachment.name).write_bytes(attachment.read_bytes())
         records.write_json(partial / "results.json", _results(
-            model_path, model.config, labels, split, dataset_name, predicted, gold, settings, experiment,
-            str(dtype).removeprefix("torch.")))
+            model_path, model.config, labels, split, dataset_name, predicted, gold, settings, experiment))
     return read_evaluation(folder, name)
 
 
@@ -98,7 +97,7 @@ def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
-def _results(model_path, config, labels, split, dataset_name, predicted, gold, settings, experiment, dtype):
+def _results(model_path, config, labels, split, dataset_name, predicted, gold, settings, experiment):
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
     return {
@@ -120,7 +119,7 @@ def _results(model_path, config, labels, split, dataset_name, predicted, gold, s
                      for item in range(min(NUM_EXAMPLES_SHOWN, total))],
         "experiment": experiment or {},
         "settings": settings,
-        "environment": {**records.run_environment(), "dtype": dtype},
+        "environment": {**records.run_environment(), "dtype": settings["precision"]},
     }
 
 

@@ -1,7 +1,7 @@
 """The merging job: plan the sources, merge into a whole folder, evaluate beside the baselines."""
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -52,15 +52,14 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         missing = [locale for locale in shares if locale not in available]
         selection = {"selection": "manual"}
     else:
-        matrix = calculators.similarity_matrix(similarity)
-        if sources:
-            missing = [locale for locale in sources if locale not in available]
-            scores = _scores_of(sources, target, similarity)
-        else:
-            missing = []
-            scores = calculators.select_sources(matrix, target, num_languages, available)
-        if mode == "uriel":
-            scores = _scores_of(list(scores), target, similarity)
+        # A Sinkhorn row gives 0 to all but the target's neighbours, so explicit sources weigh by cosine.
+        cosine = replace(similarity, selection="cosine")
+        matrix = calculators.similarity_matrix(cosine if sources else similarity)
+        missing = [locale for locale in sources or () if locale not in available]
+        scores = (calculators.scores_of(matrix, target, sources) if sources else
+                  calculators.select_sources(matrix, target, num_languages, available))
+        if mode == "uriel" and similarity.selection != "cosine":
+            scores = calculators.scores_of(calculators.similarity_matrix(cosine), target, list(scores))
         similar = mode in ("similarity", "uriel") or (mode == "linear" and preweight == "uriel")
         calculator = calculators.SimilarityCalculator if similar else calculators.AverageCalculator
         shares = calculator.calculate(scores)
@@ -74,18 +73,6 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
     chosen = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     return MergePlan(mode, MODES[mode][0], target, base_model, chosen,
                      output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection)
-
-
-def _scores_of(locales: list[str], target: str, options: calculators.SimilarityOptions) -> dict[str, float]:
-    """Half cosines of explicit sources: a Sinkhorn row would give 0 to all but the target's neighbours."""
-    from dataclasses import replace
-
-    dense = calculators.similarity_matrix(replace(options, selection="cosine"))
-    scores = dense.for_target(target)
-    unknown = [locale for locale in locales if locale not in scores]
-    if unknown:
-        raise InputError(f"{', '.join(unknown)} not in {dense.origin}; build a matrix that has it")
-    return {locale: scores[locale] for locale in locales}
 
 
 def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
@@ -124,8 +111,8 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
             mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
             timestamp=timestamp))
         records.write_json(partial / DETAILS_JSON, {
-            "plan": record, "parameters": report.parameters, "timestamp": timestamp, "checks": asdict(report.findings),
-            "environment": records.run_environment()})
+            "plan": record, "timestamp": timestamp, "parameters": report.parameters,
+            "checks": asdict(report.findings), "environment": records.run_environment()})
         write_model_card(partial, plan)
     return plan.output
 

@@ -1,5 +1,6 @@
 """Classifiers on disk: the initial checkpoint that sources share, discovery, loading."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -25,18 +26,30 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
     from filelock import FileLock
 
     folder = models_root / naming.initial_name(base_model, seed)
+    if folder.exists():
+        return folder
+    new_parents = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        if not folder.exists():
-            log.info("making the initial checkpoint %s", folder)
-            with whole_folder(folder) as partial:
-                _make_initial(base_model, seed, partial)
+    lock = folder.parent / f".{folder.name}.lock"
+    try:
+        with FileLock(lock):
+            if not folder.exists():
+                log.info("making the initial checkpoint %s", folder)
+                with whole_folder(folder) as partial:
+                    _make_initial(base_model, seed, partial)
+    except InputError:
+        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's work is in it by now
+            for parent in new_parents:
+                parent.rmdir()
+        raise
     return folder
 
 
 def _make_initial(base_model: str, seed: int, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging as hf_logging
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import logging as hf_logging
 
     source = base_model
     if base_model == "mini":

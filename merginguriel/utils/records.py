@@ -94,11 +94,14 @@ def write_json(path: Path, data) -> None:
 def read_json(path: Path) -> dict:
     """The JSON object in `path`; InputError where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no file {path}; check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError(f"{path} is not JSON; it is damaged, remove it and run again") from None
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object; it is damaged, remove it and run again")
+    return content
 
 
 def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str) -> str:

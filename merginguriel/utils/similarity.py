@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.locales import LOCALES, check_locale

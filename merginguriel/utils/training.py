@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -64,9 +64,11 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
              if do_train else settings.output_dir)
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
     datasets = {name: _encode(tokenizer, rows, settings.max_seq_length) for name, rows in splits.items()}
+    record = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+    record["locales"] = list(settings.locales)
     work = settings.output_dir.with_name(settings.output_dir.name + ".training")
-    if overwrite:
-        shutil.rmtree(work, ignore_errors=True)
+    if do_train:
+        _claim(work, record, overwrite)
     trainer = transformers.Trainer(
         model=model, args=_arguments(settings, work, do_train and do_eval), processing_class=tokenizer,
         data_collator=transformers.DataCollatorWithPadding(tokenizer),
@@ -93,9 +95,20 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
             trainer.state.save_to_json(str(partial / "trainer_state.json"))
-            _write_reports(partial, metrics, predictions, settings, start)
+            _write_reports(partial, metrics, predictions, record, start)
         shutil.rmtree(work, ignore_errors=True)
     return metrics
+
+
+def _claim(work: Path, record: dict, overwrite: bool) -> None:
+    """Make the folder of an unfinished run, or find the one that the same settings have left."""
+    if overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+    settings = work / "settings.json"
+    if settings.exists() and records.read_json(settings) != record:
+        raise InputError(f"{work} holds an unfinished run with other settings; repeat those to finish it, or use "
+                         "--overwrite-output-dir to start again")
+    records.write_json(settings, record)
 
 
 def _load(settings: TrainingSettings, split: str, limit: int | None) -> list[massive.Split]:
@@ -164,13 +177,12 @@ def _newest_checkpoint(work: Path) -> str | None:
     return str(steps[max(steps)])
 
 
-def _write_reports(folder: Path, metrics: dict, predictions, settings: TrainingSettings, start: Path) -> None:
+def _write_reports(folder: Path, metrics: dict, predictions, record: dict, start: Path) -> None:
     for prefix in ("train", "eval", "predict"):
         part = {name: value for name, value in metrics.items() if name.startswith(f"{prefix}_")}
         if part:
             records.write_json(folder / f"{prefix}_results.json", part)
     records.write_json(folder / "all_results.json", metrics)
-    record = {name: str(value) if isinstance(value, Path) else value for name, value in vars(settings).items()}
     records.write_json(folder / "training.json", {
         "settings": record, "initial_checkpoint": str(start), "finished": records.utc_now(),
         "environment": records.run_environment()})

@@ -6,7 +6,6 @@ import pickle
 
 import pytest
 import torch
-
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 

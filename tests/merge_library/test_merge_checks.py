@@ -12,7 +12,6 @@ from collections import namedtuple
 
 import pytest
 import torch
-
 from auto_merge_llm import checks, stream
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError

@@ -7,13 +7,12 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
-
 from auto_merge_llm import stream
 from auto_merge_llm.methods import create
 from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 LINEAR = create("linear")
 WEIGHTS = (0.5, 0.3, 0.2)

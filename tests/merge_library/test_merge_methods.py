@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-
 from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS, create
