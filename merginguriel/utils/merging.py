@@ -12,6 +12,7 @@ from merginguriel.utils.calculators import Source
 log = logging.getLogger(__name__)
 DETAILS_TXT = "merge_details.txt"
 DETAILS_JSON = "merge_details.json"
+MODEL_CARD = "README.md"
 
 # What a mode merges with, and how it weighs: the mode's user-facing one-liner stands beside both.
 MODES = {
@@ -95,6 +96,8 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
     from auto_merge_llm.stream import merge_checkpoints
     from tqdm import tqdm
 
+    from merginguriel.utils.model_card import model_card
+
     timestamp = records.utc_now()
     with records.whole_folder(plan.output, overwrite=overwrite) as partial:
         with tqdm(desc=f"merging {len(plan.sources)} sources", unit=" parameters", unit_scale=True, leave=False,
@@ -113,7 +116,7 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
         records.write_json(partial / DETAILS_JSON, {
             "plan": record, "timestamp": timestamp, "parameters": report.parameters,
             "checks": asdict(report.findings), "environment": records.run_environment()})
-        write_model_card(partial, plan)
+        records.write_text(partial / MODEL_CARD, model_card(plan))
     return plan.output
 
 
@@ -132,32 +135,6 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
                          "files": files(source.path)} for source in plan.sources]}
 
 
-def write_model_card(folder: Path, plan: MergePlan, evaluation=None) -> None:
-    """README.md with the Hub's metadata; the accuracy goes in once it is known."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
-
-    measured = [EvalResult(
-        task_type="text-classification", dataset_type="AmazonScience/massive", dataset_name="MASSIVE",
-        dataset_config=plan.target, dataset_split="test", metric_type="accuracy",
-        metric_value=evaluation.accuracy)] if evaluation else None
-    name = naming.merge_name(plan.mode, plan.target, len(plan.sources))
-    data = ModelCardData(
-        language=plan.target.split("-")[0], library_name="transformers", pipeline_tag="text-classification",
-        base_model=None if plan.base_model == "mini" or Path(plan.base_model).exists() else plan.base_model,
-        tags=["merge", "merginguriel", "intent-classification"], model_name=name, eval_results=measured)
-    rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
-    text = (f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n"
-            f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
-            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; the target "
-            f"took no part in it. Sources, weights and settings stand in `{DETAILS_JSON}`.\n\n"
-            f"| source | weight |\n|---|---|\n{rows}\n")
-    if evaluation:
-        low, high = evaluation.interval
-        text += (f"\nMASSIVE test accuracy on {plan.target}: {evaluation.accuracy:.4f} "
-                 f"(95 % Wilson interval {low:.4f} to {high:.4f}, {len(evaluation.correct)} items).\n")
-    records.write_text(folder / "README.md", str(ModelCard(text)))
-
-
 def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path, *, baselines: bool = True,
                    overwrite: bool = False) -> list:
     """Evaluate the merged model on the target and, with `baselines`, every source on it too.
@@ -165,12 +142,13 @@ def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path
     Returns Evaluations, sources first (best first), the merge last.
     """
     from merginguriel.utils.evaluation import evaluate_folder
+    from merginguriel.utils.model_card import model_card
 
     merged = evaluate_folder(
         plan.output, split, dataset_name, results_root / plan.output.name, overwrite=overwrite,
         name=plan.output.name, experiment=records.read_json(plan.output / DETAILS_JSON)["plan"],
         attachments=(plan.output / DETAILS_TXT,))
-    write_model_card(plan.output, plan, merged)
+    records.write_text(plan.output / MODEL_CARD, model_card(plan, merged, dataset_name))
     alone = []
     for source in plan.sources if baselines else ():
         folder = results_root / naming.evaluation_name(source.path.name, plan.target)
