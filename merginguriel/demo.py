@@ -45,8 +45,10 @@ def run_command(script: str, *flags, quiet: bool = False, threads: int | None = 
     done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, text=True,
                           stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
                           check=False)
+    if done.returncode and not quiet:
+        raise SystemExit(done.returncode)  # the command has said why
     if done.returncode:
-        said = (done.stdout or "see above").strip().splitlines()[-1]
+        said = done.stdout.strip().splitlines()[-1]
         raise InputError(f"{script} ended with exit code {done.returncode}: {said}")
 
 
@@ -78,8 +80,9 @@ def train_sources(models_root: Path, locales: list[str], workers: int) -> None:
             raise
 
 
-def compare(models_root: Path, merged: list[Path], results: Path, sources: list[str], target: str) -> str:
-    """Evaluate every source and read every merge on the target's test split: one table."""
+def compare(models_root: Path, merged: list[Path], results: Path, sources: list[str],
+            target: str) -> tuple[list[str], str]:
+    """Evaluate every source and read every merge on the target's test split: sources, best first, and a table."""
     from merginguriel.utils import massive
     from merginguriel.utils.evaluation import comparison_table, evaluate_folder, read_evaluation
 
@@ -92,7 +95,7 @@ def compare(models_root: Path, merged: list[Path], results: Path, sources: list[
         alone.append(evaluate_folder(path, split, "mini", folder, name=f"{source} alone"))
     alone.sort(key=lambda evaluation: -evaluation.accuracy)
     merges = [read_evaluation(results / path.name, path.name) for path in merged]
-    return comparison_table([*alone, *merges], alone[0])
+    return [evaluation.name.split()[0] for evaluation in alone], comparison_table([*alone, *merges], alone[0])
 
 
 @command
@@ -120,12 +123,13 @@ def main(argv=None):
         merged.append(output)
 
     print(f"\nTest accuracy on {target}, every source and every merge:\n")
-    print(compare(models_root, merged, results, sources, target))
+    ranked, table = compare(models_root, merged, results, sources, target)
+    print(table)
     print(f"""
 Try next:
-  python merginguriel/demo.py --target-lang ms-MY
+  python merginguriel/demo.py --target-lang {"ms-MY" if target != "ms-MY" else "pt-PT"}
   python merginguriel/run_merging_pipeline.py --target-lang {target} --dataset-name mini \\
-      --models-root {models_root} --weights nl-NL=0.7,de-DE=0.3
+      --models-root {models_root} --weights {ranked[0]}=0.7,{ranked[1]}=0.3
   python merginguriel/run_merging_pipeline_refactored.py --help
 For MASSIVE and xlm-roberta-base, see README.md.""")
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from auto_merge_llm.errors import InputError
+
 from merginguriel.utils import arguments, naming
 from merginguriel.utils.errors import command
 
@@ -35,7 +37,9 @@ def main(argv=None):
 
     # A path such as . or models/ has a name only when resolved.
     name = args.prefix or args.model.resolve().name
-    folder = args.results_dir / naming.evaluation_name(name, args.locale)
+    if Path(name).name != name or name == "..":
+        raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
+    folder = args.results_dir / naming.evaluation_name(name, args.locale, args.split)
     result = evaluate_folder(args.model, split, args.dataset_name, folder, overwrite=args.overwrite)
     low, high = result.interval
     print(f"{args.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "

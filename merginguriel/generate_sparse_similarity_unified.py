@@ -41,6 +41,8 @@ def read_locales(path: Path) -> list[str]:
     """Locales of a CSV with a `locale` column, or of a plain list (numbering as in `1→af-ZA` allowed)."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text file; give --locales-csv a CSV with a 'locale' column or a list") from None
     except FileNotFoundError:
         raise InputError(f"no file {path}; give --locales-csv a CSV with a 'locale' column or a list") from None
     header = next(csv.reader(lines[:1]), [])
@@ -63,6 +65,8 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     if args.locales and args.locales_csv:
         raise InputError("--locales and --locales-csv exclude each other; give one")
+    if args.out_dense.absolute() == args.out_sparse.absolute():
+        raise InputError("--out-dense and --out-sparse are one file; give two")
     from merginguriel.utils import similarity
 
     default_csv = Path(DEFAULT_LOCALES_CSV)

@@ -28,7 +28,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                         help="locale to merge for")
     arguments.add_base_model(parser)
     arguments.add_models_root(parser)
-    parser.add_argument("--seed", type=int, default=42, metavar="N",
+    parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
                         help="of methods that draw random numbers; recorded")
 
     sources = parser.add_argument_group("sources")
@@ -112,8 +112,11 @@ def read_weights(args) -> dict | None:
     if args.weights_file is None:
         return args.weights
     try:
-        weights = json.loads(args.weights_file.read_text(encoding="utf-8"))
-        return {arguments.locale(locale): float(weight) for locale, weight in weights.items()}
+        pairs = json.loads(args.weights_file.read_text(encoding="utf-8"), object_pairs_hook=list)
+        weights = {arguments.locale(locale): float(weight) for locale, weight in pairs}
+        if len(weights) < len(pairs):
+            raise ValueError("a locale stands twice")
+        return weights
     except FileNotFoundError:
         raise InputError(f"no weights file {args.weights_file}; check the path") from None
     except (ValueError, TypeError, AttributeError, arguments.ArgumentTypeError) as error:
@@ -132,12 +135,14 @@ def run(args) -> int:
             args.selection or ("cosine" if args.mode == "uriel" else "sinkhorn"), args.similarity_source,
             args.top_k, args.sinkhorn_iters, args.similarity_matrix),
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
-        sources=args.sources)
+        sources=args.sources, seed=args.seed)
     if args.dry_run:
         print(plan.describe())
         return 0
-    split = None if args.no_eval else massive.load_split(
-        args.dataset_name, args.target_lang, "test", args.text_column, args.label_column)
+    split = None
+    if not args.no_eval:
+        split = massive.load_split(args.dataset_name, args.target_lang, "test", args.text_column, args.label_column)
+        merging.check_results(plan, args.results_dir, args.dtype, args.overwrite)
     log.info("%s", plan.describe())
     merging.run_merge(plan, overwrite=args.overwrite, dtype=args.dtype,
                       allow_mismatched_heads=args.allow_mismatched_heads)

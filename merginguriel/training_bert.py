@@ -45,7 +45,8 @@ def build_parser():
                           help="share of the steps over which the learning rate rises")
     training.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
                           help="longest input in tokens; batches are padded to their own longest only")
-    training.add_argument("--seed", type=int, default=42, metavar="N", help="of the shared head and of the training")
+    training.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
+                          help="of the shared head and of the training")
     precision = training.add_mutually_exclusive_group()
     precision.add_argument("--fp16", **_switch(), help="mixed precision, float16 (GPU)")
     precision.add_argument("--bf16", **_switch(), help="mixed precision, bfloat16")

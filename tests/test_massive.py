@@ -80,6 +80,8 @@ def test_folder_without_the_locale_says_what_it_has(folder):
     ('{"id": "1", "partition": "test", "intent": "alarm_set"}', "no column 'utt'"),
     ('{"id": "1", "partition": "test", "utt": "x", "intent": "alarm"}', "unknown intent 'alarm'"),
     ('["id"]', "line 577"),
+    ('{"id": "1", "utt": "x", "intent": "alarm_set"}', "line 577 of .* no partition"),
+    ('{"id": "1", "partition": "test", "utt": null, "intent": "alarm_set"}', "no text"),
 ])
 def test_damaged_lines(folder, line, message):
     with open(folder / "af-ZA.jsonl", "a", encoding="utf-8") as out:

@@ -125,8 +125,9 @@ def test_merged_weights_are_the_weighted_mean(merged, models_root):
 
 def test_merged_folder_is_a_complete_model(merged):
     output = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
-    details = records.parse_merge_details((output / "merge_details.txt").read_text())
-    assert details["mode"] == "similarity" and list(details["weights"]) == ["id-ID", "nl-NL", "en-US"]
+    details = (output / "merge_details.txt").read_text()
+    assert details.startswith("Merge Mode: similarity\n")
+    assert re.findall(r"^\s*- Locale:\s*(\S+)", details, re.MULTILINE) == ["id-ID", "nl-NL", "en-US"]
     config = json.loads((output / "config.json").read_text())
     assert [config["id2label"][str(index)] for index in range(60)] == list(massive.INTENTS)
     twin = records.read_json(output / "merge_details.json")
@@ -255,7 +256,11 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
     (["--mode", "manual", "--weights", "nl-NL=0.6,de-DE=0.6"], "sum to 1.2, not 1"),
     (["--mode", "manual", "--weights", "nl-NL=1,de-DE=0"], "positive"),
     (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
-    (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "no model"),
+    (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "the target af-ZA is among the sources"),
+    (["--mode", "average", "--output-dir", ""], "empty"),
+    (["--mode", "average", "--seed", "-1"], "at least 0"),
+    (["--mode", "average", "--num-languages", "two"], "whole number"),
+    (["--mode", "manual", "--weights-file", "."], "cannot use ."),
     (["--mode", "manual", "--weights", "nl-NL"], "locale=weight"),
     (["--mode", "manual", "--weights-file", "absent.json"], "absent.json"),
     (["--mode", "manual", "--num-languages", "2"], "--num-languages has no effect"),
@@ -278,7 +283,30 @@ def test_a_folder_of_something_else_is_kept(run, flags, tmp_path):
     merge = [*flags, "--mode", "average", "--num-languages", 2, "--no-eval"]
     done = run(SCRIPT, *merge)
     assert done.returncode == 2 and "--overwrite" in done.stderr and kept.read_text() == "mine"
-    assert run(SCRIPT, *merge, "--overwrite").returncode == 0 and not kept.exists()
+    forced = run(SCRIPT, *merge, "--overwrite")
+    assert forced.returncode == 2 and "nothing that this toolkit made" in forced.stderr and kept.read_text() == "mine"
+
+
+def test_another_merge_is_replaced_on_demand(run, flags, tmp_path):
+    out = ["--output-dir", "m/x", "--no-eval"]
+    assert run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, *out).returncode == 0
+    other = [*flags, "--mode", "average", "--num-languages", 3, *out]
+    assert run(SCRIPT, *other).returncode == 2
+    assert run(SCRIPT, *other, "--overwrite").returncode == 0
+    assert records.read_json(tmp_path / "m/x/merge_details.json")["plan"]["num_sources"] == 3
+
+
+@pytest.mark.parametrize("output", ["haryos_model", "haryos_model/tiny_massive_k_nl-NL", "."])
+def test_overwrite_never_touches_a_source(refused, source_copies, output):
+    error = refused(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages", 3,
+                    "--no-eval", "--output-dir", output, "--overwrite")
+    assert "is a source of this merge or holds one" in error
+
+
+def test_a_result_of_something_else_is_found_before_merging(refused, flags, tmp_path):
+    (tmp_path / "results/average_merge_af-ZA_2merged").mkdir(parents=True)
+    error = refused(SCRIPT, *flags, "--mode", "average", "--num-languages", 2)
+    assert "results/average_merge_af-ZA_2merged exists already" in error
 
 
 def damage(path, what):
@@ -299,6 +327,9 @@ def damage(path, what):
         tensors = weights_of(path)
         tensors["roberta.embeddings.word_embeddings.weight"] = np.zeros((7, 16), np.float32)
         save_file(tensors, weights, metadata={"format": "pt"})
+    elif what == "no tokenizer":
+        for file in path.glob("tokenizer*"):
+            file.unlink()
     elif what == "vocabulary":
         text = (path / "tokenizer.json").read_text()
         (path / "tokenizer.json").write_text(text.replace('"jazz"', '"jizz"'))
@@ -383,7 +414,7 @@ def test_evaluate_and_refuse_another_models_result(run, models_root):
 
 
 @pytest.mark.parametrize("what, message", [("labels", "id2label"), ("truncated", "copy"), ("no config", "config.json"),
-                                           ("no weights", "copy")])
+                                           ("no weights", "copy"), ("nan", "NaN"), ("no tokenizer", "tokenizer")])
 def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
     path = source_copies / "tiny_massive_k_nl-NL"
     damage(path, what)

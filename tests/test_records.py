@@ -36,13 +36,6 @@ Target Language: af-ZA
 
 Total Weight: 1.000000
 """
-    assert records.parse_merge_details(text) == {
-        "mode": "similarity", "target": "af-ZA", "weights": {"id-ID": 0.3343, "hy-AM": 0.6657}}
-
-
-def test_damaged_merge_details():
-    with pytest.raises(InputError):
-        records.parse_merge_details("Merge Mode: similarity\n")
 
 
 def test_folder_appears_whole_or_not_at_all(tmp_path):
@@ -62,6 +55,10 @@ def test_folder_is_replaced_only_on_demand_and_only_by_a_whole_one(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     (target / "old").write_text("kept")
+    with pytest.raises(InputError, match="nothing that this toolkit made"):
+        with records.whole_folder(target, overwrite=True):
+            pass
+    (target / "results.json").write_text("{}")
     with pytest.raises(InputError, match="--overwrite"):
         with records.whole_folder(target):
             pass
@@ -101,18 +98,6 @@ def test_predictions_come_back(tmp_path):
     (tmp_path / "p.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:50])
     with pytest.raises(InputError, match="damaged"):
         records.read_predictions(tmp_path / "p.npz")
-
-
-@pytest.mark.parametrize("name, expected", [
-    ("similarity_merge_sq-AL_5merged", ("similarity", "sq-AL", 5)),
-    ("task_arithmetic_merge_af-ZA", ("task_arithmetic", "af-ZA", None)),
-    ("similarity_4lang_af-ZA", ("similarity", "af-ZA", 4)),
-    ("baseline_af-ZA", None),
-])
-def test_merge_names_in_all_patterns(name, expected):
-    assert naming.parse_merge_name(name) == expected
-    if expected and name.endswith("merged"):
-        assert naming.merge_name(*expected) == name
 
 
 def test_model_names():

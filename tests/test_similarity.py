@@ -136,6 +136,8 @@ def test_warns_without_a_doubly_stochastic_limit(run):
     (["--locales-csv", "absent.csv"], "no file absent.csv"),
     (["--k", "0"], "at least 1"),
     (["--feature-type", "syntax_wals"], "syntax_knn"),
+    (["--out-dense", "x.csv", "--out-sparse", "./x.csv"], "one file"),
+    (["--locales-csv", "."], "cannot use ."),
 ])
 def test_wrong_input(refused, flags, message):
     assert message in refused(SCRIPT, *flags)

@@ -125,7 +125,7 @@ def test_wrong_input(refused, flags, tmp_path):
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):
-    (tmp_path / "m/af.training").mkdir(parents=True)
+    (tmp_path / "m/af.training/checkpoint-11").mkdir(parents=True)
     (tmp_path / "m/af.training/settings.json").write_text('{"learning_rate": 1}')
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train")
     assert done.returncode == 2 and "other settings" in done.stderr and not (tmp_path / "m/af").exists()

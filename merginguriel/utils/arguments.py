@@ -30,7 +30,9 @@ class ArgumentParser(argparse.ArgumentParser):
         return super().add_argument(*(_kebab(name) for name in names), **kwargs)
 
     def parse_args(self, argv=None, namespace=None):
-        argv = [_kebab(token) for token in (sys.argv[1:] if argv is None else argv)]
+        argv = [_kebab(str(token)) for token in (sys.argv[1:] if argv is None else argv)]
+        if "" in argv:
+            self.error("an argument is empty; give it a value or leave its flag out")
         unset = object()
         actions = [action for action in self._actions if action.dest not in ("help", argparse.SUPPRESS)]
         args = super().parse_args(argv, argparse.Namespace(**{action.dest: unset for action in actions}))
@@ -72,15 +74,30 @@ ArgumentTypeError = argparse.ArgumentTypeError
 
 
 def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return _whole_number(text, 1)
+
+
+def seed(text: str) -> int:
+    return _whole_number(text, 0, 2**32 - 1)
+
+
+def _whole_number(text: str, low: int, high: int | None = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text}") from None
+    if value < low or (high is not None and value > high):
+        raise argparse.ArgumentTypeError(f"must be at least {low}, not {text}" if value < low else
+                                         f"must be at most {high}, not {text}")
     return value
 
 
 def bounded_float(low: float, high: float):
     def number(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, not {text}") from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"must be between {low:g} and {high:g}, not {text}")
         return value

@@ -8,6 +8,8 @@ import sys
 
 from auto_merge_llm.errors import InputError
 
+NO_SPACE = "no space left on the disk; free some and run the same command again"
+
 
 def command(main):
     """Wrap a command's `main(argv)`: wrong input becomes one line on stderr and exit code 2.
@@ -34,16 +36,18 @@ def command(main):
             return 0
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return _refuse(f"no space left on disk{_where(error)}; free some and run again")
-            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-                return _refuse(f"no permission{_where(error)}; choose another folder or change its rights")
+                return _refuse(NO_SPACE)
+            if error.filename is None:
+                raise
+            # A path that the user gave is a folder, a file, too long, forbidden, …
+            return _refuse(f"cannot use {error.filename}: {error.strerror}; check the path and its rights")
+        except Exception as error:
+            # safetensors and torch report a full disk as errors of their own.
+            if "No space left on device" in str(error):
+                return _refuse(NO_SPACE)
             raise
 
     return run
-
-
-def _where(error: OSError) -> str:
-    return f" for {error.filename}" if error.filename else ""
 
 
 def _refuse(message) -> int:

@@ -53,19 +53,24 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
     device = scoring.default_device()
     dtype = scoring.evaluation_dtype(device)
     precision = str(dtype).removeprefix("torch.")
-    settings = {"model": Checkpoint(model_path).weights_fingerprint, "labels": labels, "locale": split.locale,
+    checkpoint = Checkpoint(model_path)
+    config_hash = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest()
+    settings = {"model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
+                "config": config_hash, "labels": labels, "locale": split.locale,
                 "split": split.name, "data": split.fingerprint(), "precision": precision}
     settings["hash"] = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     name = name or Path(model_path).name
     results = folder / "results.json"
     if results.exists() and not overwrite:
-        if records.read_json(results).get("settings", {}).get("hash") == settings["hash"]:
+        kept = records.read_json(results).get("settings")
+        if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
             log.info("already evaluated: %s", results)
             return read_evaluation(folder, name)
         raise InputError(f"{folder} holds the result of another model, other data or another precision; use "
                          "--overwrite to replace it or choose another folder")
+    records.check_replaceable(folder, overwrite)
     model, tokenizer = models.load_classifier(model_path, device, dtype)
-    token_ids = scoring.tokenise(tokenizer, split.texts)
+    token_ids = scoring.tokenise(tokenizer, split.texts, models.longest_input(model, scoring.MAX_TOKENS))
     scores = scoring.logits(model, token_ids, tokenizer.pad_token_id, f"{name} on {split.locale}")
     # Every result speaks MASSIVE's label order, whatever the order of the model's outputs.
     by_intent = np.full((len(split), len(INTENTS)), -np.inf, np.float32)

@@ -46,10 +46,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def head(self, count: int | None) -> "Split":
-        """The first `count` items, all of them where `count` is None."""
-        return Split(self.locale, self.name, self.ids[:count], self.texts[:count], self.labels[:count])
-
     def fingerprint(self) -> str:
         """sha256 over ids, texts and labels: two results rest on the same data if it is equal."""
         rows = json.dumps([self.ids, self.texts, self.labels], ensure_ascii=False)
@@ -102,14 +98,16 @@ def _listing(names: list[str]) -> str:
 
 
 def _read_jsonl(path: Path):
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
+            except ValueError:
                 row = None
             if not isinstance(row, dict):
-                raise InputError(f"line {number} of {path} is not JSON; the file is damaged, copy it again")
+                raise InputError(f"line {number} of {path} is not JSON in UTF-8; the file is damaged, copy it again")
+            if "partition" not in row:
+                raise InputError(f"line {number} of {path} has no partition; without it train and test would mix")
             yield row
 
 
@@ -118,7 +116,7 @@ def _read_hub(dataset_name: str, locale: str, split: str):
     pattern = f"hf://datasets/{dataset_name}@{PARQUET_BRANCH.replace('/', '%2F')}/{locale}/{hub_split}/*.parquet"
     try:
         return _read_parquet([pattern]), f"{dataset_name} ({locale}, {hub_split})"
-    except (OSError, ConnectionError, ValueError) as error:
+    except Exception as error:  # datasets, huggingface_hub and its HTTP client share no base class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot read {pattern}: {reason}; check the name and the network, or give "
                          "--dataset-name a folder of MASSIVE's <locale>.jsonl files") from None
@@ -142,13 +140,15 @@ def _select(rows, locale, split, text_column, label_column, where) -> Split:
             if column not in row:
                 raise InputError(f"no column {column!r} in {where}: it has {', '.join(row)}; "
                                  "choose with --text-column and --label-column")
-        # The Hub's parquet holds one split a file, its partition column notwithstanding.
+        # Parquet files hold one split each and may lack the column.
         if row.get("partition", split) not in wanted:
             continue
         intent = row[label_column]
         if intent not in LABEL_OF:
             raise InputError(f"unknown intent {intent!r} in {where}, row {number + 1}; "
                              "only MASSIVE's 60 intents can be read")
+        if not isinstance(row[text_column], str):
+            raise InputError(f"no text in column {text_column!r} of {where}, row {number + 1}; the file is damaged")
         ids.append(str(row.get("id", number)))
         texts.append(row[text_column])
         labels.append(LABEL_OF[intent])

@@ -1,7 +1,7 @@
 """The merging job: plan the sources, merge into a whole folder, evaluate beside the baselines."""
 
 import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -34,7 +34,8 @@ class MergePlan:
     base_model: str
     sources: tuple[Source, ...]
     output: Path
-    selection: dict = field(default_factory=dict)
+    selection: dict
+    seed: int
 
     def describe(self) -> str:
         lines = [f"mode    {self.mode} ({self.method})", f"target  {self.target}", "sources"]
@@ -45,13 +46,20 @@ class MergePlan:
 def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, models_root: Path,
                output: Path | None, similarity: calculators.SimilarityOptions, preweight: str = "equal",
                weights: dict[str, float] | None = None, normalize: bool = False,
-               sources: list[str] | None = None) -> MergePlan:
+               sources: list[str] | None = None, seed: int = 42) -> MergePlan:
     """Choose sources and weights. Raises InputError for anything that cannot be merged as asked."""
+    if target in (weights or ()) or target in (sources or ()):
+        raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     available = models.available_models(models_root, base_model)
+    similar = mode in ("similarity", "uriel") or (mode == "linear" and preweight == "uriel")
     if mode == "manual" or (mode == "linear" and weights):
         shares = calculators.ManualWeightCalculator.calculate(weights, normalize=normalize)
         missing = [locale for locale in shares if locale not in available]
         selection = {"selection": "manual"}
+    elif sources and not similar:
+        missing = [locale for locale in sources if locale not in available]
+        shares = calculators.AverageCalculator.calculate(dict.fromkeys(sources, 1.0))
+        selection = {"selection": "explicit"}
     else:
         # A Sinkhorn row gives 0 to all but the target's neighbours, so explicit sources weigh by cosine.
         cosine = replace(similarity, selection="cosine")
@@ -61,7 +69,6 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                   calculators.select_sources(matrix, target, num_languages, available))
         if mode == "uriel" and similarity.selection != "cosine":
             scores = calculators.scores_of(calculators.similarity_matrix(cosine), target, list(scores))
-        similar = mode in ("similarity", "uriel") or (mode == "linear" and preweight == "uriel")
         calculator = calculators.SimilarityCalculator if similar else calculators.AverageCalculator
         shares = calculator.calculate(scores)
         selection = {**asdict(similarity), "matrix": matrix.origin, "matrix_sha256": matrix.fingerprint(),
@@ -73,7 +80,7 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     chosen = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     return MergePlan(mode, MODES[mode][0], target, base_model, chosen,
-                     output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection)
+                     output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection, seed)
 
 
 def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
@@ -84,6 +91,9 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
     without `overwrite` (InputError). Nothing stands at `plan.output` until all of it does.
     """
     record = _record(plan, dtype)
+    if plan.output.resolve() in [parent for source in plan.sources
+                                 for parent in (source.path.resolve(), *source.path.resolve().parents)]:
+        raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
     if plan.output.exists() and not overwrite:
         made = plan.output / DETAILS_JSON
         if made.is_file() and records.read_json(made).get("plan") == record:
@@ -120,6 +130,15 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
     return plan.output
 
 
+def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwrite: bool) -> None:
+    """Refuse, before anything is merged, a result folder that holds something else (InputError)."""
+    folder = results_root / plan.output.name
+    if folder.exists():
+        kept = folder / "results.json"
+        if not kept.is_file() or records.read_json(kept).get("experiment") != _record(plan, dtype):
+            records.check_replaceable(folder, overwrite)
+
+
 def _record(plan: MergePlan, dtype: str | None) -> dict:
     """The plan as plain data, with the size and time of every file that goes into the merge."""
     from auto_merge_llm.weight_files import weight_files
@@ -128,7 +147,7 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
         return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
 
     return {"mode": plan.mode, "method": plan.method, "target": plan.target, "base_model": plan.base_model,
-            "num_sources": len(plan.sources), "include_target": False, "dtype": dtype or "sources'",
+            "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": {name: str(value) if isinstance(value, Path) else value
                            for name, value in plan.selection.items()},
             "sources": [{"locale": source.locale, "path": str(source.path), "weight": source.weight,

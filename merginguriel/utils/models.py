@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 from pathlib import Path
 
@@ -10,9 +9,10 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import naming
 from merginguriel.utils.massive import INTENTS, LABEL_OF
-from merginguriel.utils.records import whole_folder
+from merginguriel.utils.records import read_json, whole_folder, write_json
 
 log = logging.getLogger(__name__)
+INITIAL_JSON = "initial.json"
 
 
 def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
@@ -27,7 +27,10 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
 
     folder = models_root / naming.initial_name(base_model, seed)
     if folder.exists():
+        _check_base(folder, base_model)
         return folder
+    if base_model != "mini" and Path(base_model).exists() and not (Path(base_model) / "config.json").is_file():
+        raise InputError(f"{base_model} is no model folder: it has no config.json")
     new_parents = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.parent / f".{folder.name}.lock"
@@ -44,6 +47,25 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
                 parent.rmdir()
         raise
     return folder
+
+
+def _base_identity(base_model: str) -> str:
+    """What tells two base models of one name apart: a folder's weights, a Hub id."""
+    if base_model != "mini" and Path(base_model).is_dir():
+        from auto_merge_llm.weight_files import weight_files
+
+        digest = hashlib.sha256()
+        for path in weight_files(Path(base_model)):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+    return base_model.removeprefix("FacebookAI/")
+
+
+def _check_base(folder: Path, base_model: str) -> None:
+    made_from = read_json(folder / INITIAL_JSON)["base"]
+    if made_from != _base_identity(base_model):
+        raise InputError(f"{folder} was made from another base model of that name than {base_model}; use another "
+                         "--models-root for it")
 
 
 def _make_initial(base_model: str, seed: int, folder: Path) -> None:
@@ -75,6 +97,7 @@ def _make_initial(base_model: str, seed: int, folder: Path) -> None:
     model.config.initial_head = head_fingerprint(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})
 
 
 def head_fingerprint(model) -> str:
@@ -101,19 +124,13 @@ def available_models(models_root: Path, base_model: str) -> dict[str, Path]:
 
 def read_labels(path: Path) -> list[str]:
     """The intent of every output of a classifier folder, checked to be MASSIVE's by name."""
-    try:
-        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is no model folder: it has no config.json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError(f"{path}/config.json is damaged; train or copy the model again") from None
-    id2label = {int(index): name for index, name in (config.get("id2label") or {}).items()}
-    labels = [id2label.get(index) for index in range(len(id2label))]
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    labels = list(Checkpoint(path).labels)
     unknown = [name for name in labels if name not in LABEL_OF]
-    if not labels or unknown:
-        raise InputError(f"{path}/config.json has no id2label with MASSIVE's intent names"
-                         + (f" (it has {unknown[0]!r})" if unknown else "")
-                         + "; train with training_bert.py or add id2label and label2id")
+    if unknown:
+        raise InputError(f"{path}/config.json: {unknown[0]!r} in id2label is none of MASSIVE's intents; train with "
+                         "training_bert.py or correct id2label and label2id")
     return labels
 
 
@@ -131,6 +148,8 @@ def load_classifier(path: Path, device: str, dtype):
 
     if not (Path(path) / "config.json").is_file():
         raise InputError(f"{path} is no model folder: it has no config.json")
+    if not any((Path(path) / name).is_file() for name in ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")):
+        raise InputError(f"{path} has no tokenizer files; copy those of its base model into it")
     _quiet_loading()
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -144,3 +163,8 @@ def load_classifier(path: Path, device: str, dtype):
         raise InputError(f"{path} lacks weights, {sorted(report['missing_keys'])[0]} among them; "
                          "it is no fine-tuned classifier or half-written")
     return model.to(device).eval(), tokenizer
+
+
+def longest_input(model, wanted: int) -> int:
+    """`wanted` tokens, or as many as the model has positions for (RoBERTa counts them from pad_token_id + 1)."""
+    return min(wanted, model.config.max_position_embeddings - model.config.pad_token_id - 1)

@@ -1,11 +1,10 @@
-"""Every folder name, built and parsed in one place.
+"""Every folder name in one place.
 
 The number in a merged model's name is the number of sources that took part, all of them.
 """
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 MODELS_ROOT = Path("haryos_model")
 MERGED_ROOT = Path("merged_models")
@@ -31,8 +30,8 @@ def merge_name(mode: str, target: str, num_sources: int) -> str:
     return f"{mode}_merge_{target}_{num_sources}merged"
 
 
-def evaluation_name(prefix: str, locale: str) -> str:
-    return f"{prefix}_{locale}"
+def evaluation_name(prefix: str, locale: str, split: str = "test") -> str:
+    return f"{prefix}_{locale}" if split == "test" else f"{prefix}_{locale}_{split}"
 
 
 def training_run_name(base_model: str, locales: list[str], learning_rate: float, epochs: float) -> str:
@@ -48,21 +47,3 @@ def find_models(models_root: Path, base_model: str) -> dict[str, Path]:
     folders = sorted(models_root.iterdir()) if models_root.is_dir() else []
     return {match[1]: folder for folder in folders
             if folder.is_dir() and (match := pattern.fullmatch(folder.name))}
-
-
-class MergeName(NamedTuple):
-    mode: str
-    target: str
-    num_sources: int | None
-
-
-def parse_merge_name(name: str) -> MergeName | None:
-    """Read a merged-model or result folder name, in any of the three patterns in use.
-
-    `X_merge_loc_Nmerged` (current), `X_Nlang_loc` and `X_merge_loc` (older); None for others.
-    """
-    for pattern in (rf"(?P<mode>\w+)_merge_(?P<target>{_LOCALE})(?:_(?P<n>\d+)merged)?",
-                    rf"(?P<mode>\w+)_(?P<n>\d+)lang_(?P<target>{_LOCALE})"):
-        if match := re.fullmatch(pattern, name):
-            return MergeName(match["mode"], match["target"], int(match["n"]) if match["n"] else None)
-    return None

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import tempfile
 import zipfile
@@ -22,10 +21,9 @@ def utc_now() -> str:
 def whole_folder(path: Path, *, overwrite: bool = False):
     """Yield an empty folder beside `path` that becomes `path` if the block ends well, else vanishes.
 
-    Raises InputError where `path` exists and `overwrite` is false.
+    Raises InputError where `path` exists and `overwrite` is false, or is nothing that the toolkit made.
     """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
+    check_replaceable(path, overwrite)
     _remove_abandoned(path)
     new_parents = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +47,21 @@ def whole_folder(path: Path, *, overwrite: bool = False):
             for parent in new_parents:
                 parent.rmdir()
         raise
+
+
+# Every folder that a command makes has one of these in it; no other folder is ever replaced.
+MARKS = ("merge_details.json", "merge_details.txt", "results.json", "training.json")
+
+
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raise InputError unless a folder may be put at `path`."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
+    if not any((path / mark).is_file() for mark in MARKS):
+        raise InputError(f"{path} is nothing that this toolkit made, so it is not replaced; remove it yourself or "
+                         "choose another output folder")
 
 
 def _owner() -> str:
@@ -120,20 +133,6 @@ def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp
     return "\n".join([*lines, "", f"Total Weight: {total:.6f}", ""])
 
 
-def parse_merge_details(text: str) -> dict:
-    """`mode`, `target` and `weights` {locale: weight} of a merge_details.txt, old ones included."""
-    def field(name):
-        match = re.search(rf"^{re.escape(name)}: (.*)$", text, re.MULTILINE)
-        return match[1].strip() if match else None
-
-    entries = re.findall(r"^\s*- Locale:\s*(\S+).*?^\s*- Weight:\s*([\d.eE+-]+)", text,
-                         re.MULTILINE | re.DOTALL)
-    if not entries or field("Merge Mode") is None:
-        raise InputError("not a merge_details.txt: it names no mode or no sources")
-    return {"mode": field("Merge Mode"), "target": field("Target Language"),
-            "weights": {locale: float(weight) for locale, weight in entries}}
-
-
 def write_predictions(path: Path, ids, labels, logits, intents) -> None:
     """Keep what paired tests need: item ids, gold labels (n,) and logits (n, classes) in float16."""
     import numpy as np
@@ -167,9 +166,12 @@ def run_environment() -> dict:
     from merginguriel import __version__
 
     here = Path(__file__).resolve().parent
-    git = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-                         capture_output=True, text=True, check=False)
-    return {"merginguriel": __version__, "git_commit": git.stdout.strip() or None,
+    try:
+        commit = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+                                capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # git is not installed
+        commit = ""
+    return {"merginguriel": __version__, "git_commit": commit or None,
             "python": platform.python_version(), "torch": torch.__version__,
             "transformers": metadata.version("transformers"),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 TOKENS_PER_BATCH = 8192
@@ -39,6 +40,8 @@ def logits(model, token_ids: list[list[int]], pad_id: int, description: str = "s
             scores = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
             result[batch] = scores.float().cpu().numpy()
             progress.update(len(batch))
+    if not np.isfinite(result).all():
+        raise InputError(f"{description}: the model gives NaN or infinite scores; train or merge it again")
     return result
 
 

@@ -127,7 +127,11 @@ def half_cosine(vectors: np.ndarray) -> np.ndarray:
     Cosines are rounded to 12 decimals: languages at exactly equal similarity stay tied, whatever
     the order of summation, and the top-k cut then keeps both.
     """
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (norms > 0).all():
+        raise InputError(f"{int((norms == 0).sum())} of the languages have no feature at all in this set, so no "
+                         "cosine; choose another --feature-type")
+    unit = vectors / norms
     dense = (1 + np.round(unit @ unit.T, 12)) / 2
     np.fill_diagonal(dense, 1.0)
     return dense

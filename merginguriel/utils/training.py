@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils import massive, models, records
 
 log = logging.getLogger(__name__)
+_SHOWN = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
     """
     if do_train and settings.output_dir.exists() and not overwrite:
         raise InputError(f"{settings.output_dir} exists already; use --overwrite-output-dir to train it again")
+    if do_train:
+        records.check_replaceable(settings.output_dir, overwrite)
     wanted = {"train": do_train, "validation": do_eval, "test": do_predict}
     limits = {"train": settings.max_train_samples, "validation": settings.max_eval_samples,
               "test": settings.max_predict_samples}
@@ -63,10 +67,12 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
     start = (models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
              if do_train else settings.output_dir)
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
-    datasets = {name: _encode(tokenizer, rows, settings.max_seq_length) for name, rows in splits.items()}
+    longest = models.longest_input(model, settings.max_seq_length)
+    datasets = {name: _encode(tokenizer, rows, longest) for name, rows in splits.items() if name != "test"}
     record = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
     record["locales"] = list(settings.locales)
-    work = settings.output_dir.with_name(settings.output_dir.name + ".training")
+    # Without training, Trainer still wants a folder of its own.
+    work = settings.output_dir.with_name(settings.output_dir.name + (".training" if do_train else ".evaluating"))
     if do_train:
         _claim(work, record, overwrite)
     trainer = transformers.Trainer(
@@ -76,8 +82,7 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
         compute_metrics=_metrics,
         callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
         if _selects_best(settings, do_train and do_eval) else None)
-    # Metrics go into the files and onto the screen once, at the end; Trainer's prints would repeat them.
-    trainer.remove_callback(transformers.PrinterCallback)
+    _log_to_stderr(trainer)
 
     metrics = {}
     if do_train:
@@ -85,34 +90,73 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
         metrics |= trained.metrics
     if do_eval:
         metrics |= trainer.evaluate(metric_key_prefix="eval")
-    predictions = None
-    if do_predict:
-        predictions = trainer.predict(datasets["test"], metric_key_prefix="predict")
-        metrics |= predictions.metrics
-    if do_train:
+    if not do_train:
+        if do_predict:
+            metrics |= _predict(start, splits["test"], settings)[1]
+    else:
         with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
             trainer.state.save_to_json(str(partial / "trainer_state.json"))
-            _write_reports(partial, metrics, predictions, record, start)
-        shutil.rmtree(work, ignore_errors=True)
+            if do_predict:
+                predicted, measured = _predict(partial, splits["test"], settings)
+                metrics |= measured
+                rows = [f"{number}\t{massive.INTENTS[label]}" for number, label in enumerate(predicted)]
+                records.write_text(partial / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))
+            _write_reports(partial, metrics, record, start)
+    shutil.rmtree(work, ignore_errors=True)
     return metrics
+
+
+def _predict(folder: Path, rows: list[tuple[str, int]], settings: TrainingSettings):
+    """Predicted labels (items,) and metrics of a saved model, by the evaluator that all commands share."""
+    from merginguriel.utils import scoring
+
+    device = scoring.default_device()
+    model, tokenizer = models.load_classifier(folder, device, scoring.evaluation_dtype(device))
+    texts, labels = zip(*rows)
+    token_ids = scoring.tokenise(tokenizer, list(texts), models.longest_input(model, settings.max_seq_length))
+    predicted = scoring.logits(model, token_ids, tokenizer.pad_token_id, "predicting").argmax(-1)
+    return predicted, {"predict_accuracy": float((predicted == labels).mean()), "predict_samples": len(rows)}
+
+
+def _log_to_stderr(trainer) -> None:
+    """Losses and metrics as log lines; Trainer itself would print dicts to stdout, where results belong."""
+    import transformers
+
+    class Log(transformers.TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            values = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                      for name, value in (logs or {}).items() if name in _SHOWN]
+            if values:
+                log.info("epoch %.2f: %s", state.epoch or 0, ", ".join(values))
+
+    class Progress(transformers.ProgressCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            pass
+
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.remove_callback(transformers.ProgressCallback)
+    if sys.stderr.isatty():
+        trainer.add_callback(Progress)
+    trainer.add_callback(Log)
 
 
 def _claim(work: Path, record: dict, overwrite: bool) -> None:
     """Make the folder of an unfinished run, or find the one that the same settings have left."""
-    if overwrite:
+    if overwrite or not list(work.glob("checkpoint-*")):
         shutil.rmtree(work, ignore_errors=True)
     settings = work / "settings.json"
-    if settings.exists() and records.read_json(settings) != record:
+    elsewhere = ("output_dir", "models_root")
+    if settings.exists() and {**records.read_json(settings), **{name: record[name] for name in elsewhere}} != record:
         raise InputError(f"{work} holds an unfinished run with other settings; repeat those to finish it, or use "
                          "--overwrite-output-dir to start again")
     records.write_json(settings, record)
 
 
-def _load(settings: TrainingSettings, split: str, limit: int | None) -> list[massive.Split]:
-    """One Split a locale; the limit counts over all locales together, after a seeded shuffle."""
+def _load(settings: TrainingSettings, split: str, limit: int | None) -> list[tuple[str, int]]:
+    """(text, label) of all locales; the limit counts over them together, after a seeded shuffle."""
     rows = []
     for locale in settings.locales:
         part = massive.load_split(settings.dataset_name, locale, split, settings.text_column,
@@ -159,7 +203,7 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
         metric_for_best_model="accuracy" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=settings.logging_steps,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=not sys.stderr.isatty(),
         report_to="none", **warmup)
 
 
@@ -177,7 +221,7 @@ def _newest_checkpoint(work: Path) -> str | None:
     return str(steps[max(steps)])
 
 
-def _write_reports(folder: Path, metrics: dict, predictions, record: dict, start: Path) -> None:
+def _write_reports(folder: Path, metrics: dict, record: dict, start: Path) -> None:
     for prefix in ("train", "eval", "predict"):
         part = {name: value for name, value in metrics.items() if name.startswith(f"{prefix}_")}
         if part:
@@ -186,7 +230,3 @@ def _write_reports(folder: Path, metrics: dict, predictions, record: dict, start
     records.write_json(folder / "training.json", {
         "settings": record, "initial_checkpoint": str(start), "finished": records.utc_now(),
         "environment": records.run_environment()})
-    if predictions is not None:
-        names = [massive.INTENTS[index] for index in predictions.predictions.argmax(-1)]
-        rows = [f"{number}\t{name}" for number, name in enumerate(names)]
-        records.write_text(folder / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))
