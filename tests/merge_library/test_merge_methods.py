@@ -65,6 +65,39 @@ def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, oracle, 
     assert all(torch.equal(in_memory[name], merged[name]) for name in merged)
 
 
+@dataclass(frozen=True)
+class Ranking(Method):
+    """Adds to every element its offset, the length of its source's name and the model's number of elements."""
+
+    elementwise = True
+
+    def statistics(self, scan):
+        counted = scan(lambda piece: torch.tensor([piece.sources[0].numel(), 1]))
+        return int(counted[0]), int(scan(lambda piece: torch.tensor(piece.start == 0)))
+
+    def merge(self, piece):
+        elements, tensors = piece.statistics
+        piece.counts["elements"] += piece.sources[0].numel()
+        piece.counts["never"] += 0
+        offsets = torch.arange(piece.start, piece.start + piece.sources[0].numel())
+        return piece.sources[0] * 0 + offsets + len(piece.identities[0]) + 100 * tensors + 1000 * elements
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_statistics_offsets_names_and_counts(make_checkpoint, output, oracle, monkeypatch, chunk):
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+    calls = []
+    report = merge_checkpoints(Ranking(), [make_checkpoint("abcd")], [1.0], output,
+                               progress=lambda *counts: calls.append(counts))
+    merged = oracle.read(output)
+    elements = sum(value.numel() for value in merged.values())
+    assert report.counts == {"elements": elements, "never": 0}
+    assert calls[-1] == (elements, elements) and calls == sorted(calls)
+    for value in merged.values():
+        expected = torch.arange(value.numel()) + 4.0 + 100 * len(merged) + 1000 * elements
+        assert torch.equal(value.flatten(), expected)
+
+
 def test_needs_of_a_method_are_checked(make_checkpoint, output):
     a, b = make_checkpoint("a"), make_checkpoint("b")
     for arguments, options, message in [

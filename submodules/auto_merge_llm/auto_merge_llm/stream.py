@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,7 +36,8 @@ Progress = Callable[[int, int], None]
 class MergeReport:
     """What was merged: sources and weights in canonical order, what the checks found, the files written.
 
-    `parameters` counts elements; `dtypes` are the names of the dtypes in the files.
+    `parameters` counts elements; `dtypes` are the names of the dtypes in the files; `counts` is what the
+    method counted, such as the tensors for which it took another formula (see its docstring).
     """
 
     sources: tuple[str, ...]
@@ -42,6 +46,7 @@ class MergeReport:
     files: tuple[str, ...]
     parameters: int
     dtypes: tuple[str, ...]
+    counts: Mapping[str, int]
 
 
 def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint], weights: Sequence[float],
@@ -82,7 +87,7 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
                          initial_head=findings.initial_head, dtype=dtypes[0] if len(dtypes) == 1 else None)
         writer.commit()
     return MergeReport(tuple(checkpoint.name for checkpoint in checkpoints), tuple(weights), findings,
-                       tuple(path.name for path in writer.files), job.total, dtypes)
+                       tuple(path.name for path in writer.files), job.total, dtypes, dict(job.counts))
 
 
 def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
@@ -131,6 +136,7 @@ class _Job:
         self._method, self._base = method, base
         active = [(source, float(weight)) for source, weight in zip(sources, weights) if weight]
         self._sources, self._weights = zip(*active)
+        self.counts: Counter[str] = Counter()
         self._sizes = {name: tensor.numel for name, tensor in sources[0].tensors.items()}
         self.total = sum(self._sizes.values())
         common = {name: _common_dtype(name, sources) for name in self._sizes}
@@ -138,21 +144,48 @@ class _Job:
         self.dtypes = common if dtype is None else dict.fromkeys(common, _dtype_named(dtype))
 
     def run(self, put: Callable[[str, int, torch.Tensor], None], progress: Progress | None) -> None:
-        """Merge every span and `put` it; spans run in several threads where they are small."""
+        """Merge every span and `put` it. First passes of the method do not count as progress."""
+        statistics = self._method.statistics(self._scan) if self.total else None
 
-        def work(span: _Span) -> int:
-            put(span.name, span.start, self._merge(span))
-            return span.stop - span.start
+        def work(span: _Span) -> tuple[int, Counter[str]]:
+            piece = self._piece(span, statistics)
+            put(span.name, span.start, self._merge(piece, span))
+            return span.stop - span.start, piece.counts
 
+        done = 0
+
+        def finished(result: tuple[int, Counter[str]]) -> None:
+            nonlocal done
+            elements, counts = result
+            self.counts.update(counts)
+            done += elements
+            if progress is not None:
+                progress(done, self.total)
+
+        self._each_span(work, finished)
+
+    def _scan(self, measure: Callable[[Piece], torch.Tensor]) -> torch.Tensor:
+        total, lock = 0, threading.Lock()
+
+        def work(span: _Span) -> None:
+            nonlocal total
+            measured = measure(self._piece(span))
+            # Added here and not by the caller of the threads, where results would wait in memory.
+            with lock:
+                total = total + measured
+
+        self._each_span(work)
+        return total
+
+    def _each_span(self, work: Callable[[_Span], Any], finished: Callable[[Any], None] | None = None) -> None:
+        """Do `work` on every span, in several threads where spans are small; `finished` gets the results."""
         # Whole tensors are large: torch's own threads share one, and only one set of them is in memory.
         workers = min(_MAX_WORKERS, torch.get_num_threads()) if self._method.elementwise else 1
-        done = 0
         with ThreadPoolExecutor(workers) as pool:
             try:
-                for elements in pool.map(work, self._spans()):
-                    done += elements
-                    if progress is not None:
-                        progress(done, self.total)
+                for result in pool.map(work, self._spans()):
+                    if finished is not None:
+                        finished(result)
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -163,9 +196,12 @@ class _Job:
             for start in range(0, size, step):
                 yield _Span(name, start, min(start + step, size))
 
-    def _merge(self, span: _Span) -> torch.Tensor:
-        piece = Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
-                      None if self._base is None else self._read(self._base, span))
+    def _piece(self, span: _Span, statistics: Any = None) -> Piece:
+        return Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
+                     None if self._base is None else self._read(self._base, span),
+                     tuple(source.identity for source in self._sources), span.start, statistics)
+
+    def _merge(self, piece: Piece, span: _Span) -> torch.Tensor:
         merged = self._method.merge(piece)
         # A sum shows every NaN and infinity in one pass; it can overflow by itself, hence the second look.
         if not math.isfinite(merged.sum().item()) and not merged.isfinite().all():

@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 
@@ -88,3 +88,8 @@ class Source:
 
     name: str
     tensors: Mapping[str, FileTensor | LoadedTensor | ReorderedRows]
+
+    @property
+    def identity(self) -> str:
+        """The folder's name, the same wherever the model is stored."""
+        return PurePath(self.name).name

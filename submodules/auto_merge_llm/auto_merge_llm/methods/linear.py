@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auto_merge_llm.methods.base import Method, Piece
@@ -14,11 +15,16 @@ class Linear(Method):
     elementwise = True
 
     def merge(self, piece: Piece):
-        merged = piece.sources[0].mul_(piece.weights[0])
-        for source, weight in zip(piece.sources[1:], piece.weights[1:]):
-            # Two rounded operations: add_(alpha=) may or may not fuse them, by build, device and vector tail.
-            merged.add_(source.mul_(weight))
-        return merged
+        return weighted_sum(piece.sources, piece.weights)
+
+
+def weighted_sum(tensors: Sequence, factors: Sequence):
+    """Σ factorᵢ·tensorᵢ in the order given, overwriting the tensors; factors are numbers or tensors."""
+    total = tensors[0].mul_(factors[0])
+    for tensor, factor in zip(tensors[1:], factors[1:]):
+        # Two rounded operations: add_(alpha=) may or may not fuse them, by build, device and vector tail.
+        total.add_(tensor.mul_(factor))
+    return total
 
 
 METHOD = Linear
