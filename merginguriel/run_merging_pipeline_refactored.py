@@ -15,12 +15,26 @@ from merginguriel.utils.errors import command
 log = logging.getLogger(__name__)
 
 
+# Flag, with its other name if it has one -> how to read it. Ranges are the method's own to check.
+HYPERPARAMETERS = {
+    "--scaling": dict(type=float, metavar="X", help="λ: how far to go along the merged task vector"),
+    "--form": dict(choices=["sum", "mean"], help="task_arithmetic: sum or weighted mean of task vectors"),
+    "--density --ties-density": dict(type=float, metavar="X", help="ties, dare_ties: share of elements kept"),
+    "--scope --ties-scope": dict(choices=["model", "tensor"], help="ties, dare_ties: trim over all or each tensor"),
+    "--drop-rate --dare-drop-rate": dict(type=float, metavar="X", help="dare, dare_ties: share dropped at random"),
+    "--beta": dict(type=float, metavar="X", help="breadcrumbs: share kept, below the largest"),
+    "--gamma": dict(type=float, metavar="X", help="breadcrumbs: share of the largest that is dropped"),
+}
+HYPERPARAMETER_NAMES = {flag.split()[0].strip("-").replace("-", "_") for flag in HYPERPARAMETERS}
+
+
 def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
     from merginguriel.utils.merging import MODES
 
-    modes = "\n".join(f"  {name:<11}{text}" for name, (_, text) in MODES.items())
+    modes = "\n".join(f"  {name:<16}{text}" for name, (_, text) in MODES.items())
     parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
     if mode is None:
+        parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
         parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE", help="see below")
     else:
         parser.set_defaults(mode=mode)
@@ -29,7 +43,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     arguments.add_base_model(parser)
     arguments.add_models_root(parser)
     parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
-                        help="of methods that draw random numbers; recorded")
+                        help="of the sources' initial checkpoint, and of methods that draw numbers")
 
     sources = parser.add_argument_group("sources")
     sources.add_argument("--num-languages", type=arguments.positive_int, default=5, metavar="N",
@@ -48,11 +62,18 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                          help="Sinkhorn iterations, with --similarity-source dense")
 
     weights = parser.add_argument_group("weights")
-    weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal", help="in mode linear")
+    weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
+                         help="of the sources, in modes that are not weights themselves")
     weights.add_argument("--weights", type=arguments.locale_weights, metavar="LOC=W,…",
-                         help="in modes manual and linear, e.g. nl-NL=0.6,de-DE=0.4")
+                         help="instead, e.g. nl-NL=0.6,de-DE=0.4")
     weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
     weights.add_argument("--normalize-weights", action="store_true", help="scale the weights to sum to 1")
+
+    method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
+    for flag, settings in HYPERPARAMETERS.items():
+        method.add_argument(*flag.split(), **settings)
+    method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
+                        help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
 
     arguments.add_data(parser)
     output = parser.add_argument_group("output")
@@ -75,13 +96,16 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
 def check_flags(args) -> None:
     """A flag that the chosen mode does not read is refused, not ignored."""
     own_weights = args.weights is not None or args.weights_file is not None
-    weighs_by_hand = args.mode == "manual" or (args.mode == "linear" and own_weights)
+    is_weighting = args.mode in ("average", "similarity", "uriel")
+    weighs_by_hand = args.mode == "manual" or (not is_weighting and own_weights)
+    # The sum of task vectors and breadcrumbs have no place for weights.
+    weightless = args.mode == "breadcrumbs" or (args.mode == "task_arithmetic" and args.form != "mean")
     idle = []
-    if args.mode not in ("manual", "linear"):
+    if is_weighting:
         idle += ["weights", "weights_file"]
     if not own_weights and args.mode != "manual":
         idle += ["normalize_weights"]
-    if args.mode != "linear" or own_weights:
+    if is_weighting or weighs_by_hand or weightless:
         idle += ["preweight"]
     if weighs_by_hand:
         idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
@@ -104,8 +128,6 @@ def check_flags(args) -> None:
     ignored = args.explicit & {"top_k", "sinkhorn_iters"}
     if ignored and args.similarity_source == "sparse":
         log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-    if "seed" in args.explicit:
-        log.warning("warning: mode %s draws no random numbers; --seed is only recorded", args.mode)
 
 
 def read_weights(args) -> dict | None:
@@ -135,7 +157,8 @@ def run(args) -> int:
             args.selection or ("cosine" if args.mode == "uriel" else "sinkhorn"), args.similarity_source,
             args.top_k, args.sinkhorn_iters, args.similarity_matrix),
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
-        sources=args.sources, seed=args.seed)
+        sources=args.sources, seed=args.seed, base=args.base_checkpoint,
+        hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit})
     if args.dry_run:
         print(plan.describe())
         return 0

@@ -46,6 +46,18 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see --help\n")
 
 
+class PrintAndStop(argparse.Action):
+    """A flag that prints `text` and ends the command, whatever else is required."""
+
+    def __init__(self, option_strings, dest, text, **kwargs):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **kwargs)
+        self.text = text
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        print(self.text)
+        parser.exit()
+
+
 class HelpFormatter(argparse.HelpFormatter):
     """Shows defaults, where there is one to show, and keeps paragraphs and indented lines apart."""
 

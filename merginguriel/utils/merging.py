@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.methods import METHODS
 
 from merginguriel.utils import calculators, models, naming, records
 from merginguriel.utils.calculators import Source
@@ -14,14 +15,17 @@ DETAILS_TXT = "merge_details.txt"
 DETAILS_JSON = "merge_details.json"
 MODEL_CARD = "README.md"
 
-# What a mode merges with, and how it weighs: the mode's user-facing one-liner stands beside both.
+# Mode -> the library's method and a line for people. Five modes are weightings of the plain average; the
+# library's other methods are modes by their own names.
 MODES = {
     "average": ("linear", "equal weights over the selected sources"),
     "similarity": ("linear", "weights in proportion to the selection's similarity"),
     "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
     "linear": ("linear", "weighted average: --weights, or --preweight equal or uriel"),
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
+    **{name: (name, text) for name, text in METHODS.items() if name != "linear"},
 }
+WEIGHTINGS = ("average", "similarity", "uriel")  # modes that are weights by themselves
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,14 @@ class MergePlan:
     output: Path
     selection: dict
     seed: int
+    hyperparameters: dict
+    base: Path | None
 
     def describe(self) -> str:
-        lines = [f"mode    {self.mode} ({self.method})", f"target  {self.target}", "sources"]
+        settings = "".join(f", {name} {value}" for name, value in self.hyperparameters.items())
+        lines = [f"mode    {self.mode} ({self.method}{settings})", f"target  {self.target}"]
+        lines += [f"base    {self.base}"] if self.base else []
+        lines += ["sources"]
         lines += [f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources]
         return "\n".join([*lines, f"output  {self.output}"])
 
@@ -46,13 +55,23 @@ class MergePlan:
 def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, models_root: Path,
                output: Path | None, similarity: calculators.SimilarityOptions, preweight: str = "equal",
                weights: dict[str, float] | None = None, normalize: bool = False,
-               sources: list[str] | None = None, seed: int = 42) -> MergePlan:
-    """Choose sources and weights. Raises InputError for anything that cannot be merged as asked."""
+               sources: list[str] | None = None, seed: int = 42, base: Path | None = None,
+               hyperparameters: dict | None = None) -> MergePlan:
+    """Choose sources, weights and base. Raises InputError for anything that cannot be merged as asked.
+
+    Methods on task vectors start from `base`, by default the initial checkpoint of `base_model` and `seed`
+    that the sources grew from. `hyperparameters` are the method's own; what is not given has its default.
+    """
+    from auto_merge_llm.methods import create
+
+    method = create(MODES[mode][0], **(hyperparameters or {}))
+    if "seed" in asdict(method):
+        method = replace(method, seed=seed)
     if target in (weights or ()) or target in (sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     available = models.available_models(models_root, base_model)
-    similar = mode in ("similarity", "uriel") or (mode == "linear" and preweight == "uriel")
-    if mode == "manual" or (mode == "linear" and weights):
+    similar = mode in ("similarity", "uriel") or (mode not in WEIGHTINGS and preweight == "uriel")
+    if mode == "manual" or (mode not in WEIGHTINGS and weights):
         shares = calculators.ManualWeightCalculator.calculate(weights, normalize=normalize)
         missing = [locale for locale in shares if locale not in available]
         selection = {"selection": "manual"}
@@ -78,9 +97,17 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                          f"{', '.join(missing)}; train it with training_bert.py or leave it out")
     if target in shares:
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
+    if method.needs_base:
+        base = base or models_root / naming.initial_name(base_model, seed)
+        if not base.is_dir():
+            raise InputError(f"mode {mode} needs the initial checkpoint that the sources grew from, and there is no "
+                             f"{base}; name it with --base-checkpoint, or the seed of the training with --seed")
+    elif base:
+        raise InputError(f"--base-checkpoint has no effect in mode {mode}; leave it out")
     chosen = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     return MergePlan(mode, MODES[mode][0], target, base_model, chosen,
-                     output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection, seed)
+                     output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection, seed,
+                     asdict(method), base)
 
 
 def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
@@ -117,15 +144,15 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
                 bar.update(done - bar.n)
 
             report = merge_checkpoints(
-                create(plan.method), [source.path for source in plan.sources],
-                [source.weight for source in plan.sources], partial, dtype=dtype,
+                create(plan.method, **plan.hyperparameters), [source.path for source in plan.sources],
+                [source.weight for source in plan.sources], partial, base=plan.base, dtype=dtype,
                 allow_mismatched_heads=allow_mismatched_heads, progress=progress)
         records.write_text(partial / DETAILS_TXT, records.merge_details(
             mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
             timestamp=timestamp))
         records.write_json(partial / DETAILS_JSON, {
             "plan": record, "timestamp": timestamp, "parameters": report.parameters,
-            "checks": asdict(report.findings), "environment": records.run_environment()})
+            "checks": asdict(report.findings), "counts": report.counts, "environment": records.run_environment()})
         records.write_text(partial / MODEL_CARD, model_card(plan))
     return plan.output
 
@@ -146,7 +173,8 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
     def files(folder: Path) -> dict:
         return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
 
-    return {"mode": plan.mode, "method": plan.method, "target": plan.target, "base_model": plan.base_model,
+    return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
+            "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None, "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": {name: str(value) if isinstance(value, Path) else value
                            for name, value in plan.selection.items()},

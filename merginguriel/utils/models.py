@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import tempfile
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -69,25 +70,29 @@ def _check_base(folder: Path, base_model: str) -> None:
 
 
 def _make_initial(base_model: str, seed: int, folder: Path) -> None:
+    if base_model == "mini":
+        from merginguriel.utils.mini_model import build_base
+
+        with tempfile.TemporaryDirectory() as encoder:
+            build_base(Path(encoder), seed)
+            return _add_head(encoder, base_model, seed, folder)
+    _add_head(base_model, base_model, seed, folder)
+
+
+def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers import logging as hf_logging
 
-    source = base_model
-    if base_model == "mini":
-        from merginguriel.utils.mini_model import build_base
-
-        source = folder / "base"
-        build_base(source, seed)
     _quiet_loading()
     # "Newly initialised: classifier" is what happens here on purpose.
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=len(INTENTS), id2label=dict(enumerate(INTENTS)), label2id=LABEL_OF,
+            encoder, num_labels=len(INTENTS), id2label=dict(enumerate(INTENTS)), label2id=LABEL_OF,
             dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

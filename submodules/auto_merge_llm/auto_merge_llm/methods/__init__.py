@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 METHODS = {
     "linear": "weighted average of the sources",
     "slerp": "great-circle interpolation, source after source",
-    "karcher": "mean direction on the sphere: slerp for any number of sources, in any order",
+    "karcher": "mean direction on the sphere, for any number of sources",
     "task_arithmetic": "base plus the scaled sum or mean of the task vectors",
     "ties": "task vectors trimmed, a sign elected, the agreeing ones averaged",
     "dare": "task vectors dropped at random and rescaled, then averaged",
     "dare_ties": "task vectors dropped at random and rescaled, then merged by ties",
     "breadcrumbs": "task vectors without their largest and smallest elements, summed",
     "stock": "between base and average, by how far the task vectors agree",
-    "fisher_simple": "average weighted by norms (a heuristic in the place of Fisher information)",
+    "fisher_simple": "average weighted by norms: a heuristic, no Fisher information",
     "widen": "columns weighted by how far they diverge from the base",
     "passthrough": "one source, unchanged",
 }
