@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from auto_merge_llm.methods import METHODS
 from running import ROOT, environment
 from safetensors.numpy import load_file, save_file
 
@@ -74,6 +75,47 @@ def test_weights_of_modes(run, flags, mode, extra, expected):
     done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, *extra, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert sources_in(done.stdout) == pytest.approx(expected, abs=1e-4)
+
+
+BASED = {"task_arithmetic", "ties", "dare", "dare_ties", "breadcrumbs", "stock", "widen"}
+
+
+@pytest.mark.parametrize("mode", [mode for mode in METHODS if mode not in ("linear", "passthrough")])
+def test_every_method_is_a_mode(run, flags, tmp_path, mode):
+    done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, "--no-eval")
+    assert done.returncode == 0, done.stderr
+    plan = records.read_json(tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/merge_details.json")["plan"]
+    assert (plan["base"] is not None) == (mode in BASED) and plan["num_sources"] == 3
+
+
+def test_hyperparameters_reach_the_method(run, flags, tmp_path, models_root):
+    done = run(SCRIPT, *flags, "--mode", "task_arithmetic", "--form", "mean", "--scaling", 1, "--weights",
+               "nl-NL=0.75,de-DE=0.25", "--no-eval")
+    assert done.returncode == 0, done.stderr
+    # The mean form with λ = 1 is the weighted mean.
+    assert_weighted_mean(tmp_path / "merged_models/task_arithmetic_merge_af-ZA_2merged", models_root,
+                         {"nl-NL": 0.75, "de-DE": 0.25})
+    still = run(SCRIPT, *flags, "--mode", "ties", "--scaling", 0, "--num-languages", 2, "--no-eval")
+    assert still.returncode == 0, still.stderr
+    merged, base = weights_of(tmp_path / "merged_models/ties_merge_af-ZA_2merged"), weights_of(
+        models_root / "init/tiny_seed42")
+    assert all(np.array_equal(merged[name], base[name]) for name in base)
+
+
+def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
+    files, base = [], models_root / "init/tiny_seed42"
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        done = run(SCRIPT, *flags, "--mode", "dare", "--num-languages", 2, "--no-eval", "--seed", seed,
+                   "--output-dir", name, "--base-checkpoint", base)
+        assert done.returncode == 0, done.stderr
+        files.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_list_modes(run):
+    listed = run(SCRIPT, "--list-modes").stdout
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "average", "similarity", "uriel", "linear", "manual", *(name for name in METHODS if name != "linear")]
 
 
 def test_explicit_sources_are_weighed_by_cosine(run, flags):
@@ -258,6 +300,11 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
     (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
     (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "the target af-ZA is among the sources"),
     (["--mode", "average", "--output-dir", ""], "empty"),
+    (["--mode", "average", "--density", "0.5", "--num-languages", "2"], "no hyper-parameter density"),
+    (["--mode", "ties", "--density", "0", "--num-languages", "2"], "density"),
+    (["--mode", "ties", "--seed", "7", "--num-languages", "2"], "--base-checkpoint"),
+    (["--mode", "slerp", "--base-checkpoint", "x", "--num-languages", "2"], "no effect in mode slerp"),
+    (["--mode", "breadcrumbs", "--preweight", "uriel"], "no effect"),
     (["--mode", "average", "--seed", "-1"], "at least 0"),
     (["--mode", "average", "--num-languages", "two"], "whole number"),
     (["--mode", "manual", "--weights-file", "."], "cannot use ."),

@@ -174,7 +174,8 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
         return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
 
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
-            "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None, "target": plan.target, "base_model": plan.base_model,
+            "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None,
+            "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": {name: str(value) if isinstance(value, Path) else value
                            for name, value in plan.selection.items()},

@@ -22,7 +22,7 @@ METHODS = {
     "dare_ties": "task vectors dropped at random and rescaled, then merged by ties",
     "breadcrumbs": "task vectors without their largest and smallest elements, summed",
     "stock": "between base and average, by how far the task vectors agree",
-    "fisher_simple": "average weighted by norms: a heuristic, no Fisher information",
+    "fisher_simple": "norm-weighted average: a heuristic, no Fisher information",
     "widen": "columns weighted by how far they diverge from the base",
     "passthrough": "one source, unchanged",
 }
