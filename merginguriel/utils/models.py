@@ -53,12 +53,9 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
 def _base_identity(base_model: str) -> str:
     """What tells two base models of one name apart: a folder's weights, a Hub id."""
     if base_model != "mini" and Path(base_model).is_dir():
-        from auto_merge_llm.weight_files import weight_files
+        from auto_merge_llm.checkpoint import Checkpoint
 
-        digest = hashlib.sha256()
-        for path in weight_files(Path(base_model)):
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
+        return Checkpoint(base_model).weights_fingerprint
     return base_model.removeprefix("FacebookAI/")
 
 
