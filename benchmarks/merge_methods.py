@@ -1,8 +1,8 @@
 """Merge four XLM-R-base-sized classifiers with this toolkit and with mergekit, each as a whole process.
 
 Measures wall time (median) and peak anonymous memory (summed over the process tree), compares both outputs
-with the weighted mean in float64, and sets the times beside what moving the bytes alone takes. The files stay
-in the page cache: the times are those of a warm cache.
+where the definitions agree, and sets the times beside what moving the bytes alone takes. The files stay in the
+page cache: the times are those of a warm cache.
 
     python benchmarks/merge_methods.py --work-dir DIR --mergekit PATH/TO/mergekit-yaml
 """
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 WEIGHTS = (0.4, 0.3, 0.2, 0.1)
@@ -34,15 +34,35 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One method, as each tool spells it: our name with hyper-parameters, and mergekit's top-level keys."""
+    """One method, as each tool spells it: our name with hyper-parameters, and mergekit's keys where it has it.
+
+    `per_model`: mergekit's parameters of every model instead of its weight. `agree`: the definitions are the
+    same, so the outputs must be too.
+    """
 
     name: str
-    hyperparameters: dict
-    mergekit: dict
+    hyperparameters: dict = field(default_factory=dict)
+    mergekit: dict | None = None
+    per_model: dict | None = None
+    agree: bool = False
 
 
+# Where mergekit's definition differs (trims each tensor by itself, draws other numbers, masks no rows) it gets the
+# settings that ask for the same amount of work.
 CASES = {
-    "linear": Case("linear", {}, {"merge_method": "linear"}),
+    "linear": Case("linear", {}, {"merge_method": "linear"}, agree=True),
+    "task_arithmetic": Case("task_arithmetic", {}, {
+        "merge_method": "task_arithmetic", "parameters": {"lambda": 0.3, "normalize": False}}, {"weight": 1.0}, True),
+    "stock": Case("stock", {}, {"merge_method": "model_stock"}, {}, True),
+    "ties": Case("ties", {}, {"merge_method": "ties", "parameters": {"density": 0.2}}),
+    "ties_tensor": Case("ties", {"scope": "tensor"}, {"merge_method": "ties", "parameters": {"density": 0.2}},
+                        agree=True),
+    "dare_ties": Case("dare_ties", {}, {"merge_method": "dare_ties", "parameters": {"density": 0.5}}),
+    "breadcrumbs": Case("breadcrumbs", {}, {
+        "merge_method": "breadcrumbs", "parameters": {"density": 0.15, "gamma": 0.006, "lambda": 0.2}},
+        {"weight": 1.0}),
+    "karcher": Case("karcher", {}, {"merge_method": "karcher"}, {}, False),
+    "slerp": Case("slerp"),
 }
 
 
@@ -50,10 +70,14 @@ def source_folders(folder: Path) -> list[Path]:
     return [folder / f"source_{number}" for number in range(len(WEIGHTS))]
 
 
+def base_folder(folder: Path) -> Path:
+    return folder / "base"
+
+
 def make_sources(folder: Path, size: str) -> list[Path]:
-    """Random classifiers with one initial head and a tokenizer file, written once."""
+    """A random base and classifiers a little away from it, with one initial head and a tokenizer file, written once."""
     folders = source_folders(folder)
-    if all((path / "done").exists() for path in folders):
+    if all((path / "done").exists() for path in (*folders, base_folder(folder))):
         return folders
     import torch
     from safetensors.torch import save_file
@@ -66,12 +90,19 @@ def make_sources(folder: Path, size: str) -> list[Path]:
         shapes = {name: value.shape for name, value
                   in XLMRobertaForSequenceClassification(config).state_dict().items()}
     vocabulary = [[f"piece{number}", -float(number)] for number in range(config.vocab_size)]
-    for number, path in enumerate(folders):
+    start = {}
+    for number, path in enumerate([base_folder(folder), *folders]):
         print(f"writing {path}", file=sys.stderr)
         path.mkdir(parents=True, exist_ok=True)
         generator = torch.Generator().manual_seed(number)
-        save_file({name: torch.randn(shape, generator=generator) * 0.02 for name, shape in shapes.items()},
-                  path / "model.safetensors", metadata={"format": "pt"})
+        noise = {name: torch.randn(shape, generator=generator) * 0.02 for name, shape in shapes.items()}
+        start = start or noise
+        # Sources share a part of their way, as fine-tuned models do: the cosine of two task vectors is 0.2.
+        shared = torch.Generator().manual_seed(len(folders) + 1)
+        state = noise if noise is start else {
+            name: start[name] + 0.1 * noise[name] + 0.001 * torch.randn(shapes[name], generator=shared)
+            for name in shapes}
+        save_file(state, path / "model.safetensors", metadata={"format": "pt"})
         config.save_pretrained(path)
         (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": vocabulary}}))
         (path / "done").touch()
@@ -83,7 +114,8 @@ def merge_ours(case: Case, sources: list[Path], output: Path) -> None:
     from auto_merge_llm.stream import merge_checkpoints
 
     output.mkdir()
-    merge_checkpoints(create(case.name, **case.hyperparameters), sources, WEIGHTS, output)
+    method = create(case.name, **case.hyperparameters)
+    merge_checkpoints(method, sources, WEIGHTS, output, base=base_folder(output.parent) if method.needs_base else None)
 
 
 def measure(command: list[str], log: Path) -> tuple[float, float]:

@@ -69,7 +69,7 @@ def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, oracle, 
 class Ranking(Method):
     """Adds to every element its offset, the length of its source's name and the model's number of elements."""
 
-    elementwise = True
+    granularity = "element"
 
     def statistics(self, scan):
         counted = scan(lambda piece: torch.tensor([piece.sources[0].numel(), 1]))
@@ -118,7 +118,7 @@ def test_base_with_another_start_is_refused(make_checkpoint, output):
 
 @dataclass(frozen=True)
 class Exploding(Method):
-    elementwise = True
+    granularity = "element"
 
     def merge(self, piece):
         return piece.sources[0] / 0

@@ -103,6 +103,29 @@ def check_tensors(sources: Sequence[Source]) -> None:
                                  "move them to one")
 
 
+def check_measurements(method: Method, sources: Sequence[Source], measurements: Sequence[Source]) -> None:
+    """Where the method takes them, one measurement a source, with tensors that belong to the source's."""
+    kind = type(method).__name__
+    if method.measurement is None:
+        if measurements:
+            raise InputError(f"{kind} takes no measurements; leave them out")
+        return
+    if len(measurements) != len(sources):
+        raise InputError(f"{kind} needs the measured {method.measurement} of every source ({len(sources)}) and got "
+                         f"{len(measurements)}; measure them first")
+    shapes = {name: tensor.shape for name, tensor in sources[0].tensors.items()}
+    if method.measurement == "gram":
+        shapes = {name: (shape[1], shape[1]) for name, shape in shapes.items() if len(shape) == 2}
+    for measured in measurements:
+        found = {name: tensor.shape for name, tensor in measured.tensors.items()}
+        wrong = sorted(name for name, shape in found.items() if shapes.get(name) != shape)
+        missing = sorted(shapes.keys() - found.keys() if method.measurement == "fisher" else
+                         measurements[0].tensors.keys() ^ found.keys())
+        if wrong or missing:
+            raise InputError(f"{measured.name} does not belong to the sources ({_few(wrong or missing)}); measure "
+                             "again")
+
+
 def check_checkpoints(checkpoints: Sequence[Checkpoint], *, base: Checkpoint | None = None,
                       allow_mismatched_heads: bool = False) -> tuple[list[Source], Source | None, Findings]:
     """Check that the models belong together; return them, and the base, with heads in one label order.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ import torch
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import (MERGEABLE_DTYPES, Findings, check_checkpoints, check_free_space,
-                                   check_tensors, check_weights)
+                                   check_measurements, check_tensors, check_weights)
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.heads import align_labels
 from auto_merge_llm.methods.base import Method, Piece
 from auto_merge_llm.model_files import copy_model_files
 from auto_merge_llm.safetensors_writer import SafetensorsWriter
 from auto_merge_llm.tensors import LoadedTensor, Source, is_parameter
-from auto_merge_llm.weight_files import find_weights
+from auto_merge_llm.weight_files import find_weights, open_file
 
 # 1 MiB of float32: a piece of every source stays in the processor's cache from read to write.
 CHUNK_ELEMENTS = 1 << 18
+# Of the pieces that sums are made of; part of the result's definition, so not an option.
+_SCAN_ELEMENTS = 1 << 18
 # Reading from the page cache and writing saturate memory with few threads; each holds one piece a source.
 _MAX_WORKERS = 4
 
@@ -51,15 +54,17 @@ class MergeReport:
 
 def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint], weights: Sequence[float],
                       output: str | Path, *, base: str | Path | Checkpoint | None = None,
-                      dtype: str | None = None, shard_size: int | None = None,
-                      allow_mismatched_heads: bool = False, progress: Progress | None = None) -> MergeReport:
+                      measurements: Sequence[str | Path] = (), dtype: str | None = None,
+                      shard_size: int | None = None, allow_mismatched_heads: bool = False,
+                      progress: Progress | None = None) -> MergeReport:
     """Merge model folders into `output`, an existing folder without weights, and make it a complete model.
 
-    `weights[i]` belongs to `sources[i]`; they sum to 1. `dtype`: "float32", "float16", "bfloat16" or
-    "float64", default the sources'. `shard_size`: bytes of tensor data in one file. `progress(done, total)`
-    is called with element counts. Arithmetic is in float32 (float64 where a source is). Memory is bounded by
-    pieces for elementwise methods, by the largest tensor of all sources for others. The result depends
-    neither on the order of the sources nor on threads, piece size or shard size.
+    `weights[i]` belongs to `sources[i]`; they sum to 1. `measurements[i]` is the safetensors file of what was
+    measured of `sources[i]`, where the method takes that. `dtype`: "float32", "float16", "bfloat16" or "float64",
+    default the sources'. `shard_size`: bytes of tensor data in one file. `progress(done, total)` is called with
+    element counts. Arithmetic is in float32 (float64 where a source is). Memory is bounded by pieces, for a method
+    that takes whole tensors by the largest tensor of all sources. The result depends neither on the order of the
+    sources nor on threads, piece size or shard size.
 
     Raises InputError for everything that a user can correct; no weight file is left behind then.
     """
@@ -67,15 +72,21 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
     _check_output(output, shard_size)
     if len(weights) != len(sources):
         raise InputError(f"{len(sources)} sources have {len(weights)} weights; give one weight a source")
+    opened = [_open(source) for source in sources]
     # Folder names first: the result is the same wherever the models are stored.
-    ranked = sorted(((_open(source), weight) for source, weight in zip(sources, weights)),
-                    key=lambda pair: (pair[0].path.name, pair[0].name, pair[1]))
-    checkpoints, weights = [checkpoint for checkpoint, _ in ranked], [weight for _, weight in ranked]
+    order = sorted(range(len(opened)), key=lambda i: (opened[i].path.name, opened[i].name, weights[i]))
+    checkpoints, weights = [opened[i] for i in order], [weights[i] for i in order]
+    measured = [Source(str(path), open_file(Path(path))) for path in measurements]
     base = None if base is None else _open(base)
     check_weights(method, [checkpoint.name for checkpoint in checkpoints], weights, base is not None)
     aligned, aligned_base, findings = check_checkpoints(checkpoints, base=base,
                                                         allow_mismatched_heads=allow_mismatched_heads)
-    job = _Job(method, aligned, weights, aligned_base, dtype)
+    check_measurements(method, aligned, measured)
+    measured = [measured[i] for i in order] if measured else []
+    if method.measurement == "fisher" and findings.labels:
+        measured = [align_labels(source, checkpoint.labels, findings.labels)
+                    for source, checkpoint in zip(measured, checkpoints)]
+    job = _Job(method, aligned, weights, aligned_base, dtype, measured)
     layout = {name: (tensor.shape, job.dtypes[name]) for name, tensor in aligned[0].tensors.items()}
     dtypes = tuple(sorted({str(kind).removeprefix("torch.") for kind in job.dtypes.values()}))
     writer = SafetensorsWriter(output, layout, shard_size)
@@ -92,23 +103,27 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
 
 def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
                       weights: Mapping[str, float], *, base: Mapping[str, torch.Tensor] | None = None,
+                      measurements: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
                       dtype: str | None = None, progress: Progress | None = None) -> dict[str, torch.Tensor]:
     """Merge state dicts, by source name, on the device they are on; the inputs stay as they are.
 
     The same numbers as `merge_checkpoints`, bit for bit, where the names sort as the folders' names do.
     Labels and initial heads cannot be seen here: the caller has checked them. Raises InputError as it does.
     """
-    if weights.keys() != state_dicts.keys():
-        differing = sorted(weights.keys() ^ state_dicts.keys())
-        raise InputError(f"weights and state dicts name different sources ({', '.join(differing)}); give "
-                         "both for each")
+    for given in (weights, measurements or weights):
+        differing = sorted(given.keys() ^ state_dicts.keys())
+        if differing:
+            raise InputError(f"weights, measurements and state dicts name different sources ({', '.join(differing)}); "
+                             "give each for all")
     names = sorted(state_dicts)
     shares = [weights[name] for name in names]
     check_weights(method, names, shares, base is not None)
     loaded = [_loaded(name, state_dicts[name]) for name in names]
     loaded_base = None if base is None else _loaded("base", base)
     check_tensors([*loaded, loaded_base] if loaded_base else loaded)
-    job = _Job(method, loaded, shares, loaded_base, dtype)
+    measured = [_loaded(f"measurement of {name}", measurements[name]) for name in names] if measurements else []
+    check_measurements(method, loaded, measured)
+    job = _Job(method, loaded, shares, loaded_base, dtype, measured)
     merged = {name: torch.empty(tensor.shape, dtype=job.dtypes[name], device=tensor.device)
               for name, tensor in loaded[0].tensors.items()}
 
@@ -121,85 +136,93 @@ def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, tor
 
 @dataclass(frozen=True)
 class _Span:
-    """The flat elements [start, stop) of a tensor."""
+    """The flat elements [start, stop) of a tensor, and the shape in which the method sees them."""
 
     name: str
     start: int
     stop: int
+    shape: tuple[int, ...]
 
 
 class _Job:
     """One merge of checked sources in canonical order."""
 
-    def __init__(self, method: Method, sources: Sequence[Source], weights: Sequence[float],
-                 base: Source | None, dtype: str | None):
+    def __init__(self, method: Method, sources: Sequence[Source], weights: Sequence[float], base: Source | None,
+                 dtype: str | None, measurements: Sequence[Source] = ()):
         self._method, self._base = method, base
-        active = [(source, float(weight)) for source, weight in zip(sources, weights) if weight]
-        self._sources, self._weights = zip(*active)
+        active = [index for index, weight in enumerate(weights) if weight]
+        self._sources = [sources[index] for index in active]
+        self._weights = tuple(float(weights[index]) for index in active)
+        self._measurements = [measurements[index] for index in active] if measurements else []
         self.counts: Counter[str] = Counter()
-        self._sizes = {name: tensor.numel for name, tensor in sources[0].tensors.items()}
-        self.total = sum(self._sizes.values())
-        common = {name: _common_dtype(name, sources) for name in self._sizes}
+        self._tensors = dict(sorted(sources[0].tensors.items()))
+        self.total = sum(tensor.numel for tensor in self._tensors.values())
+        common = {name: _common_dtype(name, sources) for name in self._tensors}
         self._working = {name: torch.promote_types(kind, torch.float32) for name, kind in common.items()}
         self.dtypes = common if dtype is None else dict.fromkeys(common, _dtype_named(dtype))
+        self.names = tuple(self._tensors)
 
     def run(self, put: Callable[[str, int, torch.Tensor], None], progress: Progress | None) -> None:
         """Merge every span and `put` it. First passes of the method do not count as progress."""
-        statistics = self._method.statistics(self._scan) if self.total else None
+        with _single_threaded() as self._workers:
+            statistics = self._method.statistics(self) if self.total else None
 
-        def work(span: _Span) -> tuple[int, Counter[str]]:
-            piece = self._piece(span, statistics)
-            put(span.name, span.start, self._merge(piece, span))
-            return span.stop - span.start, piece.counts
+            def work(span: _Span) -> tuple[int, Counter[str]]:
+                piece = self._piece(span, statistics)
+                put(span.name, span.start, self._merge(piece, span))
+                return span.stop - span.start, piece.counts
 
-        done = 0
+            done = 0
+            for elements, counts in self._each_span(work, self._spans(self.names, CHUNK_ELEMENTS)):
+                self.counts.update(counts)
+                done += elements
+                if progress is not None:
+                    progress(done, self.total)
 
-        def finished(result: tuple[int, Counter[str]]) -> None:
-            nonlocal done
-            elements, counts = result
-            self.counts.update(counts)
-            done += elements
-            if progress is not None:
-                progress(done, self.total)
+    def __call__(self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None) -> torch.Tensor:
+        """What `methods.base.Scan` promises."""
+        spans = self._spans(self.names if names is None else names, _SCAN_ELEMENTS)
+        return sum(self._each_span(lambda span: measure(self._piece(span)), spans))
 
-        self._each_span(work, finished)
-
-    def _scan(self, measure: Callable[[Piece], torch.Tensor]) -> torch.Tensor:
-        total, lock = 0, threading.Lock()
-
-        def work(span: _Span) -> None:
-            nonlocal total
-            measured = measure(self._piece(span))
-            # Added here and not by the caller of the threads, where results would wait in memory.
-            with lock:
-                total = total + measured
-
-        self._each_span(work)
-        return total
-
-    def _each_span(self, work: Callable[[_Span], Any], finished: Callable[[Any], None] | None = None) -> None:
-        """Do `work` on every span, in several threads where spans are small; `finished` gets the results."""
-        # Whole tensors are large: torch's own threads share one, and only one set of them is in memory.
-        workers = min(_MAX_WORKERS, torch.get_num_threads()) if self._method.elementwise else 1
-        with ThreadPoolExecutor(workers) as pool:
+    def _each_span(self, work: Callable[[_Span], Any], spans: Iterable[_Span]) -> Iterator[Any]:
+        """The results of `work` on every span, in order; the threads are at most a few spans ahead."""
+        pending: deque[Future] = deque()
+        # Threads of its own, so that a piece may start a scan.
+        with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for result in pool.map(work, self._spans()):
-                    if finished is not None:
-                        finished(result)
+                for span in spans:
+                    pending.append(pool.submit(work, span))
+                    if len(pending) > 2 * self._workers:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _spans(self) -> Iterator[_Span]:
-        for name, size in sorted(self._sizes.items()):
-            step = CHUNK_ELEMENTS if self._method.elementwise else max(size, 1)
+    def _spans(self, names: Iterable[str], elements: int) -> Iterator[_Span]:
+        for name in names:
+            tensor = self._tensors[name]
+            size, shape = tensor.numel, tuple(tensor.shape)
+            is_whole = self._method.granularity == "tensor" or self._has_gram(name)
+            by_rows = self._method.granularity == "row" and not is_whole
+            if is_whole or (by_rows and len(shape) < 2):
+                yield from [_Span(name, 0, size, shape)] if size else ()
+                continue
+            row = math.prod(shape[1:]) if by_rows else 1
+            step = max(1, elements // row) * row if row else 1
             for start in range(0, size, step):
-                yield _Span(name, start, min(start + step, size))
+                stop = min(start + step, size)
+                yield _Span(name, start, stop, ((stop - start) // row, *shape[1:]) if by_rows else (stop - start,))
+
+    def _has_gram(self, name: str) -> bool:
+        return self._method.measurement == "gram" and name in self._measurements[0].tensors
 
     def _piece(self, span: _Span, statistics: Any = None) -> Piece:
         return Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
                      None if self._base is None else self._read(self._base, span),
-                     tuple(source.identity for source in self._sources), span.start, statistics)
+                     tuple(source.identity for source in self._sources), span.start,
+                     tuple(self._measured(source, span) for source in self._measurements), statistics)
 
     def _merge(self, piece: Piece, span: _Span) -> torch.Tensor:
         merged = self._method.merge(piece)
@@ -213,9 +236,15 @@ class _Job:
         return values
 
     def _read(self, source: Source, span: _Span) -> torch.Tensor:
-        tensor = source.tensors[span.name]
-        values = tensor.read(span.start, span.stop, self._working[span.name])
-        return values if self._method.elementwise else values.view(tensor.shape)
+        return source.tensors[span.name].read(span.start, span.stop, self._working[span.name]).view(span.shape)
+
+    def _measured(self, source: Source, span: _Span) -> torch.Tensor:
+        if self._method.measurement == "fisher":
+            return self._read(source, span)
+        if span.name not in source.tensors:
+            return torch.empty(0)
+        matrix = source.tensors[span.name]
+        return matrix.read(0, matrix.numel, torch.float64).view(matrix.shape)
 
     def _not_finite(self, span: _Span) -> InputError:
         for source in (*self._sources, *([self._base] if self._base else [])):
@@ -223,8 +252,23 @@ class _Job:
             if bad:
                 return InputError(f"{source.name}: tensor {span.name} has {bad} NaN or infinite values; "
                                   "train or copy that model again, or leave it out")
+        for source in self._measurements:
+            if source.tensors.get(span.name) is not None and not self._measured(source, span).isfinite().all():
+                return InputError(f"{source.name}: what was measured for {span.name} has NaN or infinite values; "
+                                  "remove the file and measure again")
         return InputError(f"{type(self._method).__name__} made NaN or infinite values in tensor {span.name} "
                           "from finite ones; change its hyper-parameters or weights")
+
+
+@contextmanager
+def _single_threaded() -> Iterator[int]:
+    """torch computes every piece in one thread, so that no sum depends on their number; yields how many there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield min(_MAX_WORKERS, threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _open(source: str | Path | Checkpoint) -> Checkpoint:

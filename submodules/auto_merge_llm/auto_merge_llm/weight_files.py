@@ -45,7 +45,7 @@ def open_weights(folder: Path) -> dict[str, FileTensor | LoadedTensor]:
     Raises InputError naming the file that is missing, damaged, cut short or holds pickled code.
     """
     files = weight_files(folder)
-    contents = {path: _open_file(path) for path in files}
+    contents = {path: open_file(path) for path in files}
     first = find_weights(folder)
     if first.suffix != ".json":
         return contents[first]
@@ -71,7 +71,10 @@ def _shards(index: Path) -> dict[str, Path]:
     return shards
 
 
-def _open_file(path: Path) -> dict[str, FileTensor | LoadedTensor]:
+def open_file(path: Path) -> dict[str, FileTensor | LoadedTensor]:
+    """Readers of one file, by tensor name. Raises InputError where it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"no file {path}; check the path")
     if path.stat().st_size == 0:
         raise _damaged(path, "it is empty")
     return _open_safetensors(path) if path.suffix == ".safetensors" else _open_pickle(path)

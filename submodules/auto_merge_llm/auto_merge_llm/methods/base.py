@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from auto_merge_llm.errors import InputError
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Piece:
-    """One tensor, or a range of its flat elements, in all sources.
+    """One tensor, or a part of it, in all sources.
 
-    `sources` are in canonical order (sorted by name), float32 (float64 where a source is), of one shape: the
-    tensor's, or 1-D ranges for an elementwise method. They belong to the method, which may overwrite them.
-    `weights` go with `sources`: positive, of sum 1; sources of weight 0 are left out. `base` is None unless
-    the method needs it; it belongs to the method too. `identities` go with `sources`: their folders' names.
-    `start` is the flat offset of the first element in the tensor `name`. `statistics` is what the method's
-    own `statistics` returned. What `merge` adds to `counts` is summed over all pieces for the report.
+    `sources` are in canonical order (sorted by name), float32 (float64 where a source is), of one shape: what
+    the method's `granularity` says. They belong to the method, which may overwrite them. `weights` go with
+    `sources`: positive, of sum 1; sources of weight 0 are left out. `base` is None unless the method needs it; it
+    belongs to the method too. `identities` go with `sources`: their folders' names. `start` is the flat offset of
+    the first element in the tensor `name`. `measurements` go with `sources` where the method takes them: Fisher
+    information in the sources' shape, or the Gram matrix (in, in) of the tensor's inputs (empty for a tensor that
+    has none). `statistics` is what the method's own `statistics` returned. What `merge` adds to `counts` is summed
+    over all pieces for the report.
     """
 
     name: str
@@ -33,24 +35,36 @@ class Piece:
     base: torch.Tensor | None = None
     identities: tuple[str, ...] = ()
     start: int = 0
+    measurements: tuple[torch.Tensor, ...] = ()
     statistics: Any = None
     counts: Counter[str] = field(default_factory=Counter)
 
 
-# Calls a function on every piece of the model and returns the sum of what it gave. The function returns
-# integers in a tensor of one shape, so that the order of the pieces cannot change the sum.
-Scan = Callable[[Callable[[Piece], "torch.Tensor"]], "torch.Tensor"]
+class Scan(Protocol):
+    """Calls `measure` on every piece, of the tensors `names` or of the whole model, and returns the results' sum.
+
+    `measure` returns a tensor of one shape. Pieces and the order of the additions depend on the model alone.
+    """
+
+    names: Sequence[str]  # of all tensors
+
+    def __call__(self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None) -> torch.Tensor:
+        ...
 
 
 class Method(ABC):
     """A frozen dataclass whose fields are the hyper-parameters.
 
     `__post_init__` raises InputError for a value out of its range.
-    `elementwise` promises that each output element depends on the same element of the inputs only, so that
-    the executor may cut tensors anywhere. Other methods get whole tensors in their own shape.
+    `granularity`: what the executor may cut tensors into. "element": each output element depends on the same
+    element of the inputs only, and pieces are 1-D ranges. "row": pieces are some rows (first dimension) of a tensor
+    in its other dimensions; a vector is one row. "tensor": pieces are whole tensors in their own shape.
+    `measurement`: what must have been measured of every source on data, "fisher" or "gram"; a tensor with a Gram
+    matrix comes whole, whatever the granularity.
     """
 
-    elementwise: ClassVar[bool] = False
+    granularity: ClassVar[str] = "tensor"
+    measurement: ClassVar[str | None] = None
     needs_base: ClassVar[bool] = False
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None
@@ -61,7 +75,7 @@ class Method(ABC):
 
     @abstractmethod
     def merge(self, piece: Piece) -> torch.Tensor:
-        """The merged values, in the shape and dtype of `piece.sources`, whatever the threads or device."""
+        """The merged values, in the shape and dtype of `piece.sources`, whatever the device."""
 
 
 def check_number(name: str, value: Any, low: float, high: float = math.inf, *, below: bool = False) -> None:

@@ -23,7 +23,7 @@ class Dare(Method):
     drop_rate: float = 0.5
     seed: int = 0
 
-    elementwise = True
+    granularity = "element"
     needs_base = True
 
     def __post_init__(self):

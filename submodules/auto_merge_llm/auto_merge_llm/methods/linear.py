@@ -12,7 +12,7 @@ from auto_merge_llm.methods.base import Method, Piece
 class Linear(Method):
     """Σ wᵢθᵢ, the weights as given (Wortsman et al. 2022, arXiv 2203.05482, with wᵢ = 1/N)."""
 
-    elementwise = True
+    granularity = "element"
 
     def merge(self, piece: Piece):
         return weighted_sum(piece.sources, piece.weights)

@@ -11,7 +11,7 @@ from auto_merge_llm.methods.base import Method, Piece
 class Passthrough(Method):
     """θ₁."""
 
-    elementwise = True
+    granularity = "element"
     max_sources = 1
 
     def merge(self, piece: Piece):

@@ -18,7 +18,7 @@ class TaskArithmetic(Method):
     form: str = "sum"
     scaling: float = 0.3
 
-    elementwise = True
+    granularity = "element"
     needs_base = True
 
     def __post_init__(self):

@@ -37,9 +37,9 @@ class Ties(Method):
         check_choice("scope", self.scope, ("model", "tensor"))
 
     @property
-    def elementwise(self) -> bool:
+    def granularity(self) -> str:
         # The cut of one tensor needs all of it.
-        return self.scope == "model"
+        return "element" if self.scope == "model" else "tensor"
 
     def statistics(self, scan: Scan) -> tuple[list[float] | None, float]:
         """The cut of every source, where there is one for the model, and the majority's sign."""
