@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -59,8 +59,8 @@ class Method(ABC):
     `granularity`: what the executor may cut tensors into. "element": each output element depends on the same
     element of the inputs only, and pieces are 1-D ranges. "row": pieces are some rows (first dimension) of a tensor
     in its other dimensions; a vector is one row. "tensor": pieces are whole tensors in their own shape.
-    `measurement`: what must have been measured of every source on data, "fisher" or "gram"; a tensor with a Gram
-    matrix comes whole, whatever the granularity.
+    `measurement`: what must have been measured of every source on data, "fisher" or "gram"; `measure` does it. A
+    tensor with a Gram matrix comes whole, whatever the granularity.
     """
 
     granularity: ClassVar[str] = "tensor"
@@ -68,6 +68,11 @@ class Method(ABC):
     needs_base: ClassVar[bool] = False
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None
+
+    def measure(self, model: torch.nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], *,
+                autocast: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+        """What `merge` needs to know of one source, by tensor name, from `input_ids` and `attention_mask` (n, t)."""
+        raise NotImplementedError(f"{type(self).__name__} measures nothing")
 
     def statistics(self, scan: Scan) -> Any:
         """What `merge` must know of the whole model before its first piece; `scan` may be called repeatedly."""
