@@ -24,18 +24,33 @@ HYPERPARAMETERS = {
     "--drop-rate --dare-drop-rate": dict(type=float, metavar="X", help="dare, dare_ties: share dropped at random"),
     "--beta": dict(type=float, metavar="X", help="breadcrumbs: share kept, below the largest"),
     "--gamma": dict(type=float, metavar="X", help="breadcrumbs: share of the largest that is dropped"),
+    "--estimator --fisher-estimator": dict(metavar="NAME",
+                                           help="fisher_dataset: sampled, expected, empirical or batch"),
+    "--no-normalize-fisher": dict(dest="normalize", action="store_false",
+                                  help="fisher_dataset: do not divide each source's by its norm"),
+    "--floor --fisher-floor": dict(type=float, metavar="X", help="fisher_dataset: least share of its mean"),
+    "--alpha": dict(type=float, metavar="X", help="regmean: factor of the Gram matrices' off-diagonals"),
+    "--ridge": dict(type=float, metavar="X", help="regmean: added to the diagonals, times their mean"),
+    "--per": dict(choices=["tensor", "model"], help="adamerging: one coefficient a source for each"),
+    "--learning-rate": dict(type=float, metavar="X", help="adamerging: Adam's"),
+    "--epochs": dict(type=int, metavar="N", help="adamerging: passes over the text"),
 }
-HYPERPARAMETER_NAMES = {flag.split()[0].strip("-").replace("-", "_") for flag in HYPERPARAMETERS}
+HYPERPARAMETER_NAMES = {settings.get("dest", flag.split()[0].strip("-").replace("-", "_"))
+                        for flag, settings in HYPERPARAMETERS.items()}
+TEXT_FLAGS = ("dataset_split", "num_fisher_examples", "fisher_data_mode", "batch_size", "max_seq_length")
 
 
 def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
-    from merginguriel.utils.merging import MODES
+    from merginguriel.utils.merging import ALIASES, MODES
 
-    modes = "\n".join(f"  {name:<16}{text}" for name, (_, text) in MODES.items())
+    listed = {name: text for name, (_, text) in MODES.items()} | {
+        alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
+    modes = "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
     parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
     if mode is None:
         parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
-        parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE", help="see below")
+        parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE",
+                            type=lambda name: ALIASES.get(name, name), help="see below")
     else:
         parser.set_defaults(mode=mode)
     parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC",
@@ -75,6 +90,17 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
                         help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
 
+    text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
+    text.add_argument("--dataset-split", choices=["train", "validation", "dev", "test"], default="train",
+                      help="never test, which is refused")
+    text.add_argument("--num-fisher-examples", "--num-examples", type=arguments.positive_int, default=1000,
+                      metavar="N", help="examples in all, over all locales")
+    text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
+                      help="whose text; adamerging takes the target's")
+    text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N")
+    text.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
+                      help="tokens after which a text is cut")
+
     arguments.add_data(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output-dir", type=Path, metavar="DIR",
@@ -95,6 +121,8 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
 
 def check_flags(args) -> None:
     """A flag that the chosen mode does not read is refused, not ignored."""
+    from merginguriel.utils import merging
+
     own_weights = args.weights is not None or args.weights_file is not None
     is_weighting = args.mode in ("average", "similarity", "uriel")
     weighs_by_hand = args.mode == "manual" or (not is_weighting and own_weights)
@@ -114,8 +142,13 @@ def check_flags(args) -> None:
         idle += ["num_languages", "selection"]
     if args.selection == "cosine" or args.mode == "uriel":
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
+    with_text = merging.needs_text(args.mode)
+    if not with_text:
+        idle += TEXT_FLAGS
+    if args.mode == "adamerging":
+        idle += ["fisher_data_mode"]
     if args.no_eval:
-        idle += ["no_baselines", "results_dir", "dataset_name", "text_column", "label_column"]
+        idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
     given = [f"--{name.replace('_', '-')}" for name in idle if name in args.explicit]
     # The dataset also names the default base model.
     if args.dataset_name == "mini" and "--dataset-name" in given:
@@ -146,7 +179,7 @@ def read_weights(args) -> dict | None:
 
 
 def run(args) -> int:
-    from merginguriel.utils import calculators, massive, merging
+    from merginguriel.utils import calculators, massive, measuring, merging
 
     check_flags(args)
     plan = merging.plan_merge(
@@ -158,7 +191,10 @@ def run(args) -> int:
             args.top_k, args.sinkhorn_iters, args.similarity_matrix),
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
         sources=args.sources, seed=args.seed, base=args.base_checkpoint,
-        hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit})
+        hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit},
+        measuring=measuring.MeasuringOptions(
+            args.dataset_name, args.dataset_split, args.fisher_data_mode, args.num_fisher_examples, args.batch_size,
+            args.max_seq_length, args.text_column, args.label_column, args.results_dir / "measurements"))
     if args.dry_run:
         print(plan.describe())
         return 0

@@ -7,8 +7,9 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS
 
-from merginguriel.utils import calculators, models, naming, records
+from merginguriel.utils import calculators, measuring, models, naming, records
 from merginguriel.utils.calculators import Source
+from merginguriel.utils.measuring import MeasuringOptions
 
 log = logging.getLogger(__name__)
 DETAILS_TXT = "merge_details.txt"
@@ -23,8 +24,9 @@ MODES = {
     "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
     "linear": ("linear", "weighted average: --weights, or --preweight equal or uriel"),
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
-    **{name: (name, text) for name, text in METHODS.items() if name != "linear"},
+    **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
+ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel")  # modes that are weights by themselves
 
 
@@ -42,11 +44,15 @@ class MergePlan:
     seed: int
     hyperparameters: dict
     base: Path | None
+    measuring: MeasuringOptions | None = None
 
     def describe(self) -> str:
         settings = "".join(f", {name} {value}" for name, value in self.hyperparameters.items())
         lines = [f"mode    {self.mode} ({self.method}{settings})", f"target  {self.target}"]
         lines += [f"base    {self.base}"] if self.base else []
+        if self.measuring:
+            lines += [f"data    {self.measuring.num_examples} examples, {self.measuring.dataset_name} "
+                      f"{self.measuring.split}, {self.measuring.scope}"]
         lines += ["sources"]
         lines += [f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources]
         return "\n".join([*lines, f"output  {self.output}"])
@@ -56,11 +62,12 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                output: Path | None, similarity: calculators.SimilarityOptions, preweight: str = "equal",
                weights: dict[str, float] | None = None, normalize: bool = False,
                sources: list[str] | None = None, seed: int = 42, base: Path | None = None,
-               hyperparameters: dict | None = None) -> MergePlan:
+               hyperparameters: dict | None = None, measuring: MeasuringOptions | None = None) -> MergePlan:
     """Choose sources, weights and base. Raises InputError for anything that cannot be merged as asked.
 
     Methods on task vectors start from `base`, by default the initial checkpoint of `base_model` and `seed`
     that the sources grew from. `hyperparameters` are the method's own; what is not given has its default.
+    `measuring`: the texts for a method that needs some.
     """
     from auto_merge_llm.methods import create
 
@@ -107,7 +114,15 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
     chosen = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     return MergePlan(mode, MODES[mode][0], target, base_model, chosen,
                      output or naming.MERGED_ROOT / naming.merge_name(mode, target, len(chosen)), selection, seed,
-                     asdict(method), base)
+                     asdict(method), base, measuring if needs_text(mode) else None)
+
+
+def needs_text(mode: str) -> bool:
+    """Whether the mode's method measures its sources, or learns, on text."""
+    from auto_merge_llm.methods import create
+
+    method = create(MODES[mode][0])
+    return method.measurement is not None or method.learns
 
 
 def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
@@ -135,6 +150,14 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
 
     from merginguriel.utils.model_card import model_card
 
+    method, files, data = create(plan.method, **plan.hyperparameters), [], {}
+    if plan.measuring:
+        examples = measuring.draw_examples(plan.measuring, plan.target, [source.locale for source in plan.sources],
+                                           plan.seed)
+        method, files = measuring.prepare(method, plan, plan.measuring, examples)
+        data = {"examples": examples.counts, "fingerprint": examples.fingerprint(), "files": list(map(str, files))}
+        if method.learns:
+            data["coefficients"] = method.coefficients
     timestamp = records.utc_now()
     with records.whole_folder(plan.output, overwrite=overwrite) as partial:
         with tqdm(desc=f"merging {len(plan.sources)} sources", unit=" parameters", unit_scale=True, leave=False,
@@ -144,14 +167,13 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
                 bar.update(done - bar.n)
 
             report = merge_checkpoints(
-                create(plan.method, **plan.hyperparameters), [source.path for source in plan.sources],
-                [source.weight for source in plan.sources], partial, base=plan.base, dtype=dtype,
-                allow_mismatched_heads=allow_mismatched_heads, progress=progress)
+                method, [source.path for source in plan.sources], [source.weight for source in plan.sources], partial,
+                base=plan.base, measurements=files, dtype=dtype, allow_mismatched_heads=allow_mismatched_heads, progress=progress)
         records.write_text(partial / DETAILS_TXT, records.merge_details(
             mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
             timestamp=timestamp))
         records.write_json(partial / DETAILS_JSON, {
-            "plan": record, "timestamp": timestamp, "parameters": report.parameters,
+            "plan": record, "timestamp": timestamp, "parameters": report.parameters, "measured_on": data,
             "checks": asdict(report.findings), "counts": report.counts, "environment": records.run_environment()})
         records.write_text(partial / MODEL_CARD, model_card(plan))
     return plan.output
@@ -175,6 +197,8 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
 
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
             "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None,
+            "measuring": {name: str(value) if isinstance(value, Path) else value
+                          for name, value in asdict(plan.measuring).items()} if plan.measuring else None,
             "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": {name: str(value) if isinstance(value, Path) else value

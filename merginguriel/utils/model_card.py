@@ -21,14 +21,21 @@ def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
     rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
     text = (f"---\n{data.to_yaml()}\n---\n\n# {plan.output.name}\n\n"
             f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
-            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; the target "
-            "took no part in it. Sources, weights and settings stand in `merge_details.json`.\n\n"
+            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; {_target_text(plan)}. "
+            "Sources, weights and settings stand in `merge_details.json`.\n\n"
             f"| source | weight |\n|---|---|\n{rows}\n")
     if evaluation:
         low, high = evaluation.interval
         text += (f"\nTest accuracy on {plan.target}, {_dataset(dataset_name)}: {evaluation.accuracy:.4f} "
                  f"(95 % Wilson interval {low:.4f} to {high:.4f}, {len(evaluation.correct)} items).\n")
     return text
+
+
+def _target_text(plan) -> str:
+    if plan.measuring is None or plan.measuring.scope == "sources":
+        return "the target took no part in it"
+    kind = "labelled" if plan.hyperparameters.get("estimator") == "empirical" else "unlabelled"
+    return f"it used {kind} {plan.measuring.split} text of the target"
 
 
 def _dataset(name: str) -> str:

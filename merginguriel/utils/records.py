@@ -86,18 +86,24 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `path` beside itself and rename, so that a reader sees the old file or the new one."""
+@contextlib.contextmanager
+def beside(path: Path):
+    """Yield a path beside `path` that becomes it if the block ends well, so that readers see the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
     try:
-        with open(handle, "w", encoding="utf-8") as out:
-            out.write(text)
+        yield Path(partial)
         os.chmod(partial, 0o644)
         os.replace(partial, path)
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    with beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, data) -> None:

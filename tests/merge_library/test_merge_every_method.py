@@ -15,12 +15,14 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS, create
 from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 
-# Each method as it comes, and every variant that takes another path.
-SETTINGS = [(name, {}) for name in METHODS if name != "passthrough"] + [
+# Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
+# files: test_fisher_merging.py, test_regmean.py.
+SETTINGS = [(name, {}) for name in METHODS if name != "passthrough" and not create(name).measurement] + [
     ("task_arithmetic", {"form": "mean"}), ("ties", {"scope": "tensor"}), ("dare_ties", {"scope": "tensor"}),
     ("breadcrumbs", {"beta": 0.5, "gamma": 0.1})]
 # The settings under which a method is a kind of average: nothing dropped, λ = 1.
 AVERAGES = [("linear", {}), ("slerp", {}), ("karcher", {}), ("stock", {}), ("fisher_simple", {}), ("widen", {}),
+            ("adamerging", {}),
             ("task_arithmetic", {"form": "mean", "scaling": 1.0}), ("ties", {"density": 1.0}),
             ("ties", {"density": 1.0, "scope": "tensor"}), ("dare", {"drop_rate": 0.0}),
             ("dare_ties", {"drop_rate": 0.0, "density": 1.0})]

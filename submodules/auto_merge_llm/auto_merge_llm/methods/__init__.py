@@ -22,8 +22,12 @@ METHODS = {
     "dare_ties": "task vectors dropped at random and rescaled, then ties",
     "breadcrumbs": "task vectors without largest and smallest elements, summed",
     "stock": "between base and average, by how far the task vectors agree",
+    "regmean": "linear layers matched on their inputs, measured on data",
+    "fisher": "weighted by Fisher information measured before",
+    "fisher_dataset": "weighted by Fisher information measured on data",
     "fisher_simple": "norm-weighted average: a heuristic, no Fisher information",
     "widen": "columns weighted by how far they diverge from the base",
+    "adamerging": "task vectors by coefficients learnt on unlabelled text",
     "passthrough": "one source, unchanged",
 }
 

@@ -65,6 +65,8 @@ class Method(ABC):
 
     granularity: ClassVar[str] = "tensor"
     measurement: ClassVar[str | None] = None
+    measured_by: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
     needs_base: ClassVar[bool] = False
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None

@@ -1,0 +1,166 @@
+"""What a merging method must know of its sources on text: the example set, and what was found on it, kept in files."""
+
+import hashlib
+import json
+import logging
+import random
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import massive, models, records
+
+log = logging.getLogger(__name__)
+SCOPES = ("target", "sources", "both")
+
+
+@dataclass(frozen=True)
+class MeasuringOptions:
+    """Which texts, how many, in which batches; `folder` keeps what was measured. InputError for the test split."""
+
+    dataset_name: str
+    split: str = "train"
+    scope: str = "target"
+    num_examples: int = 1000
+    batch_size: int = 16
+    max_length: int = 128
+    text_column: str = "utt"
+    label_column: str = "intent"
+    folder: Path = Path("results/measurements")
+
+    def __post_init__(self):
+        if massive.SPLITS.get(self.split) == "test":
+            raise InputError("--dataset-split test: a merge must not rest on the texts that it is judged on; use train")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`labels` index massive.INTENTS; `counts` tells how many texts each locale gave."""
+
+    counts: dict[str, int]
+    texts: list[str]
+    labels: list[int]
+
+    def fingerprint(self) -> str:
+        rows = json.dumps([self.texts, self.labels], ensure_ascii=False)
+        return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def draw_examples(options: MeasuringOptions, target: str, sources: list[str], seed: int) -> Examples:
+    """Exactly `num_examples` items: an equal share of each locale, one more of the first where it does not divide.
+
+    Each locale's items are drawn at random by `seed` and the locale's name. Raises InputError where a locale has
+    too few items.
+    """
+    locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
+    share, rest = divmod(options.num_examples, len(locales))
+    counts, texts, labels = {}, [], []
+    for place, locale in enumerate(locales):
+        split = massive.load_split(options.dataset_name, locale, options.split, options.text_column,
+                                   options.label_column)
+        count = share + (place < rest)
+        if count > len(split):
+            raise InputError(f"--num-fisher-examples {options.num_examples} asks for {count} examples of {locale}, "
+                             f"whose {options.split} split has {len(split)}; ask for fewer")
+        chosen = random.Random(f"{seed} {locale}").sample(range(len(split)), count)
+        counts[locale] = count
+        texts += [split.texts[item] for item in chosen]
+        labels += [split.labels[item] for item in chosen]
+    return Examples(counts, texts, labels)
+
+
+def prepare(method, plan, options: MeasuringOptions, examples: Examples):
+    """(the method, ready to merge; the files measured of its sources, in the plan's order)."""
+    if method.learns:
+        return _learn(method, plan, options, examples), []
+    return method, [_measure(method, source, options, examples) for source in plan.sources]
+
+
+def _measure(method, source, options: MeasuringOptions, examples: Examples) -> Path:
+    """The file of what `method` measures of `source`, made unless the same model, data and settings made it before."""
+    import torch
+    from auto_merge_llm.checkpoint import Checkpoint
+    from auto_merge_llm.methods.fisher_dataset import shared_dataloader
+    from safetensors.torch import save_file
+    from tqdm import tqdm
+
+    labels = models.read_labels(source.path)
+    device, autocast = _precision()
+    settings = {"kind": method.measurement, **{name: getattr(method, name) for name in method.measured_by},
+                "model": Checkpoint(source.path).weights_fingerprint, "labels": labels,
+                **_settings(options, examples, autocast)}
+    file = options.folder / f"{source.path.name}_{method.measurement}_{_digest(settings)[:16]}.safetensors"
+    if file.is_file():
+        log.info("already measured: %s", file)
+        return file
+    model, tokenizer = models.load_classifier(source.path, device, torch.float32)
+    gold = [labels.index(massive.INTENTS[label]) for label in examples.labels]
+    batches = shared_dataloader(tokenizer, examples.texts, gold, batch_size=options.batch_size,
+                                max_length=models.longest_input(model, options.max_length))
+    bar = tqdm(batches, desc=f"{method.measurement} of {source.locale}", unit=" batches", leave=False, disable=None)
+    measured = method.measure(model, bar, autocast=autocast)
+    del model
+    with records.beside(file) as partial:
+        save_file({name: values.cpu().contiguous() for name, values in measured.items()}, partial,
+                  metadata={"settings": json.dumps(settings)})
+    return file
+
+
+def _learn(method, plan, options: MeasuringOptions, examples: Examples):
+    """`method` with its coefficients learnt on the texts, which a file keeps."""
+    import torch
+    from auto_merge_llm.checkpoint import Checkpoint
+    from auto_merge_llm.methods.fisher_dataset import shared_dataloader
+    from tqdm import tqdm
+
+    device, autocast = _precision()
+    fingerprint = {source.path.name: [Checkpoint(source.path).weights_fingerprint, source.weight]
+                   for source in sorted(plan.sources, key=lambda source: source.path.name)}
+    settings = {**asdict(method), "method": plan.method, "sources": fingerprint, "seed": plan.seed,
+                "base": Checkpoint(plan.base).weights_fingerprint, **_settings(options, examples, autocast)}
+    file = options.folder / f"{plan.method}_{plan.target}_{_digest(settings)[:16]}.json"
+    if file.is_file():
+        log.info("already learnt: %s", file)
+        return replace(method, coefficients=records.read_json(file)["coefficients"])
+    labels = models.read_labels(plan.base)
+    states = {}
+    for source in plan.sources:
+        if models.read_labels(source.path) != labels:
+            raise InputError(f"{source.path} orders its labels otherwise than {plan.base}, which mode {plan.mode} "
+                             "cannot learn with; train it from that checkpoint")
+        states[source.path.name] = models.load_classifier(source.path, device, torch.float32)[0].state_dict()
+    model, tokenizer = models.load_classifier(plan.base, device, torch.float32)
+    base = {name: values.clone() for name, values in model.state_dict().items()}
+    batches = shared_dataloader(tokenizer, examples.texts, [0] * len(examples.texts), batch_size=options.batch_size,
+                                max_length=models.longest_input(model, options.max_length), shuffle_seed=plan.seed)
+    with tqdm(total=method.epochs * len(batches), desc="learning coefficients", unit=" steps", leave=False,
+              disable=None) as bar:
+        def progress(done, total, entropy):
+            bar.set_postfix_str(f"entropy {entropy:.3f}")
+            bar.update(done - bar.n)
+
+        learnt = method.learn(model, states, base, batches,
+                              {source.path.name: source.weight for source in plan.sources}, autocast=autocast,
+                              progress=progress)
+    records.write_json(file, {"settings": settings, "coefficients": learnt.coefficients})
+    return learnt
+
+
+def _precision():
+    """(device, dtype of the forward and backward pass): bfloat16 on CUDA, else None for float32."""
+    import torch
+
+    from merginguriel.utils import scoring
+
+    device = scoring.default_device()
+    return device, torch.bfloat16 if device.startswith("cuda") else None
+
+
+def _settings(options: MeasuringOptions, examples: Examples, autocast) -> dict:
+    return {"examples": examples.fingerprint(), "batch_size": options.batch_size, "max_length": options.max_length,
+            "precision": "float32" if autocast is None else "bfloat16"}
+
+
+def _digest(settings: dict) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,183 @@
+"""AdaMerging: the coefficients of the task vectors are learnt on unlabelled text of the target."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.methods.base import Method, Piece, check_choice, check_number
+from auto_merge_llm.methods.linear import weighted_sum
+
+
+@dataclass(frozen=True)
+class AdaMerging(Method):
+    """θ₀ + Σ λᵢτᵢ with τᵢ = θᵢ − θ₀ and λ of the least entropy (Yang et al. 2024, arXiv 2310.02575).
+
+    `per`: one λᵢ for every parameter "tensor" (the paper's layer-wise) or for the whole "model" (task-wise).
+    `learning_rate` is Adam's, above 0. `epochs`: passes over the text. `coefficients`: λ by tensor name and source
+    identity, as `learn` finds them; without them λᵢ = wᵢ, where learning starts (the paper: 0.3 for every source).
+    λ may become negative, and need not sum to 1.
+    """
+
+    per: str = "tensor"
+    learning_rate: float = 1e-3
+    epochs: int = 1
+    coefficients: Mapping[str, Mapping[str, float]] | None = None
+
+    granularity = "element"
+    learns = True
+    needs_base = True
+
+    def __post_init__(self):
+        check_choice("per", self.per, ("tensor", "model"))
+        check_number("learning_rate", self.learning_rate, 0)
+        if not self.learning_rate:
+            raise InputError("learning_rate is 0, which learns nothing; give one above 0, or 0 epochs")
+        if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 0:
+            raise InputError(f"epochs is {self.epochs!r}, not a whole number from 0; correct it")
+
+    def merge(self, piece: Piece):
+        factors = piece.weights
+        if self.coefficients is not None:
+            known = self.coefficients.get(piece.name, {})
+            missing = [identity for identity in piece.identities if identity not in known]
+            if missing:
+                raise InputError(f"tensor {piece.name} has no coefficient for {', '.join(missing)}; learn them for "
+                                 "these sources")
+            if len(set(piece.identities)) < len(piece.identities):
+                raise InputError("two sources of one folder name cannot have coefficients of their own; rename one")
+            factors = [known[identity] for identity in piece.identities]
+        return weighted_sum([source.sub_(piece.base) for source in piece.sources], factors).add_(piece.base)
+
+    def learn(self, model: nn.Module, sources: Mapping[str, Mapping[str, Tensor]], base: Mapping[str, Tensor],
+              batches: Iterable[Mapping[str, Tensor]], weights: Mapping[str, float], *,
+              autocast: torch.dtype | None = None,
+              progress: Callable[[int, int | None, float], None] | None = None) -> AdaMerging:
+        """This method with the `coefficients` that Adam finds on `batches`, one step a batch.
+
+        `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are
+        overwritten and end as the merged ones; gradients it had are dropped. `sources`, by identity, and `base` are
+        state dicts on its device, in memory of their own. `batches` is iterated once an epoch. `weights`, by
+        identity, are the start; as in a merge, a source of weight 0 takes no part. Tensors of `base` that are not
+        parameters of `model` keep the weights. `autocast` runs the model in that dtype. `progress(step, steps,
+        entropy)` follows every step, with the mean entropy in nats before it; `steps` is None where `batches` has no
+        length. Memory beside the arguments: one gradient of the model, and two copies of its largest tensor.
+
+        Raises InputError for sources, weights or tensors that do not go together, tied parameters, no batches, or an
+        entropy that is not finite.
+        """
+        identities = sorted(identity for identity, weight in weights.items() if weight)
+        parameters = dict(model.named_parameters())
+        _check(model, sources, base, weights)
+        states = [sources[identity] for identity in identities]
+        start = torch.tensor([[weights[identity] for identity in identities]], dtype=torch.float64)
+        # A few hundred numbers: on the CPU in float64 they cost nothing, and are the same for every device.
+        learnt = start.repeat(len(parameters) if self.per == "tensor" else 1, 1)
+        optimizer = torch.optim.Adam([learnt], self.learning_rate)
+        steps = len(batches) * self.epochs if hasattr(batches, "__len__") else None
+        done = 0
+        with _trainable(model):
+            for _ in range(self.epochs):
+                before = done
+                for batch in batches:
+                    _write(parameters, states, base, learnt)
+                    entropy = _mean_entropy(model, batch, autocast)
+                    entropy.backward()
+                    learnt.grad = _gradient(parameters, states, base).sum_to_size(learnt.shape)
+                    optimizer.step()
+                    model.zero_grad(set_to_none=True)
+                    done += 1
+                    if not math.isfinite(entropy.item()):
+                        raise InputError(f"the entropy is {entropy.item()} at step {done}; check the sources for NaN, "
+                                         "or lower learning_rate")
+                    if progress is not None:
+                        progress(done, steps, entropy.item())
+                if done == before:
+                    raise InputError("learning coefficients needs text in every epoch and got none; check the dataset")
+            _write(parameters, states, base, learnt)
+        rows = dict(zip(parameters, learnt.expand(len(parameters), -1).tolist()))
+        return dataclasses.replace(self, coefficients={
+            name: dict(zip(identities, rows.get(name, start[0].tolist()))) for name in base})
+
+
+def _check(model: nn.Module, sources, base, weights) -> None:
+    """The arguments of `learn` go together."""
+    differing = sorted(sources.keys() ^ weights.keys())
+    if differing or not any(weights.values()):
+        raise InputError(f"sources and weights do not go together ({', '.join(differing) or 'no weight above 0'}); "
+                         "give each source a weight")
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(model.parameters())):
+        # Two names of one parameter would get two coefficients.
+        raise InputError("the model ties parameters between layers, which AdaMerging does not support; use an untied "
+                         "classifier")
+    for owner, state in [("the base", base), *sources.items()]:
+        missing = [name for name in names if name not in state]
+        if missing:
+            raise InputError(f"{owner} has no tensor {missing[0]}, which the model has; merge models of one "
+                             "architecture")
+
+
+@contextlib.contextmanager
+def _trainable(model: nn.Module):
+    """Every parameter gets gradients and dropout is off, while the block lasts."""
+    required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    model.zero_grad(set_to_none=True)
+    model.requires_grad_(True).eval()
+    try:
+        yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        for parameter, flag in required:
+            parameter.requires_grad_(flag)
+        # One by one: a part of the model may have been in another mode than the whole.
+        for module, training in modes:
+            module.training = training
+
+
+def _mean_entropy(model: nn.Module, batch: Mapping[str, Tensor], autocast: torch.dtype | None) -> Tensor:
+    """Mean over the batch of the entropy of the predicted classes, a scalar in float32 or better."""
+    device = next(model.parameters()).device
+    inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+    with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        logits = model(**inputs).logits
+    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1).mean()
+
+
+def _task_vector(state: Mapping[str, Tensor], base: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:
+    return state[name].to(dtype) - base[name].to(dtype)
+
+
+@torch.no_grad()
+def _write(parameters: Mapping[str, nn.Parameter], states: Sequence, base, learnt: Tensor) -> None:
+    """Overwrite the parameters with the merged ones, by the operations of `merge`, one task vector at a time."""
+    rows = learnt.expand(len(parameters), -1).tolist()
+    for (name, parameter), row in zip(parameters.items(), rows):
+        parameter.zero_()
+        for state, factor in zip(states, row):
+            parameter.add_(_task_vector(state, base, name, parameter.dtype).mul_(factor))
+        parameter.add_(base[name])
+
+
+@torch.no_grad()
+def _gradient(parameters: Mapping[str, nn.Parameter], states: Sequence, base) -> Tensor:
+    """∂L/∂λ = ⟨∂L/∂θ, τᵢ⟩ per tensor and source, float64 on the CPU: the merge is linear, so this is exact."""
+    products = []
+    for name, parameter in parameters.items():
+        # A parameter that the logits do not depend on has no gradient.
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        products += [_task_vector(state, base, name, parameter.dtype).mul_(gradient).sum() for state in states]
+    # One transfer for all, not one a product.
+    return torch.stack(products).view(len(parameters), len(states)).cpu().double()
+
+
+METHOD = AdaMerging

@@ -1,0 +1,45 @@
+"""Fisher merging on a dataset: the texts become one dataloader that all sources share; `fisher` does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auto_merge_llm.methods.fisher import Fisher
+
+
+@dataclass(frozen=True)
+class FisherDataset(Fisher):
+    """`fisher` with the Fisher information of every source measured on the batches of `shared_dataloader`."""
+
+
+def shared_dataloader(tokenizer, texts: Sequence[str], labels: Sequence[int], *, batch_size: int = 16,
+                      max_length: int = 128, shuffle_seed: int | None = None):
+    """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
+
+    Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
+    instead, anew in each pass. The order depends on the texts alone, so all sources see the same batches. For
+    another corpus, give its texts here.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    items = [{"input_ids": tokens, "labels": label} for tokens, label in zip(ids, labels)]
+    if shuffle_seed is None:
+        items.sort(key=lambda item: len(item["input_ids"]))
+
+    def collate(batch):
+        longest = max(len(item["input_ids"]) for item in batch)
+        tokens = torch.full((len(batch), longest), tokenizer.pad_token_id)
+        mask = torch.zeros_like(tokens)
+        for row, item in enumerate(batch):
+            tokens[row, :len(item["input_ids"])] = torch.tensor(item["input_ids"])
+            mask[row, :len(item["input_ids"])] = 1
+        return {"input_ids": tokens, "attention_mask": mask, "labels": torch.tensor([item["labels"] for item in batch])}
+
+    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
+    return DataLoader(items, batch_size, shuffle=generator is not None, generator=generator, collate_fn=collate)
+
+
+METHOD = FisherDataset

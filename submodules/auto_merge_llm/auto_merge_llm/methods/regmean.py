@@ -1,0 +1,61 @@
+"""RegMean: linear layers merged by what their inputs were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.input_grams import input_grams
+from auto_merge_llm.methods.base import Method, Piece, check_number
+from auto_merge_llm.methods.linear import weighted_sum
+
+
+@dataclass(frozen=True)
+class RegMean(Method):
+    """(Σ wᵢWᵢGᵢ)(Σ wᵢGᵢ)⁻¹ for the (out, in) weight of every linear layer, Σ wᵢθᵢ for everything else.
+
+    Gᵢ = XᵀX of the layer's inputs over real tokens, its off-diagonals times `alpha` (from 0 to 1), and on its diagonal
+    `ridge` times the diagonal's mean: of all matrices W this one minimises Σ wᵢ‖Xᵢ(Wᵢ − W)ᵀ‖², up to alpha and ridge (Jin
+    et al. 2023, arXiv 2212.09849). In float64, by Cholesky. A layer whose inputs were all zero is averaged: counted as
+    `linear_tensors`. One source is returned as it is.
+    """
+
+    alpha: float = 0.9
+    ridge: float = 1e-6
+
+    granularity = "element"
+    measurement = "gram"
+
+    def __post_init__(self):
+        check_number("alpha", self.alpha, 0, 1)
+        check_number("ridge", self.ridge, 0)
+
+    def measure(self, model, batches, *, autocast=None):
+        """The Gram matrix (in, in) of every linear layer's inputs, float32, by the name of its weight."""
+        return input_grams(model, batches, autocast=autocast)[0]
+
+    def merge(self, piece: Piece):
+        if len(piece.sources) == 1 or not piece.measurements[0].numel():
+            return weighted_sum(piece.sources, piece.weights)
+        grams = [self._regular(gram).mul_(weight) for gram, weight in zip(piece.measurements, piece.weights)]
+        total = sum(grams[1:], grams[0].clone())
+        if not total.any():
+            piece.counts["linear_tensors"] += 1
+            return weighted_sum(piece.sources, piece.weights)
+        outputs = sum(source.double() @ gram for source, gram in zip(piece.sources, grams))
+        if not total.isfinite().all() or not outputs.isfinite().all():
+            return torch.full_like(piece.sources[0], torch.nan)
+        factor, failed = torch.linalg.cholesky_ex(total)
+        if failed:
+            raise InputError(f"the Gram matrices of {piece.name} are not positive definite; raise the ridge {self.ridge} "
+                             "or take more examples")
+        return torch.cholesky_solve(outputs.T, factor).T.to(piece.sources[0].dtype).contiguous()
+
+    def _regular(self, gram: torch.Tensor) -> torch.Tensor:
+        diagonal = gram.diagonal()
+        return gram * self.alpha + torch.diag(diagonal * (1 - self.alpha) + self.ridge * diagonal.mean())
+
+
+METHOD = RegMean

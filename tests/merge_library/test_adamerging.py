@@ -1,0 +1,295 @@
+"""AdaMerging against autograd through the merge, and the merge against NumPy."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.methods.adamerging import AdaMerging
+from auto_merge_llm.stream import merge_state_dicts
+from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+CLASSES = 5
+both = pytest.mark.parametrize("per", ["tensor", "model"])
+
+
+def classifier(seed, dtype=torch.float64):
+    torch.manual_seed(seed)
+    config = XLMRobertaConfig(vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                              intermediate_size=32, max_position_embeddings=40, type_vocab_size=1, num_labels=CLASSES,
+                              initializer_range=0.3, pad_token_id=1)
+    return XLMRobertaForSequenceClassification(config).to(dtype)
+
+
+def states(names="abc", dtype=torch.float64, noise=0.1):
+    """A base and sources near it, as state dicts of the tiny classifier."""
+    base = {name: value.clone() for name, value in classifier(0, dtype).state_dict().items()}
+    generator = torch.Generator().manual_seed(1)
+    return base, {source: {name: value + noise * torch.randn(value.shape, generator=generator, dtype=dtype)
+                           for name, value in base.items()} for source in names}
+
+
+def texts(count=12, size=4, padding=0):
+    """Batches of texts of different lengths, padded to the longest of the batch and `padding` tokens more."""
+    generator = torch.Generator().manual_seed(2)
+    rows = [torch.randint(3, 30, (3 + i % 6,), generator=generator) for i in range(count)]
+    for start in range(0, count, size):
+        part = rows[start:start + size]
+        ids = torch.full((len(part), max(map(len, part)) + padding), 1)
+        for row, tokens in zip(ids, part):
+            row[:len(tokens)] = tokens
+        yield {"input_ids": ids, "attention_mask": (ids != 1).long()}
+
+
+BATCHES = list(texts())
+
+
+def autograd(base, sources, per, learning_rate, epochs, batches):
+    """The coefficients by tensor and source: Adam on λ, differentiated through the merge and the model."""
+    model = classifier(5).eval()
+    names = [name for name, _ in model.named_parameters()]
+    keys = names if per == "tensor" else ["all"]
+    scalars = {(key, source): torch.tensor(WEIGHTS[source], dtype=torch.float64, requires_grad=True)
+               for key in keys for source in sources}
+    optimizer = torch.optim.Adam(scalars.values(), lr=learning_rate)
+    entropies = []
+    for batch in epochs * batches:
+        merged = {name: base[name] + sum(scalars[name if per == "tensor" else "all", source]
+                                         * (sources[source][name] - base[name]) for source in sources)
+                  for name in names}
+        logits = torch.func.functional_call(model, merged, kwargs=dict(batch)).logits
+        entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
+        optimizer.zero_grad()
+        entropy.backward()
+        optimizer.step()
+        entropies.append(entropy.item())
+    return {name: {source: scalars[name if per == "tensor" else "all", source].item() for source in sources}
+            for name in names}, entropies
+
+
+def close(learnt, expected, tolerance):
+    return learnt.keys() >= expected.keys() and all(
+        learnt[name] == pytest.approx(row, rel=0, abs=tolerance) for name, row in expected.items())
+
+
+@both
+def test_equals_autograd_through_the_merge(per):
+    base, sources = states()
+    expected, entropies = autograd(base, sources, per, 0.02, 3, BATCHES)
+    seen = []
+    method = AdaMerging(per, 0.02, 3).learn(classifier(7), sources, base, BATCHES, WEIGHTS,
+                                            progress=lambda *step: seen.append(step))
+    assert max(abs(value - WEIGHTS[source]) for row in expected.values() for source, value in row.items()) > 0.05
+    assert close(method.coefficients, expected, 1e-9)
+    assert [step[:2] for step in seen] == [(i + 1, 9) for i in range(9)]
+    assert [step[2] for step in seen] == pytest.approx(entropies, rel=1e-10)
+    assert (len({tuple(row.values()) for row in method.coefficients.values()}) == 1) == (per == "model")
+
+
+@both
+def test_float32_stays_close_to_float64(per):
+    base, sources = states()
+    expected, _ = autograd(base, sources, per, 0.01, 2, BATCHES)
+    single = [{name: value.float() for name, value in state.items()} for state in (base, *sources.values())]
+    method = AdaMerging(per, 0.01, 2).learn(classifier(7, torch.float32), dict(zip(sources, single[1:])), single[0],
+                                            BATCHES, WEIGHTS)
+    if per == "tensor":
+        # Attention does not see a bias of all keys: the gradient is 0, and Adam follows its rounding.
+        expected = {name: row for name, row in expected.items() if not name.endswith("key.bias")}
+    assert close(method.coefficients, expected, 1e-5)
+
+
+@both
+def test_the_entropy_falls(per):
+    base, sources = states()
+    means = []
+    for epochs in (1, 5, 20):
+        seen = []
+        AdaMerging(per, 0.01, epochs).learn(classifier(7), sources, base, BATCHES, WEIGHTS,
+                                            progress=lambda done, steps, entropy, seen=seen: seen.append(entropy))
+        means.append(np.mean(seen[-len(BATCHES):]))
+    assert means[0] > means[1] > means[2]
+    assert 0 < means[2] < means[0] < math.log(CLASSES)
+
+
+@both
+def test_the_model_is_left_merged_and_as_it_was(per):
+    base, sources = states(dtype=torch.float32)
+    given = copy.deepcopy((base, sources))
+    model = classifier(7, torch.float32).train()
+    model.roberta.embeddings.eval()
+    frozen = model.classifier.dense.weight.requires_grad_(False)
+    modes = [module.training for module in model.modules()]
+    method = AdaMerging(per, 0.01, 1).learn(model, sources, base, BATCHES, WEIGHTS)
+    merged = merge_state_dicts(method, sources, WEIGHTS, base=base)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, merged[name]), name
+        assert parameter.requires_grad == (parameter is not frozen) and parameter.grad is None
+    assert [module.training for module in model.modules()] == modes
+    for state, before in zip((base, *sources.values()), (given[0], *given[1].values())):
+        assert all(torch.equal(state[name], before[name]) for name in before)
+
+
+def test_the_model_is_as_it_was_after_an_error():
+    base, sources = states()
+    model = classifier(7).train()
+    model.classifier.dense.weight.requires_grad_(False)
+    with pytest.raises(InputError, match="text"):
+        AdaMerging().learn(model, sources, base, [], WEIGHTS)
+    assert model.training and not model.classifier.dense.weight.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@both
+def test_no_epoch_is_the_weighted_mean(per):
+    base, sources = states()
+    method = AdaMerging(per, epochs=0).learn(classifier(7), sources, base, [], WEIGHTS)
+    assert method.coefficients == dict.fromkeys(base, WEIGHTS)
+    for chosen in (method, AdaMerging(per)):
+        merged = merge_state_dicts(chosen, sources, WEIGHTS, base=base)
+        for name, values in merged.items():
+            mean = sum(WEIGHTS[source] * sources[source][name].numpy() for source in sources)
+            np.testing.assert_allclose(values.numpy(), mean, rtol=0, atol=1e-13)
+
+
+def test_merge_with_coefficients_against_numpy():
+    base, sources = states()
+    random = np.random.default_rng(3)
+    coefficients = {name: dict(zip("abc", random.normal(size=3).tolist())) for name in base}
+    merged = merge_state_dicts(AdaMerging(coefficients=coefficients), sources, WEIGHTS, base=base)
+    for name, values in merged.items():
+        start = base[name].numpy()
+        expected = start + sum(coefficients[name][source] * (sources[source][name].numpy() - start)
+                               for source in sources)
+        np.testing.assert_allclose(values.numpy(), expected, rtol=0, atol=1e-12)
+
+
+@both
+def test_the_order_of_sources_and_a_second_run_change_nothing(per):
+    base, sources = states()
+    backwards = {name: sources[name] for name in reversed(sources)}
+    weights = {name: WEIGHTS[name] for name in ("b", "c", "a")}
+    one = AdaMerging(per, 0.01).learn(classifier(7), sources, base, BATCHES, WEIGHTS)
+    two = AdaMerging(per, 0.01).learn(classifier(8).train(), backwards, base, BATCHES, weights)
+    assert one == two
+    merged = [merge_state_dicts(one, each, WEIGHTS, base=base) for each in (sources, backwards)]
+    assert all(torch.equal(merged[0][name], merged[1][name]) for name in base)
+
+
+def test_one_source_of_coefficient_one_is_itself():
+    base, sources = states("a")
+    method = AdaMerging(epochs=0).learn(classifier(7), sources, base, [], {"a": 1.0})
+    for name, values in merge_state_dicts(method, sources, {"a": 1.0}, base=base).items():
+        torch.testing.assert_close(values, sources["a"][name], rtol=0, atol=1e-15)
+
+
+def test_identical_sources_without_learning_are_themselves():
+    base, sources = states()
+    same = dict.fromkeys(sources, sources["a"])
+    for name, values in merge_state_dicts(AdaMerging(), same, WEIGHTS, base=base).items():
+        torch.testing.assert_close(values, sources["a"][name], rtol=0, atol=1e-14)
+
+
+def test_padding_changes_nothing():
+    base, sources = states()
+    one, two = (AdaMerging("tensor", 0.01, 2).learn(classifier(7), sources, base, list(texts(padding=padding)),
+                                                    WEIGHTS).coefficients for padding in (0, 7))
+    assert close(one, two, 1e-9)
+
+
+def test_a_source_of_weight_0_takes_no_part():
+    base, sources = states()
+    weights = {"a": 0.6, "b": 0.4, "c": 0.0}
+    method = AdaMerging().learn(classifier(7), sources, base, BATCHES, weights)
+    two = {name: sources[name] for name in "ab"}
+    alone = AdaMerging().learn(classifier(7), two, base, BATCHES, {"a": 0.6, "b": 0.4})
+    assert method == alone and set(method.coefficients["classifier.dense.weight"]) == {"a", "b"}
+    merge_state_dicts(method, sources, weights, base=base)
+
+
+def test_tensors_that_the_model_lacks_keep_the_weights():
+    base, sources = states()
+    for state in (base, *sources.values()):
+        state["pooler.weight"] = state["classifier.dense.weight"] * 2
+    method = AdaMerging("model", 0.01).learn(classifier(7), sources, base, BATCHES, WEIGHTS)
+    assert method.coefficients["pooler.weight"] == WEIGHTS
+    assert method.coefficients["classifier.dense.weight"] != WEIGHTS
+    merge_state_dicts(method, sources, WEIGHTS, base=base)
+
+
+def test_a_parameter_that_the_logits_do_not_depend_on_keeps_its_coefficient():
+    base, sources = states()
+    model = classifier(7)
+    model.unused = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    for value, state in enumerate((base, *sources.values())):
+        state["unused"] = torch.full((3,), float(value), dtype=torch.float64)
+    method = AdaMerging().learn(model, sources, base, BATCHES, WEIGHTS)
+    assert method.coefficients["unused"] == WEIGHTS
+
+
+def test_batches_without_a_length_have_no_known_total():
+    base, sources = states()
+    seen = []
+    AdaMerging().learn(classifier(7), sources, base, texts(), WEIGHTS, progress=lambda *step: seen.append(step))
+    assert [step[:2] for step in seen] == [(1, None), (2, None), (3, None)]
+    with pytest.raises(InputError, match="every epoch"):
+        AdaMerging(epochs=2).learn(classifier(7), sources, base, texts(), WEIGHTS)
+
+
+def test_bfloat16_autocast_runs_and_keeps_float32_parameters():
+    base, sources = states(dtype=torch.float32)
+    model = classifier(7, torch.float32)
+    method = AdaMerging().learn(model, sources, base, BATCHES, WEIGHTS, autocast=torch.bfloat16)
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert close(method.coefficients, dict.fromkeys(base, WEIGHTS), 3.5e-3)  # three steps of about 1e-3
+
+
+@pytest.mark.parametrize("options", [
+    {"per": "layer"}, {"learning_rate": 0}, {"learning_rate": -1e-3}, {"learning_rate": math.nan},
+    {"learning_rate": "1"}, {"epochs": -1}, {"epochs": 1.5}, {"epochs": True}], ids=str)
+def test_values_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        AdaMerging(**options)
+
+
+@pytest.mark.parametrize("lost", ["tensor", "source"])
+def test_missing_coefficients_are_refused(lost):
+    base, sources = states()
+    coefficients = {name: dict(WEIGHTS) for name in base}
+    name = "classifier.dense.weight"
+    if lost == "tensor":
+        del coefficients[name]
+    else:
+        del coefficients[name]["b"]
+    with pytest.raises(InputError, match=f"{name} has no coefficient for .*b"):
+        merge_state_dicts(AdaMerging(coefficients=coefficients), sources, WEIGHTS, base=base)
+
+
+def test_two_sources_of_one_folder_name_are_refused():
+    base, sources = states("ab")
+    weights = {"x/a": 0.5, "y/a": 0.5}
+    sources = dict(zip(weights, sources.values()))
+    merge_state_dicts(AdaMerging(), sources, weights, base=base)
+    with pytest.raises(InputError, match="one folder name"):
+        merge_state_dicts(AdaMerging(coefficients={name: {"a": 0.5} for name in base}), sources, weights, base=base)
+
+
+def test_arguments_that_do_not_go_together_are_refused():
+    base, sources = states()
+    method, model = AdaMerging(), classifier(7)
+    with pytest.raises(InputError, match=r"\(c\)"):
+        method.learn(model, sources, base, BATCHES, {"a": 0.5, "b": 0.5})
+    with pytest.raises(InputError, match="no weight above 0"):
+        method.learn(model, sources, base, BATCHES, dict.fromkeys(sources, 0.0))
+    damaged = {**sources, "b": {**sources["b"], "classifier.dense.bias": torch.full((16,), math.nan)}}
+    with pytest.raises(InputError, match="entropy is nan at step 1"):
+        method.learn(model, damaged, base, BATCHES, WEIGHTS)
+    short = {name: value for name, value in base.items() if name != "classifier.dense.bias"}
+    with pytest.raises(InputError, match="the base has no tensor classifier.dense.bias"):
+        method.learn(model, sources, short, BATCHES, WEIGHTS)
+    model.classifier.twin = model.classifier.dense
+    with pytest.raises(InputError, match="ties"):
+        method.learn(model, sources, base, BATCHES, WEIGHTS)

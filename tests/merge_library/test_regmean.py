@@ -1,0 +1,167 @@
+"""RegMean and its Gram matrices against NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from auto_merge_llm import stream
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.input_grams import input_grams
+from auto_merge_llm.methods import create
+from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+
+WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+NAME = "roberta.encoder.layer.0.intermediate.dense.weight"
+
+
+@pytest.fixture
+def model(tiny_model):
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    state, described = tiny_model
+    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**described))
+    model.load_state_dict(state)
+    return model.train()
+
+
+def batch_of(lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.ones(len(lengths), max(lengths), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.randint(2, 50, (length,), generator=generator)
+        mask[row, :length] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
+    batch = batch_of([3, 7, 5])
+    grams, seen = input_grams(model, [batch])
+    assert seen == 3 and model.training
+    alone = [{name: values[row:row + 1, :length] for name, values in batch.items()} for row, length in enumerate([3, 7, 5])]
+    one_by_one, _ = input_grams(model, alone)
+    linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    assert grams.keys() == linear == one_by_one.keys()
+    for name in grams:
+        torch.testing.assert_close(grams[name], one_by_one[name], rtol=1e-4, atol=1e-5)
+    # The first layer's inputs are the embeddings: by NumPy, token by token.
+    model.eval()
+    expected = np.zeros((16, 16))
+    for single in alone:
+        with torch.no_grad():
+            rows = model.roberta.embeddings(input_ids=single["input_ids"])[0].double().numpy()
+        for row in rows:
+            expected += np.outer(row, row)
+    np.testing.assert_allclose(grams["roberta.encoder.layer.0.attention.self.query.weight"], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="need examples"):
+        input_grams(model, [])
+
+
+def problem(names="abc", rows=40, out=4, width=6):
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.standard_normal((rows, width)) * rng.uniform(0.1, 3, width) for name in names}
+    states = {name: {"w": torch.tensor(rng.standard_normal((out, width)), dtype=torch.float32),
+                     "b": torch.tensor(rng.standard_normal(out), dtype=torch.float32)} for name in names}
+    grams = {name: {"w": torch.tensor(values.T @ values)} for name, values in inputs.items()}
+    return inputs, states, grams
+
+
+def merge(states, grams, weights=WEIGHTS, **options):
+    return merge_state_dicts(create("regmean", **options), states, weights, measurements=grams)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "ridge": 0.1}, {"alpha": 1.0, "ridge": 0.0}, {"alpha": 0.0}])
+def test_regmean_equals_numpy(options):
+    _, states, grams = problem()
+    alpha, ridge = options.get("alpha", 0.9), options.get("ridge", 1e-6)
+    left, right = 0, 0
+    for name, weight in WEIGHTS.items():
+        gram = grams[name]["w"].numpy()
+        regular = np.where(np.eye(6, dtype=bool), gram, alpha * gram) + ridge * gram.trace() / 6 * np.eye(6)
+        left, right = left + weight * regular, right + weight * regular @ states[name]["w"].double().numpy().T
+    merged = merge(states, grams, **options)
+    np.testing.assert_allclose(merged["w"], np.linalg.solve(left, right).T, rtol=2e-6, atol=1e-6)
+    mean = sum(weight * states[name]["b"] for name, weight in WEIGHTS.items())
+    torch.testing.assert_close(merged["b"], mean)
+
+
+def test_it_minimises_the_difference_of_the_outputs():
+    inputs, states, grams = problem()
+    roots = {name: np.sqrt(weight) * inputs[name] for name, weight in WEIGHTS.items()}
+    stacked = np.concatenate(list(roots.values()))
+    outputs = np.concatenate([roots[name] @ states[name]["w"].double().numpy().T for name in roots])
+    best = np.linalg.lstsq(stacked, outputs, rcond=None)[0].T
+    np.testing.assert_allclose(merge(states, grams, alpha=1.0, ridge=0.0)["w"], best, rtol=1e-5, atol=1e-6)
+
+
+def test_hand_worked_diagonal():
+    states = {"a": {"w": torch.tensor([[1.0, 1.0]])}, "b": {"w": torch.tensor([[3.0, 3.0]])}}
+    grams = {"a": {"w": torch.tensor([[1.0, 9.0], [9.0, 3.0]])}, "b": {"w": torch.tensor([[1.0, 7.0], [7.0, 1.0]])}}
+    merged = merge(states, grams, {"a": 0.5, "b": 0.5}, alpha=0.0, ridge=0.0)
+    assert merged["w"].tolist() == [[pytest.approx(2.0), pytest.approx(1.5)]]
+
+
+def test_trivial_merges_are_trivial():
+    _, states, grams = problem()
+    alone = merge({"a": states["a"]}, {"a": grams["a"]}, {"a": 1.0})
+    one_hot = merge(states, grams, {"a": 0.0, "b": 1.0, "c": 0.0})
+    same = merge(dict.fromkeys("abc", states["a"]), grams)
+    equal = merge(states, dict.fromkeys("abc", grams["a"]))
+    for name in ("w", "b"):
+        assert torch.equal(alone[name], states["a"][name]) and torch.equal(one_hot[name], states["b"][name])
+        torch.testing.assert_close(same[name], states["a"][name])
+        mean = sum(weight * states[source][name] for source, weight in WEIGHTS.items())
+        torch.testing.assert_close(equal[name], mean, rtol=1e-5, atol=1e-6)
+
+
+def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, tmp_path, oracle, monkeypatch):
+    folders = {name: make_checkpoint(name, noise=0.05) for name in "abc"}
+    states = {name: oracle.read(folder) for name, folder in folders.items()}
+    grams = {}
+    for seed, name in enumerate("abc"):
+        grams[name] = input_grams(model, [batch_of([5, 9, 12, 4], seed)])[0]
+        save_file(grams[name], tmp_path / f"{name}.gram.safetensors")
+    in_memory = merge(dict(reversed(states.items())), grams, ridge=1e-3)
+    assert not torch.allclose(in_memory[NAME], sum(WEIGHTS[name] * states[name][NAME] for name in "abc"))
+    before = torch.get_num_threads()
+    try:
+        for order, chunk, threads, shard_size in [("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
+            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+            torch.set_num_threads(threads)
+            folder = tmp_path / f"out_{order}"
+            folder.mkdir()
+            merge_checkpoints(create("regmean", ridge=1e-3), [folders[name] for name in order],
+                              [WEIGHTS[name] for name in order], folder, shard_size=shard_size,
+                              measurements=[tmp_path / f"{name}.gram.safetensors" for name in order])
+            merged = oracle.read(folder)
+            assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_sources_are_merged_wide(dtype):
+    _, states, grams = problem()
+    narrow = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
+    wide = merge({source: {name: value.float() for name, value in state.items()} for source, state in narrow.items()}, grams)
+    assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(narrow, grams).items())
+
+
+def test_what_is_wrong_is_named():
+    _, states, grams = problem()
+    with pytest.raises(InputError, match="needs the measured gram of every source"):
+        merge_state_dicts(create("regmean"), states, WEIGHTS)
+    with pytest.raises(InputError, match=r"measurement of b does not belong to the sources \(w\)"):
+        merge(states, {**grams, "b": {"w": torch.eye(5)}})
+    damaged = {"w": grams["b"]["w"].clone()}
+    damaged["w"][0, 1] = torch.nan
+    with pytest.raises(InputError, match="measurement of b: what was measured for w has NaN"):
+        merge(states, {**grams, "b": damaged})
+    with pytest.raises(InputError, match="not positive definite; raise the ridge"):
+        merge(states, {name: {"w": torch.ones(6, 6) - 2 * torch.eye(6)} for name in grams}, alpha=1.0, ridge=0.0)
+    zeros = {name: {"w": torch.zeros(6, 6)} for name in grams}
+    torch.testing.assert_close(merge(states, zeros)["w"], sum(WEIGHTS[name] * states[name]["w"] for name in states))
+    for options, message in [({"alpha": 1.1}, "alpha is 1.1"), ({"ridge": -1}, "ridge is -1")]:
+        with pytest.raises(InputError, match=message):
+            create("regmean", **options)
