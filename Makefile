@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 
 .PHONY: test demo setup clean
 
+# A worker a core, each of one thread.
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
 
 demo: $(READY)
 	$(VENV)/bin/python merginguriel/demo.py

@@ -33,8 +33,7 @@ GRID = {
     "dare_ties": [{}, {"density": 1.0}, {"drop_rate": 0.1, "density": 1.0}, {"density": 1.0, "scaling": 0.5}],
     "breadcrumbs": [{}, {"scaling": 0.5}, {"beta": 0.5}, {"beta": 0.994, "scaling": 0.3}, {"beta": 1.0, "gamma": 0.0}],
     "fisher_dataset": [{}, {"floor": 0.1}, {"floor": 1.0}, {"normalize": False}, {"scope": "sources"}],
-    "regmean": [{}, {"alpha": 0.0}, {"alpha": 0.5}, {"alpha": 1.0}, {"ridge": 1e-3}, {"ridge": 0.1},
-                {"scope": "sources"}, {"scope": "both"}],
+    "regmean": [{}, {"alpha": 0.5}, {"alpha": 1.0}, {"ridge": 0.1}, {"scope": "sources"}],
     "adamerging": [{}, {"learning_rate": 1e-2}, {"per": "model", "learning_rate": 1e-2}],
 }
 

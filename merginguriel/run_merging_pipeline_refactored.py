@@ -93,8 +93,8 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
     text.add_argument("--dataset-split", choices=["train", "validation", "dev", "test"], default="train",
                       help="never test, which is refused")
-    text.add_argument("--num-fisher-examples", "--num-examples", type=arguments.positive_int, default=1000,
-                      metavar="N", help="examples in all, over all locales")
+    text.add_argument("--num-fisher-examples", "--num-examples", type=arguments.positive_int, metavar="N",
+                      help="examples in all, over all locales (default: 1000, or what a smaller corpus has)")
     text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
                       help="whose text; adamerging takes the target's")
     text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N")

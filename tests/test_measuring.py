@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
-
 from safetensors.numpy import load_file
 
 from merginguriel.utils import massive

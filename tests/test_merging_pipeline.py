@@ -77,10 +77,10 @@ def test_weights_of_modes(run, flags, mode, extra, expected):
     assert sources_in(done.stdout) == pytest.approx(expected, abs=1e-4)
 
 
-BASED = {"task_arithmetic", "ties", "dare", "dare_ties", "breadcrumbs", "stock", "widen"}
+BASED = {"task_arithmetic", "ties", "dare", "dare_ties", "breadcrumbs", "stock", "widen", "adamerging"}
 
 
-@pytest.mark.parametrize("mode", [mode for mode in METHODS if mode not in ("linear", "passthrough")])
+@pytest.mark.parametrize("mode", [mode for mode in METHODS if mode not in ("linear", "passthrough", "fisher")])
 def test_every_method_is_a_mode(run, flags, tmp_path, mode):
     done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, "--no-eval")
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,9 @@ def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
 def test_list_modes(run):
     listed = run(SCRIPT, "--list-modes").stdout
     assert [line.split()[0] for line in listed.splitlines()] == [
-        "average", "similarity", "uriel", "linear", "manual", *(name for name in METHODS if name != "linear")]
+        "average", "similarity", "uriel", "linear", "manual",
+        *(name for name in METHODS if name not in ("linear", "fisher")), "fisher"]
+    assert "fisher          another name of fisher_dataset" in listed
 
 
 def test_explicit_sources_are_weighed_by_cosine(run, flags):

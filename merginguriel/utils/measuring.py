@@ -13,16 +13,20 @@ from merginguriel.utils import massive, models, records
 
 log = logging.getLogger(__name__)
 SCOPES = ("target", "sources", "both")
+NUM_EXAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class MeasuringOptions:
-    """Which texts, how many, in which batches; `folder` keeps what was measured. InputError for the test split."""
+    """Which texts, how many, in which batches; `folder` keeps what was measured. InputError for the test split.
+
+    `num_examples` None: 1000, or as many as a smaller corpus has.
+    """
 
     dataset_name: str
     split: str = "train"
     scope: str = "target"
-    num_examples: int = 1000
+    num_examples: int | None = None
     batch_size: int = 16
     max_length: int = 128
     text_column: str = "utt"
@@ -54,14 +58,17 @@ def draw_examples(options: MeasuringOptions, target: str, sources: list[str], se
     too few items.
     """
     locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
-    share, rest = divmod(options.num_examples, len(locales))
+    splits = [massive.load_split(options.dataset_name, locale, options.split, options.text_column,
+                                 options.label_column) for locale in locales]
+    total = options.num_examples
+    if total is None:
+        total = min(NUM_EXAMPLES, len(locales) * min(map(len, splits)))
+    share, rest = divmod(total, len(locales))
     counts, texts, labels = {}, [], []
-    for place, locale in enumerate(locales):
-        split = massive.load_split(options.dataset_name, locale, options.split, options.text_column,
-                                   options.label_column)
+    for place, (locale, split) in enumerate(zip(locales, splits)):
         count = share + (place < rest)
         if count > len(split):
-            raise InputError(f"--num-fisher-examples {options.num_examples} asks for {count} examples of {locale}, "
+            raise InputError(f"--num-fisher-examples {total} asks for {count} examples of {locale}, "
                              f"whose {options.split} split has {len(split)}; ask for fewer")
         chosen = random.Random(f"{seed} {locale}").sample(range(len(split)), count)
         counts[locale] = count

@@ -51,8 +51,9 @@ class MergePlan:
         lines = [f"mode    {self.mode} ({self.method}{settings})", f"target  {self.target}"]
         lines += [f"base    {self.base}"] if self.base else []
         if self.measuring:
-            lines += [f"data    {self.measuring.num_examples} examples, {self.measuring.dataset_name} "
-                      f"{self.measuring.split}, {self.measuring.scope}"]
+            count = self.measuring.num_examples or f"up to {measuring.NUM_EXAMPLES}"
+            lines += [f"data    {count} examples, {self.measuring.dataset_name} {self.measuring.split}, "
+                      f"{self.measuring.scope}"]
         lines += ["sources"]
         lines += [f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources]
         return "\n".join([*lines, f"output  {self.output}"])

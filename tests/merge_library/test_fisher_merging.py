@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-
 from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import create
 from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from safetensors.torch import save_file
 
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 

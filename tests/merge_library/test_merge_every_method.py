@@ -6,14 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-
 from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS, create
 from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 # Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
 # files: test_fisher_merging.py, test_regmean.py.

@@ -5,13 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-
 from auto_merge_llm import magnitudes
 from auto_merge_llm.methods import create, dare
 from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 

@@ -1,55 +1,53 @@
-"""Sums over tensors that give the same bits on any number of threads and on any device.
+"""Inner products and norms of whole tensors, summed up over the pieces of a scan.
 
-torch splits a full sum among its threads, so its last bits depend on their number. Here every addition is
-elementwise, in float64, in an order that only the shape decides.
+All sums are float64, in which products of float32 are exact. Their last bits depend on the shape of the pieces and,
+within a piece, on the order in which torch and its BLAS add: one thread computes a piece, so that the number of
+threads has no part in it, but another processor or device may add in another order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-# 512 KiB of float64 stay in the processor's cache; part of the result's definition, so not an option.
-_BLOCK = 1 << 16
+if TYPE_CHECKING:
+    from auto_merge_llm.methods.base import Scan
+
+# Blocks of float64 stay in the processor's cache; part of the result's definition, so not an option.
+_BLOCK = 1 << 15
 
 
-def gram(tensors: Sequence[torch.Tensor], origin: torch.Tensor | None = None) -> list[list[float]]:
-    """Inner products of every two tensors of one shape, each less `origin` where it is given: N lists of N."""
-    flat = [tensor.reshape(-1) for tensor in tensors]
-    zero = None if origin is None else origin.reshape(-1)
-    products = [[0.0] * len(flat) for _ in flat]
-    for start in range(0, flat[0].numel(), _BLOCK):
-        span = slice(start, start + _BLOCK)
-        blocks = [tensor[span].double() for tensor in flat]
-        if zero is not None:
-            blocks = [block - zero[span].double() for block in blocks]
-        for i, one in enumerate(blocks):
-            for j, other in enumerate(blocks[:i + 1]):
-                products[i][j] += _folded(one * other).item()
-    for i in range(len(flat)):
-        for j in range(i):
-            products[j][i] = products[i][j]
-    return products
+def grams(scan: Scan) -> dict[str, list[list[float]]]:
+    """By tensor name `gram` of the sources, less the base where the method takes it; nothing of use of empty tensors."""
+    products = {name: scan(lambda piece: gram(piece.sources, piece.base), [name]) for name in scan.names}
+    return {name: torch.as_tensor(sums).tolist() for name, sums in products.items()}
+
+
+def gram(vectors: Sequence[torch.Tensor], origin: torch.Tensor | None = None) -> torch.Tensor:
+    """Inner products of every two of N 1-D tensors, each less `origin` where it is given: (N, N) float64."""
+    size = len(vectors[0])
+    total = torch.zeros(len(vectors), len(vectors), dtype=torch.float64, device=vectors[0].device)
+    rows = total.new_empty(len(vectors), min(size, _BLOCK))
+    for start in range(0, size, _BLOCK):
+        span = slice(start, min(start + _BLOCK, size))
+        block = rows[:, :span.stop - start]
+        for row, vector in zip(block, vectors):
+            row.copy_(vector[span])
+        if origin is not None:
+            block -= origin[span]
+        total += block @ block.T
+    return total
 
 
 def column_squares(matrix: torch.Tensor, origin: torch.Tensor | None = None) -> torch.Tensor:
     """The squared norm of every column of a 2-D tensor, less `origin`'s where given, as 1-D float64."""
-    rows, columns = matrix.shape
-    total = torch.zeros(columns, dtype=torch.float64, device=matrix.device)
-    step = max(1, _BLOCK // max(1, columns))
-    for start in range(0, rows, step):
+    total = torch.zeros(matrix.shape[1], dtype=torch.float64, device=matrix.device)
+    step = max(1, _BLOCK // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), step):
         block = matrix[start:start + step].double()
         if origin is not None:
-            block = block - origin[start:start + step].double()
-        total += _folded(block * block)
+            block = block - origin[start:start + step]
+        total += block.square().sum(0)
     return total
-
-
-def _folded(values: torch.Tensor) -> torch.Tensor:
-    """The sum along the first dimension, by adding the second half to the first; overwrites `values`."""
-    while (rows := values.shape[0]) > 1:
-        half = (rows + 1) // 2
-        values[:rows - half] += values[half:]
-        values = values[:half]
-    return values[0]

@@ -15,8 +15,15 @@ from typing import Any
 import torch
 
 from auto_merge_llm.checkpoint import Checkpoint
-from auto_merge_llm.checks import (MERGEABLE_DTYPES, Findings, check_checkpoints, check_free_space,
-                                   check_measurements, check_tensors, check_weights)
+from auto_merge_llm.checks import (
+    MERGEABLE_DTYPES,
+    Findings,
+    check_checkpoints,
+    check_free_space,
+    check_measurements,
+    check_tensors,
+    check_weights,
+)
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.heads import align_labels
 from auto_merge_llm.methods.base import Method, Piece

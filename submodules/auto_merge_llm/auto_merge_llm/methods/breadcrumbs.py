@@ -29,6 +29,7 @@ class Breadcrumbs(Method):
     gamma: float = 0.006
     scaling: float = 0.2
 
+    granularity = "row"
     needs_base = True
 
     def __post_init__(self):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from auto_merge_llm.methods.base import Method, Piece
+from auto_merge_llm.methods.base import Method, Piece, Scan
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import gram
+from auto_merge_llm.reductions import grams
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,19 @@ class FisherSimple(Method):
     2111.09832), for which `fisher` needs data.
     """
 
+    granularity = "element"
+
+    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
+        """The Gram matrix of every tensor."""
+        return grams(scan)
+
     def merge(self, piece: Piece):
-        sizes = [weight * math.sqrt(gram([source])[0][0]) for source, weight in zip(piece.sources, piece.weights)]
-        total = math.fsum(sizes)
-        return weighted_sum(piece.sources, [size / total for size in sizes] if total else piece.weights)
+        products = piece.statistics[piece.name]
+        sizes = [weight * math.sqrt(products[i][i]) for i, weight in enumerate(piece.weights)]
+        total = sum(sizes)
+        # Not finite: a damaged source, which the weighted mean shows in the piece where the damage is.
+        usable = total and math.isfinite(total)
+        return weighted_sum(piece.sources, [size / total for size in sizes] if usable else piece.weights)
 
 
 METHOD = FisherSimple

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auto_merge_llm.methods.base import Method, Piece
+from auto_merge_llm.methods.base import Method, Piece, Scan
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import gram
+from auto_merge_llm.reductions import grams
 
 _STEPS = 100
 # Squared lengths come out of cosines with an error near 1e-16, so lengths below this are noise.
@@ -26,9 +26,15 @@ class Karcher(Method):
     the tensor is Σ wᵢθᵢ: counted as `linear_tensors`. One source is returned as it is.
     """
 
+    granularity = "element"
+
+    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
+        """The Gram matrix of every tensor."""
+        return grams(scan)
+
     def merge(self, piece: Piece):
-        factors = _factors(gram(piece.sources), piece.weights)
-        piece.counts["linear_tensors"] += factors is None
+        factors = _factors(piece.statistics[piece.name], piece.weights)
+        piece.counts["linear_tensors"] += piece.start == 0 and factors is None
         return weighted_sum(piece.sources, piece.weights if factors is None else factors)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auto_merge_llm.methods.base import Method, Piece
+import numpy as np
+
+from auto_merge_llm.methods.base import Method, Piece, Scan
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import gram
+from auto_merge_llm.reductions import grams
 
 _NEARLY_PARALLEL = 0.9995
+# The running merge's squared length comes with an error near 1e-16 of its parts', so lengths below this are noise.
+_SMALL = 1e-7
 
 
 @dataclass(frozen=True)
@@ -22,25 +27,46 @@ class Slerp(Method):
     a step. The result depends on the weights' order; `karcher` is the mean that does not.
     """
 
+    granularity = "element"
+
+    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
+        """The Gram matrix of every tensor."""
+        return grams(scan)
+
     def merge(self, piece: Piece):
-        ranked = sorted(zip(piece.weights, piece.sources), key=lambda pair: -pair[0])
-        reached, merged = ranked[0]
-        straight = False
-        for weight, source in ranked[1:]:
-            reached += weight
-            factors, is_arc = _factors(gram([merged, source]), weight / reached)
-            straight |= not is_arc
-            merged = weighted_sum([merged, source], factors)
-        piece.counts["lerp_tensors"] += straight
-        return merged
+        factors, is_arc = _factors(piece.statistics[piece.name], piece.weights)
+        piece.counts["lerp_tensors"] += piece.start == 0 and not is_arc
+        return weighted_sum(piece.sources, factors)
 
 
-def _factors(products: list[list[float]], t: float) -> tuple[tuple[float, float], bool]:
-    """What the two ends are multiplied by, and whether that follows the arc."""
-    length = math.sqrt(products[0][0]) * math.sqrt(products[1][1])
-    if not length or not abs(products[0][1]) <= _NEARLY_PARALLEL * length:
+def _factors(products: list[list[float]], weights: Sequence[float]) -> tuple[list[float], bool]:
+    """The merge's coefficients over the sources, in whose span all steps stay, and whether all steps are arcs."""
+    products = np.array(products)
+    # A damaged source, which the linear mean shows.
+    if not np.isfinite(products).all():
+        return list(weights), False
+    lengths = np.sqrt(np.diagonal(products))
+    first, *others = sorted(range(len(weights)), key=lambda index: -weights[index])
+    factors, reached, is_arc = np.zeros(len(weights)), weights[first], True
+    factors[first] = 1.0
+    for index in others:
+        reached += weights[index]
+        towards = (products * factors).sum(1)
+        length = math.sqrt(max(0.0, float((factors * towards).sum())))
+        if length <= _SMALL * float((np.abs(factors) * lengths).sum()):
+            length = 0.0
+        ends, follows = _step(float(towards[index]), length * float(lengths[index]), weights[index] / reached)
+        factors *= ends[0]
+        factors[index] = ends[1]
+        is_arc &= follows
+    return factors.tolist(), is_arc
+
+
+def _step(product: float, length: float, t: float) -> tuple[tuple[float, float], bool]:
+    """What two ends are multiplied by, of their inner product and that of their lengths, and whether by the arc."""
+    if not length or abs(product) > _NEARLY_PARALLEL * length:
         return (1 - t, t), False
-    angle = math.acos(products[0][1] / length)
+    angle = math.acos(product / length)
     return (math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)), True
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from auto_merge_llm.methods.base import Method, Piece
+from auto_merge_llm.methods.base import Method, Piece, Scan
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import gram
+from auto_merge_llm.reductions import grams
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,16 @@ class Stock(Method):
     returned as it is.
     """
 
+    granularity = "element"
     needs_base = True
 
+    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
+        """The Gram matrix of every tensor's task vectors."""
+        return grams(scan)
+
     def merge(self, piece: Piece):
-        share = _share(gram(piece.sources, piece.base))
-        piece.counts["base_tensors"] += share == 0
+        share = _share(piece.statistics[piece.name])
+        piece.counts["base_tensors"] += piece.start == 0 and share == 0
         return weighted_sum(piece.sources, piece.weights).mul_(share).add_(piece.base.mul_(1 - share))
 
 

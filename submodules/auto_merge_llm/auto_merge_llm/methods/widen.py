@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from auto_merge_llm.methods.base import Method, Piece
+from auto_merge_llm.methods.base import Method, Piece, Scan
 from auto_merge_llm.methods.linear import weighted_sum
 from auto_merge_llm.reductions import column_squares
 
@@ -25,22 +25,36 @@ class Widen(Method):
     divergence in direction is 0, of one column of zeros 1.
     """
 
+    granularity = "row"
     needs_base = True
+
+    def statistics(self, scan: Scan) -> dict[str, torch.Tensor]:
+        """By name of a matrix the squared norms (1 + 2·sources, columns): θ₀; θᵢ and θᵢ − θ₀ of every source."""
+        sums = {name: scan(_squares, [name]) for name in scan.names}
+        return {name: squares for name, squares in sums.items() if torch.is_tensor(squares) and squares.dim() == 2}
 
     def merge(self, piece: Piece):
         factors = piece.weights
-        if piece.base.dim() == 2:
-            start = column_squares(piece.base).sqrt()
-            ranks = [_ranks(source, piece.base, start) for source in piece.sources]
+        if piece.name in piece.statistics:
+            start, *squares = piece.statistics[piece.name]
+            ranks = [_ranks(start.sqrt(), norm.sqrt(), moved) for norm, moved in zip(squares[::2], squares[1::2])]
             factors = _softmax(ranks, piece.weights).to(piece.base.dtype)
         vectors = [source.sub_(piece.base) for source in piece.sources]
         return weighted_sum(vectors, factors).add_(piece.base)
 
 
-def _ranks(source: torch.Tensor, base: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """For every column the shares of columns that diverge less: in magnitude, in direction."""
-    norm = column_squares(source).sqrt()
-    moved = column_squares(source, base)
+def _squares(piece: Piece) -> torch.Tensor:
+    if piece.base.dim() != 2:
+        return piece.base.new_empty(0)
+    return torch.stack([column_squares(piece.base), *(squares for source in piece.sources for squares
+                        in (column_squares(source), column_squares(source, piece.base)))])
+
+
+def _ranks(start: torch.Tensor, norm: torch.Tensor, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For every column the shares of columns that diverge less: in magnitude, in direction.
+
+    Of the columns' norms in the base and in the source, and of the squared norm of the difference.
+    """
     change = norm - start
     # 1 − cos, by the law of cosines: exactly 0 for an untouched column, and exact for small angles.
     direction = (moved - change * change).clamp_(min=0) / (2 * norm * start)
