@@ -36,19 +36,23 @@ SIZES = {
 class Case:
     """One method, as each tool spells it: our name with hyper-parameters, and mergekit's keys where it has it.
 
-    `per_model`: mergekit's parameters of every model instead of its weight. `agree`: the definitions are the
-    same, so the outputs must be too.
+    `each`: mergekit's parameters of every model; None: the model's weight. `agree`: the definitions are the same, so
+    the outputs must be too.
     """
 
     name: str
     hyperparameters: dict = field(default_factory=dict)
     mergekit: dict | None = None
-    per_model: dict | None = None
+    each: dict | None = None
     agree: bool = False
 
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return WEIGHTS if self.each is None else (1 / len(WEIGHTS),) * len(WEIGHTS)
 
-# Where mergekit's definition differs (trims each tensor by itself, draws other numbers, masks no rows) it gets the
-# settings that ask for the same amount of work.
+
+# Where mergekit's definition differs (it trims each tensor by itself, its dare_ties does not trim, it draws other
+# numbers, and ranks whole tensors where Breadcrumbs ranks rows) it gets the settings that come closest.
 CASES = {
     "linear": Case("linear", {}, {"merge_method": "linear"}, agree=True),
     "task_arithmetic": Case("task_arithmetic", {}, {
@@ -58,11 +62,15 @@ CASES = {
     "ties_tensor": Case("ties", {"scope": "tensor"}, {"merge_method": "ties", "parameters": {"density": 0.2}},
                         agree=True),
     "dare_ties": Case("dare_ties", {}, {"merge_method": "dare_ties", "parameters": {"density": 0.5}}),
+    "dare_ties_untrimmed": Case("dare_ties", {"density": 1.0}, {
+        "merge_method": "dare_ties", "parameters": {"density": 0.5}}),
     "breadcrumbs": Case("breadcrumbs", {}, {
         "merge_method": "breadcrumbs", "parameters": {"density": 0.15, "gamma": 0.006, "lambda": 0.2}},
         {"weight": 1.0}),
-    "karcher": Case("karcher", {}, {"merge_method": "karcher"}, {}, False),
+    "karcher": Case("karcher", {}, {"merge_method": "karcher"}, {}, True),
     "slerp": Case("slerp"),
+    "fisher": Case("fisher"),
+    "regmean": Case("regmean"),
 }
 
 
@@ -109,13 +117,41 @@ def make_sources(folder: Path, size: str) -> list[Path]:
     return folders
 
 
+def measurement_files(case: Case, sources: list[Path]) -> list[Path]:
+    """Random Fisher information or Gram matrices of every source, where the method takes some, written once."""
+    from auto_merge_llm.methods import create
+
+    kind = create(case.name).measurement
+    files = [path.with_name(f"{path.name}_{kind}.safetensors") for path in sources if kind]
+    for number, (path, file) in enumerate(zip(sources, files)):
+        if file.exists():
+            continue
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        print(f"writing {file}", file=sys.stderr)
+        generator = torch.Generator().manual_seed(number)
+        state = load_file(path / "model.safetensors")
+        if kind == "fisher":
+            measured = {name: torch.randn(value.shape, generator=generator).square_() for name, value in state.items()}
+        else:
+            inputs = {name: torch.randn(1000, value.shape[1], generator=generator) for name, value in state.items()
+                      if value.dim() == 2 and "embedding" not in name}
+            measured = {name: values.T @ values for name, values in inputs.items()}
+        partial = file.with_suffix(".partial")
+        save_file(measured, partial)
+        partial.rename(file)
+    return files
+
+
 def merge_ours(case: Case, sources: list[Path], output: Path) -> None:
     from auto_merge_llm.methods import create
     from auto_merge_llm.stream import merge_checkpoints
 
     output.mkdir()
     method = create(case.name, **case.hyperparameters)
-    merge_checkpoints(method, sources, WEIGHTS, output, base=base_folder(output.parent) if method.needs_base else None)
+    merge_checkpoints(method, sources, case.weights, output, measurements=measurement_files(case, sources),
+                      base=base_folder(output.parent) if method.needs_base else None)
 
 
 def measure(command: list[str], log: Path) -> tuple[float, float]:
@@ -147,14 +183,12 @@ def anonymous_memory(pid: int) -> int:
     return total
 
 
-def byte_floor(sources: list[Path], scratch: Path) -> dict:
+def byte_floor(files: list[Path], written: int, scratch: Path) -> dict:
     """Bytes that a merge must read and write, and the least seconds (of three) one thread takes to move them.
 
     The first read brings the files into the page cache, where the merges find them too.
     """
     block = bytearray(1 << 20)
-    files = [path / "model.safetensors" for path in sources]
-    written = files[0].stat().st_size
 
     def read_all() -> None:
         for path in files:
@@ -185,44 +219,44 @@ def least_seconds(action: Callable[[], None]) -> float:
     return min(seconds)
 
 
-def largest_differences(sources: list[Path], outputs: dict[str, Path]) -> dict[str, float]:
-    """Largest absolute difference of each output from the mean in float64, and of each from the first."""
+def difference(one: Path, other: Path) -> dict[str, float]:
+    """How far two outputs are apart: the largest difference of an element, and the share that differs by over 1e-6."""
     from safetensors import safe_open
 
-    differences = {}
+    largest = differing = total = 0
     with contextlib.ExitStack() as stack:
-        def open_model(folder):
-            return stack.enter_context(safe_open(folder / "model.safetensors", framework="pt"))
-
-        inputs = [open_model(path) for path in sources]
-        merged = {tool: open_model(path) for tool, path in outputs.items()}
-        first = next(iter(merged))
-        for name in inputs[0].keys():
-            mean = sum(file.get_tensor(name).double() * weight for file, weight in zip(inputs, WEIGHTS))
-            values = {tool: file.get_tensor(name) for tool, file in merged.items()}
-            pairs = {f"{tool} - mean": (value.double() - mean) for tool, value in values.items()}
-            pairs |= {f"{tool} - {first}": (value - values[first])
-                      for tool, value in values.items() if tool != first}
-            for pair, difference in pairs.items():
-                differences[pair] = max(differences.get(pair, 0.0), difference.abs().max().item())
-    return differences
+        files = [stack.enter_context(safe_open(path / "model.safetensors", framework="pt")) for path in (one, other)]
+        for name in files[0].keys():
+            apart = (files[0].get_tensor(name) - files[1].get_tensor(name)).abs_()
+            largest = max(largest, apart.max().item())
+            differing += int((apart > 1e-6).sum())
+            total += apart.numel()
+    return {"largest": largest, "share_over_1e-6": differing / total}
 
 
 def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> dict:
+    from auto_merge_llm.methods import create
+
     case, folder = CASES[name], arguments.work_dir
-    recipe = {**case.mergekit, "dtype": "float32", "models": [
-        {"model": str(path), "parameters": {"weight": weight}} for path, weight in zip(sources, WEIGHTS)]}
-    # JSON is YAML.
-    (folder / f"{name}.yaml").write_text(json.dumps(recipe))
     outputs = {"ours": folder / f"{name}_ours"}
     commands = {"ours": [sys.executable, __file__, "merge-ours", name, str(folder), str(outputs["ours"])]}
-    if arguments.mergekit:
+    needs_base = create(case.name).needs_base
+    if arguments.mergekit and case.mergekit:
+        recipe = {**case.mergekit, "dtype": "float32", "models": [
+            {"model": str(path), "parameters": {"weight": weight} if case.each is None else case.each}
+            for path, weight in zip(sources, case.weights)]}
+        if needs_base:
+            recipe["base_model"] = str(base_folder(folder))
+        # JSON is YAML.
+        (folder / f"{name}.yaml").write_text(json.dumps(recipe))
         outputs["mergekit"] = folder / f"{name}_mergekit"
         # The tokenizer and the model card are left out: less work for mergekit, not for ours.
         commands["mergekit"] = [
             str(arguments.mergekit), str(folder / f"{name}.yaml"), str(outputs["mergekit"]),
             "--no-copy-tokenizer", "--no-write-model-card", "--quiet", *arguments.mergekit_flags.split()]
-    floor = byte_floor(sources, folder / "scratch")
+    models = [*sources, base_folder(folder)] if needs_base else sources
+    files = [*(path / "model.safetensors" for path in models), *measurement_files(case, sources)]
+    floor = byte_floor(files, files[0].stat().st_size, folder / "scratch")
     runs = {tool: [] for tool in commands}
     for number in range(arguments.repeat):
         for tool, command in commands.items():
@@ -233,10 +267,12 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
                     "walls_s": [seconds for seconds, _ in measured],
                     "peak_anonymous_mib": max(memory for _, memory in measured)}
              for tool, measured in runs.items()}
-    differences = largest_differences(sources, outputs)
+    result = {"method": name, "floor": floor, "tools": tools}
+    if case.agree and len(outputs) == 2:
+        result["difference"] = difference(*outputs.values())
     for path in outputs.values():
         shutil.rmtree(path)
-    return {"method": name, "floor": floor, "differences": differences, "tools": tools}
+    return result
 
 
 def show(results: list[dict]) -> None:
@@ -254,8 +290,9 @@ def show(results: list[dict]) -> None:
         print(f"  bytes alone, one thread, warm cache: {floor['bytes_read'] / 1e9:.2f} GB read at "
               f"{floor['read_gb_per_s']:.1f} GB/s + {floor['bytes_written'] / 1e9:.2f} GB written at "
               f"{floor['write_gb_per_s']:.1f} GB/s = {floor['seconds']:.2f} s")
-        for pair, difference in result["differences"].items():
-            print(f"  largest |{pair}|: {difference:.3g}")
+        if "difference" in result:
+            print(f"  outputs differ by at most {result['difference']['largest']:.3g}; by over 1e-6 in "
+                  f"{result['difference']['share_over_1e-6']:.2g} of the elements")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -278,11 +315,13 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: no program {arguments.mergekit}; give the path of mergekit-yaml")
     arguments.work_dir = arguments.work_dir.absolute() / arguments.size
     sources = make_sources(arguments.work_dir, arguments.size)
-    results = [run_case(name, sources, arguments) for name in arguments.methods]
+    results = []
+    for name in arguments.methods:
+        results.append(run_case(name, sources, arguments))
+        if arguments.output:
+            record = {"size": arguments.size, "cpus": os.cpu_count(), "cache": "warm", "results": results}
+            arguments.output.write_text(json.dumps(record, indent=2) + "\n")
     show(results)
-    if arguments.output:
-        record = {"size": arguments.size, "cpus": os.cpu_count(), "cache": "warm", "results": results}
-        arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
-"""Every method under several settings, on the targets' dev split; test accuracy only of the defaults and the winners.
+"""Every method under several settings: dev accuracy chooses, test accuracy of the defaults and of the choice is shown.
 
-The sources of a target are loaded once; every setting is merged in memory and scored there. A setting wins by its mean
-dev accuracy over the targets. Run benchmarks/merge_accuracy.py first: it trains the sources.
+The sources of a target are loaded once; every setting is merged in memory and scored there. A setting is chosen by its
+mean dev accuracy over the targets. What is done is not repeated, so the command also prints the table of finished runs.
 
     python benchmarks/tune_methods.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
-        --models-root merge_accuracy/haryos_model --similarity-matrix merge_accuracy/dense.csv --output tuning.json
+        --models-root haryos_model --output tuning --workers 3
 """
 
 import argparse
-import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
-from auto_merge_llm.methods import create
-from auto_merge_llm.methods.fisher_dataset import shared_dataloader
-from auto_merge_llm.stream import merge_state_dicts
 from tqdm import tqdm
 
-from merginguriel.utils import arguments, calculators, massive, measuring, models, naming, scoring
-from merginguriel.utils.statistics import wilson_interval
+from merginguriel.utils import arguments, calculators, massive, measuring, models, naming, records, scoring
+from merginguriel.utils.statistics import mcnemar, wilson_interval
 
 # Method -> settings, the first its defaults. "scope" and "num_examples" are of the text, the rest the method's own.
 GRID = {
@@ -31,8 +28,9 @@ GRID = {
     "ties": [{}, {"density": 0.5}, {"density": 1.0}, {"scaling": 0.7}],
     "dare": [{}, {"drop_rate": 0.1}],
     "dare_ties": [{}, {"density": 1.0}, {"drop_rate": 0.1, "density": 1.0}, {"density": 1.0, "scaling": 0.5}],
-    "breadcrumbs": [{}, {"scaling": 0.5}, {"beta": 0.5}, {"beta": 0.994, "scaling": 0.3}, {"beta": 1.0, "gamma": 0.0}],
-    "fisher_dataset": [{}, {"floor": 0.1}, {"floor": 1.0}, {"normalize": False}, {"scope": "sources"}],
+    "breadcrumbs": [{}, {"scaling": 0.5}, {"beta": 0.5}, {"beta": 0.994, "scaling": 0.2}, {"beta": 1.0, "gamma": 0.0}],
+    "fisher_dataset": [{}, {"floor": 0.1}, {"floor": 1.0}, {"normalize": False}, {"scope": "sources"},
+                       {"scope": "sources", "floor": 1.0}],
     "regmean": [{}, {"alpha": 0.5}, {"alpha": 1.0}, {"ridge": 0.1}, {"scope": "sources"}],
     "adamerging": [{}, {"learning_rate": 1e-2}, {"per": "model", "learning_rate": 1e-2}],
 }
@@ -48,7 +46,8 @@ def build_parser():
     parser.add_argument("--num-languages", type=arguments.positive_int, default=5)
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
     parser.add_argument("--seed", type=arguments.seed, default=42)
-    parser.add_argument("--output", type=Path, default=Path("tuning.json"), help="written after each target")
+    parser.add_argument("--workers", type=arguments.positive_int, default=1, help="targets at a time")
+    parser.add_argument("--output", type=Path, default=Path("tuning"), help="folder, written after each setting")
     return parser
 
 
@@ -56,6 +55,8 @@ class Target:
     """The sources of one target on the device, and everything that is made of them."""
 
     def __init__(self, args, target: str):
+        import torch
+
         self.args, self.target = args, target
         base_model = arguments.base_model_of(args.base_model, args.dataset_name)
         found = models.available_models(args.models_root, base_model)
@@ -72,15 +73,20 @@ class Target:
         self.intents = np.array([massive.LABEL_OF[label] for label in models.read_labels(initial)])
         self.autocast = torch.bfloat16 if self.device == "cuda" else None
         self.weights = dict.fromkeys(scores, 1 / len(scores))
-        self.measured = {}
+        self.measured, self.items = {}, {}
 
     def batches(self, setting: dict, **options):
+        from auto_merge_llm.methods.fisher_dataset import shared_dataloader
+
         examples = measuring.draw_examples(measuring.MeasuringOptions(
             self.args.dataset_name, scope=setting.get("scope", "target"),
-            num_examples=setting.get("num_examples", 1000)), self.target, list(self.sources), self.args.seed)
+            num_examples=setting.get("num_examples")), self.target, list(self.sources), self.args.seed)
         return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
 
     def merge(self, name: str, setting: dict) -> dict:
+        from auto_merge_llm.methods import create
+        from auto_merge_llm.stream import merge_state_dicts
+
         hyperparameters = {key: value for key, value in setting.items() if key not in ("scope", "num_examples")}
         method, measurements = create(name, **hyperparameters), None
         if "seed" in {field.name for field in fields(method)}:
@@ -99,45 +105,84 @@ class Target:
                                  measurements=measurements)
 
     def correct(self, state: dict, split_name: str) -> np.ndarray:
-        split = massive.load_split(self.args.dataset_name, self.target, split_name)
+        if split_name not in self.items:
+            split = massive.load_split(self.args.dataset_name, self.target, split_name)
+            self.items[split_name] = np.array(split.labels), scoring.tokenise(
+                self.tokenizer, split.texts, models.longest_input(self.judge, scoring.MAX_TOKENS))
+        labels, ids = self.items[split_name]
         self.judge.load_state_dict(state)
-        ids = scoring.tokenise(self.tokenizer, split.texts, models.longest_input(self.judge, scoring.MAX_TOKENS))
         scores = scoring.logits(self.judge, ids, self.tokenizer.pad_token_id)
-        return self.intents[scores.argmax(-1)] == np.array(split.labels)
+        return self.intents[scores.argmax(-1)] == labels
+
+
+def run_target(args, name: str) -> None:
+    """Fill `<output>/<target>.npz`: by setting, or `alone <locale>`, which items of dev and test are right."""
+    file = args.output / f"{name}.npz"
+    done = dict(np.load(file)) if file.exists() else {}
+    jobs = [(method, setting) for method in args.methods for setting in GRID[method]]
+    missing = [job for job in jobs if f"test {label(*job)}" not in done]
+    if not missing:
+        return
+    target = Target(args, name)
+
+    def keep(called: str, state: dict) -> None:
+        for split in ("dev", "test"):
+            done[f"{split} {called}"] = target.correct(state, split)
+        with records.beside(file) as partial, open(partial, "wb") as out:
+            np.savez_compressed(out, **done)
+
+    for locale, state in target.states.items():
+        keep(f"alone {locale}", state)
+    for job in tqdm(missing, desc=name):
+        keep(label(*job), target.merge(*job))
 
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    jobs = [(name, setting) for name in args.methods for setting in GRID[name]]
-    dev, test, labels = {}, {}, [label(*job) for job in jobs]
-    for name in args.targets:
-        target = Target(args, name)
-        dev[name], test[name] = {}, {}
-        for job in tqdm(jobs, desc=name):
-            state = target.merge(*job)
-            dev[name][label(*job)] = float(target.correct(state, "dev").mean())
-            # Read now because the merge is gone later; shown only for defaults and winners.
-            correct = target.correct(state, "test")
-            test[name][label(*job)] = [int(correct.sum()), len(correct)]
-            args.output.write_text(json.dumps({"dev": dev, "test": test}, indent=1) + "\n")
-        del target
-    mean = {job: float(np.mean([dev[name][job] for name in args.targets])) for job in labels}
-    print("| setting | " + " | ".join(f"dev {name}" for name in args.targets) + " | dev mean | "
-          + " | ".join(f"test {name}" for name in args.targets) + " |\n|" + "---|" * (2 * len(args.targets) + 2))
-    for name in args.methods:
-        own = [label(name, setting) for setting in GRID[name]]
-        shown = {own[0], max(own, key=mean.get)}
-        for job in own:
-            tests = [f"{hits / total:.4f} ({wilson_interval(hits, total)[0]:.3f} to {wilson_interval(hits, total)[1]:.3f})"
-                     if job in shown else "" for hits, total in (test[target][job] for target in args.targets)]
-            print(f"| {job} | " + " | ".join(f"{dev[target][job]:.4f}" for target in args.targets)
-                  + f" | {mean[job]:.4f} | " + " | ".join(tests) + " |")
-    print(f"written: {args.output}", file=sys.stderr)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(run_target, [args] * len(args.targets), args.targets))
+    print(table(args, {name: dict(np.load(args.output / f"{name}.npz")) for name in args.targets}))
 
 
-def label(name: str, setting: dict) -> str:
-    return " ".join([name, *(f"{key} {value}" for key, value in setting.items())])
+def table(args, correct: dict[str, dict[str, np.ndarray]]) -> str:
+    """Markdown: dev means of all settings, then test accuracies of the defaults and of the best by dev."""
+    dev = {label(method, setting): np.mean([kept[f"dev {label(method, setting)}"].mean() for kept in correct.values()])
+           for method in args.methods for setting in GRID[method]}
+    lines = ["| setting | mean dev accuracy |", "|---|---|", *(f"| {job} | {mean:.4f} |" for job, mean in dev.items())]
+    lines += ["", "| mode | " + " | ".join(f"{target} | against best source | against average" for target in correct)
+              + " |", "|---|" + "---|" * (3 * len(correct))]
+    alone = {}
+    for target, kept in correct.items():
+        sources = {job.removeprefix("test "): right for job, right in kept.items() if job.startswith("test alone")}
+        alone[target] = max(sources.items(), key=lambda pair: pair[1].mean())
+    shown = ["best source"]
+    for method in args.methods:
+        own = [label(method, setting) for setting in GRID[method]]
+        shown += dict.fromkeys([own[0], max(own, key=dev.get)])
+    for job in shown:
+        cells = []
+        for target, kept in correct.items():
+            best_name, best = alone[target]
+            right = best if job == "best source" else kept[f"test {job}"]
+            low, high = wilson_interval(int(right.sum()), len(right))
+            cells.append(f"{right.mean():.4f} ({low:.3f} to {high:.3f})"
+                         + (f" {best_name.removeprefix('alone ')}" if job == "best source" else ""))
+            cells += [against(right, best), against(right, kept["test linear"])]
+        lines.append(f"| {job} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def against(right: np.ndarray, other: np.ndarray) -> str:
+    """Points of accuracy, and the exact McNemar p where they differ."""
+    if right is other or (right == other).all():
+        return ""
+    return f"{100 * (right.mean() - other.mean()):+.1f} (p {mcnemar(right, other):.1g})"
+
+
+def label(method: str, setting: dict) -> str:
+    return " ".join([method, *(f"{key} {value}" for key, value in setting.items())])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -97,7 +97,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                       help="examples in all, over all locales (default: 1000, or what a smaller corpus has)")
     text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
                       help="whose text; adamerging takes the target's")
-    text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N")
+    text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N", help="texts a batch")
     text.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
                       help="tokens after which a text is cut")
 

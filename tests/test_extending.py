@@ -20,7 +20,8 @@ def test_the_documented_method_is_one_file_and_one_line(models_root, tmp_path):
     assert line.count("\n") == 1 and file == "methods/soft_threshold.py"
     (library / "auto_merge_llm" / file).write_text(code, encoding="utf-8")
     listed = library / "auto_merge_llm" / registry
-    listed.write_text(listed.read_text(encoding="utf-8").replace("METHODS = {\n", "METHODS = {\n" + line), encoding="utf-8")
+    text = listed.read_text(encoding="utf-8").replace("METHODS = {\n", "METHODS = {\n" + line)
+    listed.write_text(text, encoding="utf-8")
 
     done = subprocess.run(
         [sys.executable, ROOT / "merginguriel/run_merging_pipeline_refactored.py", "--mode", "soft_threshold",

@@ -169,7 +169,8 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
 
             report = merge_checkpoints(
                 method, [source.path for source in plan.sources], [source.weight for source in plan.sources], partial,
-                base=plan.base, measurements=files, dtype=dtype, allow_mismatched_heads=allow_mismatched_heads, progress=progress)
+                base=plan.base, measurements=files, dtype=dtype, allow_mismatched_heads=allow_mismatched_heads,
+                progress=progress)
         records.write_text(partial / DETAILS_TXT, records.merge_details(
             mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
             timestamp=timestamp))

@@ -21,8 +21,8 @@ def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
     rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
     text = (f"---\n{data.to_yaml()}\n---\n\n# {plan.output.name}\n\n"
             f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
-            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; {_target_text(plan)}. "
-            "Sources, weights and settings stand in `merge_details.json`.\n\n"
+            f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; "
+            f"{_target_text(plan)}. Sources, weights and settings stand in `merge_details.json`.\n\n"
             f"| source | weight |\n|---|---|\n{rows}\n")
     if evaluation:
         low, high = evaluation.interval

@@ -88,7 +88,7 @@ def _is_running(process: int) -> bool:
 
 @contextlib.contextmanager
 def beside(path: Path):
-    """Yield a path beside `path` that becomes it if the block ends well, so that readers see the old file or the new."""
+    """Yield a path beside `path` that becomes it if the block ends well: readers see the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

@@ -73,7 +73,8 @@ def test_equal_fishers_give_the_weighted_mean_whatever_their_size():
 
 def test_no_information_at_all_gives_the_weighted_mean():
     states = random_states()
-    nothing = {source: {name: torch.zeros_like(value) for name, value in state.items()} for source, state in states.items()}
+    nothing = {source: {name: torch.zeros_like(value) for name, value in state.items()}
+               for source, state in states.items()}
     for name, value in merge(states, nothing).items():
         torch.testing.assert_close(value, sum(WEIGHTS[source] * states[source][name] for source in states))
 
@@ -99,7 +100,8 @@ def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path
     in_memory = merge(dict(reversed(states.items())), fishers)
     before = torch.get_num_threads()
     try:
-        for order, chunk, threads, shard_size in [("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
+        for order, chunk, threads, shard_size in [
+                ("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
             monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
@@ -133,7 +135,8 @@ def test_fishers_follow_their_labels(make_checkpoint, output, oracle, tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_in_float32(dtype):
-    states = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in random_states().items()}
+    states = {source: {name: value.to(dtype) for name, value in state.items()}
+              for source, state in random_states().items()}
     fishers = fishers_of(states)
     wide = merge({source: {name: value.float() for name, value in state.items()} for source, state in states.items()},
                  fishers)

@@ -161,7 +161,7 @@ def test_malformed_initial_head(make_checkpoint):
 def test_labels_are_only_refused_when_asked_for(make_checkpoint, id2label, word):
     checkpoint = Checkpoint(make_checkpoint("a", config={"id2label": id2label}))
     with pytest.raises(InputError, match=word):
-        checkpoint.labels
+        checkpoint.labels  # noqa: B018
 
 
 def test_tokenizer_fingerprint_is_of_the_vocabulary(make_checkpoint):
@@ -185,7 +185,7 @@ def test_tokenizer_fingerprint_of_other_files(make_checkpoint):
     assert Checkpoint(folder).tokenizer_fingerprint == one
     (folder / "tokenizer.json").write_text('{"model": {}}')
     with pytest.raises(InputError, match="has no vocabulary"):
-        Checkpoint(folder).tokenizer_fingerprint
+        Checkpoint(folder).tokenizer_fingerprint  # noqa: B018
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "sharded"])

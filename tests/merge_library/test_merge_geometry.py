@@ -51,7 +51,8 @@ def test_sums_over_many_blocks_are_exact():
         for product, right in zip(row, wide):
             assert product == pytest.approx(math.fsum(left * right), rel=0, abs=1e-13 * np.abs(left * right).sum())
     squares = column_squares(torch.from_numpy(one), torch.from_numpy(origin)).numpy()
-    np.testing.assert_allclose(squares, [math.fsum(column) for column in (wide[0] ** 2).reshape(400, 250).T], rtol=1e-13)
+    columns = (wide[0] ** 2).reshape(400, 250).T
+    np.testing.assert_allclose(squares, [math.fsum(column) for column in columns], rtol=1e-13)
 
 
 # Slerp

@@ -38,7 +38,8 @@ def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
     batch = batch_of([3, 7, 5])
     grams, seen = input_grams(model, [batch])
     assert seen == 3 and model.training
-    alone = [{name: values[row:row + 1, :length] for name, values in batch.items()} for row, length in enumerate([3, 7, 5])]
+    alone = [{name: values[row:row + 1, :length] for name, values in batch.items()}
+             for row, length in enumerate([3, 7, 5])]
     one_by_one, _ = input_grams(model, alone)
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     assert grams.keys() == linear == one_by_one.keys()
@@ -52,7 +53,8 @@ def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
             rows = model.roberta.embeddings(input_ids=single["input_ids"])[0].double().numpy()
         for row in rows:
             expected += np.outer(row, row)
-    np.testing.assert_allclose(grams["roberta.encoder.layer.0.attention.self.query.weight"], expected, rtol=1e-4, atol=1e-4)
+    query = grams["roberta.encoder.layer.0.attention.self.query.weight"]
+    np.testing.assert_allclose(query, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="need examples"):
         input_grams(model, [])
 
@@ -125,7 +127,8 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
     assert not torch.allclose(in_memory[NAME], sum(WEIGHTS[name] * states[name][NAME] for name in "abc"))
     before = torch.get_num_threads()
     try:
-        for order, chunk, threads, shard_size in [("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
+        for order, chunk, threads, shard_size in [
+                ("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
             monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
@@ -143,7 +146,8 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
 def test_narrow_sources_are_merged_wide(dtype):
     _, states, grams = problem()
     narrow = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = merge({source: {name: value.float() for name, value in state.items()} for source, state in narrow.items()}, grams)
+    wide = merge({source: {name: value.float() for name, value in state.items()}
+                  for source, state in narrow.items()}, grams)
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(narrow, grams).items())
 
 

@@ -90,7 +90,8 @@ def _observed(model: nn.Module, per_example: bool):
         if not own:
             continue
         if observe is None:
-            raise InputError(f"the Fisher information of {type(module).__name__} layers ({names[id(next(iter(own.values())))]}) "
+            name = names[id(next(iter(own.values())))]
+            raise InputError(f"the Fisher information of {type(module).__name__} layers ({name}) "
                              "is not implemented; add a formula to fisher.py")
         if covered & set(map(id, own.values())):
             raise InputError("the model ties parameters between layers, which the Fisher information does not "

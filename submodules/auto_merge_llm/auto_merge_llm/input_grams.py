@@ -16,8 +16,8 @@ def input_grams(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *,
     """Σ xxᵀ over the inputs x of every Linear layer, by the name of its weight, and the examples seen.
 
     `batches` hold `input_ids` and `attention_mask` (n, t); padded positions are left out, and a layer that sees one
-    vector an example, as the head does, counts all of them. Results are float32 of shape (in, in) on the model's device,
-    whatever `autocast` runs the model in. Raises InputError where there is no example.
+    vector an example, as the head does, counts all of them. Results are float32 of shape (in, in) on the model's
+    device, whatever `autocast` runs the model in. Raises InputError where there is no example.
     """
     device = next(model.parameters()).device
     layers = {module: f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 # Elements that are counted at once: bounds the memory for indices.
@@ -35,14 +36,30 @@ def magnitude(vector: torch.Tensor) -> torch.Tensor:
     return vector.abs().float()
 
 
+def trim(vector: torch.Tensor, cut: float) -> torch.Tensor:
+    """`vector` with 0 in the place of magnitudes below `cut`; NaN and infinity stay visible. May overwrite it."""
+    if vector.dtype == torch.float32:
+        # Zeroes magnitudes up to the float below `cut`, at a tenth of the cost of a comparison and a product.
+        return torch.nn.functional.hardshrink(vector, float(np.nextafter(np.float32(cut), np.float32(0))))
+    return vector.mul_(magnitude(vector) >= cut)
+
+
 def _count(vector: torch.Tensor, high: int | None = None) -> torch.Tensor:
     """How many elements have each value of the high 16 bits; of the low ones, among those with `high`."""
     total = torch.zeros(_HIGH_BINS if high is None else _LOW_BINS, dtype=torch.int64, device=vector.device)
     for block in vector.reshape(-1).split(_BLOCK):
         bits = magnitude(block).view(torch.int32)
-        keys = bits >> 16 if high is None else bits[bits >> 16 == high] & 0xFFFF
+        keys = bits >> 16 if high is None else _low_bits(bits, high)
         total += torch.bincount(keys, minlength=total.numel())
     return total
+
+
+def _low_bits(bits: torch.Tensor, high: int) -> torch.Tensor:
+    if bits.device.type == "cpu":
+        # NumPy finds the few elements of a bin several times as fast as torch.
+        values = bits.numpy()
+        return torch.from_numpy(values[np.flatnonzero(values >> 16 == high)] & 0xFFFF)
+    return bits[bits >> 16 == high] & 0xFFFF
 
 
 def _locate(counts: torch.Tensor, rank: int) -> tuple[int, int]:

@@ -20,9 +20,8 @@ _BLOCK = 1 << 15
 
 
 def grams(scan: Scan) -> dict[str, list[list[float]]]:
-    """By tensor name `gram` of the sources, less the base where the method takes it; nothing of use of empty tensors."""
-    products = {name: scan(lambda piece: gram(piece.sources, piece.base), [name]) for name in scan.names}
-    return {name: torch.as_tensor(sums).tolist() for name, sums in products.items()}
+    """By tensor name `gram` of the sources, less the base where the method takes it."""
+    return {name: scan(lambda piece: gram(piece.sources, piece.base), [name]).tolist() for name in scan.names}
 
 
 def gram(vectors: Sequence[torch.Tensor], origin: torch.Tensor | None = None) -> torch.Tensor:

@@ -46,7 +46,7 @@ class Scan(Protocol):
     `measure` returns a tensor of one shape. Pieces and the order of the additions depend on the model alone.
     """
 
-    names: Sequence[str]  # of all tensors
+    names: Sequence[str]  # of all tensors that are not empty
 
     def __call__(self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None) -> torch.Tensor:
         ...

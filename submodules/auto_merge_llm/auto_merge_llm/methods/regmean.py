@@ -17,9 +17,9 @@ class RegMean(Method):
     """(Σ wᵢWᵢGᵢ)(Σ wᵢGᵢ)⁻¹ for the (out, in) weight of every linear layer, Σ wᵢθᵢ for everything else.
 
     Gᵢ = XᵀX of the layer's inputs over real tokens, its off-diagonals times `alpha` (from 0 to 1), and on its diagonal
-    `ridge` times the diagonal's mean: of all matrices W this one minimises Σ wᵢ‖Xᵢ(Wᵢ − W)ᵀ‖², up to alpha and ridge (Jin
-    et al. 2023, arXiv 2212.09849). In float64, by Cholesky. A layer whose inputs were all zero is averaged: counted as
-    `linear_tensors`. One source is returned as it is.
+    `ridge` times the diagonal's mean: of all matrices W this one minimises Σ wᵢ‖Xᵢ(Wᵢ − W)ᵀ‖², up to alpha and ridge
+    (Jin et al. 2023, arXiv 2212.09849). In float64, by Cholesky. A layer whose inputs were all zero is averaged:
+    counted as `linear_tensors`. One source is returned as it is.
     """
 
     alpha: float = 0.9
@@ -49,8 +49,8 @@ class RegMean(Method):
             return torch.full_like(piece.sources[0], torch.nan)
         factor, failed = torch.linalg.cholesky_ex(total)
         if failed:
-            raise InputError(f"the Gram matrices of {piece.name} are not positive definite; raise the ridge {self.ridge} "
-                             "or take more examples")
+            raise InputError(f"the Gram matrices of {piece.name} are not positive definite; raise the ridge "
+                             f"{self.ridge} or take more examples")
         return torch.cholesky_solve(outputs.T, factor).T.to(piece.sources[0].dtype).contiguous()
 
     def _regular(self, gram: torch.Tensor) -> torch.Tensor:

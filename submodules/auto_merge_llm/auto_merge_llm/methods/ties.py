@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +29,7 @@ class Ties(Method):
     scaling: float = 1.0
     scope: str = "model"
 
+    granularity = "element"
     needs_base = True
 
     def __post_init__(self):
@@ -36,51 +39,70 @@ class Ties(Method):
         check_number("scaling", self.scaling, 0)
         check_choice("scope", self.scope, ("model", "tensor"))
 
-    @property
-    def granularity(self) -> str:
-        # The cut of one tensor needs all of it.
-        return "element" if self.scope == "model" else "tensor"
-
-    def statistics(self, scan: Scan) -> tuple[list[float] | None, float]:
-        """The cut of every source, where there is one for the model, and the majority's sign."""
-        cuts = None
-        if self.scope == "model":
-            cuts = magnitudes.cuts(lambda measure: scan(lambda piece: measure(self.task_vectors(piece))),
+    def statistics(self, scan: Scan) -> _Statistics:
+        """The cut of every source, and the majority's sign for merges that need it."""
+        def cuts(names: list[str] | None) -> list[float]:
+            return magnitudes.cuts(lambda measure: scan(lambda piece: measure(self.task_vectors(piece)), names),
                                    self.density)
-        votes = scan(lambda piece: self._elected(self._trimmed(piece, cuts), piece).sign().sum(dtype=torch.int64))
-        return cuts, 1.0 if votes >= 0 else -1.0
+
+        if self.density == 1:
+            by_tensor = dict.fromkeys(scan.names)
+        elif self.scope == "model":
+            by_tensor = dict.fromkeys(scan.names, cuts(None))
+        else:
+            by_tensor = {name: cuts([name]) for name in scan.names}
+
+        @functools.cache
+        def majority() -> float:
+            votes = scan(lambda piece: self._elected(self._trimmed(piece, by_tensor[piece.name]), piece.weights)[0]
+                         .sum(dtype=torch.int64))
+            return 1.0 if votes >= 0 else -1.0
+
+        return _Statistics(by_tensor, majority)
 
     def task_vectors(self, piece: Piece) -> list[torch.Tensor]:
         """θᵢ − θ₀ of all sources; overwrites `piece.sources`."""
         return [source.sub_(piece.base) for source in piece.sources]
 
     def merge(self, piece: Piece):
-        cuts, majority = piece.statistics
-        vectors = self._trimmed(piece, cuts)
-        elected = self._elected(vectors, piece).sign()
-        elected[elected == 0] = majority
+        vectors = self._trimmed(piece, piece.statistics.cuts[piece.name])
+        sign, is_tied = self._elected(vectors, piece.weights)
+        if is_tied:
+            sign[sign == 0] = piece.statistics.majority()
         total = torch.zeros_like(piece.base)
         share = torch.zeros_like(piece.base)
         for vector, weight in zip(vectors, piece.weights):
-            agrees = vector * elected > 0
-            total.add_(vector.mul_(agrees).mul_(weight))
-            share.add_(agrees.to(share.dtype).mul_(weight))
-        share[share == 0] = 1
-        return total.div_(share).mul_(self.scaling).add_(piece.base)
+            # What agrees is positive now; comparisons and boolean masks take several times as long.
+            agreeing = vector.mul_(sign).clamp_(min=0)
+            share.add_(agreeing.sign(), alpha=weight)
+            total.add_(agreeing.mul_(weight))
+        # Where nothing is left, 0 by anything.
+        share.clamp_(min=min(piece.weights) / 2)
+        return total.mul_(sign).div_(share).mul_(self.scaling).add_(piece.base)
 
     def _trimmed(self, piece: Piece, cuts: list[float] | None) -> list[torch.Tensor]:
         vectors = self.task_vectors(piece)
-        if cuts is None:
-            cuts = magnitudes.cuts(lambda measure: measure(vectors), self.density)
-        # A product, so that NaN and infinity of a damaged source stay visible.
-        return [vector.mul_(magnitudes.magnitude(vector) >= cut) for vector, cut in zip(vectors, cuts)]
+        return vectors if cuts is None else [magnitudes.trim(vector, cut) for vector, cut in zip(vectors, cuts)]
 
     @staticmethod
-    def _elected(vectors: list[torch.Tensor], piece: Piece) -> torch.Tensor:
-        total = vectors[0] * piece.weights[0]
-        for vector, weight in zip(vectors[1:], piece.weights[1:]):
+    def _elected(vectors: list[torch.Tensor], weights: Sequence[float]) -> tuple[torch.Tensor, bool]:
+        """The sign of Σ wᵢτ̂ᵢ, and whether it is 0 anywhere without all τ̂ᵢ being 0."""
+        total, largest = vectors[0] * weights[0], vectors[0].abs()
+        for vector, weight in zip(vectors[1:], weights[1:]):
             total.add_(vector * weight)
-        return total
+            torch.maximum(largest, vector.abs(), out=largest)
+        sign = total.sign_()
+        return sign, not torch.equal(sign.abs(), largest.sign_())
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Cuts by tensor name and source, None where all stays; `majority()`, the sign that most elements of the model
+    elected, takes a pass.
+    """
+
+    cuts: dict[str, list[float] | None]
+    majority: Callable[[], float]
 
 
 METHOD = Ties
