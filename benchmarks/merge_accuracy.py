@@ -12,19 +12,12 @@ docs/results.md was made on one GPU with
 import argparse
 import itertools
 import json
-import os
-import shlex
-import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
+from commands import Commands
 
 from merginguriel.utils import arguments, naming
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def build_parser():
@@ -45,56 +38,16 @@ def build_parser():
     return parser
 
 
-class Commands:
-    """Runs the toolkit's scripts and keeps their output in the working folder's log."""
-
-    def __init__(self, folder: Path, workers: int):
-        self.log, self.workers = folder / "log.txt", workers
-        self.environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2",
-                            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
-
-    def run(self, line: list) -> None:
-        line = [str(part) for part in line]
-        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]], text=True,
-                              env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(f"$ {shlex.join(line)}\n{done.stdout}\n")
-        if done.returncode:
-            raise SystemExit(f"{shlex.join(line)}\n{done.stdout[-2000:]}")
-
-    def run_all(self, description: str, lines: list[list]) -> float:
-        start = time.monotonic()
-        with ThreadPoolExecutor(self.workers) as pool:
-            list(tqdm(pool.map(self.run, lines), total=len(lines), desc=description))
-        return time.monotonic() - start
-
-
 def main(argv=None):
     args = build_parser().parse_args(argv)
     base = arguments.base_model_of(args.base_model, args.dataset_name)
     models_root, results = args.dir / "haryos_model", args.dir / "results"
-    args.dir.mkdir(parents=True, exist_ok=True)
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
     data = ["--dataset-name", args.dataset_name]
 
-    seconds = commands.run_all("training", [
-        ["training_bert.py", "--model-name-or-path", base, *data, "--dataset-config-name", locale, "--output-dir",
-         path, "--models-root", models_root, *shlex.split(args.train_flags)]
-        for locale, path in model.items() if not path.exists()])
-
-    dense, sparse = args.dir / "dense.csv", args.dir / "sparse.csv"
-    if args.dense_matrix:
-        from merginguriel.utils import similarity
-
-        whole = similarity.read_matrix(args.dense_matrix)
-        rows = [whole.locales.index(locale) for locale in args.locales]
-        part = similarity.SimilarityMatrix(tuple(args.locales), whole.values[rows][:, rows], whole.origin)
-        part.to_csv(dense)
-        similarity.sparsify(part, args.k, 20).to_csv(sparse)
-    else:
-        commands.run(["generate_sparse_similarity_unified.py", "--locales", ",".join(args.locales), "--k", args.k,
-                      "--out-dense", dense, "--out-sparse", sparse])
+    seconds = commands.train(model, base, args.dataset_name, models_root, args.train_flags)
+    dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
 
     pairs = [(source, target) for source in args.locales for target in dict.fromkeys([source, *args.targets])]
     commands.run_all("evaluating sources", [

@@ -1,0 +1,77 @@
+"""Runs the toolkit's own commands, many at a time, so that every number comes from what a user would type."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Commands:
+    """Runs `workers` scripts at a time, on the GPUs in turn; their output goes to the working folder's log."""
+
+    def __init__(self, folder: Path, workers: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.log, self.workers = folder, folder / "log.txt", workers
+        self.environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2",
+                            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
+
+    def run(self, line: list, number: int = 0) -> None:
+        """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
+        line, environment = [str(part) for part in line], dict(self.environment)
+        gpus = _gpus()
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]], text=True,
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write(f"$ {shlex.join(line)}\n{done.stdout}\n")
+        if done.returncode:
+            raise SystemExit(f"{shlex.join(line)}\n{done.stdout[-2000:]}")
+
+    def run_all(self, description: str, lines: list[list]) -> float:
+        """Seconds that all of them took."""
+        start = time.monotonic()
+        with ThreadPoolExecutor(self.workers) as pool:
+            list(tqdm(pool.map(self.run, lines, range(len(lines))), total=len(lines), desc=description))
+        return time.monotonic() - start
+
+    def train(self, models: dict[str, Path], base: str, dataset: str, models_root: Path, flags: str) -> float:
+        """Train the models, by locale, that are not there yet; seconds that it took."""
+        return self.run_all("training", [
+            ["training_bert.py", "--model-name-or-path", base, "--dataset-name", dataset, "--dataset-config-name",
+             locale, "--output-dir", path, "--models-root", models_root, *shlex.split(flags)]
+            for locale, path in models.items() if not path.exists()])
+
+    def similarity_matrices(self, locales: list[str], k: int, dense_csv: Path | None) -> tuple[Path, Path]:
+        """Dense and sparse matrix of `locales`; cut out of `dense_csv` where lang2vec is not installed."""
+        dense, sparse = self.folder / "dense.csv", self.folder / "sparse.csv"
+        if dense_csv is None:
+            self.run(["generate_sparse_similarity_unified.py", "--locales", ",".join(locales), "--k", k,
+                      "--out-dense", dense, "--out-sparse", sparse])
+            return dense, sparse
+        from merginguriel.utils import similarity
+
+        whole = similarity.read_matrix(dense_csv)
+        rows = [whole.locales.index(locale) for locale in locales]
+        part = similarity.SimilarityMatrix(tuple(locales), whole.values[rows][:, rows], whole.origin)
+        part.to_csv(dense)
+        similarity.sparsify(part, k, 20).to_csv(sparse)
+        return dense, sparse
+
+
+def _gpus() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return visible.split(",") if visible else []
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return []
+    return [str(number) for number, _ in enumerate(listed.splitlines())]
