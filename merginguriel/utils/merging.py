@@ -98,6 +98,7 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         calculator = calculators.SimilarityCalculator if similar else calculators.AverageCalculator
         shares = calculator.calculate(scores)
         selection = {**asdict(similarity), "matrix": matrix.origin, "matrix_sha256": matrix.fingerprint(),
+                     **({"matrix_split": "validation"} if similarity.selection == "real" and not sources else {}),
                      "selection": "explicit" if sources else similarity.selection}
     if missing:
         raise InputError(f"no model {naming.model_name(base_model, missing[0])} in {models_root} for "

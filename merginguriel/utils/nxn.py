@@ -443,9 +443,9 @@ def table(run: Run) -> str:
         mean = f"{np.mean(list(others.values())):.4f} over {len(others)}" if others else ""
         lines.append(f"{target:<8}{'' if np.isnan(own) else f'{own:.4f}':>11}  {best:<18}  {mean}".rstrip())
     for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
-        mean = _mean(matrix.values[chosen])
-        if mean is not None:
-            lines.append(f"mean accuracy, {name}: {mean:.4f} over {int((~np.isnan(matrix.values[chosen])).sum())} cells")
+        values = matrix.values[chosen]
+        if not np.isnan(values).all():
+            lines.append(f"mean accuracy, {name}: {_mean(values):.4f} over {int((~np.isnan(values)).sum())} cells")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ def heatmap(values: np.ndarray, rows, columns, path: Path, *, label: str, row_ti
 
     NaN is grey. A square marks a locale's own cell. Numbers are printed where there are at most MAX_PRINTED.
     """
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -38,8 +39,8 @@ def heatmap(values: np.ndarray, rows, columns, path: Path, *, label: str, row_ti
     full_width, full_height = figure.get_size_inches()
     axes = figure.add_axes((left / full_width, 1 - (top + height) / full_height,
                             width / full_width, height / full_height))
-    image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest")
-    image.cmap.set_bad("0.88")
+    image = axes.imshow(values, cmap=colormaps["viridis"].with_extremes(bad="0.88"), aspect="auto",
+                        interpolation="nearest")
 
     size = 8 if printed else 6.5
     axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
