@@ -105,8 +105,7 @@ def scores_of(matrix, target: str, locales: list[str]) -> dict[str, float]:
     return {locale: scores.get(locale, 0.0) for locale in locales}
 
 
-def select_sources(matrix, target: str, count: int,
-                   models: Mapping[str, Path]) -> dict[str, float]:
+def select_sources(matrix, target: str, count: int, models: Mapping[str, Path]) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.
 
     Raises InputError where the matrix or the models cannot give so many.

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ class TransferMatrix:
     targets: tuple[str, ...]
     values: np.ndarray
     origin: str
+    split: str | None = None
 
     def for_target(self, target: str) -> dict[str, float]:
         """Source -> accuracy on the target, best first; the target's own model and what is not measured left out."""
@@ -85,8 +86,8 @@ def read_transfer_matrix(path: Path) -> TransferMatrix:
     matrix, summary = read_csv(file), file.with_name(SUMMARY_JSON)
     if not summary.is_file():
         raise InputError(f"no {SUMMARY_JSON} beside {file}, so it is unknown on which split it was computed; {MEASURE}")
-    split = massive.SPLITS.get(read_json(summary).get("split"))
-    if split != "dev":
+    split = read_json(summary).get("split")
+    if massive.SPLITS.get(split) != "dev":
         raise InputError(f"{file} was computed on the {split or 'unknown'} split, which sources must not be chosen "
                          f"by; {MEASURE}")
-    return matrix
+    return replace(matrix, split=split)
