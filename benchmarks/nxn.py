@@ -142,29 +142,33 @@ def main(argv=None):
             for name, bf16 in peers.items():
                 seconds, _ = straightforward(args, path, target, bf16, folder / "trainer")
                 report["straightforward"][name]["seconds_a_cell"].append(seconds)
-                print(f"straightforward, {name}: {seconds:.2f} s a cell")
+                say(f"straightforward, {name}: {seconds:.2f} s a cell")
                 keep()
         report["ours"] = {"cells": cells}
         seconds = ours(args, first, targets, folder / "nxn", report["ours"])
         report["ours"] |= {"seconds": seconds, "seconds_a_cell": seconds / cells}
-        print(f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
+        say(f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
             f"precision {str(scoring.evaluation_dtype(device)).removeprefix('torch.')}")
         for name in peers:
             peer = report["straightforward"][name]
             peer["ratio_to_ours"] = statistics.mean(peer["seconds_a_cell"]) * cells / seconds
-            print(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
+            say(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
         keep()
         report["scoring"] = scoring_alone(args, next(iter(first.values())), targets[0])
-        print(f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
+        say(f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
             f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}")
         report["growth"] = []
         for size in args.growth:
             row = {"size": size}
             row["seconds"] = ours(args, dict(list(sources.items())[:size]), locales[:size], folder / "growth", row)
             report["growth"].append(row)
-            print(f"{size}×{size}: {row['seconds']:.1f} s, {row['seconds'] / size**2:.3f} s a cell")
+            say(f"{size}×{size}: {row['seconds']:.1f} s, {row['seconds'] / size**2:.3f} s a cell")
             keep()
     keep()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert header == ["", "af-ZA", "de-DE"] and [row[0] for row in rows] == ["nl-NL", "de-DE", "id-ID"]
     kept = nxn.open_logits(folder)
     assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
+    assert kept.precision == "float32"
     accuracies = {}
     for source, *cells in rows:
         for target, cell in zip(header[1:], cells):

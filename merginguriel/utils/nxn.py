@@ -458,7 +458,7 @@ class Logits:
         self.path = Path(folder) / LOGITS
         settings = records.read_json(Path(folder) / RUN_JSON)
         self.sources, self.targets = tuple(settings["sources"]), tuple(settings["data"])
-        self.split = settings["split"]
+        self.split, self.precision = settings["split"], settings["precision"]
         if not self.path.is_file():
             raise InputError(f"no {LOGITS} in {folder}; finish the run with run_nxn_evaluation.py")
         try:
