@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("training_bert", "fine-tune a source model"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
+    "nxn": ("run_nxn_evaluation", "evaluate every source model on every locale"),
     "evaluate": ("evaluate_specific_model", "evaluate one model on one locale"),
 }
 

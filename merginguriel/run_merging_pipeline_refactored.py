@@ -65,9 +65,14 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                          help="the N most similar languages that have a model")
     sources.add_argument("--sources", type=arguments.locale_list, metavar="LOC,LOC,…",
                          help="these languages instead")
-    sources.add_argument("--selection", choices=["sinkhorn", "cosine"],
-                         help="rank by Sinkhorn shares, which penalise hubs, or by plain cosine "
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"],
+                         help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
                               "(default: sinkhorn; cosine in mode uriel)")
+    sources.add_argument("--similarity-type", type=str.upper, choices=["URIEL", "REAL"],
+                         help="REAL: the same as --selection real; URIEL: one of the others")
+    sources.add_argument("--nxn-matrix", type=Path, metavar="PATH",
+                         help="for --selection real: folder or evaluation_matrix.csv of a validation run of "
+                              "run_nxn_evaluation.py")
     sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
                          help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
     sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
@@ -137,9 +142,14 @@ def check_flags(args) -> None:
         idle += ["preweight"]
     if weighs_by_hand:
         idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
-                 "sinkhorn_iters"]
+                 "sinkhorn_iters", "similarity_type", "nxn_matrix"]
     if args.sources:
-        idle += ["num_languages", "selection"]
+        idle += ["num_languages", "selection", "similarity_type", "nxn_matrix"]
+    if args.selection == "real":
+        idle += ["similarity_source", "top_k", "sinkhorn_iters"] + ([] if args.mode == "uriel" else
+                                                                    ["similarity_matrix"])
+    else:
+        idle += ["nxn_matrix"]
     if args.selection == "cosine" or args.mode == "uriel":
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
     with_text = merging.needs_text(args.mode)
@@ -163,6 +173,19 @@ def check_flags(args) -> None:
         log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
 
 
+def read_similarity_type(args) -> None:
+    """Let --similarity-type choose --selection; InputError where both are given and contradict each other."""
+    is_real = args.selection == "real"
+    if args.similarity_type and args.selection and (args.similarity_type == "REAL") != is_real:
+        raise InputError(f"--similarity-type {args.similarity_type} and --selection {args.selection} contradict each "
+                         "other; leave one out")
+    if args.similarity_type == "REAL":
+        args.selection = "real"
+    if args.selection == "real" and args.nxn_matrix is None and not args.sources:
+        raise InputError("--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py "
+                         "--split validation")
+
+
 def read_weights(args) -> dict | None:
     if args.weights_file is None:
         return args.weights
@@ -181,6 +204,7 @@ def read_weights(args) -> dict | None:
 def run(args) -> int:
     from merginguriel.utils import calculators, massive, measuring, merging
 
+    read_similarity_type(args)
     check_flags(args)
     plan = merging.plan_merge(
         mode=args.mode, target=args.target_lang,
@@ -188,7 +212,7 @@ def run(args) -> int:
         num_languages=args.num_languages, models_root=args.models_root, output=args.output_dir,
         similarity=calculators.SimilarityOptions(
             args.selection or ("cosine" if args.mode == "uriel" else "sinkhorn"), args.similarity_source,
-            args.top_k, args.sinkhorn_iters, args.similarity_matrix),
+            args.top_k, args.sinkhorn_iters, args.similarity_matrix, args.nxn_matrix),
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
         sources=args.sources, seed=args.seed, base=args.base_checkpoint,
         hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit},

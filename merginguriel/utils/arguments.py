@@ -168,6 +168,20 @@ def add_base_model(parser, flag: str = "--base-model") -> None:
                              "'mini' with --dataset-name mini)")
 
 
+class LocaleLists(argparse.Action):
+    """Collects the lists of a flag with nargs="+" and type=locale_list: words, commas or both."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        locales = [locale for part in values for locale in part]
+        if len(set(locales)) < len(locales):
+            parser.error(f"argument {option_string}: a locale stands twice")
+        setattr(namespace, self.dest, locales)
+
+
+def add_locales(parser, flag: str, **kwargs) -> None:
+    parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
+
+
 def add_models_root(parser) -> None:
     parser.add_argument("--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR",
                         help="where the fine-tuned models are")

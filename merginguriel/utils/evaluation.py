@@ -44,21 +44,12 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
     another result in its place is refused without `overwrite` (InputError). `experiment` stands in
     results.json as given; `attachments` are copied beside it.
     """
-    labels = models.read_labels(model_path)
-
-    from auto_merge_llm.checkpoint import Checkpoint
-
     from merginguriel.utils import scoring
 
     device = scoring.default_device()
     dtype = scoring.evaluation_dtype(device)
-    precision = str(dtype).removeprefix("torch.")
-    checkpoint = Checkpoint(model_path)
-    config_hash = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest()
-    settings = {"model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
-                "config": config_hash, "labels": labels, "locale": split.locale,
-                "split": split.name, "data": split.fingerprint(), "precision": precision}
-    settings["hash"] = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    labels = models.read_labels(model_path)
+    settings = data_settings(model_settings(model_path, dtype), split)
     name = name or Path(model_path).name
     results = folder / "results.json"
     if results.exists() and not overwrite:
@@ -72,19 +63,48 @@ def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: P
     model, tokenizer = models.load_classifier(model_path, device, dtype)
     token_ids = scoring.tokenise(tokenizer, split.texts, models.longest_input(model, scoring.MAX_TOKENS))
     scores = scoring.logits(model, token_ids, tokenizer.pad_token_id, f"{name} on {split.locale}")
-    # Every result speaks MASSIVE's label order, whatever the order of the model's outputs.
-    by_intent = np.full((len(split), len(INTENTS)), -np.inf, np.float32)
-    by_intent[:, [LABEL_OF[label] for label in labels]] = scores
-    predicted = by_intent.argmax(-1)
+    by_intent = in_massive_order(scores, labels)
     gold = np.array(split.labels)
 
     with records.whole_folder(folder, overwrite=overwrite) as partial:
         records.write_predictions(partial / "predictions.npz", split.ids, gold, by_intent, INTENTS)
         for attachment in attachments:
             (partial / attachment.name).write_bytes(attachment.read_bytes())
-        records.write_json(partial / "results.json", _results(
-            model_path, model.config, labels, split, dataset_name, predicted, gold, settings, experiment))
+        records.write_json(partial / "results.json", results_record(
+            split, by_intent.argmax(-1), settings=settings, dataset_name=dataset_name, model_name=str(model_path),
+            model_info=model_info(model_path), experiment=experiment))
     return read_evaluation(folder, name)
+
+
+def model_settings(model_path: Path, dtype) -> dict:
+    """What a model's predictions rest on: weights, tokenizer, configuration, labels, precision."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(model_path)
+    return {"model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
+            "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
+            "labels": models.read_labels(model_path), "precision": str(dtype).removeprefix("torch.")}
+
+
+def data_settings(settings: dict, split: Split) -> dict:
+    """Everything that a result rests on, with its hash: what predicts, as `settings`, and on which items."""
+    settings = {**settings, "locale": split.locale, "split": split.name, "data": split.fingerprint()}
+    return {**settings, "hash": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}
+
+
+def model_info(model_path: Path) -> dict:
+    labels, config = models.read_labels(model_path), records.read_json(Path(model_path) / "config.json")
+    return {"num_labels": len(labels), "model_type": config.get("model_type"),
+            "architecture": (config.get("architectures") or [None])[0],
+            "id2label": {str(index): label for index, label in enumerate(labels)},
+            "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
+    """(items, len(INTENTS)) from (items, len(labels)): -inf where the model lacks an intent."""
+    by_intent = np.full((len(scores), len(INTENTS)), -np.inf, np.float32)
+    by_intent[:, [LABEL_OF[label] for label in labels]] = scores
+    return by_intent
 
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
@@ -102,17 +122,17 @@ def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
-def _results(model_path, config, labels, split, dataset_name, predicted, gold, settings, experiment):
+def results_record(split: Split, predicted: np.ndarray, *, settings: dict, dataset_name: str, model_name: str,
+                   model_info: dict, experiment: dict | None = None) -> dict:
+    """The content of a results.json; `predicted` index INTENTS."""
+    gold = np.array(split.labels)
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
     return {
-        "evaluation_info": {"timestamp": records.utc_now(), "model_name": str(model_path),
+        "evaluation_info": {"timestamp": records.utc_now(), "model_name": model_name,
                             "locale": split.locale, "massive_locale": split.locale,
                             "dataset": dataset_name, "split": split.name},
-        "model_info": {"num_labels": len(labels), "model_type": config.model_type,
-                       "architecture": (config.architectures or [None])[0],
-                       "id2label": {str(index): label for index, label in enumerate(labels)},
-                       "label2id": {label: index for index, label in enumerate(labels)}},
+        "model_info": model_info,
         "dataset_info": {"total_examples": total, "unique_intents": len(set(split.labels)),
                          "intent_labels": sorted({INTENTS[label] for label in split.labels})},
         "performance": {"accuracy": hits / total, "correct_predictions": hits, "total_predictions": total,
