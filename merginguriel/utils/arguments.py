@@ -1,6 +1,7 @@
 """One argument parser for all commands: both spellings of every flag, errors in one line."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils import naming
 from merginguriel.utils.locales import check_locale
 
+log = logging.getLogger(__name__)
 DEFAULT_DATASET = "AmazonScience/massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
 
@@ -89,6 +91,10 @@ def positive_int(text: str) -> int:
     return _whole_number(text, 1)
 
 
+def whole_number(text: str) -> int:
+    return _whole_number(text, 0)
+
+
 def seed(text: str) -> int:
     return _whole_number(text, 0, 2**32 - 1)
 
@@ -166,6 +172,61 @@ def add_base_model(parser, flag: str = "--base-model") -> None:
     parser.add_argument(flag, default=None, metavar="NAME",
                         help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; "
                              "'mini' with --dataset-name mini)")
+
+
+class LocaleLists(argparse.Action):
+    """Collects the lists of a flag with nargs="+" and type=locale_list: words, commas or both."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        locales = [locale for part in values for locale in part]
+        if len(set(locales)) < len(locales):
+            parser.error(f"argument {option_string}: a locale stands twice")
+        setattr(namespace, self.dest, locales)
+
+
+def add_locales(parser, flag: str, **kwargs) -> None:
+    parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
+
+
+def add_sources(parser, *, selection_help: str = "") -> None:
+    """Flags that choose the sources; `similarity_options` and `idle_source_flags` read them."""
+    sources = parser.add_argument_group("sources")
+    sources.add_argument("--num-languages", type=positive_int, default=5, metavar="N",
+                         help="the N most similar languages that have a model")
+    sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…",
+                         help="these languages instead")
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine"],
+                         help="rank by Sinkhorn shares, which penalise hubs, or by plain cosine "
+                              f"(default: sinkhorn{selection_help})")
+    sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
+                         help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
+    sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
+    sources.add_argument("--top-k", type=positive_int, default=20, metavar="K",
+                         help="neighbours kept per row, with --similarity-source dense")
+    sources.add_argument("--sinkhorn-iters", type=positive_int, default=20, metavar="N",
+                         help="Sinkhorn iterations, with --similarity-source dense")
+
+
+def similarity_options(args, default: str = "sinkhorn"):
+    from merginguriel.utils.calculators import SimilarityOptions
+
+    return SimilarityOptions(args.selection or default, args.similarity_source, args.top_k, args.sinkhorn_iters,
+                             args.similarity_matrix)
+
+
+def idle_source_flags(args) -> list[str]:
+    """The flags of `add_sources` that have no effect beside the others given."""
+    if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
+        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
+    idle = ["num_languages", "selection"] if args.sources else []
+    return idle + (["similarity_source", "top_k", "sinkhorn_iters"] if args.selection == "cosine" else [])
+
+
+def refuse_idle(args, idle: list[str], where: str = "") -> None:
+    """InputError naming those of `idle` that the user gave: a flag without effect is an error, not ignored."""
+    given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
+    if given:
+        raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
 
 
 def add_models_root(parser) -> None:
