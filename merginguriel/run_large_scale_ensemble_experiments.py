@@ -7,7 +7,7 @@ import sys
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.uriel_ensemble_inference import VOTE_LINES, add_ensemble, open_matrix, read_options
+from merginguriel.uriel_ensemble_inference import VOTE_LINES, add_ensemble, read_options
 from merginguriel.utils import arguments, naming
 from merginguriel.utils.errors import command
 from merginguriel.utils.votes import VOTES
@@ -30,34 +30,37 @@ def build_parser():
     return parser
 
 
-def choose_targets(args) -> list[str]:
+def choose_targets(args) -> tuple[list[str], str]:
+    """(the targets, where they come from)"""
     if args.target_languages:
-        targets = args.target_languages
+        targets, where = args.target_languages, "--target-languages"
     elif args.nxn_dir:
-        targets = list(open_matrix(args).targets)
+        from merginguriel.utils import nxn
+
+        targets, where = list(nxn.open_logits(args.nxn_dir).targets), args.nxn_dir
     else:
-        targets = list(naming.find_models(args.models_root, arguments.base_model_of(args.base_model,
-                                                                                    args.dataset_name)))
+        base_model = arguments.base_model_of(args.base_model, args.dataset_name)
+        targets, where = list(naming.find_models(args.models_root, base_model)), args.models_root
     chosen = targets[args.start_from:][:args.max_locales]
     if not chosen:
         raise InputError(f"no targets: {len(targets)} found, --start-from {args.start_from}; check --models-root and "
                          "--base-model, or name targets with --target-languages")
-    return chosen
+    return chosen, where
 
 
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    targets = choose_targets(args)
+    targets, where = choose_targets(args)
     if args.list_locales:
         print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
-        print(f"Total: {len(targets)} locales in {args.nxn_dir or args.models_root}")
+        print(f"Total: {len(targets)} locales from {where}")
         return 0
-    options, matrix = read_options(args)
+    options = read_options(args)
 
     from merginguriel.utils import ensemble
 
-    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options, matrix)
+    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options)
     for target in outcome.votes:
         print(f"{target}\n{outcome.table(target)}\n")
     if len(outcome.votes) > 1 and comparisons:

@@ -48,7 +48,6 @@ def add_ensemble(parser) -> None:
 
 
 def read_options(args):
-    """(EnsembleOptions, the opened N×N logits or None)."""
     idle = arguments.idle_source_flags(args)
     if args.num_examples is None:
         idle.append("seed")
@@ -56,36 +55,26 @@ def read_options(args):
 
     from merginguriel.utils.ensemble import EnsembleOptions
 
-    options = EnsembleOptions(
+    return EnsembleOptions(
         base_model=arguments.base_model_of(args.base_model, args.dataset_name), models_root=args.models_root,
         num_languages=args.num_languages, sources=args.sources, similarity=arguments.similarity_options(args),
         preweight=args.preweight, dataset_name=args.dataset_name, text_column=args.text_column,
         label_column=args.label_column, split=args.split, num_examples=args.num_examples, seed=args.seed,
-        results_root=args.results_dir, overwrite=args.overwrite)
-    return options, open_matrix(args)
-
-
-def open_matrix(args):
-    if args.nxn_dir is None:
-        return None
-    from merginguriel.utils import nxn
-
-    return nxn.open_logits(args.nxn_dir)
+        results_root=args.results_dir, overwrite=args.overwrite, nxn_dir=args.nxn_dir)
 
 
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    options, matrix = read_options(args)
+    options, target = read_options(args), args.target_lang
 
     from merginguriel.utils import ensemble, evaluation
 
-    target = args.target_lang
     if args.dry_run:
-        print(ensemble.plan_ensemble(target, options, ensemble.origin_of(options, matrix)).describe())
+        print(ensemble.plan_ensemble(target, options, ensemble.origin_of(options)).describe())
         return
-    outcome = ensemble.run_ensembles([target], list(VOTES) if args.voting_method == "all" else [args.voting_method],
-                                     options, matrix)
+    methods = list(VOTES) if args.voting_method == "all" else [args.voting_method]
+    outcome = ensemble.run_ensembles([target], methods, options)
     if target in outcome.failures:
         raise InputError(outcome.failures[target])
     print(outcome.table(target))

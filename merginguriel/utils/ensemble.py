@@ -22,7 +22,11 @@ FINAL_JSON = "ensemble_experiment_final_results.json"
 
 @dataclass(frozen=True)
 class EnsembleOptions:
-    """What all targets of a run share. `num_examples`: how many of the split's items, drawn by `seed`."""
+    """What all targets of a run share.
+
+    `num_examples`: how many of the split's items, drawn by `seed`. `nxn_dir`: where to take logits from instead of
+    the models.
+    """
 
     base_model: str
     models_root: Path
@@ -38,18 +42,18 @@ class EnsembleOptions:
     seed: int
     results_root: Path
     overwrite: bool
+    nxn_dir: Path | None = None
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """One target: its sources, its items, and what each source says of them as it becomes known."""
+    """One target: its sources, its items, and how each source does on them, as it becomes known."""
 
     target: str
     sources: tuple[Source, ...]
     selection: dict
     split: massive.Split
     alone: dict[str, Evaluation] = field(default_factory=dict)
-    logits: dict[str, np.ndarray] = field(default_factory=dict)  # locale -> (items, len(INTENTS))
 
     def describe(self) -> str:
         lines = [f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources]
@@ -57,14 +61,14 @@ class Ensemble:
 
 
 class ModelLogits:
-    """Logits from the source models, which are kept as every evaluation is, so that no item is scored twice."""
+    """Logits of the source models, kept as every evaluation is, so that no item is scored twice."""
 
     def __init__(self, options: EnsembleOptions):
         self.options = options
         self.available = None  # whatever models_root has
         self._loaded = None
 
-    def read(self, source: Source, split: massive.Split) -> tuple[Evaluation, np.ndarray]:
+    def alone(self, source: Source, split: massive.Split) -> Evaluation:
         options = self.options
         # One model in memory: ask for all targets of a source before the next source.
         if self._loaded is None or self._loaded.path != source.path:
@@ -75,12 +79,14 @@ class ModelLogits:
         arguments = (self._loaded, split, options.dataset_name, folder)
         name = f"{source.locale} alone"
         try:
-            alone = evaluation.evaluate(*arguments, name=name)
+            return evaluation.evaluate(*arguments, name=name)
         except InputError:
             if not options.overwrite:
                 raise
-            alone = evaluation.evaluate(*arguments, name=name, overwrite=True)
-        return alone, records.read_predictions(folder / evaluation.PREDICTIONS)["logits"]
+            return evaluation.evaluate(*arguments, name=name, overwrite=True)
+
+    def logits(self, source: Source, ensemble: Ensemble) -> np.ndarray:
+        return records.read_predictions(ensemble.alone[source.locale].folder / evaluation.PREDICTIONS)["logits"]
 
     @property
     def precision(self) -> str:
@@ -90,7 +96,10 @@ class ModelLogits:
 class KeptLogits:
     """Logits that an N×N evaluation kept; no model is loaded, none need be there."""
 
-    def __init__(self, matrix, options: EnsembleOptions):
+    def __init__(self, options: EnsembleOptions):
+        from merginguriel.utils import nxn
+
+        matrix = nxn.open_logits(options.nxn_dir)
         if massive.SPLITS[matrix.split] != massive.SPLITS[options.split]:
             raise InputError(f"the N×N logits are of the {matrix.split} split, not {options.split}; add --split "
                              f"{matrix.split} or give another --nxn-dir")
@@ -102,7 +111,14 @@ class KeptLogits:
         self.available = {locale: options.models_root / naming.model_name(options.base_model, locale)
                           for locale in matrix.sources}
 
-    def read(self, source: Source, split: massive.Split) -> tuple[Evaluation, np.ndarray]:
+    def alone(self, source: Source, split: massive.Split) -> Evaluation:
+        return Evaluation(f"{source.locale} alone", None, np.array(split.ids), np.array(split.labels),
+                          self._read(source, split).argmax(-1))
+
+    def logits(self, source: Source, ensemble: Ensemble) -> np.ndarray:
+        return self._read(source, ensemble.split)
+
+    def _read(self, source: Source, split: massive.Split) -> np.ndarray:
         if split.locale not in self.matrix.targets:
             raise InputError(f"no {split.locale} among the targets of the N×N logits; evaluate it or leave it out")
         place = {id_: item for item, id_ in enumerate(self.matrix.ids(split.locale))}
@@ -111,13 +127,11 @@ class KeptLogits:
         if None in items or [int(gold[item]) for item in items] != split.labels:
             raise InputError(f"the N×N logits of {split.locale} are of other items than --dataset-name has; give the "
                              "data that they were made on")
-        logits = np.asarray(self.matrix.logits(source.locale, split.locale), np.float32)[items]
-        return Evaluation(f"{source.locale} alone", None, np.array(split.ids), np.array(split.labels),
-                          logits.argmax(-1)), logits
+        return np.asarray(self.matrix.logits(source.locale, split.locale), np.float32)[items]
 
 
-def origin_of(options: EnsembleOptions, matrix=None) -> ModelLogits | KeptLogits:
-    return KeptLogits(matrix, options) if matrix else ModelLogits(options)
+def origin_of(options: EnsembleOptions) -> ModelLogits | KeptLogits:
+    return KeptLogits(options) if options.nxn_dir else ModelLogits(options)
 
 
 def plan_ensemble(target: str, options: EnsembleOptions, origin: ModelLogits | KeptLogits) -> Ensemble:
@@ -133,36 +147,39 @@ def plan_ensemble(target: str, options: EnsembleOptions, origin: ModelLogits | K
     return Ensemble(target, plan.sources, plan.selection, split)
 
 
-def vote(ensemble: Ensemble, method: str, options: EnsembleOptions, precision: str) -> Evaluation:
-    """The ensemble's evaluation by one of VOTES, from its sources' logits; kept as a model's is."""
-    sources = sorted(ensemble.sources, key=lambda source: source.locale)
-    stacked = [ensemble.logits[source.locale] for source in sources]
+def vote(ensemble: Ensemble, logits: list[np.ndarray], method: str, options: EnsembleOptions,
+         precision: str) -> Evaluation:
+    """The ensemble's evaluation by one of VOTES, from the logits of its sources, (items, len(INTENTS)) each.
+
+    Kept as a model's is.
+    """
+    weights = [source.weight for source in ensemble.sources]
     mode = f"ensemble_{method}"
     settings = evaluation.data_settings({
         "vote": method, "precision": precision,
-        "sources": [{"locale": source.locale, "weight": source.weight,
-                     "logits": hashlib.sha256(np.ascontiguousarray(logits).tobytes()).hexdigest()}
-                    for source, logits in zip(sources, stacked)]}, ensemble.split)
-    name = naming.ensemble_name(method, ensemble.target, len(sources), ensemble.split.name, options.num_examples)
+        "sources": {source.locale: {"weight": source.weight,
+                                    "logits": hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()}
+                    for source, scores in zip(ensemble.sources, logits)}}, ensemble.split)
+    name = naming.ensemble_name(method, ensemble.target, len(weights), ensemble.split.name, options.num_examples)
     folder = options.results_root / name
     kept = evaluation.kept_evaluation(folder, settings, name, options.overwrite)
     if kept:
         return kept
     elect = VOTES[method][0]
-    predicted = elect(np.stack(stacked), [source.weight for source in sources])
     described = [{"locale": source.locale, "path": str(source.path), "weight": source.weight}
                  for source in ensemble.sources]
     return evaluation.write_evaluation(
-        folder, ensemble.split, predicted, settings=settings, name=name, dataset_name=options.dataset_name,
-        model_name=name, overwrite=options.overwrite,
+        folder, ensemble.split, elect(np.stack(logits), weights), settings=settings, name=name, model_name=name,
+        dataset_name=options.dataset_name, overwrite=options.overwrite,
         model_info={"num_labels": len(massive.INTENTS), "model_type": "ensemble", "architecture": None,
-                    **evaluation.label_maps(massive.INTENTS), "num_models": len(sources),
+                    **evaluation.label_maps(massive.INTENTS), "num_models": len(weights),
                     "model_names": [str(source.path) for source in ensemble.sources], "ensemble_method": method,
-                    "similarity_weights": [source.weight for source in ensemble.sources]},
+                    "similarity_weights": weights},
         experiment={"mode": mode, "target": ensemble.target, "base_model": options.base_model,
-                    "num_sources": len(sources), "preweight": options.preweight, "seed": options.seed,
-                    "num_examples": options.num_examples, "similarity": records.plain(ensemble.selection),
-                    "sources": described},
+                    "num_sources": len(weights), "preweight": options.preweight, "seed": options.seed,
+                    "num_examples": options.num_examples,
+                    "nxn_dir": str(options.nxn_dir) if options.nxn_dir else None,
+                    "similarity": records.plain(ensemble.selection), "sources": described},
         attachments={merging.DETAILS_TXT: records.merge_details(
             mode=mode, base_model=options.base_model, target=ensemble.target, sources=ensemble.sources,
             timestamp=records.utc_now())})
@@ -182,16 +199,15 @@ class Outcome:
         return evaluation.comparison_table([*alone, *self.votes[target].values()], alone[0])
 
 
-def run_ensembles(targets: list[str], methods: list[str], options: EnsembleOptions, matrix=None,
+def run_ensembles(targets: list[str], methods: list[str], options: EnsembleOptions,
                   finished: Callable[[str, Outcome], None] = lambda target, outcome: None) -> Outcome:
     """Every vote for every target. A target that cannot be done is a failure of `Outcome`, not of the others.
 
-    Every source is loaded once for all targets that it serves; `matrix`, kept N×N logits, loads none.
-    `finished` is called after each target.
+    Every source is loaded once for all targets that it serves. `finished` is called after each target.
     """
     from tqdm import tqdm
 
-    origin, outcome, ensembles = origin_of(options, matrix), Outcome(), {}
+    origin, outcome, ensembles = origin_of(options), Outcome(), {}
     for target in targets:
         try:
             ensembles[target] = plan_ensemble(target, options, origin)
@@ -203,12 +219,13 @@ def run_ensembles(targets: list[str], methods: list[str], options: EnsembleOptio
         if ensemble.target in outcome.failures:
             continue
         try:
-            ensemble.alone[source.locale], ensemble.logits[source.locale] = origin.read(source, ensemble.split)
+            ensemble.alone[source.locale] = origin.alone(source, ensemble.split)
             if len(ensemble.alone) == len(ensemble.sources):
-                outcome.votes[ensemble.target] = {method: vote(ensemble, method, options, origin.precision)
+                # Read again rather than kept: those of many sources on many targets do not fit into memory.
+                logits = [origin.logits(source, ensemble) for source in ensemble.sources]
+                outcome.votes[ensemble.target] = {method: vote(ensemble, logits, method, options, origin.precision)
                                                   for method in methods}
                 outcome.alone[ensemble.target] = evaluation.best_first(list(ensemble.alone.values()))
-                ensemble.logits.clear()
                 finished(ensemble.target, outcome)
         except InputError as error:
             _fail(outcome, ensemble.target, error, finished)
@@ -267,8 +284,7 @@ def comparison_lines(comparisons: list[Comparison], num_targets: int) -> str:
     return "\n".join(lines)
 
 
-def sweep(targets: list[str], methods: list[str], options: EnsembleOptions,
-          matrix=None) -> tuple[Outcome, list[Comparison]]:
+def sweep(targets: list[str], methods: list[str], options: EnsembleOptions) -> tuple[Outcome, list[Comparison]]:
     """`run_ensembles`, with its progress and its end kept as JSON in the results' folder."""
     config = {"voting_methods": methods, **records.plain(asdict(options)),
               "similarity": records.plain(asdict(options.similarity))}
@@ -283,7 +299,7 @@ def sweep(targets: list[str], methods: list[str], options: EnsembleOptions,
             "timestamp": records.utc_now(), "total_locales": len(targets), "processed_locales": len(done),
             "current_locale": target, "results": done})
 
-    outcome = run_ensembles(targets, methods, options, matrix, finished)
+    outcome = run_ensembles(targets, methods, options, finished)
     try:
         comparisons = compare(outcome)
     except InputError as error:
