@@ -56,44 +56,58 @@ class Classifier:
     """A model folder that says at once what it is, and is loaded when the first text is scored, then kept."""
 
     def __init__(self, path: Path):
-        from auto_merge_llm.checkpoint import Checkpoint
-
         from merginguriel.utils import scoring
 
         self.path, self.labels = Path(path), models.read_labels(path)
         self.device = scoring.default_device()
         self.dtype = scoring.evaluation_dtype(self.device)
-        checkpoint = Checkpoint(path)
-        self.config = checkpoint.config
-        self.settings = {
-            "model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
-            "config": hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest(),
-            "labels": self.labels, "precision": str(self.dtype).removeprefix("torch.")}
+        self.settings = model_settings(path, self.dtype)
 
     @functools.cached_property
     def _loaded(self):
         return models.load_classifier(self.path, self.device, self.dtype)
 
     def logits(self, texts: list[str], description: str) -> np.ndarray:
-        """(items, len(INTENTS)) float32 in MASSIVE's label order, -inf where the model lacks an intent."""
+        """(items, len(INTENTS)) float32, by `in_massive_order`."""
         from merginguriel.utils import scoring
 
         model, tokenizer = self._loaded
         token_ids = scoring.tokenise(tokenizer, texts, models.longest_input(model, scoring.MAX_TOKENS))
-        by_intent = np.full((len(texts), len(INTENTS)), -np.inf, np.float32)
-        by_intent[:, [LABEL_OF[label] for label in self.labels]] = scoring.logits(
-            model, token_ids, tokenizer.pad_token_id, description)
-        return by_intent
+        return in_massive_order(scoring.logits(model, token_ids, tokenizer.pad_token_id, description), self.labels)
 
-    def info(self) -> dict:
-        return {"num_labels": len(self.labels), "model_type": self.config.get("model_type"),
-                "architecture": (self.config.get("architectures") or [None])[0],
-                **label_maps(self.labels)}
+
+def model_settings(model_path: Path, dtype) -> dict:
+    """What a model's predictions rest on: weights, tokenizer, configuration, labels, precision."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(model_path)
+    return {"model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
+            "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
+            "labels": models.read_labels(model_path), "precision": str(dtype).removeprefix("torch.")}
+
+
+def data_settings(settings: dict, split: Split) -> dict:
+    """Everything that a result rests on, with its hash: what predicts, as `settings`, and on which items."""
+    settings = {**settings, "locale": split.locale, "split": split.name, "data": split.fingerprint()}
+    return {**settings, "hash": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}
+
+
+def model_info(model_path: Path) -> dict:
+    labels, config = models.read_labels(model_path), records.read_json(Path(model_path) / "config.json")
+    return {"num_labels": len(labels), "model_type": config.get("model_type"),
+            "architecture": (config.get("architectures") or [None])[0], **label_maps(labels)}
 
 
 def label_maps(labels) -> dict:
     return {"id2label": {str(index): label for index, label in enumerate(labels)},
             "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
+    """(items, len(INTENTS)) from (items, len(labels)): -inf where the model lacks an intent."""
+    by_intent = np.full((len(scores), len(INTENTS)), -np.inf, np.float32)
+    by_intent[:, [LABEL_OF[label] for label in labels]] = scores
+    return by_intent
 
 
 def evaluate(classifier: Classifier, split: Split, dataset_name: str, folder: Path, *, name: str | None = None,
@@ -108,14 +122,8 @@ def evaluate(classifier: Classifier, split: Split, dataset_name: str, folder: Pa
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
     return write_evaluation(
         folder, split, scores.argmax(-1), logits=scores, settings=settings, name=name, overwrite=overwrite,
-        dataset_name=dataset_name, model_name=str(classifier.path), model_info=classifier.info(),
+        dataset_name=dataset_name, model_name=str(classifier.path), model_info=model_info(classifier.path),
         experiment=experiment, attachments=attachments)
-
-
-def data_settings(settings: dict, split: Split) -> dict:
-    """Everything that a result rests on, with its hash: what predicts, as `settings`, and on which items."""
-    settings = {**settings, "locale": split.locale, "split": split.name, "data": split.fingerprint()}
-    return {**settings, "hash": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}
 
 
 def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) -> Evaluation | None:
@@ -129,7 +137,7 @@ def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) ->
         if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
             log.info("already evaluated: %s", results)
             return read_evaluation(folder, name)
-        raise InputError(f"{folder} holds the result of another model, other data or another precision; use "
+        raise InputError(f"{folder} holds the result of another model or other weights, data or precision; use "
                          "--overwrite to replace it or choose another folder")
     records.check_replaceable(folder, overwrite)
     return None
@@ -140,19 +148,30 @@ def read_evaluation(folder: Path, name: str) -> Evaluation:
     return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"])
 
 
-def write_evaluation(folder: Path, split: Split, predicted: np.ndarray, *, settings: dict, name: str,
-                     dataset_name: str, model_name: str, model_info: dict, logits: np.ndarray | None = None,
-                     experiment: dict | None = None, attachments: Mapping[str, str] | None = None,
-                     overwrite: bool = False) -> Evaluation:
+def write_evaluation(folder: Path, split: Split, predicted: np.ndarray, *, name: str,
+                     logits: np.ndarray | None = None, attachments: Mapping[str, str] | None = None,
+                     overwrite: bool = False, **record) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
-    `predicted` and `logits` index INTENTS; `experiment` stands in results.json as given; `attachments` are
-    texts by file name, written beside it.
+    `predicted` and `logits` index INTENTS; `attachments` are texts by file name, written beside them; `record` is
+    what `results_record` needs more.
     """
+    results = results_record(split, predicted, **record)
+    with records.whole_folder(folder, overwrite=overwrite) as partial:
+        records.write_predictions(partial / PREDICTIONS, split.ids, split.labels, predicted, INTENTS, logits)
+        for file, text in (attachments or {}).items():
+            records.write_text(partial / file, text)
+        records.write_json(partial / RESULTS_JSON, results)
+    return read_evaluation(folder, name)
+
+
+def results_record(split: Split, predicted: np.ndarray, *, settings: dict, dataset_name: str, model_name: str,
+                   model_info: dict, experiment: dict | None = None) -> dict:
+    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given."""
     gold = np.array(split.labels)
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
-    results = {
+    return {
         "evaluation_info": {"timestamp": records.utc_now(), "model_name": model_name,
                             "locale": split.locale, "massive_locale": split.locale,
                             "dataset": dataset_name, "split": split.name},
@@ -170,12 +189,6 @@ def write_evaluation(folder: Path, split: Split, predicted: np.ndarray, *, setti
         "settings": settings,
         "environment": {**records.run_environment(), "dtype": settings["precision"]},
     }
-    with records.whole_folder(folder, overwrite=overwrite) as partial:
-        records.write_predictions(partial / PREDICTIONS, split.ids, gold, predicted, INTENTS, logits)
-        for file, text in (attachments or {}).items():
-            records.write_text(partial / file, text)
-        records.write_json(partial / RESULTS_JSON, results)
-    return read_evaluation(folder, name)
 
 
 def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
