@@ -137,7 +137,7 @@ def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) ->
         if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
             log.info("already evaluated: %s", results)
             return read_evaluation(folder, name)
-        raise InputError(f"{folder} holds the result of another model, other data or another precision; use "
+        raise InputError(f"{folder} holds the result of another model or other weights, data or precision; use "
                          "--overwrite to replace it or choose another folder")
     records.check_replaceable(folder, overwrite)
     return None
