@@ -10,14 +10,16 @@ COMMANDS = {
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
     "nxn": ("run_nxn_evaluation", "evaluate every source model on every locale"),
-    "evaluate": ("evaluate_specific_model", "evaluate one model on one locale"),
+    "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
+    "ensemble-sweep": ("run_large_scale_ensemble_experiments", "the same for many targets, with statistics"),
+    "evaluate": ("evaluate_specific_model", "evaluate one model on one or more locales"),
 }
 
 
 def main(argv=None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:<14}{text}" for name, (_, text) in COMMANDS.items()]
+        lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
         print("usage: merginguriel COMMAND [--help] …\n\ncommands:", *lines, sep="\n")
         return 0
     if arguments[0] not in COMMANDS:

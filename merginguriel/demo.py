@@ -84,7 +84,7 @@ def compare(models_root: Path, merged: list[Path], results: Path, sources: list[
             target: str) -> tuple[list[str], str]:
     """Evaluate every source and read every merge on the target's test split: sources, best first, and a table."""
     from merginguriel.utils import massive
-    from merginguriel.utils.evaluation import comparison_table, evaluate_folder, read_evaluation
+    from merginguriel.utils.evaluation import Classifier, comparison_table, evaluate, read_evaluation
 
     logging.disable(logging.INFO)  # what is read again is said above
     split = massive.load_split("mini", target, "test")
@@ -92,7 +92,7 @@ def compare(models_root: Path, merged: list[Path], results: Path, sources: list[
     for source in sources:
         path = models_root / naming.model_name("mini", source)
         folder = results / naming.evaluation_name(path.name, target)
-        alone.append(evaluate_folder(path, split, "mini", folder, name=f"{source} alone"))
+        alone.append(evaluate(Classifier(path), split, "mini", folder, name=f"{source} alone"))
     alone.sort(key=lambda evaluation: -evaluation.accuracy)
     merges = [read_evaluation(results / path.name, path.name) for path in merged]
     return [evaluation.name.split()[0] for evaluation in alone], comparison_table([*alone, *merges], alone[0])

@@ -1,4 +1,4 @@
-"""Evaluate one local model folder on a MASSIVE locale: accuracy with a 95 % Wilson interval, macro-F1."""
+"""Evaluate one local model folder on MASSIVE locales: accuracy with a 95 % Wilson interval, macro-F1, every intent."""
 
 from pathlib import Path
 
@@ -12,14 +12,17 @@ def build_parser():
     parser = arguments.ArgumentParser(prog="evaluate_specific_model.py", description=__doc__)
     parser.add_argument("--base-model", "--model-path", dest="model", type=Path, required=True, metavar="DIR",
                         help="folder of the model; its config.json must have id2label")
-    parser.add_argument("--locale", type=arguments.locale, required=True, metavar="LOC",
-                        help="locale to evaluate on")
+    arguments.add_locales(parser, "--locale", required=True,
+                          help="one locale or several; the model is loaded once")
     parser.add_argument("--split", choices=["test", "validation", "train"], default="test",
                         help="which items")
-    parser.add_argument("--prefix", metavar="NAME", help="of the result's folder (default: the model's name)")
+    parser.add_argument("--prefix", metavar="NAME", help="of the results' folders (default: the model's name)")
     parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
                         help="where results go")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
+    parser.add_argument("--per-intent", action="store_true",
+                        help="print precision, recall, F1 and support of every intent, as in per_intent.csv")
+    parser.add_argument("--confusion-plot", action="store_true", help="draw confusion.png into the results' folders")
     arguments.add_data(parser)
     return parser
 
@@ -27,23 +30,37 @@ def build_parser():
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
-
-    from merginguriel.utils import massive, models
-
-    models.read_labels(args.model)
-    split = massive.load_split(args.dataset_name, args.locale, args.split, args.text_column, args.label_column)
-
-    from merginguriel.utils.evaluation import evaluate_folder
-
     # A path such as . or models/ has a name only when resolved.
     name = args.prefix or args.model.resolve().name
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
-    folder = args.results_dir / naming.evaluation_name(name, args.locale, args.split)
-    result = evaluate_folder(args.model, split, args.dataset_name, folder, overwrite=args.overwrite)
-    low, high = result.interval
-    print(f"{args.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "
-          f"{result.macro_f1:.4f}, {len(result.correct)} items\n{folder / 'results.json'}")
+
+    from merginguriel.utils import massive, models
+
+    models.read_labels(args.model)
+    splits = [massive.load_split(args.dataset_name, locale, args.split, args.text_column, args.label_column)
+              for locale in args.locale]
+
+    from merginguriel.utils import evaluation
+
+    classifier = evaluation.Classifier(args.model)
+    results = []
+    for split in splits:
+        folder = args.results_dir / naming.evaluation_name(name, split.locale, args.split)
+        result = evaluation.evaluate(classifier, split, args.dataset_name, folder, overwrite=args.overwrite)
+        results.append(result)
+        evaluation.write_per_intent(result)
+        if args.confusion_plot:
+            evaluation.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
+        low, high = result.interval
+        print(f"{split.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "
+              f"{result.macro_f1:.4f}, {len(result.correct)} items\n{folder / evaluation.RESULTS_JSON}", flush=True)
+        if args.per_intent:
+            print(evaluation.per_intent_table(result))
+    if len(results) > 1:
+        low, high = evaluation.mean_interval(results)
+        accuracy = sum(result.accuracy for result in results) / len(results)
+        print(f"mean of {len(results)} locales {accuracy:.4f} [{low:.4f}, {high:.4f}], items resampled by id")
 
 
 if __name__ == "__main__":

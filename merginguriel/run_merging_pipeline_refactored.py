@@ -60,27 +60,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
                         help="of the sources' initial checkpoint, and of methods that draw numbers")
 
-    sources = parser.add_argument_group("sources")
-    sources.add_argument("--num-languages", type=arguments.positive_int, default=5, metavar="N",
-                         help="the N most similar languages that have a model")
-    sources.add_argument("--sources", type=arguments.locale_list, metavar="LOC,LOC,…",
-                         help="these languages instead")
-    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"],
-                         help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
-                              "(default: sinkhorn; cosine in mode uriel)")
-    sources.add_argument("--similarity-type", type=str.upper, choices=["URIEL", "REAL"],
-                         help="REAL: the same as --selection real; URIEL: one of the others")
-    sources.add_argument("--nxn-matrix", type=Path, metavar="PATH",
-                         help="for --selection real: folder or evaluation_matrix.csv of a validation run of "
-                              "run_nxn_evaluation.py")
-    sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
-                         help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
-    sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
-    sources.add_argument("--top-k", type=arguments.positive_int, default=20, metavar="K",
-                         help="neighbours kept per row, with --similarity-source dense")
-    sources.add_argument("--sinkhorn-iters", type=arguments.positive_int, default=20, metavar="N",
-                         help="Sinkhorn iterations, with --similarity-source dense")
-
+    arguments.add_sources(parser, selection_help="; cosine in mode uriel")
     weights = parser.add_argument_group("weights")
     weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
                          help="of the sources, in modes that are not weights themselves")
@@ -133,7 +113,7 @@ def check_flags(args) -> None:
     weighs_by_hand = args.mode == "manual" or (not is_weighting and own_weights)
     # The sum of task vectors and breadcrumbs have no place for weights.
     weightless = args.mode == "breadcrumbs" or (args.mode == "task_arithmetic" and args.form != "mean")
-    idle = []
+    idle = arguments.idle_source_flags(args)
     if is_weighting:
         idle += ["weights", "weights_file"]
     if not own_weights and args.mode != "manual":
@@ -143,14 +123,9 @@ def check_flags(args) -> None:
     if weighs_by_hand:
         idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
                  "sinkhorn_iters", "similarity_type", "nxn_matrix"]
-    if args.sources:
-        idle += ["num_languages", "selection", "similarity_type", "nxn_matrix"]
-    if args.selection == "real":
-        idle += ["similarity_source", "top_k", "sinkhorn_iters"] + ([] if args.mode == "uriel" else
-                                                                    ["similarity_matrix"])
-    else:
-        idle += ["nxn_matrix"]
-    if args.selection == "cosine" or args.mode == "uriel":
+    if args.mode == "uriel":
+        # Its weights are cosines, whatever chooses the sources.
+        idle = [name for name in idle if name != "similarity_matrix"]
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
     with_text = merging.needs_text(args.mode)
     if not with_text:
@@ -159,31 +134,12 @@ def check_flags(args) -> None:
         idle += ["fisher_data_mode"]
     if args.no_eval:
         idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
-    given = [f"--{name.replace('_', '-')}" for name in idle if name in args.explicit]
     # The dataset also names the default base model.
-    if args.dataset_name == "mini" and "--dataset-name" in given:
-        given.remove("--dataset-name")
-    if given:
-        raise InputError(f"{', '.join(sorted(set(given)))} has no effect in mode {args.mode} "
-                         "with the other flags given; leave it out")
+    if args.dataset_name == "mini":
+        idle = [name for name in idle if name != "dataset_name"]
+    arguments.refuse_idle(args, idle, f"in mode {args.mode} ")
     if args.weights is not None and args.weights_file is not None:
         raise InputError("--weights and --weights-file exclude each other; give one")
-    ignored = args.explicit & {"top_k", "sinkhorn_iters"}
-    if ignored and args.similarity_source == "sparse":
-        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-
-
-def read_similarity_type(args) -> None:
-    """Let --similarity-type choose --selection; InputError where both are given and contradict each other."""
-    is_real = args.selection == "real"
-    if args.similarity_type and args.selection and (args.similarity_type == "REAL") != is_real:
-        raise InputError(f"--similarity-type {args.similarity_type} and --selection {args.selection} contradict each "
-                         "other; leave one out")
-    if args.similarity_type == "REAL":
-        args.selection = "real"
-    if args.selection == "real" and args.nxn_matrix is None and not args.sources:
-        raise InputError("--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py "
-                         "--split validation")
 
 
 def read_weights(args) -> dict | None:
@@ -202,17 +158,14 @@ def read_weights(args) -> dict | None:
 
 
 def run(args) -> int:
-    from merginguriel.utils import calculators, massive, measuring, merging
+    from merginguriel.utils import massive, measuring, merging
 
-    read_similarity_type(args)
     check_flags(args)
     plan = merging.plan_merge(
         mode=args.mode, target=args.target_lang,
         base_model=arguments.base_model_of(args.base_model, args.dataset_name),
         num_languages=args.num_languages, models_root=args.models_root, output=args.output_dir,
-        similarity=calculators.SimilarityOptions(
-            args.selection or ("cosine" if args.mode == "uriel" else "sinkhorn"), args.similarity_source,
-            args.top_k, args.sinkhorn_iters, args.similarity_matrix, args.nxn_matrix),
+        similarity=arguments.similarity_options(args, "cosine" if args.mode == "uriel" else "sinkhorn"),
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
         sources=args.sources, seed=args.seed, base=args.base_checkpoint,
         hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit},

@@ -90,8 +90,8 @@ def test_a_failure_leaves_no_parents_behind(tmp_path):
 
 
 def test_predictions_come_back(tmp_path):
-    logits = np.array([[0.5, 2, -1], [3, 0, 0]], np.float32)
-    records.write_predictions(tmp_path / "p.npz", ["10", "11"], [1, 2], logits, ("a", "b", "c"))
+    logits = np.array([[0.1, 2, -1], [3, 1e-8, -np.inf]], np.float32)
+    records.write_predictions(tmp_path / "p.npz", ["10", "11"], [1, 2], [1, 0], ("a", "b", "c"), logits)
     kept = records.read_predictions(tmp_path / "p.npz")
     assert kept["ids"].tolist() == ["10", "11"] and kept["labels"].tolist() == [1, 2]
     assert kept["predictions"].tolist() == [1, 0] and np.array_equal(kept["logits"], logits)

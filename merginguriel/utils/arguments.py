@@ -1,6 +1,7 @@
 """One argument parser for all commands: both spellings of every flag, errors in one line."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils import naming
 from merginguriel.utils.locales import check_locale
 
+log = logging.getLogger(__name__)
 DEFAULT_DATASET = "AmazonScience/massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
 
@@ -87,6 +89,10 @@ ArgumentTypeError = argparse.ArgumentTypeError
 
 def positive_int(text: str) -> int:
     return _whole_number(text, 1)
+
+
+def whole_number(text: str) -> int:
+    return _whole_number(text, 0)
 
 
 def seed(text: str) -> int:
@@ -180,6 +186,62 @@ class LocaleLists(argparse.Action):
 
 def add_locales(parser, flag: str, **kwargs) -> None:
     parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
+
+
+def add_sources(parser, *, selection_help: str = "") -> None:
+    """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them."""
+    sources = parser.add_argument_group("sources")
+    sources.add_argument("--num-languages", type=positive_int, default=5, metavar="N",
+                         help="the N most similar languages that have a model")
+    sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…",
+                         help="these languages instead")
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"],
+                         help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
+                              f"(default: sinkhorn{selection_help})")
+    sources.add_argument("--similarity-type", type=str.upper, choices=["URIEL", "REAL"],
+                         help="REAL: the same as --selection real; URIEL: one of the others")
+    sources.add_argument("--nxn-matrix", type=Path, metavar="PATH",
+                         help="for --selection real: folder or evaluation_matrix.csv of a validation run of "
+                              "run_nxn_evaluation.py")
+    sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
+                         help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
+    sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
+    sources.add_argument("--top-k", type=positive_int, default=20, metavar="K",
+                         help="neighbours kept per row, with --similarity-source dense")
+    sources.add_argument("--sinkhorn-iters", type=positive_int, default=20, metavar="N",
+                         help="Sinkhorn iterations, with --similarity-source dense")
+
+
+def idle_source_flags(args) -> list[str]:
+    """The flags of `add_sources` that have no effect beside the others given; --similarity-type becomes --selection."""
+    if args.similarity_type and args.selection and (args.similarity_type == "REAL") != (args.selection == "real"):
+        raise InputError(f"--similarity-type {args.similarity_type} and --selection {args.selection} contradict each "
+                         "other; leave one out")
+    if args.similarity_type == "REAL":
+        args.selection = "real"
+    if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
+        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
+    idle = ["num_languages", "selection", "similarity_type", "nxn_matrix"] if args.sources else []
+    idle += {"cosine": ["similarity_source", "top_k", "sinkhorn_iters"],
+             "real": ["similarity_source", "top_k", "sinkhorn_iters", "similarity_matrix"]}.get(args.selection, [])
+    return idle + ([] if args.selection == "real" else ["nxn_matrix"])
+
+
+def similarity_options(args, default: str = "sinkhorn"):
+    from merginguriel.utils.calculators import SimilarityOptions
+
+    if args.selection == "real" and args.nxn_matrix is None:
+        raise InputError("--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py "
+                         "--split validation")
+    return SimilarityOptions(args.selection or default, args.similarity_source, args.top_k, args.sinkhorn_iters,
+                             args.similarity_matrix, args.nxn_matrix)
+
+
+def refuse_idle(args, idle: list[str], where: str = "") -> None:
+    """InputError naming those of `idle` that the user gave: a flag without effect is an error, not ignored."""
+    given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
+    if given:
+        raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
 
 
 def add_models_root(parser) -> None:

@@ -1,20 +1,28 @@
-"""Evaluate a model folder on one locale of MASSIVE and keep the result, whole or not at all."""
+"""Evaluate classifiers on one locale of MASSIVE and keep the result, whole or not at all."""
 
+import csv
+import functools
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import models, records
 from merginguriel.utils.massive import INTENTS, LABEL_OF, Split
-from merginguriel.utils.statistics import mcnemar, wilson_interval
+from merginguriel.utils.statistics import bootstrap_interval, mcnemar, wilson_interval
 
 log = logging.getLogger(__name__)
 NUM_EXAMPLES_SHOWN = 10
+RESULTS_JSON = "results.json"
+PREDICTIONS = "predictions.npz"
+PER_INTENT = "per_intent.csv"
+CONFUSION_PLOT = "confusion.png"
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,14 @@ class Evaluation:
     """Accuracy of one model on one split, with what paired tests need."""
 
     name: str
-    folder: Path
-    correct: np.ndarray  # (items,) bool, in the split's order
-    macro_f1: float
+    folder: Path | None  # where it is kept
+    ids: np.ndarray  # (items,) str, in the split's order
+    gold: np.ndarray  # (items,) int, index INTENTS
+    predicted: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        return self.predicted == self.gold
 
     @property
     def accuracy(self) -> float:
@@ -34,46 +47,33 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         return wilson_interval(int(self.correct.sum()), len(self.correct))
 
+    @property
+    def macro_f1(self) -> float:
+        return macro_f1(self.predicted, self.gold)
 
-def evaluate_folder(model_path: Path, split: Split, dataset_name: str, folder: Path, *,
-                    name: str | None = None, overwrite: bool = False, experiment: dict | None = None,
-                    attachments: tuple[Path, ...] = ()) -> Evaluation:
-    """Score `model_path` on `split` and write `folder`/results.json and predictions.npz.
 
-    A result that rests on the same weights, data and precision is read, not computed again;
-    another result in its place is refused without `overwrite` (InputError). `experiment` stands in
-    results.json as given; `attachments` are copied beside it.
-    """
-    from merginguriel.utils import scoring
+class Classifier:
+    """A model folder that says at once what it is, and is loaded when the first text is scored, then kept."""
 
-    device = scoring.default_device()
-    dtype = scoring.evaluation_dtype(device)
-    labels = models.read_labels(model_path)
-    settings = data_settings(model_settings(model_path, dtype), split)
-    name = name or Path(model_path).name
-    results = folder / "results.json"
-    if results.exists() and not overwrite:
-        kept = records.read_json(results).get("settings")
-        if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
-            log.info("already evaluated: %s", results)
-            return read_evaluation(folder, name)
-        raise InputError(f"{folder} holds the result of another model, other data or another precision; use "
-                         "--overwrite to replace it or choose another folder")
-    records.check_replaceable(folder, overwrite)
-    model, tokenizer = models.load_classifier(model_path, device, dtype)
-    token_ids = scoring.tokenise(tokenizer, split.texts, models.longest_input(model, scoring.MAX_TOKENS))
-    scores = scoring.logits(model, token_ids, tokenizer.pad_token_id, f"{name} on {split.locale}")
-    by_intent = in_massive_order(scores, labels)
-    gold = np.array(split.labels)
+    def __init__(self, path: Path):
+        from merginguriel.utils import scoring
 
-    with records.whole_folder(folder, overwrite=overwrite) as partial:
-        records.write_predictions(partial / "predictions.npz", split.ids, gold, by_intent, INTENTS)
-        for attachment in attachments:
-            (partial / attachment.name).write_bytes(attachment.read_bytes())
-        records.write_json(partial / "results.json", results_record(
-            split, by_intent.argmax(-1), settings=settings, dataset_name=dataset_name, model_name=str(model_path),
-            model_info=model_info(model_path), experiment=experiment))
-    return read_evaluation(folder, name)
+        self.path, self.labels = Path(path), models.read_labels(path)
+        self.device = scoring.default_device()
+        self.dtype = scoring.evaluation_dtype(self.device)
+        self.settings = model_settings(path, self.dtype)
+
+    @functools.cached_property
+    def _loaded(self):
+        return models.load_classifier(self.path, self.device, self.dtype)
+
+    def logits(self, texts: list[str], description: str) -> np.ndarray:
+        """(items, len(INTENTS)) float32, by `in_massive_order`."""
+        from merginguriel.utils import scoring
+
+        model, tokenizer = self._loaded
+        token_ids = scoring.tokenise(tokenizer, texts, models.longest_input(model, scoring.MAX_TOKENS))
+        return in_massive_order(scoring.logits(model, token_ids, tokenizer.pad_token_id, description), self.labels)
 
 
 def model_settings(model_path: Path, dtype) -> dict:
@@ -95,8 +95,11 @@ def data_settings(settings: dict, split: Split) -> dict:
 def model_info(model_path: Path) -> dict:
     labels, config = models.read_labels(model_path), records.read_json(Path(model_path) / "config.json")
     return {"num_labels": len(labels), "model_type": config.get("model_type"),
-            "architecture": (config.get("architectures") or [None])[0],
-            "id2label": {str(index): label for index, label in enumerate(labels)},
+            "architecture": (config.get("architectures") or [None])[0], **label_maps(labels)}
+
+
+def label_maps(labels) -> dict:
+    return {"id2label": {str(index): label for index, label in enumerate(labels)},
             "label2id": {label: index for index, label in enumerate(labels)}}
 
 
@@ -107,24 +110,64 @@ def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
     return by_intent
 
 
+def evaluate(classifier: Classifier, split: Split, dataset_name: str, folder: Path, *, name: str | None = None,
+             overwrite: bool = False, experiment: dict | None = None,
+             attachments: Mapping[str, str] | None = None) -> Evaluation:
+    """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`."""
+    settings = data_settings(classifier.settings, split)
+    name = name or classifier.path.name
+    kept = kept_evaluation(folder, settings, name, overwrite)
+    if kept:
+        return kept
+    scores = classifier.logits(split.texts, f"{name} on {split.locale}")
+    return write_evaluation(
+        folder, split, scores.argmax(-1), logits=scores, settings=settings, name=name, overwrite=overwrite,
+        dataset_name=dataset_name, model_name=str(classifier.path), model_info=model_info(classifier.path),
+        experiment=experiment, attachments=attachments)
+
+
+def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) -> Evaluation | None:
+    """The result in `folder` if it rests on the same settings, None if one may be written there.
+
+    Raises InputError where another result, or anything else, is in its place and `overwrite` is false.
+    """
+    results = folder / RESULTS_JSON
+    if results.exists() and not overwrite:
+        kept = records.read_json(results).get("settings")
+        if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
+            log.info("already evaluated: %s", results)
+            return read_evaluation(folder, name)
+        raise InputError(f"{folder} holds the result of another model or other weights, data or precision; use "
+                         "--overwrite to replace it or choose another folder")
+    records.check_replaceable(folder, overwrite)
+    return None
+
+
 def read_evaluation(folder: Path, name: str) -> Evaluation:
-    kept = records.read_predictions(folder / "predictions.npz")
-    performance = records.read_json(folder / "results.json")["performance"]
-    return Evaluation(name, folder, kept["predictions"] == kept["labels"], performance["macro_f1"])
+    kept = records.read_predictions(folder / PREDICTIONS)
+    return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"])
 
 
-def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
-    """Mean F1 over the intents that occur among gold labels or predictions."""
-    scores = []
-    for intent in np.union1d(gold, predicted):
-        hits = int(((predicted == intent) & (gold == intent)).sum())
-        scores.append(2 * hits / int((predicted == intent).sum() + (gold == intent).sum()))
-    return float(np.mean(scores))
+def write_evaluation(folder: Path, split: Split, predicted: np.ndarray, *, name: str,
+                     logits: np.ndarray | None = None, attachments: Mapping[str, str] | None = None,
+                     overwrite: bool = False, **record) -> Evaluation:
+    """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
+
+    `predicted` and `logits` index INTENTS; `attachments` are texts by file name, written beside them; `record` is
+    what `results_record` needs more.
+    """
+    results = results_record(split, predicted, **record)
+    with records.whole_folder(folder, overwrite=overwrite) as partial:
+        records.write_predictions(partial / PREDICTIONS, split.ids, split.labels, predicted, INTENTS, logits)
+        for file, text in (attachments or {}).items():
+            records.write_text(partial / file, text)
+        records.write_json(partial / RESULTS_JSON, results)
+    return read_evaluation(folder, name)
 
 
 def results_record(split: Split, predicted: np.ndarray, *, settings: dict, dataset_name: str, model_name: str,
                    model_info: dict, experiment: dict | None = None) -> dict:
-    """The content of a results.json; `predicted` index INTENTS."""
+    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given."""
     gold = np.array(split.labels)
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
@@ -146,6 +189,79 @@ def results_record(split: Split, predicted: np.ndarray, *, settings: dict, datas
         "settings": settings,
         "environment": {**records.run_environment(), "dtype": settings["precision"]},
     }
+
+
+def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean accuracy over these locales, items resampled by id."""
+    return bootstrap_interval(aligned(evaluations))
+
+
+def best_first(evaluations: list[Evaluation]) -> list[Evaluation]:
+    return sorted(evaluations, key=lambda evaluation: (-evaluation.accuracy, evaluation.name))
+
+
+class IntentScores(NamedTuple):
+    """One intent's precision, recall and F1; NaN where there is nothing to divide by."""
+
+    intent: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def per_intent(predicted: np.ndarray, gold: np.ndarray) -> list[IntentScores]:
+    """A row for every intent that occurs among gold labels or predictions, in the order of INTENTS."""
+    rows = []
+    for intent in np.union1d(gold, predicted):
+        hits = int(((predicted == intent) & (gold == intent)).sum())
+        support, said = int((gold == intent).sum()), int((predicted == intent).sum())
+        rows.append(IntentScores(INTENTS[intent], hits / said if said else float("nan"),
+                                 hits / support if support else float("nan"), 2 * hits / (said + support), support))
+    return rows
+
+
+def write_per_intent(evaluation: Evaluation) -> None:
+    """per_intent.csv into the evaluation's folder; an empty cell where there is nothing to divide by."""
+    with records.beside(evaluation.folder / PER_INTENT) as partial, open(partial, "w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(IntentScores._fields)
+        for row in per_intent(evaluation.predicted, evaluation.gold):
+            writer.writerow([row.intent, *(f"{score:.6f}" if score == score else "" for score in row[1:4]),
+                             row.support])
+
+
+def per_intent_table(evaluation: Evaluation) -> str:
+    lines = [f"{'intent':<26}precision  recall      F1  support"]
+    for row in per_intent(evaluation.predicted, evaluation.gold):
+        precision, recall, f1 = (f"{score:.4f}" if score == score else "-" for score in row[1:4])
+        lines.append(f"{row.intent:<26}{precision:>9}  {recall:>6}  {f1:>6}  {row.support:7}")
+    return "\n".join(lines)
+
+
+def draw_confusion(evaluation: Evaluation, title: str) -> None:
+    from merginguriel.utils import plots
+
+    with records.beside(evaluation.folder / CONFUSION_PLOT) as partial:
+        plots.confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, partial, title)
+
+
+def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
+    """Mean F1 over the intents that occur among gold labels or predictions."""
+    return float(np.mean([row.f1 for row in per_intent(predicted, gold)]))
+
+
+def aligned(evaluations: list[Evaluation]) -> np.ndarray:
+    """Correctness by id, (evaluations, items) bool: a column is one id in all of them, ids in sorted order.
+
+    Raises InputError where their ids are not the same.
+    """
+    ids = np.sort(evaluations[0].ids)
+    for evaluation in evaluations:
+        if not np.array_equal(np.sort(evaluation.ids), ids):
+            raise InputError(f"{evaluation.name} and {evaluations[0].name} were evaluated on other items, so they "
+                             "cannot be compared item by item; evaluate both on the same ids")
+    return np.stack([evaluation.correct[np.argsort(evaluation.ids)] for evaluation in evaluations])
 
 
 def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:

@@ -63,12 +63,14 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                output: Path | None, similarity: calculators.SimilarityOptions, preweight: str = "equal",
                weights: dict[str, float] | None = None, normalize: bool = False,
                sources: list[str] | None = None, seed: int = 42, base: Path | None = None,
-               hyperparameters: dict | None = None, measuring: MeasuringOptions | None = None) -> MergePlan:
+               hyperparameters: dict | None = None, measuring: MeasuringOptions | None = None,
+               available: dict[str, Path] | None = None) -> MergePlan:
     """Choose sources, weights and base. Raises InputError for anything that cannot be merged as asked.
 
     Methods on task vectors start from `base`, by default the initial checkpoint of `base_model` and `seed`
     that the sources grew from. `hyperparameters` are the method's own; what is not given has its default.
-    `measuring`: the texts for a method that needs some.
+    `measuring`: the texts for a method that needs some. `available`: locale -> model, by default those found in
+    `models_root`.
     """
     from auto_merge_llm.methods import create
 
@@ -77,7 +79,7 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         method = replace(method, seed=seed)
     if target in (weights or ()) or target in (sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
-    available = models.available_models(models_root, base_model)
+    available = models.available_models(models_root, base_model) if available is None else available
     similar = mode in ("similarity", "uriel") or (mode not in WEIGHTINGS and preweight == "uriel")
     if mode == "manual" or (mode not in WEIGHTINGS and weights):
         shares = calculators.ManualWeightCalculator.calculate(weights, normalize=normalize)
@@ -202,12 +204,10 @@ def _record(plan: MergePlan, dtype: str | None) -> dict:
 
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
             "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None,
-            "measuring": {name: str(value) if isinstance(value, Path) else value
-                          for name, value in asdict(plan.measuring).items()} if plan.measuring else None,
+            "measuring": records.plain(asdict(plan.measuring)) if plan.measuring else None,
             "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
-            "similarity": {name: str(value) if isinstance(value, Path) else value
-                           for name, value in plan.selection.items()},
+            "similarity": records.plain(plan.selection),
             "sources": [{"locale": source.locale, "path": str(source.path), "weight": source.weight,
                          "files": files(source.path)} for source in plan.sources]}
 
@@ -218,17 +218,17 @@ def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path
 
     Returns Evaluations, sources first (best first), the merge last.
     """
-    from merginguriel.utils.evaluation import evaluate_folder
+    from merginguriel.utils.evaluation import Classifier, best_first, evaluate
     from merginguriel.utils.model_card import model_card
 
-    merged = evaluate_folder(
-        plan.output, split, dataset_name, results_root / plan.output.name, overwrite=overwrite,
+    merged = evaluate(
+        Classifier(plan.output), split, dataset_name, results_root / plan.output.name, overwrite=overwrite,
         name=plan.output.name, experiment=records.read_json(plan.output / DETAILS_JSON)["plan"],
-        attachments=(plan.output / DETAILS_TXT,))
+        attachments={DETAILS_TXT: (plan.output / DETAILS_TXT).read_text(encoding="utf-8")})
     records.write_text(plan.output / MODEL_CARD, model_card(plan, merged, dataset_name))
     alone = []
     for source in plan.sources if baselines else ():
         folder = results_root / naming.evaluation_name(source.path.name, plan.target)
-        alone.append(evaluate_folder(source.path, split, dataset_name, folder, overwrite=overwrite,
-                                     name=f"{source.locale} alone"))
-    return [*sorted(alone, key=lambda evaluation: (-evaluation.accuracy, evaluation.name)), merged]
+        alone.append(evaluate(Classifier(source.path), split, dataset_name, folder, overwrite=overwrite,
+                              name=f"{source.locale} alone"))
+    return [*best_first(alone), merged]

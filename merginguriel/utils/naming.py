@@ -31,8 +31,17 @@ def merge_name(mode: str, target: str, num_sources: int) -> str:
     return f"{mode}_merge_{target}_{num_sources}merged"
 
 
-def evaluation_name(prefix: str, locale: str, split: str = "test") -> str:
-    return f"{prefix}_{locale}" if split == "test" else f"{prefix}_{locale}_{split}"
+def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:
+    """Of a result; `num_items` where only so many of the split's items were drawn."""
+    drawn = f"_{num_items}items" if num_items else ""
+    return f"{prefix}_{locale}{drawn}" if split == "test" else f"{prefix}_{locale}_{split}{drawn}"
+
+
+def ensemble_name(method: str, target: str, num_sources: int, split: str = "test",
+                  num_items: int | None = None) -> str:
+    """ensemble_{method}_{target}, as published results have it, and the number of sources where it is not their 5."""
+    name = evaluation_name(f"ensemble_{method}", target, split, num_items)
+    return name if num_sources == 5 else f"{name}_{num_sources}lang"
 
 
 def training_run_name(base_model: str, locales: list[str], learning_rate: float, epochs: float) -> str:

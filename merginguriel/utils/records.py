@@ -111,6 +111,11 @@ def write_json(path: Path, data) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
+def plain(settings: dict) -> dict:
+    """`settings` as JSON can have them: paths as text."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+
+
 def read_json(path: Path) -> dict:
     """The JSON object in `path`; InputError where it is missing or damaged."""
     try:
@@ -140,18 +145,21 @@ def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp
     return "\n".join([*lines, "", f"Total Weight: {total:.6f}", ""])
 
 
-def write_predictions(path: Path, ids, labels, logits, intents) -> None:
-    """Keep what paired tests need: item ids, gold labels (n,) and logits (n, classes) in float16."""
+def write_predictions(path: Path, ids, labels, predictions, intents, logits=None) -> None:
+    """Keep what paired tests need: item ids, gold labels and predictions (n,).
+
+    And, of models, the logits (n, classes) in float32, for ensembles: float16 would make ties of near ties.
+    """
     import numpy as np
 
+    kept = {} if logits is None else {"logits": logits.astype(np.float32)}
     with open(path, "wb") as out:
         np.savez_compressed(out, ids=np.array(ids), labels=np.array(labels, np.int16),
-                            predictions=logits.argmax(-1).astype(np.int16),
-                            logits=logits.astype(np.float16), intents=np.array(intents))
+                            predictions=np.array(predictions, np.int16), intents=np.array(intents), **kept)
 
 
 def read_predictions(path: Path) -> dict:
-    """`ids`, `labels`, `predictions`, `logits`, `intents` of a predictions.npz."""
+    """`ids`, `labels`, `predictions`, `intents` and, where kept, `logits` of a predictions.npz."""
     import numpy as np
 
     try:

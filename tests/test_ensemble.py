@@ -1,0 +1,338 @@
+"""Ensembles as a user runs them, from models and from kept N×N logits, and what they must refuse."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from auto_merge_llm.errors import InputError
+from running import ROOT, environment
+
+from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference, utils
+from merginguriel.utils import ensemble, evaluation, massive, records
+from merginguriel.utils.evaluation import Evaluation
+from merginguriel.utils.statistics import holm, mcnemar, paired_bootstrap, wilcoxon
+from merginguriel.utils.votes import VOTES
+
+SCRIPT = "merginguriel/uriel_ensemble_inference.py"
+SWEEP = "merginguriel/run_large_scale_ensemble_experiments.py"
+MERGE = "merginguriel/run_merging_pipeline_refactored.py"
+NAME = "ensemble_{}_af-ZA_3lang"
+
+
+@pytest.fixture(scope="module")
+def voted(models_root, tmp_path_factory):
+    """One finished run of all votes: (working folder, command line, completed process)."""
+    folder = tmp_path_factory.mktemp("voted")
+    command = [sys.executable, str(ROOT / SCRIPT), "--target-lang", "af-ZA", "--base-model", "tiny", "--models-root",
+               str(models_root), "--dataset-name", "mini", "--num-languages", "3", "--voting-method", "all"]
+    done = subprocess.run(command, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, command, done
+
+
+def kept(folder, name):
+    return records.read_predictions(folder / "results" / name / "predictions.npz")
+
+
+def weights_in(folder, method="soft"):
+    experiment = records.read_json(folder / "results" / NAME.format(method) / "results.json")["experiment"]
+    return {source["locale"]: source["weight"] for source in experiment["sources"]}
+
+
+# From models
+
+def test_sources_and_weights_are_a_merges(voted, run, models_root):
+    merge = run(MERGE, "--mode", "similarity", "--target-lang", "af-ZA", "--base-model", "tiny", "--models-root",
+                models_root, "--dataset-name", "mini", "--num-languages", 3, "--dry-run")
+    expected = {locale: float(weight) for weight, locale in re.findall(r"^  (\d\.\d{6})  (\S+)", merge.stdout,
+                                                                       re.MULTILINE)}
+    assert weights_in(voted[0]) == pytest.approx(expected, abs=1e-6) and len(expected) == 3
+
+
+@pytest.mark.parametrize("method", VOTES)
+def test_votes_are_of_the_sources_kept_logits(voted, method):
+    weights = weights_in(voted[0], method)
+    stacked = np.stack([kept(voted[0], f"tiny_massive_k_{locale}_af-ZA")["logits"] for locale in weights])
+    result = kept(voted[0], NAME.format(method))
+    share = np.array(list(weights.values()))
+    by_hand = {
+        "uriel_logits": np.einsum("s,sic->ic", share, stacked),
+        "soft": np.einsum("s,sic->ic", share, np.exp(stacked) / np.exp(stacked).sum(-1, keepdims=True)),
+        "weighted_majority": sum(weight * np.eye(60)[logits.argmax(-1)] for weight, logits in zip(share, stacked)),
+    }
+    if method in by_hand:
+        assert np.array_equal(result["predictions"], by_hand[method].argmax(-1))
+    else:
+        votes = stacked.argmax(-1)
+        agreed = np.where((votes[1] == votes[2]), votes[1], votes[0])  # the heaviest is first and decides else
+        assert np.array_equal(result["predictions"], agreed)
+    split = massive.load_split("mini", "af-ZA", "test")
+    assert result["ids"].tolist() == split.ids and result["labels"].tolist() == split.labels
+
+
+def test_results_have_the_schema_of_a_models(voted):
+    ours = records.read_json(voted[0] / "results" / NAME.format("soft") / "results.json")
+    models = records.read_json(voted[0] / "results/tiny_massive_k_nl-NL_af-ZA/results.json")
+    for block, content in models.items():
+        if block == "examples":
+            assert content[0].keys() == ours[block][0].keys()
+        elif block not in ("settings", "experiment"):
+            assert content.keys() <= ours[block].keys(), block
+    assert ours["performance"]["total_predictions"] == 144 and ours["experiment"]["num_sources"] == 3
+    assert ours["experiment"]["mode"] == "ensemble_soft"
+    details = (voted[0] / "results" / NAME.format("soft") / "merge_details.txt").read_text()
+    assert details.startswith("Merge Mode: ensemble_soft\n")
+    assert re.findall(r"- Locale: (\S+)", details) == list(weights_in(voted[0]))
+
+
+def test_table_sets_votes_beside_sources(voted):
+    folder, _, done = voted
+    alone = re.findall(r"^(\S+) alone", done.stdout, re.MULTILINE)
+    assert sorted(alone) == sorted(weights_in(folder)) and done.stdout.count("(best source)") == 1
+
+    def correct(name):
+        return kept(folder, name)["predictions"] == kept(folder, name)["labels"]
+
+    for method in VOTES:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(NAME.format(method) + " "))
+        p = mcnemar(correct(NAME.format(method)), correct(f"tiny_massive_k_{alone[0]}_af-ZA"))
+        assert float(line.split()[-1]) == pytest.approx(p, rel=0.06)
+
+
+def test_nothing_is_scored_twice(voted, tmp_path):
+    folder, command, first = voted
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    again = subprocess.run(command, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    assert again.returncode == 0 and again.stdout == first.stdout and again.stderr.count("already evaluated") == 7
+    # Other weights are other votes: refused, and replaced on demand, the sources kept.
+    other = subprocess.run([*command, "--preweight", "equal"], cwd=folder, env=environment(), text=True,
+                           capture_output=True, check=False)
+    assert other.returncode == 2 and "--overwrite" in other.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    times = {path: path.stat().st_mtime_ns for path in copy.rglob("tiny*/*")}
+    done = subprocess.run([*command, "--preweight", "equal", "--overwrite"], cwd=copy, env=environment(), text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    soft = records.read_json(copy / "results" / NAME.format("soft") / "results.json")
+    assert soft["model_info"]["similarity_weights"] == pytest.approx([1 / 3] * 3)
+    assert times == {path: path.stat().st_mtime_ns for path in copy.rglob("tiny*/*")}
+
+
+def flags(models_root, *extra):
+    return [str(flag) for flag in ("--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini",
+                                   *extra)]
+
+
+def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_root, tmp_path, monkeypatch, capsys):
+    """Two sources on three targets are six pairs; the fifth is interrupted."""
+    monkeypatch.chdir(tmp_path)
+    loaded, scored, interruptions = [], [], [KeyboardInterrupt]
+    load, score = evaluation.models.load_classifier, evaluation.Classifier.logits
+
+    def counting_load(path, *rest):
+        loaded.append(path.name[-5:])
+        return load(path, *rest)
+
+    def counting_score(self, texts, description):
+        if len(scored) == 4 and interruptions:
+            raise interruptions.pop()
+        scored.append(description)
+        return score(self, texts, description)
+
+    monkeypatch.setattr(evaluation.models, "load_classifier", counting_load)
+    monkeypatch.setattr(evaluation.Classifier, "logits", counting_score)
+    sweep = flags(models_root, "--target-languages", "af-ZA,id-ID", "en-US", "--sources", "nl-NL,de-DE",
+                  "--voting-methods", "soft", "majority")
+    done = dict.fromkeys(["soft", "majority"], True)
+    assert run_large_scale_ensemble_experiments.main(sweep) == 130
+    assert loaded == ["de-DE", "nl-NL"] and len(scored) == 4
+    progress = tmp_path / "results/ensemble_experiment_progress.json"
+    assert records.read_json(progress)["results"] == {"af-ZA": done}
+    assert run_large_scale_ensemble_experiments.main(sweep) == 0
+    assert loaded == ["de-DE", "nl-NL", "nl-NL"] and len(scored) == len(set(scored)) == 6
+
+    out = capsys.readouterr().out
+    assert "mean over 3 targets" in out
+    progress = records.read_json(progress)
+    assert progress["results"] == {"af-ZA": done, "id-ID": done, "en-US": done}
+    assert (progress["total_locales"], progress["processed_locales"]) == (3, 3)
+
+
+def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
+    done = run(SWEEP, *flags(models_root, "--num-languages", 3, "--target-languages", "th-TH", "af-ZA", "nl-NL",
+                             "--start-from", 1, "--voting-methods", "soft", "--num-examples", 40))
+    assert done.returncode == 1 and re.findall(r"^failed: (\S+):", done.stderr, re.MULTILINE) == ["nl-NL"]
+    final = records.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
+    assert final["detailed_results"] == {"af-ZA": {"soft": True}, "nl-NL": {"soft": False}}
+    assert final["summary"]["method_success_counts"] == {"soft": 1} and final["config"]["num_examples"] == 40
+    assert "only 2 of nl-NL's neighbours" in final["failures"]["nl-NL"]
+    assert len(kept(tmp_path, "ensemble_soft_af-ZA_40items_3lang")["ids"]) == 40
+
+
+def test_killed_run_can_be_repeated(run, models_root, tmp_path):
+    vote = flags(models_root, "--target-lang", "af-ZA", "--num-languages", 4, "--voting-method", "all")
+    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *vote], cwd=tmp_path, env=environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    start = time.monotonic()
+    while not list(tmp_path.glob("results/tiny*")) and time.monotonic() - start < 60:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(SCRIPT, *vote)
+    assert done.returncode == 0, done.stderr
+    assert len([path for path in tmp_path.glob("results/*") if not path.name.startswith(".")]) == 8
+    assert list(tmp_path.glob("results/.*")) == []
+
+
+def test_lists(run, models_root):
+    listed = run(SWEEP, *flags(models_root, "--list-locales")).stdout
+    assert listed.startswith("  0. de-DE\n  1. en-US\n") and "Total: 4 locales" in listed
+    votes = run(SWEEP, "--list-voting-methods").stdout
+    assert [line.split()[0] for line in votes.splitlines()] == list(VOTES)
+
+
+@pytest.mark.parametrize("script, extra, message", [
+    (SCRIPT, [], "--target-lang"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--voting-method", "mean"], "invalid choice"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--seed", 3], "--seed has no effect"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--num-languages", 2], "--num-languages"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--num-languages", 5], "only 4 of af-ZA's neighbours"),
+    (SWEEP, ["--start-from", 4], "no targets: 4 found"),
+    (SWEEP, ["--start-from", -1], "at least 0"),
+    (SWEEP, ["--target-languages", "af-ZA,nl-NL", "af-ZA"], "twice"),
+])
+def test_wrong_flags(refused, models_root, script, extra, message):
+    assert message in refused(script, *flags(models_root), *extra)
+
+
+# From kept N×N logits
+
+class KeptMatrix:
+    """What utils/nxn.py gives: logits of sources on targets, here random but far better than chance."""
+
+    sources, targets, split, precision = ("nl-NL", "de-DE", "id-ID"), ("af-ZA", "nl-NL", "tr-TR"), "test", "float32"
+
+    def __init__(self):
+        self._splits = {locale: massive.load_split("mini", locale, "test") for locale in self.targets}
+
+    def ids(self, target):
+        return self._splits[target].ids[::-1]
+
+    def labels(self, target):
+        return np.array(self._splits[target].labels[::-1])
+
+    def logits(self, source, target):
+        generator = np.random.default_rng(self.sources.index(source) + 10 * self.targets.index(target))
+        gold = self.labels(target)
+        logits = generator.normal(0, 1, (len(gold), 60))
+        logits[np.arange(len(gold)), gold] += 2.2
+        return logits.astype(np.float16)
+
+
+@pytest.fixture
+def matrix(monkeypatch, tmp_path):
+    """Opened by --nxn-dir kept; no model is anywhere."""
+    monkeypatch.chdir(tmp_path)
+    matrix = KeptMatrix()
+    module = SimpleNamespace(open_logits=lambda folder: matrix)
+    monkeypatch.setitem(sys.modules, "merginguriel.utils.nxn", module)
+    monkeypatch.setattr(utils, "nxn", module, raising=False)
+    return matrix
+
+
+MINI = ["--nxn-dir", "kept", "--dataset-name", "mini", "--num-languages", "2", "--selection", "cosine"]
+
+
+def test_ensemble_from_kept_logits(matrix, tmp_path, capsys):
+    assert uriel_ensemble_inference.main(["--target-lang", "af-ZA", "--voting-method", "uriel_logits", *MINI]) == 0
+    result = kept(tmp_path, "ensemble_uriel_logits_af-ZA_2lang")
+    weights = records.read_json(tmp_path / "results/ensemble_uriel_logits_af-ZA_2lang/results.json")["model_info"][
+        "similarity_weights"]
+    expected = sum(weight * matrix.logits(locale, "af-ZA").astype(float)
+                   for locale, weight in zip(("nl-NL", "de-DE"), weights)).argmax(-1)[::-1]
+    assert np.array_equal(result["predictions"], expected)
+    out = capsys.readouterr().out
+    alone = (matrix.logits("nl-NL", "af-ZA").argmax(-1) == matrix.labels("af-ZA")).mean()
+    assert f"{alone:.4f}" in next(line for line in out.splitlines() if line.startswith("nl-NL alone"))
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["ensemble_uriel_logits_af-ZA_2lang"]
+
+
+def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
+    # nl-NL as a target has de-DE and id-ID for sources; tr-TR's best are among the three as well.
+    assert run_large_scale_ensemble_experiments.main(MINI) == 0
+    out = capsys.readouterr().out
+    final = records.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
+    rows = {row["method"]: row for row in final["summary"]["vs_best_source"]}
+    assert list(rows) == list(VOTES)
+
+    def correct(target, predictions):
+        return (np.asarray(predictions) == matrix.labels(target)[::-1])[np.argsort(matrix.ids(target)[::-1])]
+
+    best, votes = [], {method: [] for method in VOTES}
+    for target in matrix.targets:
+        sources = records.read_json(tmp_path / f"results/ensemble_soft_{target}_2lang/results.json")["experiment"][
+            "sources"]
+        best.append(max((correct(target, matrix.logits(source["locale"], target).argmax(-1)[::-1])
+                         for source in sources), key=lambda hits: hits.mean()))
+        for method in VOTES:
+            votes[method].append(correct(target, kept(tmp_path, f"ensemble_{method}_{target}_2lang")["predictions"]))
+    best = np.array(best)
+    p_values = [wilcoxon(np.mean(vote, 1), best.mean(1)) for vote in votes.values()]
+    for (method, vote), p_value, adjusted in zip(votes.items(), p_values, holm(p_values)):
+        row = rows[method]
+        assert row["difference"] == pytest.approx(np.mean(vote) - best.mean())
+        assert row["interval"] == pytest.approx(paired_bootstrap(np.array(vote), best))
+        assert (row["p_value"], row["adjusted"]) == pytest.approx((p_value, adjusted))
+        assert f"{row['accuracy']:.4f}" in out
+    assert run_large_scale_ensemble_experiments.main([*MINI, "--list-locales"]) == 0
+    assert "  2. tr-TR\nTotal: 3 locales from kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("extra, change, message", [
+    (["--target-lang", "af-ZA", "--split", "validation"], {}, "--split test"),
+    (["--target-lang", "fi-FI"], {}, "no fi-FI among the targets"),
+    (["--target-lang", "af-ZA"], {"labels": lambda target: np.zeros(144, int)}, "other items"),
+    (["--target-lang", "af-ZA"], {"ids": lambda target: [str(item) for item in range(9000, 9144)]}, "other items"),
+])
+def test_kept_logits_that_do_not_fit_are_refused(matrix, monkeypatch, tmp_path, capsys, extra, change, message):
+    for name, value in change.items():
+        monkeypatch.setattr(matrix, name, value)
+    assert uriel_ensemble_inference.main([*MINI, *extra]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and message in error and not (tmp_path / "results").exists()
+
+
+# Pieces
+
+def test_draws_are_the_same_ids_in_every_locale():
+    drawn = [massive.load_split("mini", locale, "test").draw(30, 7) for locale in ("af-ZA", "tr-TR")]
+    assert drawn[0].ids == drawn[1].ids and len(drawn[0]) == 30
+    whole = massive.load_split("mini", "af-ZA", "test")
+    place = {id_: item for item, id_ in enumerate(whole.ids)}
+    assert drawn[0].ids == sorted(drawn[0].ids, key=place.get) != whole.ids[:30]
+    assert drawn[0].texts == [whole.texts[place[id_]] for id_ in drawn[0].ids]
+    assert drawn[0].ids != whole.draw(30, 8).ids
+
+
+def test_items_are_aligned_by_id():
+    def made(name, ids, right):
+        return Evaluation(name, None, np.array(ids), np.zeros(3, int), 1 - np.array(right))
+
+    a, b = made("a", ["7", "8", "9"], [1, 0, 0]), made("b", ["9", "7", "8"], [1, 1, 0])
+    assert evaluation.aligned([a, b]).tolist() == [[True, False, False], [True, False, True]]
+    with pytest.raises(InputError, match="other items"):
+        evaluation.aligned([a, made("c", ["7", "8", "10"], [1, 1, 1])])
+
+
+def test_no_comparison_without_votes():
+    assert ensemble.compare(ensemble.Outcome()) == []
