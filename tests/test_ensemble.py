@@ -134,7 +134,7 @@ def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_r
     """Two sources on three targets are six pairs; the fifth is interrupted."""
     monkeypatch.chdir(tmp_path)
     loaded, scored, interruptions = [], [], [KeyboardInterrupt]
-    load, score = evaluation.models.load_classifier, evaluation.Classifier.logits
+    load, score = evaluation.models.load_model, evaluation.Classifier.logits
 
     def counting_load(path, *rest):
         loaded.append(path.name[-5:])
@@ -146,7 +146,7 @@ def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_r
         scored.append(description)
         return score(self, texts, description)
 
-    monkeypatch.setattr(evaluation.models, "load_classifier", counting_load)
+    monkeypatch.setattr(evaluation.models, "load_model", counting_load)
     monkeypatch.setattr(evaluation.Classifier, "logits", counting_score)
     sweep = flags(models_root, "--target-languages", "af-ZA,id-ID", "en-US", "--sources", "nl-NL,de-DE",
                   "--voting-methods", "soft", "majority")

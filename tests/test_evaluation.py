@@ -24,8 +24,8 @@ def evaluate(models_root, tmp_path, monkeypatch, capsys):
 
 
 def test_several_locales_with_one_load(evaluate, tmp_path, monkeypatch):
-    loaded, load = [], evaluation.models.load_classifier
-    monkeypatch.setattr(evaluation.models, "load_classifier", lambda *args: loaded.append(args) or load(*args))
+    loaded, load = [], evaluation.models.load_model
+    monkeypatch.setattr(evaluation.models, "load_model", lambda *args: loaded.append(args) or load(*args))
     code, out = evaluate("--locale", "de-DE,af-ZA", "nl-NL", "--prefix", "x", "--per-intent")
     assert code == 0 and len(loaded) == 1
     correct = []
@@ -77,7 +77,7 @@ def test_confusion_matrix_counts(tmp_path, monkeypatch):
 
 
 def test_a_missing_locale_is_found_before_the_model_is_loaded(evaluate, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation.models, "load_classifier", None)
+    monkeypatch.setattr(evaluation.models, "load_model", None)
     assert evaluate("--locale", "de-DE", "th-TH")[0] == 2
     assert evaluate("--locale", "de-DE", "--prefix", "../x")[0] == 2
     assert list(tmp_path.iterdir()) == []

@@ -69,8 +69,8 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
     assert kept.precision == "float32"
     accuracies = {}
-    for source, *cells in rows:
-        for target, cell in zip(header[1:], cells):
+    for source, *row in rows:
+        for target, cell in zip(header[1:], row):
             split = massive.load_split("mini", target, "test")
             expected = by_hand(source_copies / f"tiny_massive_k_{source}", target)
             logits = kept.logits(source, target)
@@ -97,6 +97,14 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert (folder / "heatmap.png").read_bytes().startswith(b"\x89PNG")
     lines = done.stderr.splitlines()
     assert [sum(line.startswith(f"{source}: ") for line in lines) for source in kept.sources] == [1, 1, 1]
+    before = cells(tmp_path)
+    (folder / "evaluation_summary.json").unlink()  # as if killed while the last files were written
+    (folder / "evaluation_matrix.csv").unlink()
+    again = nxn.prepare(nxn.NxnPlan({source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
+                                    kept.targets, "test", "mini", tmp_path / "nxn_results"))
+    assert again.folder == folder and not again.missing() and not again.is_whole
+    nxn.evaluate(again)
+    assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 
 
@@ -152,9 +160,10 @@ def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
     second = cells(tmp_path)
     assert second.items() > first.items() and len(second) < 48
 
+    folder, = runs(tmp_path)
+    (folder / ".logits.dead").mkdir()
     done = run(SCRIPT, *flags)
     assert done.returncode == 0, done.stderr
-    folder, = runs(tmp_path)
     third = cells(tmp_path)
     assert third.items() > second.items() and len(third) == 48
     kept = nxn.open_logits(folder)
@@ -164,6 +173,7 @@ def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
         for column, target in enumerate(matrix.targets):
             assert matrix.values[row, column] == np.mean(kept.logits(source, target).argmax(-1) == kept.labels(target))
     assert not list(tmp_path.rglob("logits.npy")) and not list(tmp_path.rglob("*partial*"))
+    assert not (folder / ".logits.dead").exists()
 
     again = run(SCRIPT, *flags)
     assert again.returncode == 0 and "already evaluated" in again.stdout and cells(tmp_path) == third

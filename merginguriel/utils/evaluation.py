@@ -64,16 +64,16 @@ class Classifier:
         self.settings = model_settings(path, self.dtype)
 
     @functools.cached_property
-    def _loaded(self):
-        return models.load_classifier(self.path, self.device, self.dtype)
+    def _model(self):
+        return models.load_model(self.path, self.device, self.dtype)
 
     def logits(self, texts: list[str], description: str) -> np.ndarray:
         """(items, len(INTENTS)) float32, by `in_massive_order`."""
         from merginguriel.utils import scoring
 
-        model, tokenizer = self._loaded
-        token_ids = scoring.tokenise(tokenizer, texts, models.longest_input(model, scoring.MAX_TOKENS))
-        return in_massive_order(scoring.logits(model, token_ids, tokenizer.pad_token_id, description), self.labels)
+        tokens = scoring.TOKENS.tokens(self.path, texts, models.longest_input(self._model, scoring.MAX_TOKENS))
+        scores = scoring.logits(self._model, tokens, self._model.config.pad_token_id, description)
+        return in_massive_order(scores, self.labels)
 
 
 def model_settings(model_path: Path, dtype) -> dict:

@@ -373,6 +373,7 @@ def _gather(run: Run) -> None:
 
 def _gather_logits(run: Run) -> None:
     """All cells' logits, ids and gold labels in one file; the cells' own files go once it is whole."""
+    import shutil
     import tempfile
 
     import torch
@@ -381,6 +382,8 @@ def _gather_logits(run: Run) -> None:
     new = {f"{source}/{target}": run.cell(source, target) / CELL_LOGITS
            for source in run.plan.sources for target in run.plan.targets
            if (run.cell(source, target) / CELL_LOGITS).is_file()}
+    for left in run.folder.glob(".logits.*"):  # by a run that was killed here
+        shutil.rmtree(left)
     done = [f"{source}/{target}" for source in run.plan.sources for target in run.plan.targets
             if run.is_done(source, target)]
     if new:

@@ -78,6 +78,10 @@ class TokenCache:
         return self._kept[key]
 
 
+# Of this process: a locale is tokenised once for all models of one tokenizer.
+TOKENS = TokenCache()
+
+
 def _read_tokens(file: Path, count: int) -> Tokens | None:
     try:
         with np.load(file, allow_pickle=False) as arrays:
