@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("training_bert", "fine-tune a source model"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
+    "nxn": ("run_nxn_evaluation", "evaluate every source model on every locale"),
     "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
     "ensemble-sweep": ("run_large_scale_ensemble_experiments", "the same for many targets, with statistics"),
     "evaluate": ("evaluate_specific_model", "evaluate one model on one or more locales"),

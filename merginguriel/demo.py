@@ -1,4 +1,4 @@
-"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate.
+"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure transfer.
 
 Runs the same commands that you would type, in ./demo, and prints each of them. What is done is not
 done again: a second run takes seconds.
@@ -125,6 +125,12 @@ def main(argv=None):
     print(f"\nTest accuracy on {target}, every source and every merge:\n")
     ranked, table = compare(models_root, merged, results, sources, target)
     print(table)
+
+    best = sorted(ranked[:NUM_SOURCES])
+    nxn = ["--locales", *best, "--split", "validation", "--dataset-name", "mini", "--models-root", models_root,
+           "--results-dir", args.dir / naming.NXN_ROOT]
+    show("run_nxn_evaluation.py", *nxn)
+    run_command("run_nxn_evaluation.py", *nxn)
     print(f"""
 Try next:
   python merginguriel/demo.py --target-lang {"ms-MY" if target != "ms-MY" else "pt-PT"}

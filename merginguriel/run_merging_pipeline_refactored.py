@@ -122,8 +122,10 @@ def check_flags(args) -> None:
         idle += ["preweight"]
     if weighs_by_hand:
         idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
-                 "sinkhorn_iters"]
+                 "sinkhorn_iters", "similarity_type", "nxn_matrix"]
     if args.mode == "uriel":
+        # Its weights are cosines, whatever chooses the sources.
+        idle = [name for name in idle if name != "similarity_matrix"]
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
     with_text = merging.needs_text(args.mode)
     if not with_text:

@@ -3,6 +3,8 @@
 import re
 import time
 
+from merginguriel.utils import transfer
+
 
 def test_demo(run, tmp_path):
     done = run("merginguriel/demo.py", "--dir", "demo", timeout=600)
@@ -10,6 +12,10 @@ def test_demo(run, tmp_path):
     table = done.stdout.rpartition("every source and every merge:")[2]
     accuracy = {name: float(value) for name, value in re.findall(r"^(\S+).*?  (0\.\d{4})  \[", table, re.MULTILINE)}
     assert len(accuracy) == 13 and "Try next:" in table
+    # 3×3, the best sources on each other: on its own language each is better than the others are.
+    matrix = transfer.read_csv(next((tmp_path / "demo/nxn_results").glob("*/evaluation_matrix.csv")))
+    assert len(matrix.sources) == len(matrix.targets) == 3 and "mean accuracy, zero-shot" in table
+    assert (matrix.values.diagonal() == matrix.values.max(axis=0)).all() and matrix.values.min() > 0.2
     # Chance is 1/12 over the corpus' intents; relatives must stand clear of it and of strangers.
     assert accuracy["nl-NL"] > 0.5
     assert accuracy["nl-NL"] > max(accuracy[stranger] for stranger in ("fi-FI", "sw-KE", "az-AZ"))
@@ -18,5 +24,6 @@ def test_demo(run, tmp_path):
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     start = time.monotonic()
     again = run("merginguriel/demo.py", "--dir", "demo")
-    assert again.returncode == 0 and again.stdout.endswith(table) and time.monotonic() - start < 90
+    assert "already evaluated" in again.stdout
+    assert again.returncode == 0 and table.partition("\n$ ")[0] in again.stdout and time.monotonic() - start < 90
     assert weights == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

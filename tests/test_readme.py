@@ -15,6 +15,7 @@ SMALL = {
     "run_merging_pipeline_refactored.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_merging_pipeline.py": "--dataset-name mini --base-model xlm-roberta-base",
     "evaluate_specific_model.py": "--dataset-name mini",
+    "run_nxn_evaluation.py": "--dataset-name mini --base-model xlm-roberta-base",
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
     "generate_sparse_similarity_unified.py": "",

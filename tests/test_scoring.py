@@ -6,30 +6,70 @@ import torch
 
 from merginguriel.utils import models, scoring
 
+TEXTS = ["maak my wakker om sewe", "x", "speel jazz in die kombuis asseblief", "goeie more", "", "speel jazz"]
+
 
 @pytest.fixture(scope="module")
-def classifier(models_root):
-    return models.load_classifier(models_root / "tiny_massive_k_nl-NL", "cpu", torch.float32)
+def source(models_root):
+    return models_root / "tiny_massive_k_nl-NL"
+
+
+@pytest.fixture(scope="module")
+def classifier(source):
+    return models.load_classifier(source, "cpu", torch.float32)
 
 
 @pytest.mark.parametrize("budget", [1, 24, 10_000])
 def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
     model, tokenizer = classifier
-    texts = ["maak my wakker om sewe", "x", "speel jazz in die kombuis asseblief", "goeie more", "", "speel jazz"]
-    token_ids = scoring.tokenise(tokenizer, texts)
+    tokens = scoring.tokenise(tokenizer, TEXTS)
+    assert list(tokens) == tokenizer(TEXTS)["input_ids"]
     with torch.inference_mode():
-        expected = np.stack([model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in token_ids])
-    monkeypatch.setattr(scoring, "TOKENS_PER_BATCH", budget)
-    assert scoring.logits(model, token_ids, tokenizer.pad_token_id) == pytest.approx(expected, abs=1e-5)
+        expected = np.stack([model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in tokens])
+    monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", budget)
+    assert scoring.logits(model, tokens, tokenizer.pad_token_id) == pytest.approx(expected, abs=1e-5)
 
 
 def test_batches_hold_the_token_budget(monkeypatch):
-    monkeypatch.setattr(scoring, "TOKENS_PER_BATCH", 10)
-    token_ids = [[0] * length for length in (2, 2, 3, 4, 12)]
-    batches = list(scoring._batches(range(5), token_ids))
-    assert batches == [[0, 1, 2], [3], [4]]
+    monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", 10)
+    lengths = [12, 2, 4, 2, 3]
+    tokens = scoring.Tokens(np.arange(23, dtype=np.int32), np.cumsum([0, *lengths]))
+    batches = scoring.make_batches(tokens, -1, "cpu")
+    assert batches.order.tolist() == [1, 3, 4, 2, 0]
+    ids = [ids.tolist() for ids, _ in batches.inputs]
+    assert ids == [[[12, 13, -1], [18, 19, -1], [20, 21, 22]], [[14, 15, 16, 17]], [list(range(12))]]
+    # Without padding there is nothing to mask.
+    assert [None if mask is None else mask.tolist() for _, mask in batches.inputs] == [
+        [[1, 1, 0], [1, 1, 0], [1, 1, 1]], None, None]
 
 
 def test_long_texts_are_cut(classifier):
     _, tokenizer = classifier
     assert len(scoring.tokenise(tokenizer, ["jazz " * 500], max_tokens=16)[0]) == 16
+
+
+def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
+    made = []
+    load = models.load_tokenizer
+    monkeypatch.setattr(models, "load_tokenizer", lambda path: made.append(path) or load(path))
+    first = scoring.TokenCache(tmp_path).tokens(source, TEXTS)
+    cache = scoring.TokenCache(tmp_path)
+    again = cache.tokens(source, TEXTS)
+    assert list(again) == list(first) and cache.tokens(source, TEXTS) is again and len(made) == 1
+    file, = tmp_path.iterdir()
+    for damage in (file.read_bytes()[:-40], b"", file.read_bytes().replace(b"ids", b"idx")):
+        file.write_bytes(damage)
+        assert list(scoring.TokenCache(tmp_path).tokens(source, TEXTS)) == list(first)
+    assert len(made) == 4 and sum("damaged" in record.message for record in caplog.records) == 3
+    assert list(scoring.TokenCache(tmp_path).tokens(source, TEXTS, max_tokens=3)) != list(first)
+    assert len(made) == 5
+
+
+def test_another_tokenizer_is_another_content(source, tmp_path):
+    import shutil
+
+    other = shutil.copytree(source, tmp_path / "other")
+    config = (other / "tokenizer.json").read_text().replace('"<unk>"', '"<s>"')
+    assert models.tokenizer_files_sha256(source) == models.tokenizer_files_sha256(other)
+    (other / "tokenizer.json").write_text(config)
+    assert models.tokenizer_files_sha256(source) != models.tokenizer_files_sha256(other)

@@ -189,15 +189,20 @@ def add_locales(parser, flag: str, **kwargs) -> None:
 
 
 def add_sources(parser, *, selection_help: str = "") -> None:
-    """Flags that choose the sources; `similarity_options` and `idle_source_flags` read them."""
+    """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them."""
     sources = parser.add_argument_group("sources")
     sources.add_argument("--num-languages", type=positive_int, default=5, metavar="N",
                          help="the N most similar languages that have a model")
     sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…",
                          help="these languages instead")
-    sources.add_argument("--selection", choices=["sinkhorn", "cosine"],
-                         help="rank by Sinkhorn shares, which penalise hubs, or by plain cosine "
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"],
+                         help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
                               f"(default: sinkhorn{selection_help})")
+    sources.add_argument("--similarity-type", type=str.upper, choices=["URIEL", "REAL"],
+                         help="REAL: the same as --selection real; URIEL: one of the others")
+    sources.add_argument("--nxn-matrix", type=Path, metavar="PATH",
+                         help="for --selection real: folder or evaluation_matrix.csv of a validation run of "
+                              "run_nxn_evaluation.py")
     sources.add_argument("--similarity-source", choices=["sparse", "dense"], default="sparse",
                          help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now")
     sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
@@ -207,19 +212,29 @@ def add_sources(parser, *, selection_help: str = "") -> None:
                          help="Sinkhorn iterations, with --similarity-source dense")
 
 
+def idle_source_flags(args) -> list[str]:
+    """The flags of `add_sources` that have no effect beside the others given; --similarity-type becomes --selection."""
+    if args.similarity_type and args.selection and (args.similarity_type == "REAL") != (args.selection == "real"):
+        raise InputError(f"--similarity-type {args.similarity_type} and --selection {args.selection} contradict each "
+                         "other; leave one out")
+    if args.similarity_type == "REAL":
+        args.selection = "real"
+    if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
+        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
+    idle = ["num_languages", "selection", "similarity_type", "nxn_matrix"] if args.sources else []
+    idle += {"cosine": ["similarity_source", "top_k", "sinkhorn_iters"],
+             "real": ["similarity_source", "top_k", "sinkhorn_iters", "similarity_matrix"]}.get(args.selection, [])
+    return idle + ([] if args.selection == "real" else ["nxn_matrix"])
+
+
 def similarity_options(args, default: str = "sinkhorn"):
     from merginguriel.utils.calculators import SimilarityOptions
 
+    if args.selection == "real" and args.nxn_matrix is None:
+        raise InputError("--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py "
+                         "--split validation")
     return SimilarityOptions(args.selection or default, args.similarity_source, args.top_k, args.sinkhorn_iters,
-                             args.similarity_matrix)
-
-
-def idle_source_flags(args) -> list[str]:
-    """The flags of `add_sources` that have no effect beside the others given."""
-    if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
-        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-    idle = ["num_languages", "selection"] if args.sources else []
-    return idle + (["similarity_source", "top_k", "sinkhorn_iters"] if args.selection == "cosine" else [])
+                             args.similarity_matrix, args.nxn_matrix)
 
 
 def refuse_idle(args, idle: list[str], where: str = "") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import similarity
+from merginguriel.utils import similarity, transfer
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,13 @@ class SimilarityOptions:
     top_k: int = 20
     sinkhorn_iters: int = 20
     matrix: Path | None = None
+    nxn_matrix: Path | None = None
 
 
-def similarity_matrix(options: SimilarityOptions) -> similarity.SimilarityMatrix:
-    """The matrix that sources are chosen by: Sinkhorn shares, or plain half cosines."""
+def similarity_matrix(options: SimilarityOptions) -> similarity.SimilarityMatrix | transfer.TransferMatrix:
+    """The matrix that sources are chosen by: Sinkhorn shares, plain half cosines, or measured transfer."""
+    if options.selection == "real":
+        return transfer.read_transfer_matrix(options.nxn_matrix)
     if options.selection == "cosine":
         return _dense(options.matrix)
     if options.source == "sparse":
@@ -93,7 +96,7 @@ def _dense(path: Path | None) -> similarity.SimilarityMatrix:
     return matrix
 
 
-def scores_of(matrix: similarity.SimilarityMatrix, target: str, locales: list[str]) -> dict[str, float]:
+def scores_of(matrix, target: str, locales: list[str]) -> dict[str, float]:
     """The similarity of given sources to `target`; InputError where the matrix has none of one of them."""
     scores = matrix.for_target(target)
     unknown = [locale for locale in locales if locale not in scores and locale != target]
@@ -102,8 +105,7 @@ def scores_of(matrix: similarity.SimilarityMatrix, target: str, locales: list[st
     return {locale: scores.get(locale, 0.0) for locale in locales}
 
 
-def select_sources(matrix: similarity.SimilarityMatrix, target: str, count: int,
-                   models: Mapping[str, Path]) -> dict[str, float]:
+def select_sources(matrix, target: str, count: int, models: Mapping[str, Path]) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.
 
     Raises InputError where the matrix or the models cannot give so many.
@@ -111,7 +113,7 @@ def select_sources(matrix: similarity.SimilarityMatrix, target: str, count: int,
     scores = matrix.for_target(target)
     if count > len(scores):
         raise InputError(f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}; "
-                         "ask for fewer or build a matrix with a larger --k")
+                         f"ask for fewer or {matrix.remedy}")
     usable = [locale for locale in scores if locale in models]
     if count > len(usable):
         missing = [locale for locale in scores if locale not in models][:count - len(usable)]

@@ -101,6 +101,9 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         shares = calculator.calculate(scores)
         selection = {**asdict(similarity), "matrix": matrix.origin, "matrix_sha256": matrix.fingerprint(),
                      "selection": "explicit" if sources else similarity.selection}
+        del selection["nxn_matrix"]  # it is `matrix`
+        if selection["selection"] == "real":
+            selection["matrix_split"] = matrix.split
     if missing:
         raise InputError(f"no model {naming.model_name(base_model, missing[0])} in {models_root} for "
                          f"{', '.join(missing)}; train it with training_bert.py or leave it out")

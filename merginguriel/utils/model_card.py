@@ -32,6 +32,8 @@ def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
 
 
 def _target_text(plan) -> str:
+    if plan.selection["selection"] == "real":
+        return "the sources were chosen by labelled validation items of the target"
     if plan.measuring is None or plan.measuring.scope == "sources":
         return "the target took no part in it"
     kind = "labelled" if plan.hyperparameters.get("estimator") == "empirical" else "unlabelled"

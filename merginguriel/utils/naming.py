@@ -9,6 +9,7 @@ from pathlib import Path
 MODELS_ROOT = Path("haryos_model")
 MERGED_ROOT = Path("merged_models")
 RESULTS_ROOT = Path("results")
+NXN_ROOT = Path("nxn_results")
 
 _LOCALE = r"[a-z]{2}-[A-Z]{2}"
 

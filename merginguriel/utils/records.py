@@ -1,6 +1,7 @@
 """What a run leaves behind: merge_details.txt, results.json, predictions; written whole or not at all."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -170,6 +171,7 @@ def read_predictions(path: Path) -> dict:
         raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
 
 
+@functools.cache
 def run_environment() -> dict:
     """Versions, device and commit that a number rests on."""
     import subprocess

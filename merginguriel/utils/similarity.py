@@ -9,6 +9,7 @@ import importlib.util
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from auto_merge_llm.errors import InputError
@@ -26,9 +27,10 @@ SINKHORN_EPSILON = 1e-9
 class SimilarityMatrix:
     """How alike languages are. `values` is (n, n): row = target language, column = source language.
 
-    A transfer matrix as run_nxn_evaluation.py writes it has rows = source: transpose it first.
+    A transfer matrix, as run_nxn_evaluation.py writes it, is the other way round: transfer.TransferMatrix.
     """
 
+    remedy: ClassVar[str] = "build a matrix with a larger --k"
     locales: tuple[str, ...]
     values: np.ndarray
     origin: str

@@ -1,0 +1,175 @@
+"""Time of a cell of an N×N evaluation beside the straightforward way, and how it grows with the matrix.
+
+The straightforward way, a cell: load model and data, tokenise padded to 128, transformers' Trainer.predict in batches
+of 64. It is run on a few cells, and its mean a cell stands for all. Ours is run_nxn_evaluation.py on the whole matrix;
+the interpreter's start is in neither. Sources are copies of one initial checkpoint under several names: the time is
+that of trained models. Both run in one process.
+
+    OMP_NUM_THREADS=2 python benchmarks/nxn.py --base-model DIR --dataset-name DIR --models 3 --targets 4 \
+        --output nxn.json
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from merginguriel.utils import arguments, massive, mini, models, naming, nxn, records, scoring
+from merginguriel.utils.locales import DEFAULT_LOCALES
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
+    parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
+    parser.add_argument("--models", type=arguments.positive_int, default=3)
+    parser.add_argument("--targets", type=arguments.positive_int, default=4)
+    parser.add_argument("--peer-cells", type=arguments.positive_int, default=2, help="cells of the straightforward way")
+    parser.add_argument("--growth", type=arguments.positive_int, nargs="*", default=[], metavar="N",
+                        help="sizes of N×N matrices to time, e.g. 5 10 20")
+    parser.add_argument("--max-workers", type=arguments.positive_int, default=1)
+    parser.add_argument("--output", type=Path, help="JSON, written as it goes")
+    return parser
+
+
+def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, Path]:
+    start = models.initial_checkpoint(base_model, 42, root)
+    sources = {locale: root / naming.model_name(base_model, locale) for locale in locales[:count]}
+    for folder in sources.values():
+        shutil.copytree(start, folder, copy_function=os.link)
+    return sources
+
+
+def ours(args, sources, targets, folder: Path, report: dict) -> float:
+    """Seconds of an N×N run, fingerprints, files and picture included."""
+    start = time.perf_counter()
+    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", args.dataset_name, folder,
+                                  max_workers=args.max_workers))
+    prepared = time.perf_counter()
+    nxn.evaluate(run)
+    end = time.perf_counter()
+    if run.failures:
+        raise SystemExit(f"failed: {run.failures}")
+    report["seconds_of_fingerprints"] = prepared - start
+    return end - start
+
+
+def straightforward(args, path: Path, target: str, bf16: bool, folder: Path) -> tuple[float, float]:
+    """(seconds, accuracy) of one cell."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+
+    start = time.perf_counter()
+    model = AutoModelForSequenceClassification.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    split = massive.load_split(args.dataset_name, target, "test")
+    longest = models.longest_input(model, 128)
+    encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)
+    items = [{"input_ids": ids, "attention_mask": mask, "labels": label}
+             for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels)]
+    settings = TrainingArguments(output_dir=str(folder), per_device_eval_batch_size=64, report_to=[], disable_tqdm=True,
+                                 bf16_full_eval=bf16, use_cpu=not torch.cuda.is_available())
+    predicted = Trainer(model, settings).predict(items)
+    accuracy = float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
+    return time.perf_counter() - start, accuracy
+
+
+def matmul_peak(device: str, dtype) -> float:
+    """FLOP/s of a large square matrix product, the best of ten."""
+    size = 8192 if device == "cuda" else 1024
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        for _ in range(5):
+            left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append((time.perf_counter() - start) / 5)
+    return 2 * size**3 / min(seconds)
+
+
+def scoring_alone(args, path: Path, target: str) -> dict:
+    """FLOP/s of one cell's forward passes, real tokens only: padding is no work."""
+    device = scoring.default_device()
+    dtype = scoring.evaluation_dtype(device)
+    model, tokenizer = models.load_classifier(path, device, dtype)
+    texts = massive.load_split(args.dataset_name, target, "test").texts
+    tokens = scoring.tokenise(tokenizer, texts, models.longest_input(model, scoring.MAX_TOKENS))
+    batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        scoring.batch_logits(model, batches)
+        seconds.append(time.perf_counter() - start)
+    config = model.config
+    layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+    flop = 2 * config.num_hidden_layers * layer * len(tokens.ids)
+    peak, padded = matmul_peak(device, dtype), sum(ids.numel() for ids, _ in batches.inputs)
+    return {"seconds_a_cell": min(seconds), "tokens": len(tokens.ids), "padding": padded / len(tokens.ids) - 1,
+            "flop_per_s": flop / min(seconds), "matmul_flop_per_s": peak, "share_of_peak": flop / min(seconds) / peak}
+
+
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)
+    locales = mini.LOCALES if args.dataset_name == "mini" else DEFAULT_LOCALES
+    largest = max([args.models, args.targets, *args.growth])
+    if largest > len(locales):
+        raise SystemExit(f"{args.dataset_name} has {len(locales)} locales; ask for fewer than {largest}")
+    device = scoring.default_device()
+    report = {"environment": {**records.run_environment(), "threads": torch.get_num_threads()},
+              "settings": {name: str(value) for name, value in vars(args).items()}}
+
+    def keep():
+        if args.output:
+            records.write_json(args.output, report)
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        sources = make_models(args.base_model, largest, locales, folder / "haryos_model")
+        first, targets = dict(list(sources.items())[:args.models]), list(locales[:args.targets])
+        cells = args.models * args.targets
+        peers = {"float32": False} | ({"bfloat16": True} if device == "cuda" else {})
+        report["straightforward"] = {name: {"seconds_a_cell": []} for name in peers}
+        pairs = [(path, target) for target in targets for path in first.values()][:args.peer_cells]
+        for path, target in pairs:
+            for name, bf16 in peers.items():
+                seconds, _ = straightforward(args, path, target, bf16, folder / "trainer")
+                report["straightforward"][name]["seconds_a_cell"].append(seconds)
+                say(f"straightforward, {name}: {seconds:.2f} s a cell")
+                keep()
+        report["ours"] = {"cells": cells}
+        seconds = ours(args, first, targets, folder / "nxn", report["ours"])
+        report["ours"] |= {"seconds": seconds, "seconds_a_cell": seconds / cells}
+        say(f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
+            f"precision {str(scoring.evaluation_dtype(device)).removeprefix('torch.')}")
+        for name in peers:
+            peer = report["straightforward"][name]
+            peer["ratio_to_ours"] = statistics.mean(peer["seconds_a_cell"]) * cells / seconds
+            say(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
+        keep()
+        report["scoring"] = scoring_alone(args, next(iter(first.values())), targets[0])
+        say(f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
+            f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}")
+        report["growth"] = []
+        for size in args.growth:
+            row = {"size": size}
+            row["seconds"] = ours(args, dict(list(sources.items())[:size]), locales[:size], folder / "growth", row)
+            report["growth"].append(row)
+            say(f"{size}×{size}: {row['seconds']:.1f} s, {row['seconds'] / size**2:.3f} s a cell")
+            keep()
+    keep()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

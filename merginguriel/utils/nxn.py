@@ -1,0 +1,492 @@
+"""N×N: every source model on every target locale. Rows are source models, columns target locales."""
+
+import contextlib
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import massive, models, records
+from merginguriel.utils.transfer import MATRIX_CSV, SUMMARY_JSON, TransferMatrix
+
+log = logging.getLogger(__name__)
+RUN_JSON = "run.json"
+LOGITS = "logits.safetensors"
+CELL_LOGITS = "logits.npy"  # of one cell, until all are in LOGITS
+HEATMAP = "heatmap.png"
+TOKENS = ".tokens"
+
+
+@dataclass(frozen=True)
+class NxnPlan:
+    """What to evaluate. Sources map locales to model folders; `folder` holds the runs."""
+
+    sources: Mapping[str, Path]
+    targets: tuple[str, ...]
+    split: str
+    dataset_name: str
+    folder: Path
+    text_column: str = "utt"
+    label_column: str = "intent"
+    max_workers: int = 1
+
+    def load(self, target: str) -> massive.Split:
+        return massive.load_split(self.dataset_name, target, self.split, self.text_column, self.label_column)
+
+    def describe(self) -> str:
+        return (f"{len(self.sources)} source models on {len(self.targets)} target locales, {self.split} split of "
+                f"{self.dataset_name}: {len(self.sources) * len(self.targets)} cells")
+
+
+@dataclass
+class Run:
+    """One N×N evaluation in its folder. `failures` maps sources to the reason why they have no results."""
+
+    plan: NxnPlan
+    folder: Path
+    settings: dict
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def cell(self, source: str, target: str) -> Path:
+        return self.folder / f"{source}_on_{target}"
+
+    def is_done(self, source: str, target: str) -> bool:
+        return (self.cell(source, target) / "results.json").is_file()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to do: the summary is written last, and removed first."""
+        return (self.folder / SUMMARY_JSON).is_file() and not self.missing()
+
+    def missing(self) -> dict[str, list[str]]:
+        """Source -> targets without a result."""
+        left = {source: [target for target in self.plan.targets if not self.is_done(source, target)]
+                for source in self.plan.sources}
+        return {source: targets for source, targets in left.items() if targets}
+
+    def matrix(self) -> TransferMatrix:
+        values = np.full((len(self.plan.sources), len(self.plan.targets)), np.nan)
+        for row, source in enumerate(self.plan.sources):
+            for column, target in enumerate(self.plan.targets):
+                if self.is_done(source, target):
+                    kept = records.read_json(self.cell(source, target) / "results.json")
+                    values[row, column] = kept["performance"]["accuracy"]
+        return TransferMatrix(tuple(self.plan.sources), self.plan.targets, values, str(self.folder / MATRIX_CSV))
+
+
+# Which run
+
+def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
+    """The run of these models, data, split and precision to go on with, else a new one; nothing is written.
+
+    A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
+    Raises InputError where a target has no data.
+    """
+    from merginguriel.utils import evaluation, scoring
+
+    dtype = scoring.evaluation_dtype(scoring.default_device())
+    data = {target: plan.load(target).fingerprint() for target in plan.targets}
+    failures = {}
+
+    def fingerprint(source):
+        try:
+            return evaluation.model_settings(plan.sources[source], dtype)
+        except (InputError, OSError) as error:
+            failures[source] = str(error)
+            return None
+
+    # Hashing gigabytes of weights runs beside reading them.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        sources = dict(zip(plan.sources, pool.map(fingerprint, plan.sources)))
+    settings = {"split": plan.split, "precision": str(dtype).removeprefix("torch."), "data": data, "sources": sources}
+    for folder in [] if anew else sorted(plan.folder.glob("nxn_eval_*"), reverse=True):
+        run = Run(plan, folder, settings, failures)
+        if _goes_on(run):
+            return run
+    moment = datetime.now()
+    while (folder := plan.folder / f"nxn_eval_{moment:%Y%m%d_%H%M%S}").exists():
+        moment += timedelta(seconds=1)
+    return Run(plan, folder, settings, failures)
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether the folder's finished cells are cells of this run. A source without any may have been repaired."""
+    if not (run.folder / RUN_JSON).is_file():
+        return False
+    kept = records.read_json(run.folder / RUN_JSON)
+    same = all(kept.get(name) == run.settings[name] for name in ("split", "precision", "data"))
+    return same and list(kept["sources"]) == list(run.settings["sources"]) and all(
+        settings == kept["sources"][source] or not any(run.is_done(source, target) for target in run.plan.targets)
+        for source, settings in run.settings["sources"].items())
+
+
+# The work
+
+def evaluate(run: Run) -> None:
+    """Fill the missing cells, then write matrix, logits, heatmap and, last, the summary.
+
+    Every finished cell stays, whatever happens. A source that fails is put into `run.failures`; the others go on.
+    """
+    from filelock import FileLock, Timeout
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        with lock:
+            (run.folder / SUMMARY_JSON).unlink(missing_ok=True)
+            records.write_json(run.folder / RUN_JSON, run.settings)
+            missing = {source: targets for source, targets in run.missing().items() if source not in run.failures}
+            for source, reason in run.failures.items():
+                log.warning("%s: failed, %s", source, reason)
+            total = len(run.plan.sources) * len(run.plan.targets)
+            done = sum(run.is_done(source, target) for source in run.plan.sources for target in run.plan.targets)
+            with logging_redirect_tqdm(), tqdm(total=total, initial=done, desc="N×N", unit=" cells", leave=False,
+                                               disable=None) as bar:
+                _work_off(run, missing, _Progress(run, bar))
+            _gather(run)
+    except Timeout:
+        raise InputError(f"another process works in {run.folder}; wait for it or start a new run with --anew") from None
+
+
+class _Progress:
+    """What workers report, as a bar and a line for every source that is done."""
+
+    def __init__(self, run: Run, bar):
+        self._run, self._bar, self._current = run, bar, {}
+
+    def start(self, worker: int, source: str) -> None:
+        self._current[worker] = source
+        self._bar.set_postfix_str(", ".join(self._current.values()))
+
+    def cell(self, worker: int, source: str) -> None:
+        self._bar.update()
+
+    def done(self, worker: int, source: str, accuracies: dict[str, float], seconds: float) -> None:
+        self._current.pop(worker)
+        own, others = accuracies.pop(source, None), list(accuracies.values())
+        parts = [f"{own:.4f} on its own language"] if own is not None else []
+        parts += [f"{np.mean(others):.4f} on average over {len(others)} others"] if others else []
+        log.info("%s: %s, %.1f s", source, ", ".join(parts), seconds)
+
+    def failed(self, worker: int, source: str, reason: str) -> None:
+        self._current.pop(worker, None)
+        self._run.failures[source] = reason
+        log.warning("%s: failed, %s", source, reason)
+
+
+def _work_off(run: Run, missing: dict[str, list[str]], progress: _Progress) -> None:
+    workers = min(run.plan.max_workers, len(missing))
+    if workers <= 1:
+        _work(run, missing.items(), lambda event, *details: getattr(progress, event)(0, *details))
+    else:
+        _work_in_processes(run, missing, workers, progress)
+
+
+def _work(run: Run, jobs: Iterable[tuple[str, list[str]]], report: Callable) -> None:
+    """Load each source of (source, targets) once and write its cells."""
+    scorer = _Scorer(run)
+    for source, targets in jobs:
+        report("start", source)
+        start = time.monotonic()
+        try:
+            accuracies = scorer.score(source, targets, report)
+        except InputError as error:
+            report("failed", source, str(error))
+        else:
+            report("done", source, accuracies, time.monotonic() - start)
+
+
+class _Scorer:
+    """Scores sources; the texts of a target are read, tokenised and put on the device once."""
+
+    def __init__(self, run: Run):
+        from merginguriel.utils import scoring
+
+        self._run, self._device = run, scoring.default_device()
+        self._dtype = scoring.evaluation_dtype(self._device)
+        self._tokens = scoring.TokenCache(run.plan.folder / TOKENS)
+        self._split = functools.cache(run.plan.load)
+        self._batches = {}
+
+    def score(self, source: str, targets: list[str], report: Callable) -> dict[str, float]:
+        """Target -> accuracy. Cells are written in a thread, while the next is computed."""
+        from merginguriel.utils import scoring
+
+        path = self._run.plan.sources[source]
+        labels = models.read_labels(path)
+        model = models.load_model(path, self._device, self._dtype)
+        accuracies = {}
+        with ThreadPoolExecutor(1) as writer:
+            writing = {}
+            for target in targets:
+                name = f"{source} on {target}"
+                scores = scoring.batch_logits(model, self._inputs(path, model, target), name)
+                writing[target] = writer.submit(self._write, source, target, scores, labels)
+                report("cell", source)
+            for target, written in writing.items():
+                accuracies[target] = written.result()
+        return accuracies
+
+    def _inputs(self, path: Path, model, target: str):
+        from merginguriel.utils import scoring
+
+        tokens = self._tokens.tokens(path, self._split(target).texts, models.longest_input(model, scoring.MAX_TOKENS))
+        # Sources of one tokenizer share the very same tokens.
+        key = (id(tokens), model.config.pad_token_id)
+        if key not in self._batches:
+            self._batches[key] = scoring.make_batches(tokens, model.config.pad_token_id, self._device)
+        return self._batches[key]
+
+    def _write(self, source: str, target: str, scores: np.ndarray, labels: list[str]) -> float:
+        from merginguriel.utils import evaluation
+
+        split, path = self._split(target), self._run.plan.sources[source]
+        by_intent = evaluation.in_massive_order(scores, labels)
+        result = evaluation.results_record(
+            split, by_intent.argmax(-1), dataset_name=self._run.plan.dataset_name, model_name=str(path),
+            settings=evaluation.data_settings(self._run.settings["sources"][source], split),
+            model_info=evaluation.model_info(path), experiment={"source": source, "target": target})
+        with records.whole_folder(self._run.cell(source, target)) as partial:
+            np.save(partial / CELL_LOGITS, halved(by_intent))
+            records.write_json(partial / "results.json", result)
+        return result["performance"]["accuracy"]
+
+
+def halved(logits: np.ndarray) -> np.ndarray:
+    """(items, labels) in float16 with the same argmax: where rounding makes a tie, the winner goes one step up."""
+    half = logits.astype(np.float16)
+    items, winner = np.arange(len(logits)), logits.argmax(-1)
+    tied = half.argmax(-1) != winner
+    half[items[tied], winner[tied]] = np.nextafter(half[tied].max(-1), np.float16(np.inf))
+    return half
+
+
+# Several workers
+
+def _work_in_processes(run: Run, missing: dict[str, list[str]], workers: int, progress: _Progress) -> None:
+    """`workers` processes, each given one source at a time; one that dies fails its source only."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    context = multiprocessing.get_context("spawn")
+    waiting, processes, current = list(missing.items()), {}, {}
+
+    def give(pipe):
+        job = waiting.pop(0) if waiting else None
+        current[pipe] = job[0] if job else None
+        with contextlib.suppress(BrokenPipeError):  # its end is seen below
+            pipe.send(job)
+
+    try:
+        for number in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_worker, args=(run, theirs), daemon=True)
+            with _environment(number, workers):
+                process.start()
+            theirs.close()
+            processes[ours] = (number, process)
+            give(ours)
+        while processes:
+            for pipe in wait(list(processes)):
+                number, process = processes[pipe]
+                try:
+                    event, *details = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    process.join()
+                    del processes[pipe]
+                    if current[pipe]:
+                        progress.failed(number, current[pipe], f"its process ended with exit code {process.exitcode}; "
+                                                               "run the same command again")
+                    continue
+                getattr(progress, event)(number, *details)
+                if event in ("done", "failed"):
+                    give(pipe)
+        for source, _ in waiting:
+            progress.failed(-1, source, "no process is left to evaluate it; run the same command again")
+    finally:
+        for _, process in processes.values():
+            process.kill()
+        for _, process in processes.values():
+            process.join()
+
+
+def _worker(run: Run, pipe) -> None:
+    import multiprocessing
+    import signal
+    import threading
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    _work(run, iter(pipe.recv, None), lambda *event: pipe.send(event))
+
+
+@contextlib.contextmanager
+def _environment(number: int, workers: int):
+    """What worker `number` is to inherit: one of the GPUs in turn, its share of the processor cores."""
+    import torch
+
+    settings = {"TOKENIZERS_PARALLELISM": "false"}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(gpu) for gpu in range(torch.cuda.device_count())]
+    if gpus and torch.cuda.is_available():
+        settings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    if "OMP_NUM_THREADS" not in os.environ:
+        settings["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+# What a run leaves
+
+def _gather(run: Run) -> None:
+    from merginguriel.utils import plots
+
+    matrix = run.matrix()
+    matrix.to_csv(run.folder / MATRIX_CSV)
+    _gather_logits(run)
+    with records.beside(run.folder / HEATMAP) as partial:
+        plots.heatmap(matrix.values, matrix.sources, matrix.targets, partial, label=f"accuracy, {run.plan.split} split",
+                      row_title="model of", column_title="evaluated on")
+    records.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
+
+
+def _gather_logits(run: Run) -> None:
+    """All cells' logits, ids and gold labels in one file; the cells' own files go once it is whole."""
+    import tempfile
+
+    import torch
+    from auto_merge_llm.safetensors_writer import SafetensorsWriter
+
+    new = {f"{source}/{target}": run.cell(source, target) / CELL_LOGITS
+           for source in run.plan.sources for target in run.plan.targets
+           if (run.cell(source, target) / CELL_LOGITS).is_file()}
+    done = [f"{source}/{target}" for source in run.plan.sources for target in run.plan.targets
+            if run.is_done(source, target)]
+    if new:
+        kept = Logits(run.folder) if (run.folder / LOGITS).is_file() else None
+        splits = {target: run.plan.load(target) for target in run.plan.targets}
+        small = {f"labels/{target}": np.array(split.labels, np.int16) for target, split in splits.items()}
+        small |= {f"ids/{target}": np.frombuffer("\n".join(split.ids).encode(), np.uint8)
+                  for target, split in splits.items()}
+        shapes = {name: ((len(splits[name[6:]]), len(massive.INTENTS)), torch.float16) for name in done}
+        shapes |= {name: (values.shape, torch.from_numpy(values.copy()).dtype) for name, values in small.items()}
+        with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
+            with SafetensorsWriter(Path(partial), shapes) as writer:
+                for name, values in small.items():
+                    writer.write(name, 0, torch.from_numpy(values.copy()))
+                for name in done:
+                    values = np.load(new[name]) if name in new else kept.logits(*name.split("/"))
+                    writer.write(name, 0, torch.from_numpy(values))
+                writer.commit()
+            os.replace(writer.files[0], run.folder / LOGITS)
+    for file in new.values():
+        file.unlink()
+
+
+def _summary(run: Run, matrix: TransferMatrix) -> dict:
+    own, values = matrix.own_language, matrix.values
+    measured = values[~np.isnan(values)]
+    statistics = {"mean": np.mean, "median": np.median, "std": np.std, "min": np.min, "max": np.max}
+    best = {}
+    for target in matrix.targets:
+        for source, accuracy in list(matrix.for_target(target).items())[:1]:
+            best[target] = {"source": source, "accuracy": accuracy}
+    return {
+        "timestamp": records.utc_now(), "locales": list(matrix.sources), "targets": list(matrix.targets),
+        "split": run.plan.split, "dataset": run.plan.dataset_name, "precision": run.settings["precision"],
+        "total_evaluations": values.size, "successful_evaluations": len(measured),
+        "failed_evaluations": int(np.isnan(values).sum()), "failures": run.failures,
+        "matrix_stats": {f"{name}_accuracy": float(function(measured)) if len(measured) else None
+                         for name, function in statistics.items()},
+        "own_language_mean_accuracy": _mean(values[own]), "zero_shot_mean_accuracy": _mean(values[~own]),
+        "best_zero_shot_source": best,
+        "models": {source: {"path": str(path), "weights_sha256": (run.settings["sources"][source] or {}).get("model")}
+                   for source, path in run.plan.sources.items()},
+        "data_sha256": run.settings["data"], "environment": records.run_environment()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None
+
+
+def table(run: Run) -> str:
+    """A line a target: the accuracy of its own model, of the best other one, and of all others on average."""
+    matrix = run.matrix()
+    lines = ["target    own model  best other          mean of others"]
+    for target in matrix.targets:
+        others = matrix.for_target(target)
+        own = matrix.values[matrix.sources.index(target), matrix.targets.index(target)] \
+            if target in matrix.sources else np.nan
+        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in list(others.items())[:1])
+        mean = f"{np.mean(list(others.values())):.4f} over {len(others)}" if others else ""
+        lines.append(f"{target:<8}{'' if np.isnan(own) else f'{own:.4f}':>11}  {best:<18}  {mean}".rstrip())
+    for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
+        values = matrix.values[chosen]
+        if not np.isnan(values).all():
+            lines.append(f"mean accuracy, {name}: {_mean(values):.4f} over {int((~np.isnan(values)).sum())} cells")
+    return "\n".join(lines)
+
+
+class Logits:
+    """The kept logits of an N×N run; every cell is read when it is asked for."""
+
+    def __init__(self, folder: Path):
+        from safetensors import SafetensorError, safe_open
+
+        self.path = Path(folder) / LOGITS
+        settings = records.read_json(Path(folder) / RUN_JSON)
+        self.sources, self.targets = tuple(settings["sources"]), tuple(settings["data"])
+        self.split, self.precision = settings["split"], settings["precision"]
+        if not self.path.is_file():
+            raise InputError(f"no {LOGITS} in {folder}; finish the run with run_nxn_evaluation.py")
+        try:
+            self._file = safe_open(self.path, "numpy")
+        except SafetensorError as error:
+            raise InputError(f"{self.path} is damaged ({error}); evaluate again with "
+                             "run_nxn_evaluation.py --anew") from None
+        self._names = set(self._file.keys())
+
+    def logits(self, source: str, target: str) -> np.ndarray:
+        """(items, 60) float16, columns in the order of massive.INTENTS; InputError where the cell is missing."""
+        return self._read(f"{source}/{target}")
+
+    def labels(self, target: str) -> np.ndarray:
+        """(items,) int16, indices of massive.INTENTS."""
+        return self._read(f"labels/{target}")
+
+    def ids(self, target: str) -> np.ndarray:
+        """(items,) str, in the order of the logits' rows."""
+        return np.array(self._read(f"ids/{target}").tobytes().decode().split("\n"))
+
+    def _read(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise InputError(f"no {name} in {self.path}; evaluate it with run_nxn_evaluation.py")
+        return self._file.get_tensor(name)
+
+
+def open_logits(folder: Path) -> Logits:
+    return Logits(folder)
+
+

@@ -1,0 +1,316 @@
+"""N×N as a user runs it: cells against a plain loop, kills, damaged models, several workers, choosing by its matrix."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from auto_merge_llm.errors import InputError
+from running import ROOT, environment
+
+from merginguriel.utils import massive, mini, models, nxn, plots, records, transfer
+from merginguriel.utils.locales import LOCALES
+
+SCRIPT = "merginguriel/run_nxn_evaluation.py"
+MERGE = "merginguriel/run_merging_pipeline_refactored.py"
+SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
+
+
+@pytest.fixture
+def flags(models_root):
+    return ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini"]
+
+
+def runs(folder):
+    return sorted((folder / "nxn_results").glob("nxn_eval_*"))
+
+
+def by_hand(folder, target, split="test"):
+    """(texts, 60) logits, each text alone through the model, in MASSIVE's order of intents."""
+    model, tokenizer = models.load_classifier(folder, "cpu", torch.float32)
+    with torch.inference_mode():
+        scores = [model(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
+                  for text in massive.load_split("mini", target, split).texts]
+    order = [model.config.label2id[intent] for intent in massive.INTENTS]
+    return np.stack(scores)[:, order]
+
+
+def reorder_labels(folder):
+    """Turn the model's outputs round; by name it says the same."""
+    from safetensors.numpy import load_file, save_file
+
+    config = json.loads((folder / "config.json").read_text())
+    names = [config["id2label"][str(index)] for index in range(60)][::-1]
+    config["id2label"] = dict(enumerate(names))
+    config["label2id"] = {name: index for index, name in enumerate(names)}
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        tensors[name] = np.ascontiguousarray(tensors[name][::-1])
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
+    reorder_labels(source_copies / "tiny_massive_k_de-DE")
+    done = run(SCRIPT, "--base-model", "tiny", "--dataset-name", "mini", "--locales", "nl-NL", "de-DE,id-ID",
+               "--targets", "af-ZA,de-DE", "--max-workers", 2)
+    assert done.returncode == 0, done.stderr
+    folder, = runs(tmp_path)
+    header, *rows = csv.reader((folder / "evaluation_matrix.csv").read_text().splitlines())
+    assert header == ["", "af-ZA", "de-DE"] and [row[0] for row in rows] == ["nl-NL", "de-DE", "id-ID"]
+    kept = nxn.open_logits(folder)
+    assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
+    assert kept.precision == "float32"
+    accuracies = {}
+    for source, *cells in rows:
+        for target, cell in zip(header[1:], cells):
+            split = massive.load_split("mini", target, "test")
+            expected = by_hand(source_copies / f"tiny_massive_k_{source}", target)
+            logits = kept.logits(source, target)
+            assert logits.dtype == np.float16 and logits == pytest.approx(expected, abs=2e-3)
+            assert kept.ids(target).tolist() == split.ids and kept.labels(target).tolist() == split.labels
+            accuracies[source, target] = float(cell)
+            assert float(cell) == np.mean(expected.argmax(-1) == split.labels) == np.mean(logits.argmax(-1)
+                                                                                         == kept.labels(target))
+            result = records.read_json(folder / f"{source}_on_{target}/results.json")
+            assert result["performance"]["accuracy"] == float(cell)
+            assert result["settings"]["precision"] == result["environment"]["dtype"] == "float32"
+            assert {path.name for path in (folder / f"{source}_on_{target}").iterdir()} == {"results.json"}
+    summary = records.read_json(folder / "evaluation_summary.json")
+    assert (summary["total_evaluations"], summary["successful_evaluations"], summary["failed_evaluations"]) == (6, 6, 0)
+    values = list(accuracies.values())
+    assert summary["matrix_stats"] == pytest.approx({
+        "mean_accuracy": np.mean(values), "median_accuracy": np.median(values), "std_accuracy": np.std(values),
+        "min_accuracy": min(values), "max_accuracy": max(values)})
+    own = accuracies.pop(("de-DE", "de-DE"))
+    assert summary["own_language_mean_accuracy"] == own
+    assert summary["zero_shot_mean_accuracy"] == pytest.approx(np.mean(list(accuracies.values())))
+    best = max(accuracies, key=lambda cell: (cell[1] == "af-ZA", accuracies[cell]))
+    assert summary["best_zero_shot_source"]["af-ZA"] == {"source": best[0], "accuracy": accuracies[best]}
+    assert (folder / "heatmap.png").read_bytes().startswith(b"\x89PNG")
+    lines = done.stderr.splitlines()
+    assert [sum(line.startswith(f"{source}: ") for line in lines) for source in kept.sources] == [1, 1, 1]
+    assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
+
+
+def start(tmp_path, flags, *more):
+    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags), *map(str, more)], cwd=tmp_path,
+                            env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            start_new_session=True)
+
+
+def wait_for_cells(tmp_path, count, process):
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json"))) < count:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+
+
+def cells(tmp_path):
+    return {path: path.stat().st_mtime_ns for path in tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json")}
+
+
+@pytest.fixture
+def slowly(monkeypatch, tmp_path):
+    """Commands wait a little in every cell, so that there is time to stop them."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/sitecustomize.py").write_text(
+        "import os, time\nreplace = os.rename\n"
+        "def rename(a, b):\n    if '_on_' in str(b): time.sleep(0.06)\n    replace(a, b)\nos.rename = rename\n")
+    before = environment()["PYTHONPATH"]
+    monkeypatch.setattr(sys.modules[__name__], "environment",
+                        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path / 'slow'}{os.pathsep}{before}"})
+
+
+def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
+    # All twelve locales, so that there is something left to do.
+    flags = [*flags, "--targets", *mini.LOCALES]
+    process = start(tmp_path, flags, "--max-workers", 2)
+    wait_for_cells(tmp_path, 3, process)
+    process.kill()
+    process.communicate()
+    time.sleep(0.3)
+    first = cells(tmp_path)
+    assert 3 <= len(first) < 40 and not list(tmp_path.glob("nxn_results/*/evaluation_matrix.csv"))
+    time.sleep(0.5)
+    assert cells(tmp_path) == first  # the workers died with their parent
+
+    process = start(tmp_path, flags, "--max-workers", 2)
+    wait_for_cells(tmp_path, len(first) + 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    stopped = time.monotonic()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and time.monotonic() - stopped < 5, said
+    assert "run the same command again" in said and "Traceback" not in said
+    second = cells(tmp_path)
+    assert second.items() > first.items() and len(second) < 48
+
+    done = run(SCRIPT, *flags)
+    assert done.returncode == 0, done.stderr
+    folder, = runs(tmp_path)
+    third = cells(tmp_path)
+    assert third.items() > second.items() and len(third) == 48
+    kept = nxn.open_logits(folder)
+    matrix = transfer.read_csv(folder / "evaluation_matrix.csv")
+    assert set(matrix.sources) == set(SOURCES) and matrix.targets == mini.LOCALES
+    for row, source in enumerate(matrix.sources):
+        for column, target in enumerate(matrix.targets):
+            assert matrix.values[row, column] == np.mean(kept.logits(source, target).argmax(-1) == kept.labels(target))
+    assert not list(tmp_path.rglob("logits.npy")) and not list(tmp_path.rglob("*partial*"))
+
+    again = run(SCRIPT, *flags)
+    assert again.returncode == 0 and "already evaluated" in again.stdout and cells(tmp_path) == third
+    # Other settings are another run, and so is a wish for one.
+    for more in (["--split", "validation"], ["--anew"]):
+        other = run(SCRIPT, *flags, *more, "--dry-run")
+        assert "48 to do" in other.stdout and folder.name not in other.stdout
+
+
+def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_copies, tmp_path):
+    weights = source_copies / "tiny_massive_k_en-US/model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    # A folder that can be read and hashed but not loaded: no tokenizer.
+    tokenizer = source_copies / "tiny_massive_k_id-ID/tokenizer.json"
+    tokenizer.rename(tmp_path / "tokenizer.json")
+    flags = ["--base-model", "tiny", "--dataset-name", "mini", "--targets", "nl-NL,de-DE"]
+    done = run(SCRIPT, *flags, "--max-workers", 2)
+    assert done.returncode == 1, done.stderr
+    folder, = runs(tmp_path)
+    matrix = transfer.read_csv(folder / "evaluation_matrix.csv")
+    measured = dict(zip(matrix.sources, ~np.isnan(matrix.values).any(axis=1)))
+    assert measured == {"nl-NL": True, "de-DE": True, "en-US": False, "id-ID": False}
+    assert re.search(r"^en-US,,$", (folder / "evaluation_matrix.csv").read_text(), re.MULTILINE)
+    summary = records.read_json(folder / "evaluation_summary.json")
+    assert summary["failed_evaluations"] == 4 and set(summary["failures"]) == {"en-US", "id-ID"}
+    assert "failed: en-US: " in done.stdout and "tokenizer" in summary["failures"]["id-ID"]
+    before = cells(tmp_path)
+
+    weights.write_bytes(whole)
+    (tmp_path / "tokenizer.json").rename(tokenizer)
+    again = run(SCRIPT, *flags)
+    assert again.returncode == 0, again.stderr
+    assert runs(tmp_path) == [folder] and cells(tmp_path).items() > before.items()
+    assert not np.isnan(transfer.read_csv(folder / "evaluation_matrix.csv").values).any()
+    assert nxn.open_logits(folder).logits("en-US", "nl-NL").shape == (144, 60)
+    assert nxn.open_logits(folder).logits("nl-NL", "nl-NL").shape == (144, 60)
+
+
+def test_a_source_whose_process_dies_fails_alone(models_root, tmp_path):
+    flags = ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", "--max-workers", 2,
+             "--targets", "nl-NL"]
+    (tmp_path / "deadly").mkdir()
+    (tmp_path / "deadly/sitecustomize.py").write_text(
+        "import os\nreplace = os.rename\n"
+        "def rename(a, b):\n    if 'en-US_on_' in str(b): os.kill(os.getpid(), 9)\n    replace(a, b)\n"
+        "os.rename = rename\n")
+    path = f"{tmp_path / 'deadly'}{os.pathsep}{environment()['PYTHONPATH']}"
+    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *map(str, flags)], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": path}, timeout=120)
+    assert done.returncode == 1 and "en-US: failed, its process ended with exit code -9" in done.stderr, done.stderr
+    folder, = runs(tmp_path)
+    assert records.read_json(folder / "evaluation_summary.json")["successful_evaluations"] == 3
+
+
+def test_list_and_dry_run_and_refusals(run, refused, flags, tmp_path, models_root):
+    listed = run(SCRIPT, *flags, "--list-locales")
+    assert str(models_root) in listed.stdout and set(listed.stdout.splitlines()[1:]) == set(SOURCES)
+    dry = run(SCRIPT, *flags, "--locales", "nl-NL", "--dry-run")
+    assert "1 to do" in dry.stdout and not runs(tmp_path)
+    assert "sw-KE" in refused(SCRIPT, *flags, "--locales", "nl-NL", "sw-KE")
+    assert "stands twice" in refused(SCRIPT, *flags, "--locales", "nl-NL", "de-DE,nl-NL")
+    assert "not in the mini corpus" in refused(SCRIPT, *flags, "--targets", "th-TH")
+    assert "no models xlm-roberta-base_massive_k_<locale>" in refused(SCRIPT, "--models-root", models_root)
+
+
+def test_float16_keeps_the_winner():
+    logits = np.array([[1.0, 1.0001, 0.5], [3.0, 2.0, 1.0], [-70.01, -70.0, -np.inf]], np.float32)
+    half = nxn.halved(logits)
+    assert half.dtype == np.float16 and half.argmax(-1).tolist() == [1, 0, 1]
+    assert logits[:2].astype(np.float16).argmax(-1).tolist() == [0, 0]
+    np.testing.assert_allclose(half[:, :2], logits[:, :2], rtol=2e-3)
+
+
+# Choosing sources by a matrix
+
+def matrix_file(tmp_path, split="validation", name="nxn"):
+    """Asymmetric: by the target's column id-ID is best for nl-NL, by its row en-US is."""
+    values = np.array([[0.9, 0.2, 0.8, 0.3],     # nl-NL's model
+                       [0.4, 0.9, 0.2, 0.2],     # de-DE's
+                       [0.3, 0.2, 0.9, 0.2],     # en-US's
+                       [0.6, 0.2, 0.2, np.nan]])  # id-ID's
+    matrix = transfer.TransferMatrix(SOURCES, SOURCES, values, "")
+    folder = tmp_path / name
+    folder.mkdir()
+    matrix.to_csv(folder / "evaluation_matrix.csv")
+    if split:
+        records.write_json(folder / "evaluation_summary.json", {"split": split})
+    return folder
+
+
+def test_a_transfer_matrix_reads_the_targets_column(tmp_path):
+    folder = matrix_file(tmp_path)
+    matrix = transfer.read_transfer_matrix(folder)
+    assert matrix.for_target("nl-NL") == {"id-ID": 0.6, "de-DE": 0.4, "en-US": 0.3}
+    assert matrix.for_target("id-ID") == {"nl-NL": 0.3, "de-DE": 0.2, "en-US": 0.2}
+    assert transfer.read_transfer_matrix(folder / "evaluation_matrix.csv").fingerprint() == matrix.fingerprint()
+    with pytest.raises(InputError, match="test split"):
+        transfer.read_transfer_matrix(matrix_file(tmp_path, "test", "of_test"))
+    with pytest.raises(InputError, match="evaluation_summary.json"):
+        transfer.read_transfer_matrix(matrix_file(tmp_path, None, "unknown"))
+    for damaged in ("", ",a\n", ",nl-NL\nde-DE,1.5\n", ",nl-NL\nde-DE,x\n", ",nl-NL\nde-DE,0.1\nde-DE,0.2\n"):
+        (folder / "evaluation_matrix.csv").write_text(damaged)
+        with pytest.raises(InputError, match="run_nxn_evaluation.py"):
+            transfer.read_transfer_matrix(folder)
+
+
+def test_selection_by_measured_transfer(run, refused, flags, tmp_path):
+    folder = matrix_file(tmp_path)
+    flags = [*flags, "--target-lang", "nl-NL", "--mode", "similarity", "--num-languages", 2]
+    real = [*flags, "--selection", "real", "--nxn-matrix", folder]
+    done = run(MERGE, *real, "--no-eval")
+    assert done.returncode == 0, done.stderr
+    details = records.read_json(tmp_path / "merged_models/similarity_merge_nl-NL_2merged/merge_details.json")["plan"]
+    assert {source["locale"]: source["weight"] for source in details["sources"]} == pytest.approx(
+        {"id-ID": 0.6, "de-DE": 0.4})
+    assert details["similarity"]["selection"] == "real" and details["similarity"]["matrix_split"] == "validation"
+    assert details["similarity"]["matrix"] == str(folder / "evaluation_matrix.csv")
+    assert details["similarity"]["matrix_sha256"] == transfer.read_transfer_matrix(folder).fingerprint()
+    card = (tmp_path / "merged_models/similarity_merge_nl-NL_2merged/README.md").read_text()
+    assert "chosen by labelled validation items of the target" in card and "took no part" not in card
+    alias = run(MERGE, *flags, "--similarity-type", "real", "--nxn-matrix", folder, "--dry-run")
+    assert re.findall(r"0\.\d{6}  (\S+)", alias.stdout) == ["id-ID", "de-DE"]
+
+    assert "test split" in refused(MERGE, *flags, "--selection", "real", "--nxn-matrix",
+                                   matrix_file(tmp_path, "test", "of_test"))
+    assert "needs --nxn-matrix" in refused(MERGE, *flags, "--selection", "real")
+    assert "--nxn-matrix" in refused(MERGE, *flags, "--nxn-matrix", folder)
+    assert "contradict" in refused(MERGE, *real, "--similarity-type", "URIEL")
+    assert "--top-k" in refused(MERGE, *real, "--top-k", 3)
+    assert "3 neighbours of id-ID" in refused(MERGE, *real, "--target-lang", "id-ID", "--num-languages", 4)
+
+
+# The picture
+
+@pytest.mark.parametrize("locales", [("nl-NL",), mini.LOCALES, tuple(LOCALES)])
+def test_heatmap(tmp_path, locales):
+    from PIL import Image
+
+    values = np.random.default_rng(0).random((len(locales), len(locales)))
+    values[0] = np.nan
+    plots.heatmap(values, locales, locales, tmp_path / "a.png", label="accuracy", row_title="model", column_title="on")
+    picture = Image.open(tmp_path / "a.png")
+    assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1) and max(picture.size) < 5000
+
+
+def test_families_stand_together():
+    order = [mini.LOCALES[place] for place in plots.by_family(mini.LOCALES)]
+    assert order == ["af-ZA", "de-DE", "en-US", "nl-NL", "id-ID", "ms-MY", "es-ES", "pt-PT", "az-AZ", "tr-TR",
+                     "sw-KE", "fi-FI"]
