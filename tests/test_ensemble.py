@@ -312,6 +312,30 @@ def test_kept_logits_that_do_not_fit_are_refused(matrix, monkeypatch, tmp_path, 
     assert error.startswith("error: ") and message in error and not (tmp_path / "results").exists()
 
 
+def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
+    """The same ensemble from a real N×N run, whose sources are chosen by a validation run."""
+    nxn = [*flags(models_root), "--targets", "af-ZA"]
+    for split in ("test", "validation"):
+        assert run("merginguriel/run_nxn_evaluation.py", *nxn, "--split", split, "--results-dir", split).returncode == 0
+    test, validation = (next((tmp_path / split).glob("nxn_eval_*")) for split in ("test", "validation"))
+    vote = ["--target-lang", "af-ZA", "--dataset-name", "mini", "--voting-method", "all", "--nxn-dir", test]
+    done = run(SCRIPT, *vote, "--num-languages", 3)
+    assert done.returncode == 0, done.stderr
+    for method in VOTES:
+        ours, models = kept(tmp_path, NAME.format(method)), kept(voted[0], NAME.format(method))
+        # Logits were rounded to float16, which an item of two equally good intents may feel.
+        assert (ours["predictions"] != models["predictions"]).sum() <= 1
+    assert not list(tmp_path.glob("results/tiny*"))
+    real = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
+    assert real.returncode == 0, real.stderr
+    matrix = records.read_json(validation / "evaluation_summary.json")
+    chosen = records.read_json(tmp_path / "results/ensemble_soft_af-ZA_1lang/results.json")["experiment"]
+    assert chosen["similarity"]["selection"] == "real" and chosen["similarity"]["matrix_split"] == "validation"
+    assert chosen["sources"][0]["locale"] == matrix["best_zero_shot_source"]["af-ZA"]["source"]
+    wrong = run(SCRIPT, *vote, "--selection", "real", "--nxn-matrix", test, "--num-languages", 2)
+    assert wrong.returncode == 2 and "must not be chosen" in wrong.stderr
+
+
 # Pieces
 
 def test_draws_are_the_same_ids_in_every_locale():

@@ -233,7 +233,6 @@ def run_ensembles(targets: list[str], methods: list[str], options: EnsembleOptio
 
 
 def _fail(outcome: Outcome, target: str, error: InputError, finished) -> None:
-    log.warning("warning: %s failed: %s", target, error)
     outcome.failures[target] = str(error)
     finished(target, outcome)
 
@@ -294,6 +293,8 @@ def sweep(targets: list[str], methods: list[str], options: EnsembleOptions) -> t
                 for target in targets if target in outcome.votes or target in outcome.failures}
 
     def finished(target: str, outcome: Outcome) -> None:
+        if target in outcome.failures:
+            log.warning("warning: %s failed: %s", target, outcome.failures[target])
         done = successes(outcome)
         records.write_json(options.results_root / PROGRESS_JSON, {
             "timestamp": records.utc_now(), "total_locales": len(targets), "processed_locales": len(done),
