@@ -36,6 +36,8 @@ from auto_merge_llm.weight_files import find_weights, open_file
 CHUNK_ELEMENTS = 1 << 18
 # Of the pieces that sums are made of; part of the result's definition, so not an option.
 _SCAN_ELEMENTS = 1 << 18
+# A GPU wants few, large launches.
+_GPU_CHUNK_ELEMENTS = 1 << 24
 # Reading from the page cache and writing saturate memory with few threads; each holds one piece a source.
 _MAX_WORKERS = 4
 _REUSED_BYTES = 1 << 24
@@ -169,13 +171,16 @@ class _Job:
         self._working = {name: torch.promote_types(kind, torch.float32) for name, kind in common.items()}
         self.dtypes = common if dtype is None else dict.fromkeys(common, _dtype_named(dtype))
         self.names = tuple(name for name, tensor in self._tensors.items() if tensor.numel)
+        self._on_gpu = any(tensor.device.type != "cpu" for tensor in self._tensors.values())
 
     def run(self, put: Callable[[str, int, torch.Tensor], None], progress: Progress | None) -> None:
         """Merge every span and `put` it. First passes of the method do not count as progress."""
         # Freeing one large block teaches glibc to keep freed blocks of up to its size. Otherwise it gives the memory of
         # every piece back to the system, which hands it out again page by page: a third of the time of a linear merge.
         torch.empty(_REUSED_BYTES, dtype=torch.uint8)
-        with _single_threaded() as self._workers:
+        with _single_threaded() as threads:
+            # On a GPU all threads would queue in one stream, and torch.linalg fails when several start it at once.
+            self._workers = 1 if self._on_gpu else min(_MAX_WORKERS, threads)
             statistics = self._method.statistics(self) if self.total else None
 
             def work(span: _Span) -> tuple[int, Counter[str]]:
@@ -184,7 +189,8 @@ class _Job:
                 return span.stop - span.start, piece.counts
 
             done = 0
-            for elements, counts in self._each_span(work, self._spans(self.names, CHUNK_ELEMENTS)):
+            chunk = _GPU_CHUNK_ELEMENTS if self._on_gpu else CHUNK_ELEMENTS
+            for elements, counts in self._each_span(work, self._spans(self.names, chunk)):
                 self.counts.update(counts)
                 done += elements
                 if progress is not None:
@@ -277,7 +283,7 @@ def _single_threaded() -> Iterator[int]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield min(_MAX_WORKERS, threads)
+        yield threads
     finally:
         torch.set_num_threads(threads)
 
