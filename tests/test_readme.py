@@ -49,6 +49,8 @@ def test_command_runs(run, workspace, tiny_base, command):
     name = script.removeprefix("merginguriel/")
     if name == "training_bert.py":
         shutil.rmtree(workspace / "haryos_model/xlm-roberta-base_massive_k_nl-NL")
+    if "--num-fisher-examples" in flags:
+        flags += ["--num-fisher-examples", "40"]
     done = run(script, *flags, *shlex.split(SMALL[name].format(base=tiny_base)))
     assert done.returncode == 0, done.stderr
 
