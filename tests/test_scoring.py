@@ -65,6 +65,18 @@ def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
     assert len(made) == 5
 
 
+def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, monkeypatch):
+    import shutil
+
+    twin, made = shutil.copytree(source, tmp_path / "twin"), []
+    load = models.load_tokenizer
+    monkeypatch.setattr(models, "load_tokenizer", lambda path: made.append(path) or load(path))
+    cache = scoring.TokenCache()
+    for path, texts in ((source, TEXTS), (source, TEXTS[:2]), (twin, TEXTS), (twin, TEXTS[1:])):
+        cache.tokens(path, texts)
+    assert made == [source]
+
+
 def test_another_tokenizer_is_another_content(source, tmp_path):
     import shutil
 

@@ -1,5 +1,6 @@
 """The one evaluator: (model, texts) -> logits, in batches of similar length under a token budget."""
 
+import functools
 import hashlib
 import itertools
 import logging
@@ -54,23 +55,28 @@ def tokenise(tokenizer, texts: list[str], max_tokens: int = MAX_TOKENS) -> Token
 class TokenCache:
     """Tokens by content, the tokenizer's files, the texts and the longest input: kept in memory and in `folder`.
 
-    A tokenizer is loaded only for texts that are not there yet. Processes may share `folder`; a file in it is no
-    result, so a damaged one is made again.
+    A tokenizer is loaded only for texts that are not there yet, and once for all models that have it. Processes may
+    share `folder`; a file in it is no result, so a damaged one is made again.
     """
 
     def __init__(self, folder: Path | None = None):
         self._folder, self._kept = folder, {}
+        self._fingerprints = functools.cache(models.tokenizer_files_sha256)
+        self._tokenizers = {}
 
     def tokens(self, model_path: Path, texts: list[str], max_tokens: int = MAX_TOKENS) -> Tokens:
         """Raises InputError where `model_path` has no tokenizer, or a damaged one."""
-        key = hashlib.sha256(models.tokenizer_files_sha256(model_path).encode())
+        fingerprint = self._fingerprints(model_path)
+        key = hashlib.sha256(fingerprint.encode())
         key.update(f"{max_tokens}\0".encode() + "\0".join(texts).encode())
         key = key.hexdigest()
         if key not in self._kept:
             file = self._folder / f"{key[:32]}.npz" if self._folder else None
             kept = _read_tokens(file, len(texts)) if file and file.is_file() else None
             if kept is None:
-                kept = tokenise(models.load_tokenizer(model_path), texts, max_tokens)
+                if fingerprint not in self._tokenizers:
+                    self._tokenizers[fingerprint] = models.load_tokenizer(model_path)
+                kept = tokenise(self._tokenizers[fingerprint], texts, max_tokens)
                 if file:
                     with records.beside(file) as partial, open(partial, "wb") as out:
                         np.savez(out, ids=kept.ids, starts=kept.starts)
