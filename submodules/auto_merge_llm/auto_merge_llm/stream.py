@@ -183,18 +183,30 @@ class _Job:
             self._workers = 1 if self._on_gpu else min(_MAX_WORKERS, threads)
             statistics = self._method.statistics(self) if self.total else None
 
-            def work(span: _Span) -> tuple[int, Counter[str]]:
-                piece = self._piece(span, statistics)
-                put(span.name, span.start, self._merge(piece, span))
-                return span.stop - span.start, piece.counts
+            spans = self._spans(self.names, _GPU_CHUNK_ELEMENTS if self._on_gpu else CHUNK_ELEMENTS)
+            counts, totals, done = Counter(), None, 0
+            while spans:
+                postponed = []
+                work = functools.partial(self._merge_span, put, statistics, totals)
+                for span, is_done, counted in self._each_span(work, spans):
+                    counts.update(counted)
+                    if not is_done:
+                        postponed.append(span)
+                        continue
+                    done += span.stop - span.start
+                    if progress is not None:
+                        progress(done, self.total)
+                spans, totals = postponed, dict(counts)
+        self.counts.update({name: count for name, count in counts.items() if not name.startswith("_")})
 
-            done = 0
-            chunk = _GPU_CHUNK_ELEMENTS if self._on_gpu else CHUNK_ELEMENTS
-            for elements, counts in self._each_span(work, self._spans(self.names, chunk)):
-                self.counts.update(counts)
-                done += elements
-                if progress is not None:
-                    progress(done, self.total)
+    def _merge_span(self, put: Callable[[str, int, torch.Tensor], None], statistics: Any,
+                    totals: Mapping[str, int] | None, span: _Span) -> tuple[_Span, bool, Counter[str]]:
+        """Merge and `put` a span, unless it is postponed; the span, whether it was merged, and what was counted."""
+        piece = self._piece(span, statistics, totals)
+        merged = self._merge(piece, span)
+        if merged is not None:
+            put(span.name, span.start, merged)
+        return span, merged is not None, piece.counts
 
     def __call__(self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None) -> torch.Tensor:
         """What `methods.base.Scan` promises."""
@@ -235,14 +247,17 @@ class _Job:
     def _has_gram(self, name: str) -> bool:
         return self._method.measurement == "gram" and name in self._measurements[0].tensors
 
-    def _piece(self, span: _Span, statistics: Any = None) -> Piece:
+    def _piece(self, span: _Span, statistics: Any = None, totals: Mapping[str, int] | None = None) -> Piece:
         return Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
                      None if self._base is None else self._read(self._base, span),
                      tuple(source.identity for source in self._sources), span.start,
-                     tuple(self._measured(source, span) for source in self._measurements), statistics)
+                     tuple(self._measured(source, span) for source in self._measurements), statistics,
+                     totals=totals)
 
-    def _merge(self, piece: Piece, span: _Span) -> torch.Tensor:
+    def _merge(self, piece: Piece, span: _Span) -> torch.Tensor | None:
         merged = self._method.merge(piece)
+        if merged is None:
+            return None
         # A sum shows every NaN and infinity in one pass; it can overflow by itself, hence the second look.
         if not math.isfinite(merged.sum().item()) and not merged.isfinite().all():
             raise self._not_finite(span)

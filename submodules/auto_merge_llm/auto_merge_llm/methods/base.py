@@ -26,7 +26,8 @@ class Piece:
     the first element in the tensor `name`. `measurements` go with `sources` where the method takes them: Fisher
     information in the sources' shape, or the Gram matrix (in, in) of the tensor's inputs (empty for a tensor that
     has none). `statistics` is what the method's own `statistics` returned. What `merge` adds to `counts` is summed
-    over all pieces for the report.
+    over all pieces for the report, but for names that begin with an underscore. `totals` are these sums, of a piece
+    that was postponed; None before.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Piece:
     measurements: tuple[torch.Tensor, ...] = ()
     statistics: Any = None
     counts: Counter[str] = field(default_factory=Counter)
+    totals: Mapping[str, int] | None = None
 
 
 class Scan(Protocol):
@@ -81,8 +83,11 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def merge(self, piece: Piece) -> torch.Tensor:
-        """The merged values, in the shape and dtype of `piece.sources`, whatever the device."""
+    def merge(self, piece: Piece) -> torch.Tensor | None:
+        """The merged values, in the shape and dtype of `piece.sources`, whatever the device.
+
+        None postpones a piece that needs to know how all others went: it comes again, with `totals`.
+        """
 
 
 def check_number(name: str, value: Any, low: float, high: float = math.inf, *, below: bool = False) -> None:

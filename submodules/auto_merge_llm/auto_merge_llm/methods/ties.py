@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,36 +38,31 @@ class Ties(Method):
         check_number("scaling", self.scaling, 0)
         check_choice("scope", self.scope, ("model", "tensor"))
 
-    def statistics(self, scan: Scan) -> _Statistics:
-        """The cut of every source, and the majority's sign for merges that need it."""
+    def statistics(self, scan: Scan) -> dict[str, list[float] | None]:
+        """By tensor name the cut of every source, None where all stays."""
         def cuts(names: list[str] | None) -> list[float]:
             return magnitudes.cuts(lambda measure: scan(lambda piece: measure(self.task_vectors(piece)), names),
                                    self.density)
 
         if self.density == 1:
-            by_tensor = dict.fromkeys(scan.names)
-        elif self.scope == "model":
-            by_tensor = dict.fromkeys(scan.names, cuts(None))
-        else:
-            by_tensor = {name: cuts([name]) for name in scan.names}
-
-        @functools.cache
-        def majority() -> float:
-            votes = scan(lambda piece: self._elected(self._trimmed(piece, by_tensor[piece.name]), piece.weights)[0]
-                         .sum(dtype=torch.int64))
-            return 1.0 if votes >= 0 else -1.0
-
-        return _Statistics(by_tensor, majority)
+            return dict.fromkeys(scan.names)
+        if self.scope == "model":
+            return dict.fromkeys(scan.names, cuts(None))
+        return {name: cuts([name]) for name in scan.names}
 
     def task_vectors(self, piece: Piece) -> list[torch.Tensor]:
         """θᵢ − θ₀ of all sources; overwrites `piece.sources`."""
         return [source.sub_(piece.base) for source in piece.sources]
 
     def merge(self, piece: Piece):
-        vectors = self._trimmed(piece, piece.statistics.cuts[piece.name])
+        vectors = self._trimmed(piece, piece.statistics[piece.name])
         sign, is_tied = self._elected(vectors, piece.weights)
-        if is_tied:
-            sign[sign == 0] = piece.statistics.majority()
+        if piece.totals is None:
+            piece.counts["_votes"] += int(sign.sum())
+            if is_tied:
+                return None
+        else:
+            sign[sign == 0] = 1.0 if piece.totals["_votes"] >= 0 else -1.0
         total = torch.zeros_like(piece.base)
         share = torch.zeros_like(piece.base)
         for vector, weight in zip(vectors, piece.weights):
@@ -93,16 +87,6 @@ class Ties(Method):
             torch.maximum(largest, vector.abs(), out=largest)
         sign = total.sign_()
         return sign, not torch.equal(sign.abs(), largest.sign_())
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    """Cuts by tensor name and source, None where all stays; `majority()`, the sign that most elements of the model
-    elected, takes a pass.
-    """
-
-    cuts: dict[str, list[float] | None]
-    majority: Callable[[], float]
 
 
 METHOD = Ties
