@@ -172,7 +172,6 @@ def read_predictions(path: Path) -> dict:
 
 
 @functools.cache
-@functools.cache
 def run_environment() -> dict:
     """Versions, device and commit that a number rests on; not to be changed."""
     import subprocess
