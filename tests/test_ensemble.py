@@ -207,6 +207,8 @@ def test_lists(run, models_root):
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
     (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
     (SCRIPT, ["--target-lang", "af-ZA", "--num-languages", 5], "only 4 of af-ZA's neighbours"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--selection", "real", "--nxn-matrix", "nxn", "--split", "validation"],
+     "must not be judged"),
     (SWEEP, ["--start-from", 4], "no targets: 4 found"),
     (SWEEP, ["--start-from", -1], "at least 0"),
     (SWEEP, ["--target-languages", "af-ZA,nl-NL", "af-ZA"], "twice"),
@@ -221,6 +223,7 @@ class KeptMatrix:
     """What utils/nxn.py gives: logits of sources on targets, here random but far better than chance."""
 
     sources, targets, split, precision = ("nl-NL", "de-DE", "id-ID"), ("af-ZA", "nl-NL", "tr-TR"), "test", "float32"
+    weights_sha256 = dict.fromkeys(sources, "0")
 
     def __init__(self):
         self._splits = {locale: massive.load_split("mini", locale, "test") for locale in self.targets}
@@ -334,6 +337,10 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     assert chosen["sources"][0]["locale"] == matrix["best_zero_shot_source"]["af-ZA"]["source"]
     wrong = run(SCRIPT, *vote, "--selection", "real", "--nxn-matrix", test, "--num-languages", 2)
     assert wrong.returncode == 2 and "must not be chosen" in wrong.stderr
+    matrix["models"][chosen["sources"][0]["locale"]]["weights_sha256"] = "0" * 64
+    records.write_json(validation / "evaluation_summary.json", matrix)
+    wrong = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
+    assert wrong.returncode == 2 and "other models of" in wrong.stderr
 
 
 # Pieces

@@ -12,10 +12,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import massive, mini, models, nxn, plots, records, transfer
+from merginguriel.utils import massive, mini, models, naming, nxn, plots, records, transfer
 from merginguriel.utils.locales import LOCALES
 
 SCRIPT = "merginguriel/run_nxn_evaluation.py"
@@ -250,7 +251,7 @@ def test_float16_keeps_the_winner():
 
 # Choosing sources by a matrix
 
-def matrix_file(tmp_path, split="validation", name="nxn"):
+def matrix_file(tmp_path, split="validation", name="nxn", models_root=None):
     """Asymmetric: by the target's column id-ID is best for nl-NL, by its row en-US is."""
     values = np.array([[0.9, 0.2, 0.8, 0.3],     # nl-NL's model
                        [0.4, 0.9, 0.2, 0.2],     # de-DE's
@@ -261,7 +262,9 @@ def matrix_file(tmp_path, split="validation", name="nxn"):
     folder.mkdir()
     matrix.to_csv(folder / "evaluation_matrix.csv")
     if split:
-        records.write_json(folder / "evaluation_summary.json", {"split": split})
+        found = naming.find_models(models_root, "tiny") if models_root else {}
+        records.write_json(folder / "evaluation_summary.json", {"split": split, "models": {
+            locale: {"weights_sha256": Checkpoint(path).weights_fingerprint} for locale, path in found.items()}})
     return folder
 
 
@@ -281,8 +284,8 @@ def test_a_transfer_matrix_reads_the_targets_column(tmp_path):
             transfer.read_transfer_matrix(folder)
 
 
-def test_selection_by_measured_transfer(run, refused, flags, tmp_path):
-    folder = matrix_file(tmp_path)
+def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_path):
+    folder = matrix_file(tmp_path, models_root=models_root)
     flags = [*flags, "--target-lang", "nl-NL", "--mode", "similarity", "--num-languages", 2]
     real = [*flags, "--selection", "real", "--nxn-matrix", folder]
     done = run(MERGE, *real, "--no-eval")
@@ -305,6 +308,10 @@ def test_selection_by_measured_transfer(run, refused, flags, tmp_path):
     assert "contradict" in refused(MERGE, *real, "--similarity-type", "URIEL")
     assert "--top-k" in refused(MERGE, *real, "--top-k", 3)
     assert "3 neighbours of id-ID" in refused(MERGE, *real, "--target-lang", "id-ID", "--num-languages", 4)
+    summary = records.read_json(folder / "evaluation_summary.json")
+    summary["models"]["id-ID"]["weights_sha256"] = "0" * 64  # trained again since
+    records.write_json(folder / "evaluation_summary.json", summary)
+    assert "other models of id-ID than" in refused(MERGE, *real)
 
 
 # The picture

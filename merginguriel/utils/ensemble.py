@@ -65,7 +65,7 @@ class ModelLogits:
 
     def __init__(self, options: EnsembleOptions):
         self.options = options
-        self.available = None  # whatever models_root has
+        self.available = self.weights_sha256 = None  # whatever models_root has
         self._loaded = None
 
     def alone(self, source: Source, split: massive.Split) -> Evaluation:
@@ -107,7 +107,7 @@ class KeptLogits:
         if missing:
             raise InputError(f"no {', '.join(missing)} among the sources of the N×N logits; evaluate them or leave "
                              "them out of --sources")
-        self.matrix, self.precision = matrix, matrix.precision
+        self.matrix, self.precision, self.weights_sha256 = matrix, matrix.precision, matrix.weights_sha256
         self.available = {locale: options.models_root / naming.model_name(options.base_model, locale)
                           for locale in matrix.sources}
 
@@ -136,10 +136,13 @@ def origin_of(options: EnsembleOptions) -> ModelLogits | KeptLogits:
 
 def plan_ensemble(target: str, options: EnsembleOptions, origin: ModelLogits | KeptLogits) -> Ensemble:
     """Choose sources and weights as a merge does and read the items; InputError where either cannot be."""
+    if options.similarity.selection == "real" and massive.SPLITS[options.split] == "dev":
+        raise InputError("sources that the target's validation items chose must not be judged on them; use "
+                         "--split test or another --selection")
     plan = merging.plan_merge(
         mode="linear", target=target, base_model=options.base_model, num_languages=options.num_languages,
         models_root=options.models_root, output=None, similarity=options.similarity, preweight=options.preweight,
-        sources=options.sources, available=origin.available)
+        sources=options.sources, available=origin.available, weights_sha256=origin.weights_sha256)
     split = massive.load_split(options.dataset_name, target, options.split, options.text_column,
                                options.label_column)
     if options.num_examples:

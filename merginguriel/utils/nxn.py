@@ -453,7 +453,10 @@ def table(run: Run) -> str:
 
 
 class Logits:
-    """The kept logits of an N×N run; every cell is read when it is asked for."""
+    """The kept logits of an N×N run; every cell is read when it is asked for.
+
+    `weights_sha256` of the model of each source; None of one that could not be read.
+    """
 
     def __init__(self, folder: Path):
         from safetensors import SafetensorError, safe_open
@@ -462,6 +465,7 @@ class Logits:
         settings = records.read_json(Path(folder) / RUN_JSON)
         self.sources, self.targets = tuple(settings["sources"]), tuple(settings["data"])
         self.split, self.precision = settings["split"], settings["precision"]
+        self.weights_sha256 = {source: (model or {}).get("model") for source, model in settings["sources"].items()}
         if not self.path.is_file():
             raise InputError(f"no {LOGITS} in {folder}; finish the run with run_nxn_evaluation.py")
         try:
