@@ -51,6 +51,8 @@ def read_options(args):
     idle = arguments.idle_source_flags(args)
     if args.num_examples is None:
         idle.append("seed")
+    if args.nxn_dir:
+        idle.append("models_root")
     arguments.refuse_idle(args, idle)
 
     from merginguriel.utils.ensemble import EnsembleOptions

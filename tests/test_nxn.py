@@ -101,11 +101,14 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     before = cells(tmp_path)
     (folder / "evaluation_summary.json").unlink()  # as if killed while the last files were written
     (folder / "evaluation_matrix.csv").unlink()
+    with pytest.raises(InputError, match="no finished N×N"):
+        nxn.open_logits(folder)
     again = nxn.prepare(nxn.NxnPlan({source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
                                     kept.targets, "test", "mini", tmp_path / "nxn_results"))
     assert again.folder == folder and not again.missing() and not again.is_whole
     nxn.evaluate(again)
     assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
+    assert (tmp_path / kept.paths()["nl-NL"]).samefile(source_copies / "tiny_massive_k_nl-NL")
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 
 
@@ -205,6 +208,11 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     before = cells(tmp_path)
 
     weights.write_bytes(whole)
+    kept_logits = folder / "logits.safetensors"
+    kept_logits.rename(tmp_path / "logits")
+    lost = run(SCRIPT, *flags)
+    assert lost.returncode == 2 and "any more; evaluate again" in lost.stderr and "Traceback" not in lost.stderr
+    (tmp_path / "logits").rename(kept_logits)
     (tmp_path / "tokenizer.json").rename(tokenizer)
     again = run(SCRIPT, *flags)
     assert again.returncode == 0, again.stderr

@@ -108,8 +108,12 @@ class KeptLogits:
             raise InputError(f"no {', '.join(missing)} among the sources of the N×N logits; evaluate them or leave "
                              "them out of --sources")
         self.matrix, self.precision, self.weights_sha256 = matrix, matrix.precision, matrix.weights_sha256
-        self.available = {locale: options.models_root / naming.model_name(options.base_model, locale)
-                          for locale in matrix.sources}
+        self.available = matrix.paths()
+        others = [path.name for locale, path in self.available.items()
+                  if path.name != naming.model_name(options.base_model, locale)]
+        if others:
+            raise InputError(f"the N×N logits are of models such as {others[0]}, whose base model is not "
+                             f"{options.base_model}; correct --base-model or --nxn-dir")
 
     def alone(self, source: Source, split: massive.Split) -> Evaluation:
         return Evaluation(f"{source.locale} alone", None, np.array(split.ids), np.array(split.labels),

@@ -387,7 +387,7 @@ def _gather_logits(run: Run) -> None:
     done = [f"{source}/{target}" for source in run.plan.sources for target in run.plan.targets
             if run.is_done(source, target)]
     if new:
-        kept = Logits(run.folder) if (run.folder / LOGITS).is_file() else None
+        kept = Logits(run.folder) if len(new) < len(done) else None
         splits = {target: run.plan.load(target) for target in run.plan.targets}
         small = {f"labels/{target}": np.array(split.labels, np.int16) for target, split in splits.items()}
         small |= {f"ids/{target}": np.frombuffer("\n".join(split.ids).encode(), np.uint8)
@@ -467,13 +467,18 @@ class Logits:
         self.split, self.precision = settings["split"], settings["precision"]
         self.weights_sha256 = {source: (model or {}).get("model") for source, model in settings["sources"].items()}
         if not self.path.is_file():
-            raise InputError(f"no {LOGITS} in {folder}; finish the run with run_nxn_evaluation.py")
+            raise InputError(f"no {LOGITS} in {folder} any more; evaluate again with run_nxn_evaluation.py --anew")
         try:
             self._file = safe_open(self.path, "numpy")
         except SafetensorError as error:
             raise InputError(f"{self.path} is damaged ({error}); evaluate again with "
                              "run_nxn_evaluation.py --anew") from None
         self._names = set(self._file.keys())
+
+    def paths(self) -> dict[str, Path]:
+        """Source -> folder of the model that was evaluated."""
+        return {source: Path(model["path"])
+                for source, model in records.read_json(self.path.with_name(SUMMARY_JSON))["models"].items()}
 
     def logits(self, source: str, target: str) -> np.ndarray:
         """(items, 60) float16, columns in the order of massive.INTENTS; InputError where the cell is missing."""
@@ -494,6 +499,10 @@ class Logits:
 
 
 def open_logits(folder: Path) -> Logits:
+    """Of a finished run; InputError for any other folder."""
+    if not (Path(folder) / SUMMARY_JSON).is_file():
+        raise InputError(f"no finished N×N evaluation in {folder}; give the folder of one, or finish it with "
+                         "the same run_nxn_evaluation.py command")
     return Logits(folder)
 
 
