@@ -108,6 +108,14 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert again.folder == folder and not again.missing() and not again.is_whole
     nxn.evaluate(again)
     assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
+    # A damaged cell, removed as its message says.
+    cell = folder / "nl-NL_on_af-ZA/results.json"
+    cell.write_text("{")
+    with pytest.raises(InputError, match="remove it and run again"):
+        again.matrix()
+    cell.unlink()
+    nxn.evaluate(again)
+    assert again.is_whole and not again.failures and again.matrix().values[0, 0] == float(rows[0][1])
     assert (tmp_path / kept.paths()["nl-NL"]).samefile(source_copies / "tiny_massive_k_nl-NL")
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 

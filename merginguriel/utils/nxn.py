@@ -256,7 +256,8 @@ class _Scorer:
             split, by_intent.argmax(-1), dataset_name=self._run.plan.dataset_name, model_name=str(path),
             settings=evaluation.data_settings(self._run.settings["sources"][source], split),
             model_info=evaluation.model_info(path), experiment={"source": source, "target": target})
-        with records.whole_folder(self._run.cell(source, target)) as partial:
+        # What may stand there is a cell without a result.
+        with records.whole_folder(self._run.cell(source, target), overwrite=True) as partial:
             np.save(partial / CELL_LOGITS, halved(by_intent))
             records.write_json(partial / "results.json", result)
         return result["performance"]["accuracy"]
