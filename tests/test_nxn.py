@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from running import ROOT, environment
 
 from merginguriel.utils import massive, mini, models, naming, nxn, plots, records, transfer
 from merginguriel.utils.locales import LOCALES
+from merginguriel.utils.model_card import model_card
 
 SCRIPT = "merginguriel/run_nxn_evaluation.py"
 MERGE = "merginguriel/run_merging_pipeline_refactored.py"
@@ -328,6 +331,15 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
     summary["models"]["id-ID"]["weights_sha256"] = "0" * 64  # trained again since
     records.write_json(folder / "evaluation_summary.json", summary)
     assert "other models of id-ID than" in refused(MERGE, *real)
+
+
+def test_a_card_tells_every_use_of_the_target():
+    plan = SimpleNamespace(
+        target="nl-NL", base_model="mini", output=Path("merged"), mode="fisher_dataset", method="fisher_dataset",
+        sources=[], selection={"selection": "real"}, hyperparameters={"estimator": "empirical"},
+        measuring=SimpleNamespace(scope="both", split="train"))
+    card = model_card(plan)
+    assert "chosen by labelled validation items of the target; it used labelled train text of the target" in card
 
 
 # The picture
