@@ -53,6 +53,8 @@ def read_options(args):
         idle.append("seed")
     if args.nxn_dir:
         idle.append("models_root")
+    if args.sources and args.preweight == "equal":
+        idle.append("similarity_matrix")
     arguments.refuse_idle(args, idle)
 
     from merginguriel.utils.ensemble import EnsembleOptions

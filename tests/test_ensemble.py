@@ -204,6 +204,8 @@ def test_lists(run, models_root):
     (SCRIPT, ["--target-lang", "af-ZA", "--voting-method", "mean"], "invalid choice"),
     (SCRIPT, ["--target-lang", "af-ZA", "--seed", 3], "--seed has no effect"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--num-languages", 2], "--num-languages"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--preweight", "equal", "--similarity-matrix", "x"],
+     "--similarity-matrix has no effect"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
     (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
