@@ -1,5 +1,8 @@
 """The evaluator against the plainest possible one: one text, one forward, no padding."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -65,9 +68,16 @@ def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
     assert len(made) == 5
 
 
-def test_another_tokenizer_is_another_content(source, tmp_path):
-    import shutil
+def test_a_tokenizer_is_read_once(source, tmp_path, monkeypatch):
+    folder, read, read_bytes = shutil.copytree(source, tmp_path / "copy"), [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    cache = scoring.TokenCache()
+    for texts in (TEXTS, TEXTS[:3]):
+        cache.tokens(folder, texts)
+    assert read.count("tokenizer.json") == 1
 
+
+def test_another_tokenizer_is_another_content(source, tmp_path):
     other = shutil.copytree(source, tmp_path / "other")
     config = (other / "tokenizer.json").read_text().replace('"<unk>"', '"<s>"')
     assert models.tokenizer_files_sha256(source) == models.tokenizer_files_sha256(other)
