@@ -268,6 +268,15 @@ def test_float16_keeps_the_winner():
     np.testing.assert_allclose(half[:, :2], logits[:, :2], rtol=2e-3)
 
 
+def test_a_source_that_is_never_right_counts_in_the_mean():
+    matrix = transfer.TransferMatrix(("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"),
+                                     np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), "")
+    lines = nxn.table(SimpleNamespace(matrix=lambda: matrix)).splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["nl-NL", "0.9000", "0.4000", "de-DE", "0.2000", "over", "2"],
+        ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"]]
+
+
 # Choosing sources by a matrix
 
 def matrix_file(tmp_path, split="validation", name="nxn", models_root=None):

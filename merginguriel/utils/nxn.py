@@ -439,13 +439,12 @@ def table(run: Run) -> str:
     """A line a target: the accuracy of its own model, of the best other one, and of all others on average."""
     matrix = run.matrix()
     lines = ["target    own model  best other          mean of others"]
-    for target in matrix.targets:
-        others = matrix.for_target(target)
-        own = matrix.values[matrix.sources.index(target), matrix.targets.index(target)] \
-            if target in matrix.sources else np.nan
-        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in list(others.items())[:1])
-        mean = f"{np.mean(list(others.values())):.4f} over {len(others)}" if others else ""
-        lines.append(f"{target:<8}{'' if np.isnan(own) else f'{own:.4f}':>11}  {best:<18}  {mean}".rstrip())
+    for target, is_own, column in zip(matrix.targets, matrix.own_language.T, matrix.values.T):
+        own, mean, count = _mean(column[is_own]), _mean(column[~is_own]), (~np.isnan(column[~is_own])).sum()
+        ranked = list(matrix.for_target(target).items())
+        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in ranked[:1])
+        lines.append(f"{target:<8}{'' if own is None else f'{own:.4f}':>11}  {best:<18}  "
+                     f"{'' if mean is None else f'{mean:.4f} over {count}'}".rstrip())
     for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
         values = matrix.values[chosen]
         if not np.isnan(values).all():
