@@ -52,7 +52,8 @@ def main(argv=None):
     models_root, nxn_root = args.dir / "haryos_model", args.dir / "nxn_results"
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
-    common = ["--base-model", base, "--dataset-name", args.dataset_name, "--models-root", models_root]
+    data = ["--base-model", base, "--dataset-name", args.dataset_name]
+    common = [*data, "--models-root", models_root]
     commands.train(model, base, args.dataset_name, models_root, args.train_flags)
     dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
 
@@ -69,7 +70,7 @@ def main(argv=None):
     outputs = {(name, target): args.dir / "merged_models" / name / naming.merge_name(MERGE, target, args.num_languages)
                for name in SELECTIONS for target in args.locales}
     commands.run_all("votes and merges", [
-        *(["run_large_scale_ensemble_experiments.py", *common, *flags[name], "--target-languages", *args.locales,
+        *(["run_large_scale_ensemble_experiments.py", *data, *flags[name], "--target-languages", *args.locales,
            "--nxn-dir", test, "--results-dir", folders[name]] for name in SELECTIONS),
         *(["run_merging_pipeline_refactored.py", "--mode", MERGE, "--target-lang", target, *common, *flags[name],
            "--no-baselines", "--output-dir", output, "--results-dir", folders[name]]

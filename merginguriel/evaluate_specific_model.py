@@ -58,9 +58,13 @@ def main(argv=None):
         if args.per_intent:
             print(evaluation.per_intent_table(result))
     if len(results) > 1:
-        low, high = evaluation.mean_interval(results)
         accuracy = sum(result.accuracy for result in results) / len(results)
-        print(f"mean of {len(results)} locales {accuracy:.4f} [{low:.4f}, {high:.4f}], items resampled by id")
+        try:
+            low, high = evaluation.mean_interval(results)
+            interval = f"[{low:.4f}, {high:.4f}], items resampled by id"
+        except InputError:  # the results stand all the same
+            interval = "without an interval: these locales do not share their ids"
+        print(f"mean of {len(results)} locales {accuracy:.4f} {interval}")
 
 
 if __name__ == "__main__":

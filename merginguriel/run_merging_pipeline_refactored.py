@@ -123,6 +123,9 @@ def check_flags(args) -> None:
     if weighs_by_hand:
         idle += ["num_languages", "sources", "selection", "similarity_source", "similarity_matrix", "top_k",
                  "sinkhorn_iters", "similarity_type", "nxn_matrix"]
+    weighs_by_similarity = args.mode in ("similarity", "uriel") or (not is_weighting and args.preweight == "uriel")
+    if args.sources and not weighs_by_similarity:
+        idle += ["similarity_matrix"]
     if args.mode == "uriel":
         # Its weights are cosines, whatever chooses the sources.
         idle = [name for name in idle if name != "similarity_matrix"]

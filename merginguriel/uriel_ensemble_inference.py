@@ -51,6 +51,10 @@ def read_options(args):
     idle = arguments.idle_source_flags(args)
     if args.num_examples is None:
         idle.append("seed")
+    if args.nxn_dir:
+        idle.append("models_root")
+    if args.sources and args.preweight == "equal":
+        idle.append("similarity_matrix")
     arguments.refuse_idle(args, idle)
 
     from merginguriel.utils.ensemble import EnsembleOptions

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,10 +204,14 @@ def test_lists(run, models_root):
     (SCRIPT, ["--target-lang", "af-ZA", "--voting-method", "mean"], "invalid choice"),
     (SCRIPT, ["--target-lang", "af-ZA", "--seed", 3], "--seed has no effect"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--num-languages", 2], "--num-languages"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--preweight", "equal", "--similarity-matrix", "x"],
+     "--similarity-matrix has no effect"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
     (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
     (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
     (SCRIPT, ["--target-lang", "af-ZA", "--num-languages", 5], "only 4 of af-ZA's neighbours"),
+    (SCRIPT, ["--target-lang", "af-ZA", "--selection", "real", "--nxn-matrix", "nxn", "--split", "validation"],
+     "must not be judged"),
     (SWEEP, ["--start-from", 4], "no targets: 4 found"),
     (SWEEP, ["--start-from", -1], "at least 0"),
     (SWEEP, ["--target-languages", "af-ZA,nl-NL", "af-ZA"], "twice"),
@@ -221,6 +226,10 @@ class KeptMatrix:
     """What utils/nxn.py gives: logits of sources on targets, here random but far better than chance."""
 
     sources, targets, split, precision = ("nl-NL", "de-DE", "id-ID"), ("af-ZA", "nl-NL", "tr-TR"), "test", "float32"
+    weights_sha256 = dict.fromkeys(sources, "0")
+
+    def paths(self):
+        return {source: Path("elsewhere") / f"mini_massive_k_{source}" for source in self.sources}
 
     def __init__(self):
         self._splits = {locale: massive.load_split("mini", locale, "test") for locale in self.targets}
@@ -265,6 +274,8 @@ def test_ensemble_from_kept_logits(matrix, tmp_path, capsys):
     alone = (matrix.logits("nl-NL", "af-ZA").argmax(-1) == matrix.labels("af-ZA")).mean()
     assert f"{alone:.4f}" in next(line for line in out.splitlines() if line.startswith("nl-NL alone"))
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["ensemble_uriel_logits_af-ZA_2lang"]
+    details = (tmp_path / "results/ensemble_uriel_logits_af-ZA_2lang/merge_details.txt").read_text()
+    assert "1. Model: elsewhere/mini_massive_k_nl-NL\n" in details
 
 
 def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
@@ -301,6 +312,8 @@ def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
 @pytest.mark.parametrize("extra, change, message", [
     (["--target-lang", "af-ZA", "--split", "validation"], {}, "--split test"),
     (["--target-lang", "fi-FI"], {}, "no fi-FI among the targets"),
+    (["--target-lang", "af-ZA", "--base-model", "xlm-roberta-large"], {}, "not xlm-roberta-large"),
+    (["--target-lang", "af-ZA", "--models-root", "haryos_model"], {}, "--models-root has no effect"),
     (["--target-lang", "af-ZA"], {"labels": lambda target: np.zeros(144, int)}, "other items"),
     (["--target-lang", "af-ZA"], {"ids": lambda target: [str(item) for item in range(9000, 9144)]}, "other items"),
 ])
@@ -318,7 +331,8 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     for split in ("test", "validation"):
         assert run("merginguriel/run_nxn_evaluation.py", *nxn, "--split", split, "--results-dir", split).returncode == 0
     test, validation = (next((tmp_path / split).glob("nxn_eval_*")) for split in ("test", "validation"))
-    vote = ["--target-lang", "af-ZA", "--dataset-name", "mini", "--voting-method", "all", "--nxn-dir", test]
+    vote = ["--target-lang", "af-ZA", "--base-model", "tiny", "--dataset-name", "mini", "--voting-method", "all",
+            "--nxn-dir", test]
     done = run(SCRIPT, *vote, "--num-languages", 3)
     assert done.returncode == 0, done.stderr
     for method in VOTES:
@@ -334,6 +348,10 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     assert chosen["sources"][0]["locale"] == matrix["best_zero_shot_source"]["af-ZA"]["source"]
     wrong = run(SCRIPT, *vote, "--selection", "real", "--nxn-matrix", test, "--num-languages", 2)
     assert wrong.returncode == 2 and "must not be chosen" in wrong.stderr
+    matrix["models"][chosen["sources"][0]["locale"]]["weights_sha256"] = "0" * 64
+    records.write_json(validation / "evaluation_summary.json", matrix)
+    wrong = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
+    assert wrong.returncode == 2 and "other models of" in wrong.stderr
 
 
 # Pieces

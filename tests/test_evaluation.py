@@ -1,6 +1,7 @@
 """One model on several locales as a user evaluates it: loaded once, every intent, a picture."""
 
 import csv
+import json
 import struct
 
 import numpy as np
@@ -52,6 +53,14 @@ def test_several_locales_with_one_load(evaluate, tmp_path, monkeypatch):
     (tmp_path / "results/x_de-DE/per_intent.csv").unlink()
     assert evaluate("--locale", "de-DE,af-ZA", "nl-NL", "--prefix", "x", "--per-intent") == (0, out)
     assert len(loaded) == 1 and (tmp_path / "results/x_de-DE/per_intent.csv").is_file()
+
+
+def test_locales_of_other_items_have_a_mean_without_interval(evaluate, tmp_path):
+    for locale, ids in (("de-DE", "12"), ("nl-NL", "13")):
+        rows = [{"id": id_, "partition": "test", "intent": "alarm_set", "utt": "x"} for id_ in ids]
+        (tmp_path / f"{locale}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out = evaluate("--locale", "de-DE,nl-NL", "--dataset-name", str(tmp_path))
+    assert code == 0 and "do not share their ids" in out.splitlines()[-1]
 
 
 def test_confusion_plot(evaluate, tmp_path):

@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import massive, mini, models, nxn, plots, records, transfer
+from merginguriel.utils import massive, mini, models, naming, nxn, plots, records, transfer
 from merginguriel.utils.locales import LOCALES
+from merginguriel.utils.model_card import model_card
 
 SCRIPT = "merginguriel/run_nxn_evaluation.py"
 MERGE = "merginguriel/run_merging_pipeline_refactored.py"
@@ -100,11 +104,22 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     before = cells(tmp_path)
     (folder / "evaluation_summary.json").unlink()  # as if killed while the last files were written
     (folder / "evaluation_matrix.csv").unlink()
+    with pytest.raises(InputError, match="no finished N×N"):
+        nxn.open_logits(folder)
     again = nxn.prepare(nxn.NxnPlan({source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
                                     kept.targets, "test", "mini", tmp_path / "nxn_results"))
     assert again.folder == folder and not again.missing() and not again.is_whole
     nxn.evaluate(again)
     assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
+    # A damaged cell, removed as its message says.
+    cell = folder / "nl-NL_on_af-ZA/results.json"
+    cell.write_text("{")
+    with pytest.raises(InputError, match="remove it and run again"):
+        again.matrix()
+    cell.unlink()
+    nxn.evaluate(again)
+    assert again.is_whole and not again.failures and again.matrix().values[0, 0] == float(rows[0][1])
+    assert (tmp_path / kept.paths()["nl-NL"]).samefile(source_copies / "tiny_massive_k_nl-NL")
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 
 
@@ -204,6 +219,11 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     before = cells(tmp_path)
 
     weights.write_bytes(whole)
+    kept_logits = folder / "logits.safetensors"
+    kept_logits.rename(tmp_path / "logits")
+    lost = run(SCRIPT, *flags)
+    assert lost.returncode == 2 and "any more; evaluate again" in lost.stderr and "Traceback" not in lost.stderr
+    (tmp_path / "logits").rename(kept_logits)
     (tmp_path / "tokenizer.json").rename(tokenizer)
     again = run(SCRIPT, *flags)
     assert again.returncode == 0, again.stderr
@@ -248,9 +268,18 @@ def test_float16_keeps_the_winner():
     np.testing.assert_allclose(half[:, :2], logits[:, :2], rtol=2e-3)
 
 
+def test_a_source_that_is_never_right_counts_in_the_mean():
+    matrix = transfer.TransferMatrix(("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"),
+                                     np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), "")
+    lines = nxn.table(SimpleNamespace(matrix=lambda: matrix)).splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["nl-NL", "0.9000", "0.4000", "de-DE", "0.2000", "over", "2"],
+        ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"]]
+
+
 # Choosing sources by a matrix
 
-def matrix_file(tmp_path, split="validation", name="nxn"):
+def matrix_file(tmp_path, split="validation", name="nxn", models_root=None):
     """Asymmetric: by the target's column id-ID is best for nl-NL, by its row en-US is."""
     values = np.array([[0.9, 0.2, 0.8, 0.3],     # nl-NL's model
                        [0.4, 0.9, 0.2, 0.2],     # de-DE's
@@ -261,7 +290,9 @@ def matrix_file(tmp_path, split="validation", name="nxn"):
     folder.mkdir()
     matrix.to_csv(folder / "evaluation_matrix.csv")
     if split:
-        records.write_json(folder / "evaluation_summary.json", {"split": split})
+        found = naming.find_models(models_root, "tiny") if models_root else {}
+        records.write_json(folder / "evaluation_summary.json", {"split": split, "models": {
+            locale: {"weights_sha256": Checkpoint(path).weights_fingerprint} for locale, path in found.items()}})
     return folder
 
 
@@ -281,8 +312,8 @@ def test_a_transfer_matrix_reads_the_targets_column(tmp_path):
             transfer.read_transfer_matrix(folder)
 
 
-def test_selection_by_measured_transfer(run, refused, flags, tmp_path):
-    folder = matrix_file(tmp_path)
+def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_path):
+    folder = matrix_file(tmp_path, models_root=models_root)
     flags = [*flags, "--target-lang", "nl-NL", "--mode", "similarity", "--num-languages", 2]
     real = [*flags, "--selection", "real", "--nxn-matrix", folder]
     done = run(MERGE, *real, "--no-eval")
@@ -305,6 +336,19 @@ def test_selection_by_measured_transfer(run, refused, flags, tmp_path):
     assert "contradict" in refused(MERGE, *real, "--similarity-type", "URIEL")
     assert "--top-k" in refused(MERGE, *real, "--top-k", 3)
     assert "3 neighbours of id-ID" in refused(MERGE, *real, "--target-lang", "id-ID", "--num-languages", 4)
+    summary = records.read_json(folder / "evaluation_summary.json")
+    summary["models"]["id-ID"]["weights_sha256"] = "0" * 64  # trained again since
+    records.write_json(folder / "evaluation_summary.json", summary)
+    assert "other models of id-ID than" in refused(MERGE, *real)
+
+
+def test_a_card_tells_every_use_of_the_target():
+    plan = SimpleNamespace(
+        target="nl-NL", base_model="mini", output=Path("merged"), mode="fisher_dataset", method="fisher_dataset",
+        sources=[], selection={"selection": "real"}, hyperparameters={"estimator": "empirical"},
+        measuring=SimpleNamespace(scope="both", split="train"))
+    card = model_card(plan)
+    assert "chosen by labelled validation items of the target; it used labelled train text of the target" in card
 
 
 # The picture

@@ -1,11 +1,17 @@
-"""Every command that the README shows runs as written, plus flags that put small things in place of large ones."""
+"""Every command that the README shows runs as written, plus flags that put small things in place of large ones.
 
+And the results' means are those of their tables.
+"""
+
+import csv
 import re
 import shlex
 import shutil
 
 import pytest
 from running import ROOT
+
+from merginguriel.utils import transfer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The defaults need the Hub; these stand in for it.
@@ -64,3 +70,20 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_means_in_the_results_are_those_of_the_tables():
+    matrix = transfer.read_csv(ROOT / "docs/results/nxn_test.csv")
+    own, others = (matrix.values[chosen].mean() for chosen in (matrix.own_language, ~matrix.own_language))
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert f"on the own language {own:.3f}, zero-shot {others:.3f}." in text
+    with open(ROOT / "docs/results/votes_and_merges.csv", newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for selection in ("cosine", "sinkhorn", "real"):
+        line = re.search(rf"^\| {selection} \|.*", text, re.MULTILINE)[0]
+        stated = [float(number) for number in re.findall(r"\| (0\.\d{4})", line)]
+        means = {}
+        for row in rows:
+            if row["selection"] == selection:
+                means.setdefault(row["method"], []).append(float(row["accuracy"]))
+        assert stated == [pytest.approx(sum(values) / len(values), abs=1e-4) for values in means.values()]

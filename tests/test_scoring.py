@@ -1,5 +1,8 @@
 """The evaluator against the plainest possible one: one text, one forward, no padding."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -66,8 +69,6 @@ def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
 
 
 def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, monkeypatch):
-    import shutil
-
     twin, made = shutil.copytree(source, tmp_path / "twin"), []
     load = models.load_tokenizer
     monkeypatch.setattr(models, "load_tokenizer", lambda path: made.append(path) or load(path))
@@ -77,9 +78,16 @@ def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, m
     assert made == [source]
 
 
-def test_another_tokenizer_is_another_content(source, tmp_path):
-    import shutil
+def test_a_tokenizer_is_read_once(source, tmp_path, monkeypatch):
+    folder, read, read_bytes = shutil.copytree(source, tmp_path / "copy"), [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    cache = scoring.TokenCache()
+    for texts in (TEXTS, TEXTS[:3]):
+        cache.tokens(folder, texts)
+    assert read.count("tokenizer.json") == 1
 
+
+def test_another_tokenizer_is_another_content(source, tmp_path):
     other = shutil.copytree(source, tmp_path / "other")
     config = (other / "tokenizer.json").read_text().replace('"<unk>"', '"<s>"')
     assert models.tokenizer_files_sha256(source) == models.tokenizer_files_sha256(other)

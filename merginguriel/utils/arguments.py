@@ -221,7 +221,9 @@ def idle_source_flags(args) -> list[str]:
         args.selection = "real"
     if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
         log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-    idle = ["num_languages", "selection", "similarity_type", "nxn_matrix"] if args.sources else []
+    # Sources that are named weigh equally or by cosine.
+    idle = ["num_languages", "selection", "similarity_type", "nxn_matrix", "similarity_source", "top_k",
+            "sinkhorn_iters"] if args.sources else []
     idle += {"cosine": ["similarity_source", "top_k", "sinkhorn_iters"],
              "real": ["similarity_source", "top_k", "sinkhorn_iters", "similarity_matrix"]}.get(args.selection, [])
     return idle + ([] if args.selection == "real" else ["nxn_matrix"])

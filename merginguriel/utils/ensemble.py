@@ -65,7 +65,7 @@ class ModelLogits:
 
     def __init__(self, options: EnsembleOptions):
         self.options = options
-        self.available = None  # whatever models_root has
+        self.available = self.weights_sha256 = None  # whatever models_root has
         self._loaded = None
 
     def alone(self, source: Source, split: massive.Split) -> Evaluation:
@@ -107,9 +107,13 @@ class KeptLogits:
         if missing:
             raise InputError(f"no {', '.join(missing)} among the sources of the N×N logits; evaluate them or leave "
                              "them out of --sources")
-        self.matrix, self.precision = matrix, matrix.precision
-        self.available = {locale: options.models_root / naming.model_name(options.base_model, locale)
-                          for locale in matrix.sources}
+        self.matrix, self.precision, self.weights_sha256 = matrix, matrix.precision, matrix.weights_sha256
+        self.available = matrix.paths()
+        others = [path.name for locale, path in self.available.items()
+                  if path.name != naming.model_name(options.base_model, locale)]
+        if others:
+            raise InputError(f"the N×N logits are of models such as {others[0]}, whose base model is not "
+                             f"{options.base_model}; correct --base-model or --nxn-dir")
 
     def alone(self, source: Source, split: massive.Split) -> Evaluation:
         return Evaluation(f"{source.locale} alone", None, np.array(split.ids), np.array(split.labels),
@@ -136,10 +140,13 @@ def origin_of(options: EnsembleOptions) -> ModelLogits | KeptLogits:
 
 def plan_ensemble(target: str, options: EnsembleOptions, origin: ModelLogits | KeptLogits) -> Ensemble:
     """Choose sources and weights as a merge does and read the items; InputError where either cannot be."""
+    if options.similarity.selection == "real" and massive.SPLITS[options.split] == "dev":
+        raise InputError("sources that the target's validation items chose must not be judged on them; use "
+                         "--split test or another --selection")
     plan = merging.plan_merge(
         mode="linear", target=target, base_model=options.base_model, num_languages=options.num_languages,
         models_root=options.models_root, output=None, similarity=options.similarity, preweight=options.preweight,
-        sources=options.sources, available=origin.available)
+        sources=options.sources, available=origin.available, weights_sha256=origin.weights_sha256)
     split = massive.load_split(options.dataset_name, target, options.split, options.text_column,
                                options.label_column)
     if options.num_examples:

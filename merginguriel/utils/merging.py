@@ -1,6 +1,7 @@
 """The merging job: plan the sources, merge into a whole folder, evaluate beside the baselines."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -64,14 +65,17 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                weights: dict[str, float] | None = None, normalize: bool = False,
                sources: list[str] | None = None, seed: int = 42, base: Path | None = None,
                hyperparameters: dict | None = None, measuring: MeasuringOptions | None = None,
-               available: dict[str, Path] | None = None) -> MergePlan:
+               available: dict[str, Path] | None = None,
+               weights_sha256: Mapping[str, str] | None = None) -> MergePlan:
     """Choose sources, weights and base. Raises InputError for anything that cannot be merged as asked.
 
     Methods on task vectors start from `base`, by default the initial checkpoint of `base_model` and `seed`
     that the sources grew from. `hyperparameters` are the method's own; what is not given has its default.
     `measuring`: the texts for a method that needs some. `available`: locale -> model, by default those found in
-    `models_root`.
+    `models_root`; `weights_sha256` by locale, by default of their files, which are read only to compare them with
+    the models of a transfer matrix.
     """
+    from auto_merge_llm.checkpoint import Checkpoint
     from auto_merge_llm.methods import create
 
     method = create(MODES[mode][0], **(hyperparameters or {}))
@@ -105,6 +109,8 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
         del selection["nxn_matrix"]  # it is `matrix`
         if selection["selection"] == "real":
             selection["matrix_split"] = matrix.split
+            matrix.check_models({locale: weights_sha256[locale] if weights_sha256 else
+                                 Checkpoint(available[locale]).weights_fingerprint for locale in shares})
     if missing:
         raise InputError(f"no model {naming.model_name(base_model, missing[0])} in {models_root} for "
                          f"{', '.join(missing)}; train it with training_bert.py or leave it out")

@@ -32,12 +32,13 @@ def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
 
 
 def _target_text(plan) -> str:
+    used = []
     if plan.selection["selection"] == "real":
-        return "the sources were chosen by labelled validation items of the target"
-    if plan.measuring is None or plan.measuring.scope == "sources":
-        return "the target took no part in it"
-    kind = "labelled" if plan.hyperparameters.get("estimator") == "empirical" else "unlabelled"
-    return f"it used {kind} {plan.measuring.split} text of the target"
+        used.append("the sources were chosen by labelled validation items of the target")
+    if plan.measuring is not None and plan.measuring.scope != "sources":
+        kind = "labelled" if plan.hyperparameters.get("estimator") == "empirical" else "unlabelled"
+        used.append(f"it used {kind} {plan.measuring.split} text of the target")
+    return "; ".join(used) or "the target took no part in it"
 
 
 def _dataset(name: str) -> str:

@@ -1,6 +1,7 @@
 """Classifiers on disk: the initial checkpoint that sources share, discovery, loading."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import tempfile
@@ -150,11 +151,16 @@ _TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json", "
 
 def tokenizer_files_sha256(path: Path) -> str:
     """sha256 over the names and bytes of a model folder's tokenizer files."""
+    files = [file for file in (Path(path) / name for name in _TOKENIZER_FILES) if file.is_file()]
+    return _files_sha256(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@functools.cache  # size and time are in the key: reading XLM-R's again for every cell takes as long as a GPU's scoring
+def _files_sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for file in (Path(path) / name for name in _TOKENIZER_FILES):
-        if file.is_file():
-            content = file.read_bytes()
-            digest.update(f"{file.name} {len(content)} ".encode() + content)
+    for file, _, _ in files:
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 

@@ -256,7 +256,8 @@ class _Scorer:
             split, by_intent.argmax(-1), dataset_name=self._run.plan.dataset_name, model_name=str(path),
             settings=evaluation.data_settings(self._run.settings["sources"][source], split),
             model_info=evaluation.model_info(path), experiment={"source": source, "target": target})
-        with records.whole_folder(self._run.cell(source, target)) as partial:
+        # What may stand there is a cell without a result.
+        with records.whole_folder(self._run.cell(source, target), overwrite=True) as partial:
             np.save(partial / CELL_LOGITS, halved(by_intent))
             records.write_json(partial / "results.json", result)
         return result["performance"]["accuracy"]
@@ -387,7 +388,7 @@ def _gather_logits(run: Run) -> None:
     done = [f"{source}/{target}" for source in run.plan.sources for target in run.plan.targets
             if run.is_done(source, target)]
     if new:
-        kept = Logits(run.folder) if (run.folder / LOGITS).is_file() else None
+        kept = Logits(run.folder) if len(new) < len(done) else None
         splits = {target: run.plan.load(target) for target in run.plan.targets}
         small = {f"labels/{target}": np.array(split.labels, np.int16) for target, split in splits.items()}
         small |= {f"ids/{target}": np.frombuffer("\n".join(split.ids).encode(), np.uint8)
@@ -438,13 +439,12 @@ def table(run: Run) -> str:
     """A line a target: the accuracy of its own model, of the best other one, and of all others on average."""
     matrix = run.matrix()
     lines = ["target    own model  best other          mean of others"]
-    for target in matrix.targets:
-        others = matrix.for_target(target)
-        own = matrix.values[matrix.sources.index(target), matrix.targets.index(target)] \
-            if target in matrix.sources else np.nan
-        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in list(others.items())[:1])
-        mean = f"{np.mean(list(others.values())):.4f} over {len(others)}" if others else ""
-        lines.append(f"{target:<8}{'' if np.isnan(own) else f'{own:.4f}':>11}  {best:<18}  {mean}".rstrip())
+    for target, is_own, column in zip(matrix.targets, matrix.own_language.T, matrix.values.T):
+        own, mean, count = _mean(column[is_own]), _mean(column[~is_own]), (~np.isnan(column[~is_own])).sum()
+        ranked = list(matrix.for_target(target).items())
+        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in ranked[:1])
+        lines.append(f"{target:<8}{'' if own is None else f'{own:.4f}':>11}  {best:<18}  "
+                     f"{'' if mean is None else f'{mean:.4f} over {count}'}".rstrip())
     for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
         values = matrix.values[chosen]
         if not np.isnan(values).all():
@@ -453,7 +453,10 @@ def table(run: Run) -> str:
 
 
 class Logits:
-    """The kept logits of an N×N run; every cell is read when it is asked for."""
+    """The kept logits of an N×N run; every cell is read when it is asked for.
+
+    `weights_sha256` of the model of each source; None of one that could not be read.
+    """
 
     def __init__(self, folder: Path):
         from safetensors import SafetensorError, safe_open
@@ -462,14 +465,20 @@ class Logits:
         settings = records.read_json(Path(folder) / RUN_JSON)
         self.sources, self.targets = tuple(settings["sources"]), tuple(settings["data"])
         self.split, self.precision = settings["split"], settings["precision"]
+        self.weights_sha256 = {source: (model or {}).get("model") for source, model in settings["sources"].items()}
         if not self.path.is_file():
-            raise InputError(f"no {LOGITS} in {folder}; finish the run with run_nxn_evaluation.py")
+            raise InputError(f"no {LOGITS} in {folder} any more; evaluate again with run_nxn_evaluation.py --anew")
         try:
             self._file = safe_open(self.path, "numpy")
         except SafetensorError as error:
             raise InputError(f"{self.path} is damaged ({error}); evaluate again with "
                              "run_nxn_evaluation.py --anew") from None
         self._names = set(self._file.keys())
+
+    def paths(self) -> dict[str, Path]:
+        """Source -> folder of the model that was evaluated."""
+        return {source: Path(model["path"])
+                for source, model in records.read_json(self.path.with_name(SUMMARY_JSON))["models"].items()}
 
     def logits(self, source: str, target: str) -> np.ndarray:
         """(items, 60) float16, columns in the order of massive.INTENTS; InputError where the cell is missing."""
@@ -490,6 +499,10 @@ class Logits:
 
 
 def open_logits(folder: Path) -> Logits:
+    """Of a finished run; InputError for any other folder."""
+    if not (Path(folder) / SUMMARY_JSON).is_file():
+        raise InputError(f"no finished N×N evaluation in {folder}; give the folder of one, or finish it with "
+                         "the same run_nxn_evaluation.py command")
     return Logits(folder)
 
 

@@ -50,7 +50,7 @@ def whole_folder(path: Path, *, overwrite: bool = False):
         raise
 
 
-# Every folder that a command makes has one of these in it; no other folder is ever replaced.
+# Every folder that a command makes has one of these in it; no other folder is ever replaced, unless it is empty.
 MARKS = ("merge_details.json", "merge_details.txt", "results.json", "training.json")
 
 
@@ -60,7 +60,8 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
-    if not any((path / mark).is_file() for mark in MARKS):
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if not is_empty and not any((path / mark).is_file() for mark in MARKS):
         raise InputError(f"{path} is nothing that this toolkit made, so it is not replaced; remove it yourself or "
                          "choose another output folder")
 
@@ -171,7 +172,6 @@ def read_predictions(path: Path) -> dict:
         raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
 
 
-@functools.cache
 @functools.cache
 def run_environment() -> dict:
     """Versions, device and commit that a number rests on; not to be changed."""

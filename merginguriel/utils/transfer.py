@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import io
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,8 @@ MEASURE = "measure it with run_nxn_evaluation.py --split validation"
 class TransferMatrix:
     """Accuracies. `values` is (sources, targets): row = source model, column = target locale; NaN = not measured.
 
-    The other way round than similarity.SimilarityMatrix, whose rows are targets.
+    The other way round than similarity.SimilarityMatrix, whose rows are targets. `weights_sha256`: of the model of
+    each source, where a run's summary tells it.
     """
 
     remedy: ClassVar[str] = MEASURE
@@ -32,9 +34,13 @@ class TransferMatrix:
     values: np.ndarray
     origin: str
     split: str | None = None
+    weights_sha256: Mapping[str, str | None] = field(default_factory=dict)
 
     def for_target(self, target: str) -> dict[str, float]:
-        """Source -> accuracy on the target, best first; the target's own model and what is not measured left out."""
+        """Source -> accuracy on the target, best first.
+
+        Left out: the target's own model, what is not measured, and what is never right, which can have no weight.
+        """
         check_locale(target, self.targets, self.origin)
         column = self.values[:, self.targets.index(target)]
         scores = {source: float(score) for source, score in zip(self.sources, column)
@@ -45,6 +51,13 @@ class TransferMatrix:
     def own_language(self) -> np.ndarray:
         """(sources, targets) bool: whether the model was trained on the target itself."""
         return np.array([[source == target for target in self.targets] for source in self.sources])
+
+    def check_models(self, weights_sha256: Mapping[str, str]) -> None:
+        """InputError where one of these sources is another model than the one that was measured."""
+        others = [source for source, sha256 in weights_sha256.items() if self.weights_sha256.get(source) != sha256]
+        if others:
+            raise InputError(f"{self.origin} was measured with other models of {', '.join(others)} than those that are "
+                             f"there now; {MEASURE}")
 
     def fingerprint(self) -> str:
         return hashlib.sha256(repr((self.sources, self.targets, self.values.tolist())).encode()).hexdigest()
@@ -86,8 +99,10 @@ def read_transfer_matrix(path: Path) -> TransferMatrix:
     matrix, summary = read_csv(file), file.with_name(SUMMARY_JSON)
     if not summary.is_file():
         raise InputError(f"no {SUMMARY_JSON} beside {file}, so it is unknown on which split it was computed; {MEASURE}")
-    split = read_json(summary).get("split")
+    content = read_json(summary)
+    split = content.get("split")
     if massive.SPLITS.get(split) != "dev":
         raise InputError(f"{file} was computed on the {split or 'unknown'} split, which sources must not be chosen "
                          f"by; {MEASURE}")
-    return replace(matrix, split=split)
+    return replace(matrix, split=split, weights_sha256={
+        source: model["weights_sha256"] for source, model in content.get("models", {}).items()})
