@@ -139,6 +139,7 @@ def run_target(args, name: str) -> None:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
+    args.methods = list(dict.fromkeys(["linear", *args.methods]))  # the average that all are compared with
     args.output.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(run_target, [args] * len(args.targets), args.targets))

@@ -94,9 +94,10 @@ def _measure(method, source, options: MeasuringOptions, examples: Examples) -> P
 
     labels = models.read_labels(source.path)
     device, autocast = _precision()
+    checkpoint = Checkpoint(source.path)
     settings = {"kind": method.measurement, **{name: getattr(method, name) for name in method.measured_by},
-                "model": Checkpoint(source.path).weights_fingerprint, "labels": labels,
-                **_settings(options, examples, autocast)}
+                "model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
+                "labels": labels, **_settings(options, examples, autocast)}
     file = options.folder / f"{source.path.name}_{method.measurement}_{_digest(settings)[:16]}.safetensors"
     if file.is_file():
         log.info("already measured: %s", file)
@@ -124,8 +125,10 @@ def _learn(method, plan, options: MeasuringOptions, examples: Examples):
     device, autocast = _precision()
     fingerprint = {source.path.name: [Checkpoint(source.path).weights_fingerprint, source.weight]
                    for source in sorted(plan.sources, key=lambda source: source.path.name)}
+    base = Checkpoint(plan.base)
     settings = {**asdict(method), "method": plan.method, "sources": fingerprint, "seed": plan.seed,
-                "base": Checkpoint(plan.base).weights_fingerprint, **_settings(options, examples, autocast)}
+                "base": base.weights_fingerprint, "tokenizer": base.tokenizer_fingerprint,
+                **_settings(options, examples, autocast)}
     file = options.folder / f"{plan.method}_{plan.target}_{_digest(settings)[:16]}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
