@@ -124,6 +124,19 @@ def available_models(models_root: Path, base_model: str) -> dict[str, Path]:
     return models
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a training run has finished here and its weights can be opened."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    if not (folder / "training.json").is_file():
+        return False
+    try:
+        Checkpoint(folder)
+    except InputError:
+        return False
+    return True
+
+
 def read_labels(path: Path) -> list[str]:
     """The intent of every output of a classifier folder, checked to be MASSIVE's by name."""
     from auto_merge_llm.checkpoint import Checkpoint
