@@ -95,7 +95,7 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
     wanted = {"train": do_train, "validation": do_eval, "test": do_predict}
     limits = {"train": settings.max_train_samples, "validation": settings.max_eval_samples,
               "test": settings.max_predict_samples}
-    splits = _load(settings, {name: limits[name] for name, needed in wanted.items() if needed})
+    splits = load(settings, {name: limits[name] for name, needed in wanted.items() if needed})
     # Without training, Trainer still wants a folder of its own.
     work = settings.output_dir.with_name(settings.output_dir.name + (".training" if do_train else ".evaluating"))
     if not do_train:
@@ -313,7 +313,7 @@ def _claim(work: Path, record: dict, overwrite: bool) -> None:
     records.write_json(settings, record)
 
 
-def _load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str, list[Item]]:
+def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str, list[Item]]:
     """Items of all locales by split; a limit counts over the locales together, after a seeded shuffle."""
     locales = list(settings.locales)
     several = len(locales) > 1
