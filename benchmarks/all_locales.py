@@ -31,8 +31,9 @@ def build_parser():
     parser.add_argument("--folder", type=Path, required=True, help="where models and results go")
     parser.add_argument("--workers", type=arguments.positive_int, default=3, help="of the training and of the N×N")
     parser.add_argument("--epochs", type=float, default=5)
-    parser.add_argument("--train-flags", default="--bf16 --additional-args --cuda_graphs --save_strategy no "
-                        "--eval_strategy no", help="of train_missing_models.py (default: %(default)s)")
+    parser.add_argument("--train-flags", help="of train_missing_models.py (default: %(default)s)",
+                        default="--lr 2e-4 --warmup-ratio 0.1 --bf16 --additional-args --cuda_graphs "
+                                "--save_strategy no --eval_strategy no")
     parser.add_argument("--output", type=Path, required=True, help="JSON, written as it goes")
     return parser
 

@@ -147,6 +147,17 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
     return metrics
 
 
+def free_memory() -> None:
+    """Give back what a finished run holds on the GPU; a Trainer refers to itself, so it would linger."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
     metrics = {}
     if "validation" in splits:
@@ -218,7 +229,8 @@ def _graphed_trainer(batch_size: int):
             full = (len(inputs["labels"]) == batch_size
                     and self.current_gradient_accumulation_steps == self.args.gradient_accumulation_steps)
             if full:
-                model.train()
+                if not model.training:
+                    model.train()
                 return self._passes(inputs)
             self._passes.hold_gradients()
             return super().training_step(model, inputs, num_items_in_batch)
@@ -369,7 +381,6 @@ def by_version(settings: dict, known, version: str) -> dict:
 
 
 def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
-    import torch
     import transformers
 
     on_gpu = settings.device == "cuda"
@@ -393,7 +404,8 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
         logging_steps=settings.logging_steps,
         # The filter would wait for the GPU at every step; a loss that is not finite is seen in the log.
         logging_nan_inf_filter=not on_gpu,
-        dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=not sys.stderr.isatty(),
+        # Copies from pinned memory run beside the computation.
+        dataloader_pin_memory=on_gpu, accelerator_config={"non_blocking": on_gpu}, disable_tqdm=not sys.stderr.isatty(),
         report_to="none"), kind.__dataclass_fields__, transformers.__version__))
 
 

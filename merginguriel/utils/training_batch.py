@@ -107,7 +107,10 @@ class _Work:
         is_new = not models.is_whole(job.output_dir)
         if is_new:
             _set_aside(job.output_dir)
-            training.train(settings, **steps, progress=lambda share: report("share", name, share))
+            try:
+                training.train(settings, **steps, progress=lambda share: report("share", name, share))
+            finally:
+                training.free_memory()
         metrics = records.read_json(job.output_dir / "all_results.json")
         if job.held_out:
             metrics["held_out_accuracy"] = _evaluate_held_out(job, settings, overwrite=is_new)
