@@ -69,14 +69,9 @@ def main(argv=None):
             args, name, [locale for locale in locales if locale != excluded], base_model, name,
             ["--num-train-epochs", "15", "--do-train", "--do-eval", "--do-predict", *flags],
             held_out=excluded, results_root=args.results_dir))
-    if args.dry_run:
-        for job in jobs:
-            training_bert.parse(job.flags)
-            print(job.command)
-        return 0
-    outcome = training_batch.train_all(jobs, training_bert.parse, args.workers)
-    print(*training_batch.summary(outcome), sep="\n")
-    return 1 if outcome.failures else 0
+    if not args.dry_run:
+        training_batch.remove_leftovers(jobs)
+    return training_batch.carry_out(jobs, training_bert.parse, workers=args.workers, dry_run=args.dry_run)
 
 
 if __name__ == "__main__":

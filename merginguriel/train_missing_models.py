@@ -84,15 +84,9 @@ def main(argv=None):
     chosen = missing[:args.max]
     print(f"{len(missing)} of {len(jobs)} models {naming.model_name(base_model, '<locale>')} missing in "
           f"{args.models_root}" + (f", {len(chosen)} to train now" if len(chosen) < len(missing) else ""), flush=True)
-    if args.dry_run:
-        for job in chosen:
-            training_bert.parse(job.flags)
-            print(job.command)
-        return 0
-    outcome = training_batch.train_all(chosen, training_bert.parse, args.workers)
-    if chosen:
-        print(*training_batch.summary(outcome), sep="\n")
-    return 1 if outcome.failures else 0
+    if not args.dry_run:
+        training_batch.remove_leftovers(jobs)
+    return training_batch.carry_out(chosen, training_bert.parse, workers=args.workers, dry_run=args.dry_run)
 
 
 if __name__ == "__main__":

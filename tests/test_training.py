@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 import pytest
+from auto_merge_llm.errors import InputError
+from filelock import FileLock
 from running import ROOT, environment
 from safetensors.numpy import load_file
 
@@ -172,6 +174,12 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
     graphed = losses_and_norms(settings("graphed", **details, cuda_graphs=True))
     assert graphed == pytest.approx(plain, rel=1e-3) and len(graphed) == 22
     assert len(captured) in (1, 2)  # of 8 and 16 tokens
+
+
+def test_one_process_trains_a_model(settings, tmp_path):
+    with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
+        training.train(settings("m"), do_train=True, do_eval=False, do_predict=False)
+    assert not (tmp_path / "m").exists() and not (tmp_path / "m.training").exists()
 
 
 def test_arguments_under_the_names_of_either_generation():

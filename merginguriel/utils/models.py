@@ -67,6 +67,7 @@ def _check_base(folder: Path, base_model: str) -> None:
 
 
 def _make_initial(base_model: str, seed: int, folder: Path) -> None:
+    _quiet_loading()
     if base_model == "mini":
         from merginguriel.utils.mini_model import build_base
 
@@ -81,7 +82,6 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers import logging as hf_logging
 
-    _quiet_loading()
     # "Newly initialised: classifier" is what happens here on purpose.
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()

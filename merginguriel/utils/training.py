@@ -96,21 +96,27 @@ def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predi
     limits = {"train": settings.max_train_samples, "validation": settings.max_eval_samples,
               "test": settings.max_predict_samples}
     splits = load(settings, {name: limits[name] for name, needed in wanted.items() if needed})
-    # Without training, Trainer still wants a folder of its own.
-    work = settings.output_dir.with_name(settings.output_dir.name + (".training" if do_train else ".evaluating"))
     if not do_train:
-        return _evaluate(settings, work, splits)
+        # Trainer still wants a folder of its own.
+        return _evaluate(settings, settings.output_dir.with_name(settings.output_dir.name + ".evaluating"), splits)
+    work = unfinished(settings.output_dir)
     start = models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
     work.parent.mkdir(parents=True, exist_ok=True)
     lock = work.with_name(f".{work.name}.lock")
     try:
         with FileLock(lock, timeout=0):
-            metrics = _train(settings, work, start, splits, overwrite, progress)
-            lock.unlink(missing_ok=True)
-            return metrics
+            try:
+                return _train(settings, work, start, splits, overwrite, progress)
+            finally:
+                lock.unlink(missing_ok=True)
     except Timeout:
         raise InputError(f"another process trains {settings.output_dir}; wait for it or choose another "
                          "--output-dir") from None
+
+
+def unfinished(output_dir: Path) -> Path:
+    """Where the checkpoints of a run stand until its model is whole."""
+    return output_dir.with_name(output_dir.name + ".training")
 
 
 def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]], overwrite: bool,

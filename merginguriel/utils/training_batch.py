@@ -3,6 +3,7 @@
 import functools
 import logging
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,29 @@ def missing(jobs: list[Job]) -> list[Job]:
     return [job for job in jobs if not models.is_whole(job.output_dir)]
 
 
+def remove_leftovers(jobs: list[Job]) -> None:
+    """Checkpoints beside whole models: of a run that was killed between finishing one and removing the other."""
+    from merginguriel.utils import training
+
+    for job in jobs:
+        if training.unfinished(job.output_dir).exists() and models.is_whole(job.output_dir):
+            shutil.rmtree(training.unfinished(job.output_dir), ignore_errors=True)
+
+
+def carry_out(jobs: list[Job], parse: Callable, *, workers: int, dry_run: bool) -> int:
+    """Print the commands of a dry run, or run them and print how they ended; the command's exit code."""
+    if dry_run:
+        for job in jobs:
+            parse(job.flags)
+            print(job.command)
+        return 0
+    if not jobs:
+        return 0
+    outcome = train_all(jobs, parse, workers)
+    print(*summary(outcome), sep="\n")
+    return 1 if outcome.failures else 0
+
+
 def train_all(jobs: list[Job], parse: Callable, workers: int = 1) -> Outcome:
     """Run all jobs, `workers` at a time, in processes that train one after the other; a single one in this process.
 
@@ -79,8 +103,6 @@ def train_all(jobs: list[Job], parse: Callable, workers: int = 1) -> Outcome:
 
     from merginguriel.utils import training
 
-    if not jobs:
-        return Outcome()
     settings = [parse(job.flags)[0] for job in jobs][0]
     training.check_environment(settings)
     models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
