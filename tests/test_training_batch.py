@@ -137,8 +137,10 @@ def test_workers_are_killed_interrupted_and_go_on(run, tiny_base, tmp_path):
     for locale in locales:
         state = records.read_json(tmp_path / f"haryos_model/tiny_massive_k_{locale}/trainer_state.json")
         assert state["global_step"] == 4 * 11
+    leftover = tmp_path / "haryos_model/tiny_massive_k_nl-NL.training"  # as if killed just before the end
+    leftover.mkdir()
     nothing = run(MISSING, *flags)
-    assert nothing.returncode == 0 and nothing.stdout.startswith("0 of 4 models")
+    assert nothing.returncode == 0 and nothing.stdout.startswith("0 of 4 models") and not leftover.exists()
 
 
 def test_a_failing_locale_is_named_and_the_others_go_on(run, tiny_base, tmp_path):
