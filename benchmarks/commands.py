@@ -35,6 +35,14 @@ class Commands:
         if done.returncode:
             raise SystemExit(f"{shlex.join(line)}\n{done.stdout[-2000:]}")
 
+    def run_here(self, line: list) -> None:
+        """One command on all GPUs that can be seen; its output is shown as it comes. Ends the benchmark if it fails."""
+        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *map(str, line[1:])],
+                              env={**self.environment, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
+                              check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
+
     def run_all(self, description: str, lines: list[list]) -> float:
         """Seconds that all of them took."""
         start = time.monotonic()

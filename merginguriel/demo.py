@@ -9,17 +9,14 @@ import os
 import shlex
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import arguments, mini, naming
 from merginguriel.utils.errors import command
 
 # Ten short epochs: enough for about 0.9 on the own language.
-TRAINING = ["--num-train-epochs", "10", "--learning-rate", "1e-3", "--per-device-train-batch-size", "32",
-            "--do-train", "--save-strategy", "no"]
+TRAINING = ["--epochs", "10", "--lr", "1e-3", "--train-bs", "32", "--additional-args", "--do-train",
+            "--save-strategy", "no"]
 NUM_SOURCES = 3
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -34,50 +31,19 @@ def build_parser():
     return parser
 
 
-def run_command(script: str, *flags, quiet: bool = False, threads: int | None = None) -> None:
-    """Run one of our scripts; with `quiet` its output is shown only if it fails."""
+def run_command(script: str, *flags) -> None:
+    """Run one of our scripts, and end with it where it fails."""
     environment = dict(os.environ)
     root = str(SCRIPTS.parent)
     paths = [root, f"{root}/submodules/auto_merge_llm", environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, text=True,
-                          stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
-                          check=False)
-    if done.returncode and not quiet:
-        raise SystemExit(done.returncode)  # the command has said why
+    done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, check=False)
     if done.returncode:
-        said = done.stdout.strip().splitlines()[-1]
-        raise InputError(f"{script} ended with exit code {done.returncode}: {said}")
+        raise SystemExit(done.returncode)  # the command has said why
 
 
 def show(script: str, *flags) -> None:
     print("\n$ python", shlex.join([f"merginguriel/{script}", *map(str, flags)]), flush=True)
-
-
-def train_sources(models_root: Path, locales: list[str], workers: int) -> None:
-    from tqdm import tqdm
-
-    def flags(locale):
-        return ["--dataset-name", "mini", "--dataset-config-name", locale, "--models-root", models_root,
-                "--output-dir", models_root / naming.model_name("mini", locale), *TRAINING]
-
-    show("training_bert.py", *flags("LOCALE"))
-    print(f"  for {', '.join(locales)}", flush=True)
-    missing = [locale for locale in locales if not (models_root / naming.model_name("mini", locale)).exists()]
-    if not missing:
-        return
-    with tqdm(total=len(missing), desc="training", unit=" models") as bar, ThreadPoolExecutor(workers) as pool:
-        def train(locale):
-            run_command("training_bert.py", *flags(locale), quiet=True, threads=1)
-            bar.update()
-
-        try:
-            list(pool.map(train, missing))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def compare(models_root: Path, merged: list[Path], results: Path, sources: list[str],
@@ -104,7 +70,10 @@ def main(argv=None):
     target, models_root, results = args.target_lang, args.dir / naming.MODELS_ROOT, args.dir / naming.RESULTS_ROOT
     sources = [locale for locale in mini.LOCALES if locale != target]
     print(f"Merging models of other languages for {target}. Everything happens in {args.dir}/.", flush=True)
-    train_sources(models_root, sources, args.workers)
+    training = ["--dataset-name", "mini", "--models-root", models_root, "--locales", *sources,
+                "--workers", args.workers, *TRAINING]
+    show("train_missing_models.py", *training)
+    run_command("train_missing_models.py", *training)
 
     sparse = args.dir / "similarity_sparse.csv"
     matrix = ["--locales", ",".join(mini.LOCALES), "--k", len(mini.LOCALES) - 1,

@@ -9,10 +9,12 @@ import time
 
 import numpy as np
 import pytest
+from auto_merge_llm.errors import InputError
+from filelock import FileLock
 from running import ROOT, environment
 from safetensors.numpy import load_file
 
-from merginguriel.utils import massive, models, records
+from merginguriel.utils import cuda_graphs, massive, models, records, training
 
 SCRIPT = "merginguriel/training_bert.py"
 
@@ -73,9 +75,122 @@ def test_several_locales_train_together(run, flags, tmp_path):
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA,nl-NL", "--do_train", "--num_train_epochs", 1,
                "--save_strategy", "no")
     assert done.returncode == 0, done.stderr
-    assert "✓ af-ZA: 348 training samples" in done.stderr and "✓ nl-NL: 348 training samples" in done.stderr
+    for line in ("Loading and combining 2 language configurations: ['af-ZA', 'nl-NL']", "Loading nl-NL...",
+                 "✓ af-ZA: 348 training samples", "✓ nl-NL: 348 training samples", "Combining datasets...",
+                 "Combined training set: 696 samples", "Shuffling datasets with seed 42",
+                 "  Languages: 2 languages: ['af-ZA', 'nl-NL']", "  Total samples: 696"):
+        assert line in done.stderr.splitlines(), line
     folder = tmp_path / "checkpoint_results/tiny_massive_af-ZA-nl-NL_lr1e-3_ep1"
     assert records.read_json(folder / "trainer_state.json")["global_step"] == int(np.ceil(2 * 348 / 32))
+
+
+FAKE_WANDB = """
+import json, os
+class Error(Exception): pass
+class Run:
+    def __init__(self, settings): self.kept = {**settings, "mode": os.environ["WANDB_MODE"], "logs": []}
+    def log(self, values): self.kept["logs"].append(values)
+    def finish(self): open("wandb.json", "w").write(json.dumps(self.kept))
+def init(**settings): return Run(settings)
+"""
+
+
+def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake/wandb.py").write_text(FAKE_WANDB)
+    path = f"{tmp_path / 'fake'}{os.pathsep}{environment()['PYTHONPATH']}"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, flags), "--dataset_config_name", "af-ZA,nl-NL",
+         "--evaluation_strategy", "no", "--save_strategy", "no", "--warmup_ratio", "0.5", "--lr_scheduler_type",
+         "cosine", "--no_cuda", "--bf16", "--gradient_accumulation_steps", "2", "--gradient_checkpointing",
+         "--max_steps", "4", "--logging_steps", "1", "--wandb", "--output_dir", "m"], cwd=tmp_path, text=True,
+        capture_output=True, env={**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}, timeout=240)
+    assert done.returncode == 0, done.stderr
+    steps = [row for row in records.read_json(tmp_path / "m/trainer_state.json")["log_history"] if "loss" in row]
+    # Two steps of warm-up to 1e-3, then half a cosine over two.
+    assert [row["learning_rate"] for row in steps] == pytest.approx([0, 5e-4, 1e-3, 5e-4])
+    kept = records.read_json(tmp_path / "wandb.json")
+    assert (kept["project"], kept["mode"]) == ("MergingUriel", "offline")
+    assert kept["name"] == "tiny_massive_af-ZA-nl-NL_lr1e-3_ep15"
+    assert kept["config"]["locales"] == ["af-ZA", "nl-NL"] and kept["config"]["num_languages"] == 2
+    metrics = records.read_json(tmp_path / "m/all_results.json")
+    assert [row["loss"] for row in kept["logs"] if "loss" in row] == [row["loss"] for row in steps]
+    assert kept["logs"][-1]["predict_accuracy"] == metrics["predict_accuracy"]
+    for locale, accuracy in metrics["predict_accuracy_by_locale"].items():
+        assert f"  {locale}  {accuracy:.4f}" in done.stdout
+    assert np.mean(list(metrics["predict_accuracy_by_locale"].values())) == pytest.approx(metrics["predict_accuracy"])
+
+
+@pytest.fixture
+def settings(tiny_base, tmp_path):
+    """settings(name, **changes) of a few steps without dropout, for comparing arithmetic in this process."""
+    import shutil
+
+    base = shutil.copytree(tiny_base, tmp_path / "still")
+    config = json.loads((base / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (base / "config.json").write_text(json.dumps(config))
+
+    def make(name, **changes):
+        return training.TrainingSettings(**{**dict(
+            base_model=str(base), dataset_name="mini", locales=("af-ZA",), output_dir=tmp_path / name,
+            models_root=tmp_path, per_device_train_batch_size=32, learning_rate=1e-3, num_train_epochs=1,
+            save_strategy="no", logging_steps=1), **changes})
+    return make
+
+
+def losses_and_norms(settings) -> np.ndarray:
+    """(steps, 2)"""
+    training.train(settings, do_train=True, do_eval=False, do_predict=False)
+    rows = records.read_json(settings.output_dir / "trainer_state.json")["log_history"]
+    return np.array([[row["loss"], row["grad_norm"]] for row in rows if "grad_norm" in row])
+
+
+def test_accumulated_batches_are_one_large_batch(settings):
+    whole = losses_and_norms(settings("whole"))
+    for size in (16, 8):
+        parts = losses_and_norms(settings(f"of{size}", per_device_train_batch_size=size,
+                                          gradient_accumulation_steps=32 // size))
+        assert parts[:10] == pytest.approx(whole[:10], rel=1e-3)  # the last step has fewer items
+    checkpointed = losses_and_norms(settings("checkpointed", gradient_checkpointing=True))
+    assert checkpointed == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumulated):
+    """On a CPU, where a replay is the same passes over the same buffers."""
+    captured = []
+
+    def capture(passes, pool):
+        captured.append(passes)
+        passes()  # the warm-up
+        return passes, pool
+
+    monkeypatch.setattr(cuda_graphs, "capture", capture)
+    monkeypatch.setattr(training, "check_environment", lambda settings: None)
+    details = dict(per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated,
+                   num_train_epochs=2)
+    plain = losses_and_norms(settings("plain", **details))
+    graphed = losses_and_norms(settings("graphed", **details, cuda_graphs=True))
+    assert graphed == pytest.approx(plain, rel=1e-3) and len(graphed) == 22
+    assert len(captured) in (1, 2)  # of 8 and 16 tokens
+
+
+def test_one_process_trains_a_model(settings, tmp_path):
+    with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
+        training.train(settings("m"), do_train=True, do_eval=False, do_predict=False)
+    assert not (tmp_path / "m").exists() and not (tmp_path / "m.training").exists()
+
+
+def test_arguments_under_the_names_of_either_generation():
+    older = dict(evaluation_strategy="epoch", no_cuda=True, warmup_ratio=0.1, gradient_checkpointing=True,
+                 max_steps=None)
+    assert training.by_version(older, {"eval_strategy", "use_cpu", "warmup_steps", "activation_checkpointing"},
+                               "5.23.0") == dict(eval_strategy="epoch", use_cpu=True, warmup_steps=0.1,
+                                                 activation_checkpointing=True)
+    assert training.by_version(older, {"evaluation_strategy", "no_cuda", "warmup_ratio", "warmup_steps"},
+                               "4.40.0") == {name: value for name, value in older.items() if name != "max_steps"}
+    assert training.by_version({"warmup_ratio": 0.0, "warmup_steps": 7}, {"warmup_steps"}, "5.0") == {"warmup_steps": 7}
 
 
 def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path):
@@ -117,11 +232,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
 def test_wrong_input(refused, flags, tmp_path):
     done = {"a": ["--dataset_config_name", "af-ZX"], "b": ["--dataset_config_name", "th-TH", "--do_train"],
             "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"],
-            "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2]}
+            "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
+            "h": ["--fp16", "--use_cpu"], "i": ["--wandb"], "j": ["--cuda_graphs", "--use_cpu"],
+            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"]}
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
     assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
+    assert "--fp16 needs a GPU" in said["h"] and "pip install wandb" in said["i"] and "needs a CUDA GPU" in said["j"]
+    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"]
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):

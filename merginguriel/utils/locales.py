@@ -5,7 +5,10 @@ URIEL codes are the ones whose lang2vec vectors the project is defined on. Six o
 individual languages, with other vectors, so replacing a code changes every result.
 """
 
+import csv
+import re
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
 from auto_merge_llm.errors import InputError
@@ -85,3 +88,27 @@ def check_locale(locale: str, known=LOCALES, where: str = "MASSIVE") -> str:
     near = get_close_matches(locale.lower().replace("_", "-"), spelled, n=1, cutoff=0.4)
     hint = f"did you mean {spelled[near[0]]}?" if near else f"known: {', '.join(sorted(known))}"
     raise InputError(f"unknown locale {locale!r} in {where}; {hint}")
+
+
+def read_list(file: Path) -> list[str]:
+    """Locales of a CSV's column ``locale``, or of a list with one a line, numbered as in ``1→af-ZA`` or not.
+
+    Raises InputError where the file is missing, has none, or has an unknown one.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"no file {file}; check --mapping-csv, or leave it out for the project's locales") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not text in UTF-8; check --mapping-csv") from None
+    header = [name.strip() for name in next(csv.reader(lines[:1]), [])]
+    if "locale" in header:
+        names = [row[header.index("locale")] for row in csv.reader(lines[1:]) if len(row) > header.index("locale")]
+    elif len(header) > 1:
+        raise InputError(f"{file} has no column 'locale': it has {', '.join(header)}")
+    else:
+        names = [re.sub(r"^\s*\d+\s*(→|\t|[.:)])", "", line) for line in lines]
+    locales = list(dict.fromkeys(check_locale(name.strip(), where=str(file)) for name in names if name.strip()))
+    if not locales:
+        raise InputError(f"{file} has no locale")
+    return locales

@@ -12,7 +12,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import mini
-from merginguriel.utils.locales import check_locale
+from merginguriel.utils.locales import DEFAULT_LOCALES, check_locale
 
 # The Hub's ClassLabel order. Never derived from a split: the test split has 59 of the 60.
 INTENTS = tuple("""
@@ -64,6 +64,11 @@ class Split:
         kept = [item for item, id_ in enumerate(self.ids) if id_ in chosen]
         return Split(self.locale, self.name, *([values[item] for item in kept]
                                                for values in (self.ids, self.texts, self.labels)))
+
+
+def default_locales(dataset_name: str) -> tuple[str, ...]:
+    """Those of the mini corpus, or the project's 49."""
+    return mini.LOCALES if dataset_name == "mini" else DEFAULT_LOCALES
 
 
 def load_split(dataset_name: str, locale: str, split: str, text_column: str = "utt",

@@ -68,6 +68,7 @@ def _check_base(folder: Path, base_model: str) -> None:
 
 
 def _make_initial(base_model: str, seed: int, folder: Path) -> None:
+    _quiet_loading()
     if base_model == "mini":
         from merginguriel.utils.mini_model import build_base
 
@@ -82,7 +83,6 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers import logging as hf_logging
 
-    _quiet_loading()
     # "Newly initialised: classifier" is what happens here on purpose.
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
@@ -123,6 +123,19 @@ def available_models(models_root: Path, base_model: str) -> dict[str, Path]:
                          f"with python merginguriel/training_bert.py --model-name-or-path {base_model} "
                          f"--dataset-config-name af-ZA --output-dir {folder}")
     return models
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a training run has finished here and its weights can be opened."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    if not (folder / "training.json").is_file():
+        return False
+    try:
+        Checkpoint(folder)
+    except InputError:
+        return False
+    return True
 
 
 def read_labels(path: Path) -> list[str]:

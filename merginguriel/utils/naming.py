@@ -10,6 +10,7 @@ MODELS_ROOT = Path("haryos_model")
 MERGED_ROOT = Path("merged_models")
 RESULTS_ROOT = Path("results")
 NXN_ROOT = Path("nxn_results")
+CHECKPOINTS_ROOT = Path("checkpoint_results")
 
 _LOCALE = r"[a-z]{2}-[A-Z]{2}"
 
@@ -21,6 +22,12 @@ def base_slug(base_model: str) -> str:
 
 def model_name(base_model: str, locale: str) -> str:
     return f"{base_slug(base_model)}_massive_k_{locale}"
+
+
+def leave_one_out_name(base_model: str, excluded: str | None) -> str:
+    """Of a model of many locales: all but `excluded`, or all of them."""
+    which = f"without_{excluded.replace('-', '_')}" if excluded else "all_languages"
+    return f"{base_slug(base_model)}_massive_LOLO_{which}"
 
 
 def initial_name(base_model: str, seed: int) -> str:
@@ -49,6 +56,12 @@ def training_run_name(base_model: str, locales: list[str], learning_rate: float,
     which = "-".join(locales) if len(locales) <= 3 else f"{len(locales)}langs-{locales[0]}"
     rate = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].replace('+', '')}{m[2]}", f"{learning_rate:.0e}")
     return f"{base_slug(base_model)}_massive_{which}_lr{rate}_ep{epochs:g}"
+
+
+def parse_training_run(name: str) -> tuple[str, str] | None:
+    """(base model, locale) of a run of one locale, e.g. xlm-roberta-base_massive_af-ZA_lr5e-05_ep15_compile."""
+    match = re.fullmatch(rf"(.+)_massive_({_LOCALE})_lr\d(?:\.\d+)?e-?\d+_ep[\d.]+(?:_compile)?", name)
+    return (match[1], match[2]) if match else None
 
 
 def find_models(models_root: Path, base_model: str) -> dict[str, Path]:

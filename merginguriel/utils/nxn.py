@@ -1,11 +1,9 @@
 """N×N: every source model on every target locale. Rows are source models, columns target locales."""
 
-import contextlib
 import functools
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import massive, models, records
+from merginguriel.utils import massive, models, processes, records
 from merginguriel.utils.transfer import MATRIX_CSV, SUMMARY_JSON, TransferMatrix
 
 log = logging.getLogger(__name__)
@@ -152,7 +150,11 @@ def evaluate(run: Run) -> None:
             done = sum(run.is_done(source, target) for source in run.plan.sources for target in run.plan.targets)
             with logging_redirect_tqdm(), tqdm(total=total, initial=done, desc="N×N", unit=" cells", leave=False,
                                                disable=None) as bar:
-                _work_off(run, missing, _Progress(run, bar))
+                make, progress = functools.partial(_Scorer, run), _Progress(run, bar)
+                if run.plan.max_workers == 1 or len(missing) <= 1:
+                    processes.in_this_process(make, missing.items(), progress)
+                else:
+                    processes.in_processes(make, missing.items(), run.plan.max_workers, progress)
             _gather(run)
     except Timeout:
         raise InputError(f"another process works in {run.folder}; wait for it or start a new run with --anew") from None
@@ -184,30 +186,8 @@ class _Progress:
         log.warning("%s: failed, %s", source, reason)
 
 
-def _work_off(run: Run, missing: dict[str, list[str]], progress: _Progress) -> None:
-    workers = min(run.plan.max_workers, len(missing))
-    if workers <= 1:
-        _work(run, missing.items(), lambda event, *details: getattr(progress, event)(0, *details))
-    else:
-        _work_in_processes(run, missing, workers, progress)
-
-
-def _work(run: Run, jobs: Iterable[tuple[str, list[str]]], report: Callable) -> None:
-    """Load each source of (source, targets) once and write its cells."""
-    scorer = _Scorer(run)
-    for source, targets in jobs:
-        report("start", source)
-        start = time.monotonic()
-        try:
-            accuracies = scorer.score(source, targets, report)
-        except InputError as error:
-            report("failed", source, str(error))
-        else:
-            report("done", source, accuracies, time.monotonic() - start)
-
-
 class _Scorer:
-    """Scores sources; the texts of a target are read, tokenised and put on the device once."""
+    """Writes the cells of a source; the texts of a target are read, tokenised and put on the device once."""
 
     def __init__(self, run: Run):
         from merginguriel.utils import scoring
@@ -218,7 +198,7 @@ class _Scorer:
         self._split = functools.cache(run.plan.load)
         self._batches = {}
 
-    def score(self, source: str, targets: list[str], report: Callable) -> dict[str, float]:
+    def __call__(self, source: str, targets: list[str], report: Callable) -> dict[str, float]:
         """Target -> accuracy. Cells are written in a thread, while the next is computed."""
         from merginguriel.utils import scoring
 
@@ -270,92 +250,6 @@ def halved(logits: np.ndarray) -> np.ndarray:
     tied = half.argmax(-1) != winner
     half[items[tied], winner[tied]] = np.nextafter(half[tied].max(-1), np.float16(np.inf))
     return half
-
-
-# Several workers
-
-def _work_in_processes(run: Run, missing: dict[str, list[str]], workers: int, progress: _Progress) -> None:
-    """`workers` processes, each given one source at a time; one that dies fails its source only."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    context = multiprocessing.get_context("spawn")
-    waiting, processes, current = list(missing.items()), {}, {}
-
-    def give(pipe):
-        job = waiting.pop(0) if waiting else None
-        current[pipe] = job[0] if job else None
-        with contextlib.suppress(BrokenPipeError):  # its end is seen below
-            pipe.send(job)
-
-    try:
-        for number in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_worker, args=(run, theirs), daemon=True)
-            with _environment(number, workers):
-                process.start()
-            theirs.close()
-            processes[ours] = (number, process)
-            give(ours)
-        while processes:
-            for pipe in wait(list(processes)):
-                number, process = processes[pipe]
-                try:
-                    event, *details = pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    process.join()
-                    del processes[pipe]
-                    if current[pipe]:
-                        progress.failed(number, current[pipe], f"its process ended with exit code {process.exitcode}; "
-                                                               "run the same command again")
-                    continue
-                getattr(progress, event)(number, *details)
-                if event in ("done", "failed"):
-                    give(pipe)
-        for source, _ in waiting:
-            progress.failed(-1, source, "no process is left to evaluate it; run the same command again")
-    finally:
-        for _, process in processes.values():
-            process.kill()
-        for _, process in processes.values():
-            process.join()
-
-
-def _worker(run: Run, pipe) -> None:
-    import multiprocessing
-    import signal
-    import threading
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-
-    def end_with_parent():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _work(run, iter(pipe.recv, None), lambda *event: pipe.send(event))
-
-
-@contextlib.contextmanager
-def _environment(number: int, workers: int):
-    """What worker `number` is to inherit: one of the GPUs in turn, its share of the processor cores."""
-    import torch
-
-    settings = {"TOKENIZERS_PARALLELISM": "false"}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = visible.split(",") if visible else [str(gpu) for gpu in range(torch.cuda.device_count())]
-    if gpus and torch.cuda.is_available():
-        settings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    if "OMP_NUM_THREADS" not in os.environ:
-        settings["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 # What a run leaves

@@ -1,14 +1,19 @@
 """One Trainer set-up for all training commands: shared initial head, dynamic padding, whole or resumable."""
 
+import contextlib
 import logging
+import random
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import massive, models, records
+from merginguriel.utils import massive, models, naming, records, tracking
 
 log = logging.getLogger(__name__)
 _SHOWN = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
@@ -30,95 +35,233 @@ class TrainingSettings:
     gradient_accumulation_steps: int = 1
     weight_decay: float = 0.0
     warmup_ratio: float = 0.0
+    warmup_steps: int = 0
+    lr_scheduler_type: str = "linear"
+    max_steps: int | None = None
     max_seq_length: int = 128
     seed: int = 42
     fp16: bool = False
     bf16: bool = False
+    use_cpu: bool = False
+    gradient_checkpointing: bool = False
+    torch_compile: bool = False
+    cuda_graphs: bool = False
+    eval_strategy: str = "epoch"
     early_stopping_patience: int = 3
+    load_best_model_at_end: bool = True
     save_total_limit: int = 2
     save_strategy: str = "epoch"
-    logging_steps: float = 50
+    logging_steps: int = 50
+    wandb_project: str | None = None  # None: nothing is tracked
     max_train_samples: int | None = None
     max_eval_samples: int | None = None
     max_predict_samples: int | None = None
     text_column: str = "utt"
     label_column: str = "intent"
 
+    @property
+    def device(self) -> str:
+        from merginguriel.utils import scoring
+
+        return "cpu" if self.use_cpu else scoring.default_device()
+
+    @property
+    def selects_best(self) -> bool:
+        """Whether the best epoch by validation accuracy is kept, not the last, and training may stop early."""
+        return self.load_best_model_at_end and self.eval_strategy == self.save_strategy == "epoch"
+
+
+class Item(NamedTuple):
+    text: str
+    label: int  # indexes massive.INTENTS
+    locale: str
+
 
 def train(settings: TrainingSettings, *, do_train: bool, do_eval: bool, do_predict: bool,
-          overwrite: bool = False) -> dict:
+          overwrite: bool = False, progress: Callable[[float], None] = lambda share: None) -> dict:
     """Fine-tune from the shared initial checkpoint and return the metrics.
 
     `output_dir` appears only when the model is whole. Until then, checkpoints stand in
-    `output_dir`.training, and the same call goes on from the newest of them.
+    `output_dir`.training, and the same call goes on from the newest of them. `progress` is told the share of the steps
+    that are done.
     """
+    from filelock import FileLock, Timeout
+
     if do_train and settings.output_dir.exists() and not overwrite:
         raise InputError(f"{settings.output_dir} exists already; use --overwrite-output-dir to train it again")
     if do_train:
         records.check_replaceable(settings.output_dir, overwrite)
+    check_environment(settings)
     wanted = {"train": do_train, "validation": do_eval, "test": do_predict}
     limits = {"train": settings.max_train_samples, "validation": settings.max_eval_samples,
               "test": settings.max_predict_samples}
-    splits = {name: _load(settings, name, limits[name]) for name, needed in wanted.items() if needed}
-
-    import torch
-    import transformers
-
-    start = (models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
-             if do_train else settings.output_dir)
-    model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
-    longest = models.longest_input(model, settings.max_seq_length)
-    datasets = {name: _encode(tokenizer, rows, longest) for name, rows in splits.items() if name != "test"}
-    record = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
-    record["locales"] = list(settings.locales)
-    # Without training, Trainer still wants a folder of its own.
-    work = settings.output_dir.with_name(settings.output_dir.name + (".training" if do_train else ".evaluating"))
-    if do_train:
-        _claim(work, record, overwrite)
-    trainer = transformers.Trainer(
-        model=model, args=_arguments(settings, work, do_train and do_eval), processing_class=tokenizer,
-        data_collator=transformers.DataCollatorWithPadding(tokenizer),
-        train_dataset=datasets.get("train"), eval_dataset=datasets.get("validation"),
-        compute_metrics=_metrics,
-        callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
-        if _selects_best(settings, do_train and do_eval) else None)
-    _log_to_stderr(trainer)
-
-    metrics = {}
-    if do_train:
-        trained = trainer.train(resume_from_checkpoint=_newest_checkpoint(work))
-        metrics |= trained.metrics
-    if do_eval:
-        metrics |= trainer.evaluate(metric_key_prefix="eval")
+    splits = load(settings, {name: limits[name] for name, needed in wanted.items() if needed})
     if not do_train:
-        if do_predict:
-            metrics |= _predict(start, splits["test"], settings)[1]
-    else:
+        # Trainer still wants a folder of its own.
+        return _evaluate(settings, settings.output_dir.with_name(settings.output_dir.name + ".evaluating"), splits)
+    work = unfinished(settings.output_dir)
+    start = models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = work.with_name(f".{work.name}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                return _train(settings, work, start, splits, overwrite, progress)
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        raise InputError(f"another process trains {settings.output_dir}; wait for it or choose another "
+                         "--output-dir") from None
+
+
+def unfinished(output_dir: Path) -> Path:
+    """Where the checkpoints of a run stand until its model is whole."""
+    return output_dir.with_name(output_dir.name + ".training")
+
+
+def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]], overwrite: bool,
+           progress: Callable[[float], None]) -> dict:
+    import torch
+
+    record = {**records.plain(asdict(settings)), "locales": list(settings.locales)}
+    _claim(work, record, overwrite)
+    trainer = _trainer(settings, work, start, splits)
+    trainer.add_callback(_reporting_progress(progress))
+    metrics = {}
+    with _tracking(settings, trainer, record) as tracked:
+        try:
+            metrics |= trainer.train(resume_from_checkpoint=_newest_checkpoint(work)).metrics
+        except torch.cuda.OutOfMemoryError:
+            raise InputError("the GPU's memory is too small; use a smaller --per-device-train-batch-size with "
+                             "--gradient-accumulation-steps, --gradient-checkpointing, --bf16, or fewer "
+                             "workers") from None
+        if "validation" in splits:
+            metrics |= trainer.evaluate(metric_key_prefix="eval")
         with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
             trainer.state.save_to_json(str(partial / "trainer_state.json"))
-            if do_predict:
+            if "test" in splits:
                 predicted, measured = _predict(partial, splits["test"], settings)
                 metrics |= measured
                 rows = [f"{number}\t{massive.INTENTS[label]}" for number, label in enumerate(predicted)]
                 records.write_text(partial / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))
             _write_reports(partial, metrics, record, start)
+        tracked({name: value for name, value in metrics.items() if isinstance(value, (int, float))})
     shutil.rmtree(work, ignore_errors=True)
     return metrics
 
 
-def _predict(folder: Path, rows: list[tuple[str, int]], settings: TrainingSettings):
+def free_memory() -> None:
+    """Give back what a finished run holds on the GPU; a Trainer refers to itself, so it would linger."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
+    metrics = {}
+    if "validation" in splits:
+        metrics |= _trainer(settings, work, settings.output_dir, splits).evaluate(metric_key_prefix="eval")
+        shutil.rmtree(work, ignore_errors=True)
+    if "test" in splits:
+        metrics |= _predict(settings.output_dir, splits["test"], settings)[1]
+    return metrics
+
+
+def check_environment(settings: TrainingSettings) -> None:
+    """Raise InputError where the device lacks the precision or kernels that were asked for, or wandb is missing."""
+    import torch
+
+    if settings.wandb_project is not None:
+        tracking.check_installed()
+
+    on_gpu = settings.device == "cuda"
+    if settings.fp16 and not on_gpu:
+        raise InputError("--fp16 needs a GPU; on a CPU use --bf16 or neither")
+    if settings.bf16 and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(f"{torch.cuda.get_device_name()} has no bfloat16; use --fp16")
+    if settings.cuda_graphs and not on_gpu:
+        raise InputError("--cuda-graphs needs a CUDA GPU; leave it out")
+
+
+def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]):
+    import torch
+    import transformers
+
+    model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
+    longest = models.longest_input(model, settings.max_seq_length)
+    datasets = {name: _encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
+    evaluates = "train" in splits and "validation" in splits
+    padding = {}
+    kind = transformers.Trainer
+    if settings.cuda_graphs:
+        from merginguriel.utils import cuda_graphs
+
+        padding["pad_to_multiple_of"] = cuda_graphs.PAD_TO_MULTIPLE_OF
+        kind = _graphed_trainer(settings.per_device_train_batch_size)
+    trainer = kind(
+        model=model, args=_arguments(settings, work, evaluates), processing_class=tokenizer,
+        data_collator=transformers.DataCollatorWithPadding(tokenizer, **padding),
+        train_dataset=datasets.get("train"), eval_dataset=datasets.get("validation"), compute_metrics=_metrics,
+        callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
+        if evaluates and settings.selects_best else None)
+    # XLM-R's loss is the mean of its batch whatever it is told, so Trainer has to divide by the accumulation steps.
+    trainer.model_accepts_loss_kwargs = False
+    _log_to_stderr(trainer)
+    return trainer
+
+
+def _graphed_trainer(batch_size: int):
+    """A Trainer whose passes over full batches are CUDA graphs."""
+    import torch
+    import transformers
+
+    from merginguriel.utils import cuda_graphs
+
+    class GraphedTrainer(transformers.Trainer):
+        _passes = None
+
+        def training_step(self, model, inputs, num_items_in_batch=None):
+            if self._passes is None:
+                self._passes = cuda_graphs.GraphedPasses(lambda batch: self._loss(model, batch), model.parameters())
+            inputs = {name: values for name, values in self._prepare_inputs(inputs).items()
+                      if isinstance(values, torch.Tensor)}
+            full = (len(inputs["labels"]) == batch_size
+                    and self.current_gradient_accumulation_steps == self.args.gradient_accumulation_steps)
+            if full:
+                if not model.training:
+                    model.train()
+                return self._passes(inputs)
+            self._passes.hold_gradients()
+            return super().training_step(model, inputs, num_items_in_batch)
+
+        def _loss(self, model, batch):
+            with self.compute_loss_context_manager():
+                return self.compute_loss(model, batch) / self.args.gradient_accumulation_steps
+
+    return GraphedTrainer
+
+
+def _predict(folder: Path, items: list[Item], settings: TrainingSettings):
     """Predicted labels (items,) and metrics of a saved model, by the evaluator that all commands share."""
     from merginguriel.utils import scoring
 
-    device = scoring.default_device()
+    device = settings.device
     model, tokenizer = models.load_classifier(folder, device, scoring.evaluation_dtype(device))
-    texts, labels = zip(*rows)
+    texts, labels, locales = zip(*items)
     token_ids = scoring.tokenise(tokenizer, list(texts), models.longest_input(model, settings.max_seq_length))
     predicted = scoring.logits(model, token_ids, tokenizer.pad_token_id, "predicting").argmax(-1)
-    return predicted, {"predict_accuracy": float((predicted == labels).mean()), "predict_samples": len(rows)}
+    hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
+    totals = Counter(locales)
+    return predicted, {"predict_accuracy": hits.total() / len(items), "predict_samples": len(items),
+                       "predict_accuracy_by_locale": {locale: hits[locale] / totals[locale]
+                                                      for locale in settings.locales if locale in totals}}
 
 
 def _log_to_stderr(trainer) -> None:
@@ -143,6 +286,39 @@ def _log_to_stderr(trainer) -> None:
     trainer.add_callback(Log)
 
 
+def _reporting_progress(progress: Callable[[float], None]):
+    import transformers
+
+    class Reporting(transformers.TrainerCallback):
+        def on_log(self, args, state, control, **kwargs):
+            progress(state.global_step / state.max_steps)
+
+    return Reporting()
+
+
+@contextlib.contextmanager
+def _tracking(settings: TrainingSettings, trainer, record: dict):
+    """Yield what keeps values in the tracked run, or does nothing where none was asked for."""
+    if settings.wandb_project is None:
+        yield lambda values: None
+        return
+    import transformers
+
+    name = naming.training_run_name(settings.base_model, settings.locales, settings.learning_rate,
+                                    settings.num_train_epochs)
+    run = tracking.start(settings.wandb_project, name, {**record, "num_languages": len(settings.locales)})
+
+    class Tracking(transformers.TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            run.log({**(logs or {}), "step": state.global_step})
+
+    trainer.add_callback(Tracking())
+    try:
+        yield run.log
+    finally:
+        run.finish()
+
+
 def _claim(work: Path, record: dict, overwrite: bool) -> None:
     """Make the folder of an unfinished run, or find the one that the same settings have left."""
     if overwrite or not list(work.glob("checkpoint-*")):
@@ -155,56 +331,88 @@ def _claim(work: Path, record: dict, overwrite: bool) -> None:
     records.write_json(settings, record)
 
 
-def _load(settings: TrainingSettings, split: str, limit: int | None) -> list[tuple[str, int]]:
-    """(text, label) of all locales; the limit counts over them together, after a seeded shuffle."""
-    rows = []
-    for locale in settings.locales:
-        part = massive.load_split(settings.dataset_name, locale, split, settings.text_column,
-                                  settings.label_column)
-        log.info("✓ %s: %d %s samples", locale, len(part), "training" if split == "train" else split)
-        rows += zip(part.texts, part.labels)
-    if limit is not None:
-        import random
+def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str, list[Item]]:
+    """Items of all locales by split; a limit counts over the locales together, after a seeded shuffle."""
+    locales = list(settings.locales)
+    several = len(locales) > 1
+    if several:
+        log.info("Loading and combining %d language configurations: %s", len(locales), locales)
+    splits = {split: [] for split in limits}
+    for locale in locales:
+        if several:
+            log.info("Loading %s...", locale)
+        for split, items in splits.items():
+            part = massive.load_split(settings.dataset_name, locale, split, settings.text_column,
+                                      settings.label_column)
+            items += (Item(text, label, locale) for text, label in zip(part.texts, part.labels))
+            if split == "train" or "train" not in limits:
+                log.info("✓ %s: %d %s samples", locale, len(part), "training" if split == "train" else split)
+    if several:
+        log.info("Combining datasets...")
+        for split, items in splits.items():
+            log.info("Combined %s set: %d samples", "training" if split == "train" else split, len(items))
+        log.info("Shuffling datasets with seed %d", settings.seed)
+    for split, limit in limits.items():
+        if several or limit is not None:
+            random.Random(settings.seed).shuffle(splits[split])
+            splits[split] = splits[split][:limit]
+    if "train" in splits:
+        counts = Counter(item.label for item in splits["train"])
+        log.info("Class distribution in train set:")
+        if several:
+            log.info("  Languages: %d languages: %s", len(locales), locales)
+        log.info("  Total samples: %d", len(splits["train"]))
+        log.info("  Intents: %d, of %d to %d samples", len(counts), min(counts.values()), max(counts.values()))
+    return splits
 
-        random.Random(settings.seed).shuffle(rows)
-        rows = rows[:limit]
-    return rows
+
+def _encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
+    encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
+    return [{"input_ids": ids, "attention_mask": mask, "labels": item.label}
+            for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)]
 
 
-def _encode(tokenizer, rows, max_length: int) -> list[dict]:
-    texts, labels = zip(*rows)
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
-    return [{"input_ids": ids, "attention_mask": mask, "labels": label}
-            for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], labels)]
-
-
-def _selects_best(settings: TrainingSettings, evaluates: bool) -> bool:
-    return evaluates and settings.save_strategy == "epoch"
+def by_version(settings: dict, known, version: str) -> dict:
+    """Arguments of transformers 4's names under those that the installed version knows; None is left out."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for older, newer in {"no_cuda": "use_cpu", "evaluation_strategy": "eval_strategy",
+                         "gradient_checkpointing": "activation_checkpointing"}.items():
+        if older in settings and newer in known:
+            settings[newer] = settings.pop(older)
+    # transformers 5 takes a share of the steps, below 1, as warmup_steps.
+    share = settings.pop("warmup_ratio", 0)
+    if share:
+        settings["warmup_ratio" if version.startswith("4.") else "warmup_steps"] = share
+    return settings
 
 
 def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
-    import torch
     import transformers
 
-    warmup = ({"warmup_ratio": settings.warmup_ratio} if transformers.__version__.startswith("4.")
-              else {"warmup_steps": settings.warmup_ratio})
-    return transformers.TrainingArguments(
-        output_dir=str(work),
-        num_train_epochs=settings.num_train_epochs,
-        learning_rate=settings.learning_rate,
+    on_gpu = settings.device == "cuda"
+    kind = transformers.TrainingArguments
+    return kind(**by_version(dict(
+        output_dir=str(work), use_cpu=not on_gpu,
+        num_train_epochs=settings.num_train_epochs, max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate, lr_scheduler_type=settings.lr_scheduler_type,
+        warmup_ratio=settings.warmup_ratio, warmup_steps=settings.warmup_steps,
         per_device_train_batch_size=settings.per_device_train_batch_size,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        weight_decay=settings.weight_decay,
-        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        weight_decay=settings.weight_decay, optim="adamw_torch_fused" if on_gpu else "adamw_torch",
+        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16, torch_compile=settings.torch_compile,
         save_strategy=settings.save_strategy, save_total_limit=settings.save_total_limit,
-        eval_strategy="epoch" if evaluates else "no",
-        load_best_model_at_end=_selects_best(settings, evaluates),
+        evaluation_strategy=settings.eval_strategy if evaluates else "no",
+        load_best_model_at_end=evaluates and settings.selects_best,
         metric_for_best_model="accuracy" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=settings.logging_steps,
-        dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=not sys.stderr.isatty(),
-        report_to="none", **warmup)
+        # The filter would wait for the GPU at every step; a loss that is not finite is seen in the log.
+        logging_nan_inf_filter=not on_gpu,
+        # Copies from pinned memory run beside the computation.
+        dataloader_pin_memory=on_gpu, accelerator_config={"non_blocking": on_gpu}, disable_tqdm=not sys.stderr.isatty(),
+        report_to="none"), kind.__dataclass_fields__, transformers.__version__))
 
 
 def _metrics(predictions) -> dict:

@@ -1,0 +1,141 @@
+"""Training speed beside the straightforward way, and whether both learn the same.
+
+The straightforward way: transformers' Trainer, float32, every input padded to 128 tokens, one process. Ours: the
+settings of training_bert.py, on a GPU with bfloat16 and CUDA graphs; then several locales at once, as
+train_missing_models.py trains them, everything from the start of its processes to the last test accuracy in the time.
+All start from one initial checkpoint and see the same items equally often. Speed is that of the training loop, in
+items a second; accuracies are on the test split, with Wilson intervals.
+
+    OMP_NUM_THREADS=2 python benchmarks/training.py --base-model DIR --dataset-name DIR --locales af-ZA,nl-NL \
+        --max-train-samples 1024 --output training.json
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from auto_merge_llm.errors import InputError
+from tqdm import tqdm
+
+from merginguriel import training_bert
+from merginguriel.utils import arguments, massive, models, naming, records, scoring, training, training_batch
+from merginguriel.utils.statistics import wilson_interval
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
+    parser.add_argument("--dataset-name", default="mini", help="folder of MASSIVE, or mini")
+    parser.add_argument("--locales", type=arguments.locale_list, default=["af-ZA", "nl-NL"], metavar="LOC[,LOC…]",
+                        help="the first is trained alone, all are trained together")
+    parser.add_argument("--workers", type=arguments.positive_int, default=2)
+    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--batch-size", type=arguments.positive_int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--max-train-samples", type=arguments.positive_int, help="of a locale")
+    parser.add_argument("--repeats", type=arguments.positive_int, default=1, help="of both ways, alternating")
+    parser.add_argument("--output", type=Path, help="JSON, written as it goes")
+    return parser
+
+
+def flags(args, locale: str, root: Path, name: str) -> list[str]:
+    line = ["--dataset-config-name", locale, "--model-name-or-path", args.base_model, "--dataset-name",
+            args.dataset_name, "--models-root", str(root), "--output-dir", str(root / name), "--do-train",
+            "--do-predict", "--save-strategy", "no", "--num-train-epochs", str(args.epochs), "--learning-rate",
+            str(args.learning_rate), "--per-device-train-batch-size", str(args.batch_size)]
+    if args.max_train_samples:
+        line += ["--max-train-samples", str(args.max_train_samples)]
+    return line + (["--bf16", "--cuda-graphs"] if torch.cuda.is_available() else [])
+
+
+def straightforward(args, settings: training.TrainingSettings, folder: Path) -> dict:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+
+    start = models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(start), AutoTokenizer.from_pretrained(start)
+    longest = models.longest_input(model, 128)
+    items = training.load(settings, {"train": settings.max_train_samples})["train"]
+    encoded = tokenizer([item.text for item in items], truncation=True, padding="max_length", max_length=longest)
+    rows = [{"input_ids": ids, "attention_mask": mask, "labels": item.label}
+            for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)]
+    trainer = Trainer(model, TrainingArguments(
+        output_dir=str(folder), num_train_epochs=args.epochs, learning_rate=args.learning_rate, seed=settings.seed,
+        per_device_train_batch_size=args.batch_size, save_strategy="no", report_to=[], disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available()), train_dataset=rows)
+    speed = trainer.train().metrics["train_samples_per_second"]
+    split = massive.load_split(args.dataset_name, settings.locales[0], "test")
+    tokens = scoring.tokenise(tokenizer, split.texts, longest)
+    predicted = scoring.logits(model.eval(), tokens, tokenizer.pad_token_id).argmax(-1)
+    hits = int((predicted == split.labels).sum())
+    return {"items_per_second": speed, "accuracy": hits / len(split), "ci95": wilson_interval(hits, len(split))}
+
+
+def ours(settings: training.TrainingSettings, steps: dict) -> dict:
+    metrics = training.train(settings, **steps)
+    items = metrics["predict_samples"]
+    return {"items_per_second": metrics["train_samples_per_second"], "accuracy": metrics["predict_accuracy"],
+            "ci95": wilson_interval(round(metrics["predict_accuracy"] * items), items)}
+
+
+def together(args, root: Path) -> dict:
+    jobs = [training_batch.Job(locale, root / naming.model_name(args.base_model, locale),
+                               tuple(flags(args, locale, root, naming.model_name(args.base_model, locale))))
+            for locale in args.locales]
+    start = time.perf_counter()
+    outcome = training_batch.train_all(jobs, training_bert.parse, args.workers)
+    seconds = time.perf_counter() - start
+    if outcome.failures:
+        raise SystemExit(f"failed: {outcome.failures}")
+    items = sum(len(massive.load_split(args.dataset_name, locale, "train")) if not args.max_train_samples
+                else args.max_train_samples for locale in args.locales) * args.epochs
+    return {"seconds": seconds, "items_per_second": items / seconds,
+            "accuracy": {name: metrics["predict_accuracy"] for name, metrics in outcome.metrics.items()}}
+
+
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)
+    report = {"environment": {**records.run_environment(), "threads": torch.get_num_threads()},
+              "settings": {name: str(value) for name, value in vars(args).items()}, "straightforward": [], "ours": []}
+
+    def keep():
+        if args.output:
+            records.write_json(args.output, report)
+
+    def keep_run(name: str, run: dict):
+        report[name].append(run)
+        say(f"{name}: {run['items_per_second']:.1f} items a second, test accuracy {run['accuracy']:.4f}")
+        keep()
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for number in tqdm(range(args.repeats), desc="alternating", leave=False, disable=None):
+            settings, steps = training_bert.parse(flags(args, args.locales[0], root, f"alone{number}"))
+            keep_run("straightforward", straightforward(args, settings, root / "trainer"))
+            keep_run("ours", ours(settings, steps))
+        report["together"] = together(args, root)
+    speed = {name: max(run["items_per_second"] for run in report[name]) for name in ("straightforward", "ours")}
+    slowest = min(run["items_per_second"] for run in report["ours"])
+    report["ratios"] = {"ours": slowest / speed["straightforward"],
+                        "together": report["together"]["items_per_second"] / speed["straightforward"]}
+    low, high = report["straightforward"][0]["ci95"]
+    report["same_accuracy"] = low <= report["ours"][0]["accuracy"] <= high
+    keep()
+    say(f"{len(args.locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
+    say(f"to the straightforward way: {report['ratios']['ours']:.1f} times alone (our slowest to its fastest), "
+        f"{report['ratios']['together']:.1f} times together")
+    say(f"accuracy within its interval [{low:.4f}, {high:.4f}]: {'yes' if report['same_accuracy'] else 'no'}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
