@@ -88,12 +88,12 @@ def main(argv=None):
 
 def compare(args, test: Path, folders: dict, merged: dict) -> list[dict]:
     """A row for each selection, target and method: accuracy, Wilson interval, McNemar p against the best source."""
-    from merginguriel.utils import nxn
+    from merginguriel.utils import nxn_logits
     from merginguriel.utils.evaluation import read_evaluation
     from merginguriel.utils.statistics import holm, mcnemar, wilson_interval
     from merginguriel.utils.votes import VOTES
 
-    logits = nxn.open_logits(test)
+    logits = nxn_logits.open_logits(test)
     rows = []
     for selection in SELECTIONS:
         for target in args.locales:

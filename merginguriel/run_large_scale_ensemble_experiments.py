@@ -35,9 +35,9 @@ def choose_targets(args) -> tuple[list[str], str]:
     if args.target_languages:
         targets, where = args.target_languages, "--target-languages"
     elif args.nxn_dir:
-        from merginguriel.utils import nxn
+        from merginguriel.utils import nxn_logits
 
-        targets, where = list(nxn.open_logits(args.nxn_dir).targets), args.nxn_dir
+        targets, where = list(nxn_logits.open_logits(args.nxn_dir).targets), args.nxn_dir
     else:
         base_model = arguments.base_model_of(args.base_model, args.dataset_name)
         targets, where = list(naming.find_models(args.models_root, base_model)), args.models_root

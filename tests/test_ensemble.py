@@ -223,7 +223,7 @@ def test_wrong_flags(refused, models_root, script, extra, message):
 # From kept N×N logits
 
 class KeptMatrix:
-    """What utils/nxn.py gives: logits of sources on targets, here random but far better than chance."""
+    """What utils/nxn_logits.py gives: logits of sources on targets, here random but far better than chance."""
 
     sources, targets, split, precision = ("nl-NL", "de-DE", "id-ID"), ("af-ZA", "nl-NL", "tr-TR"), "test", "float32"
     weights_sha256 = dict.fromkeys(sources, "0")
@@ -254,8 +254,8 @@ def matrix(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     matrix = KeptMatrix()
     module = SimpleNamespace(open_logits=lambda folder: matrix)
-    monkeypatch.setitem(sys.modules, "merginguriel.utils.nxn", module)
-    monkeypatch.setattr(utils, "nxn", module, raising=False)
+    monkeypatch.setitem(sys.modules, "merginguriel.utils.nxn_logits", module)
+    monkeypatch.setattr(utils, "nxn_logits", module, raising=False)
     return matrix
 
 

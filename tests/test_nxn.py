@@ -18,7 +18,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import massive, mini, models, naming, nxn, plots, records, transfer
+from merginguriel.utils import massive, mini, models, naming, nxn, nxn_logits, plots, records, transfer
 from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.model_card import model_card
 
@@ -69,7 +69,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     folder, = runs(tmp_path)
     header, *rows = csv.reader((folder / "evaluation_matrix.csv").read_text().splitlines())
     assert header == ["", "af-ZA", "de-DE"] and [row[0] for row in rows] == ["nl-NL", "de-DE", "id-ID"]
-    kept = nxn.open_logits(folder)
+    kept = nxn_logits.open_logits(folder)
     assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
     assert kept.precision == "float32"
     accuracies = {}
@@ -105,7 +105,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     (folder / "evaluation_summary.json").unlink()  # as if killed while the last files were written
     (folder / "evaluation_matrix.csv").unlink()
     with pytest.raises(InputError, match="no finished N×N"):
-        nxn.open_logits(folder)
+        nxn_logits.open_logits(folder)
     again = nxn.prepare(nxn.NxnPlan({source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
                                     kept.targets, "test", "mini", tmp_path / "nxn_results"))
     assert again.folder == folder and not again.missing() and not again.is_whole
@@ -181,7 +181,7 @@ def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
     assert done.returncode == 0, done.stderr
     third = cells(tmp_path)
     assert third.items() > second.items() and len(third) == 48
-    kept = nxn.open_logits(folder)
+    kept = nxn_logits.open_logits(folder)
     matrix = transfer.read_csv(folder / "evaluation_matrix.csv")
     assert set(matrix.sources) == set(SOURCES) and matrix.targets == mini.LOCALES
     for row, source in enumerate(matrix.sources):
@@ -229,8 +229,8 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     assert again.returncode == 0, again.stderr
     assert runs(tmp_path) == [folder] and cells(tmp_path).items() > before.items()
     assert not np.isnan(transfer.read_csv(folder / "evaluation_matrix.csv").values).any()
-    assert nxn.open_logits(folder).logits("en-US", "nl-NL").shape == (144, 60)
-    assert nxn.open_logits(folder).logits("nl-NL", "nl-NL").shape == (144, 60)
+    assert nxn_logits.open_logits(folder).logits("en-US", "nl-NL").shape == (144, 60)
+    assert nxn_logits.open_logits(folder).logits("nl-NL", "nl-NL").shape == (144, 60)
 
 
 def test_a_source_whose_process_dies_fails_alone(models_root, tmp_path):
@@ -262,7 +262,7 @@ def test_list_and_dry_run_and_refusals(run, refused, flags, tmp_path, models_roo
 
 def test_float16_keeps_the_winner():
     logits = np.array([[1.0, 1.0001, 0.5], [3.0, 2.0, 1.0], [-70.01, -70.0, -np.inf]], np.float32)
-    half = nxn.halved(logits)
+    half = nxn_logits.halved(logits)
     assert half.dtype == np.float16 and half.argmax(-1).tolist() == [1, 0, 1]
     assert logits[:2].astype(np.float16).argmax(-1).tolist() == [0, 0]
     np.testing.assert_allclose(half[:, :2], logits[:, :2], rtol=2e-3)

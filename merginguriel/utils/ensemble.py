@@ -97,9 +97,9 @@ class KeptLogits:
     """Logits that an N×N evaluation kept; no model is loaded, none need be there."""
 
     def __init__(self, options: EnsembleOptions):
-        from merginguriel.utils import nxn
+        from merginguriel.utils import nxn_logits
 
-        matrix = nxn.open_logits(options.nxn_dir)
+        matrix = nxn_logits.open_logits(options.nxn_dir)
         if massive.SPLITS[matrix.split] != massive.SPLITS[options.split]:
             raise InputError(f"the N×N logits are of the {matrix.split} split, not {options.split}; add --split "
                              f"{matrix.split} or give another --nxn-dir")

@@ -15,6 +15,8 @@ from merginguriel.utils import massive
 from merginguriel.utils.locales import check_locale
 from merginguriel.utils.records import read_json, write_text
 
+# Of a run's folder.
+RUN_JSON = "run.json"
 MATRIX_CSV = "evaluation_matrix.csv"
 SUMMARY_JSON = "evaluation_summary.json"
 MEASURE = "measure it with run_nxn_evaluation.py --split validation"
