@@ -1,6 +1,7 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from running import ROOT, environment
 
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
