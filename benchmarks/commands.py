@@ -10,7 +10,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from merginguriel.utils import arguments
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def add_study(parser, *, locales: str, k: int, workers: int, folder: str) -> None:
+    """The flags of a study that trains a model for each locale and merges them; the arguments are their defaults."""
+    arguments.add_base_model(parser)
+    arguments.add_data(parser, text_column=False)
+    parser.add_argument("--locales", type=arguments.locale_list, default=locales.split(","))
+    parser.add_argument("--k", type=arguments.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
+    parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
+    parser.add_argument("--workers", type=arguments.positive_int, default=workers, help="processes at a time")
+    parser.add_argument("--dir", type=Path, default=Path(folder), help="working folder")
+    parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
 
 
 class Commands:

@@ -13,28 +13,20 @@ import argparse
 import itertools
 import json
 import sys
-from pathlib import Path
 
-from commands import Commands
+from commands import Commands, add_study
 
 from merginguriel.utils import arguments, naming
 
 
 def build_parser():
     parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_base_model(parser)
-    arguments.add_data(parser, text_column=False)
-    parser.add_argument("--locales", type=arguments.locale_list,
-                        default="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN".split(","))
+    add_study(parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN", k=5,
+              workers=8, folder="merge_accuracy")
     parser.add_argument("--targets", type=arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--modes", nargs="+", default=["average", "similarity"])
     parser.add_argument("--num-languages", type=arguments.positive_int, nargs="+", default=[3, 5])
     parser.add_argument("--selections", nargs="+", default=["cosine", "sinkhorn"])
-    parser.add_argument("--k", type=arguments.positive_int, default=5, help="neighbours in the Sinkhorn matrix")
-    parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
-    parser.add_argument("--workers", type=arguments.positive_int, default=8, help="processes at a time")
-    parser.add_argument("--dir", type=Path, default=Path("merge_accuracy"), help="working folder")
-    parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
     return parser
 
 

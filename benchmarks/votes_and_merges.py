@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from commands import Commands
+from commands import Commands, add_study
 
 from merginguriel.utils import arguments, naming
 
@@ -26,16 +26,9 @@ MERGE = "average"
 
 def build_parser():
     parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_base_model(parser)
-    arguments.add_data(parser, text_column=False)
-    parser.add_argument("--locales", type=arguments.locale_list,
-                        default="af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE".split(","))
+    add_study(parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE", k=8,
+              workers=12, folder="votes_and_merges")
     parser.add_argument("--num-languages", type=arguments.positive_int, default=5)
-    parser.add_argument("--k", type=arguments.positive_int, default=8, help="neighbours in the Sinkhorn matrix")
-    parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
-    parser.add_argument("--workers", type=arguments.positive_int, default=12, help="processes at a time")
-    parser.add_argument("--dir", type=Path, default=Path("votes_and_merges"), help="working folder")
-    parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
     parser.add_argument("--csv", type=Path, help="write every number to this file")
     return parser
 
