@@ -251,6 +251,39 @@ def add_models_root(parser) -> None:
                         help="where the fine-tuned models are")
 
 
+def shard(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8): the second of eight parts."""
+    number, _, count = text.partition("/")
+    try:
+        number, count = int(number), int(count)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be i/n, as in 2/8, not {text}") from None
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"must be from 1/{count} to {count}/{count}, not {text}")
+    return number, count
+
+
+def add_backend(parser) -> None:
+    """Flags for `jobs.backend_of`, `refuse_idle_backend_flags` and `jobs.shard`."""
+    group = parser.add_argument_group("where the jobs run")
+    group.add_argument("--backend", choices=["local", "ray"], default="local",
+                       help="processes of this machine, or tasks of a Ray cluster")
+    group.add_argument("--workers", type=positive_int, metavar="N",
+                       help="local: processes at a time (default: one a GPU, or one a core as far as memory goes)")
+    group.add_argument("--workers-per-gpu", type=positive_int, metavar="N",
+                       help="processes at a time on every GPU (default: 1)")
+    group.add_argument("--address", metavar="HOST:PORT",
+                       help="ray: of the cluster, or auto (default: one of its own on this machine)")
+    group.add_argument("--shard", type=shard, metavar="I/N",
+                       help="do only the I-th of N parts of the jobs, I from 1; parts may run on different machines")
+
+
+def refuse_idle_backend_flags(args) -> None:
+    refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
+    if args.workers and args.workers_per_gpu:
+        raise InputError("--workers and --workers-per-gpu exclude each other; give one")
+
+
 def base_model_of(base_model: str | None, dataset_name: str) -> str:
     """The base model that was asked for, else the one that belongs to the dataset."""
     return base_model or ("mini" if dataset_name == "mini" else DEFAULT_BASE_MODEL)
