@@ -32,7 +32,8 @@ class Job:
     """One result to make, as plain data, which pickles and means the same on every machine.
 
     `name` is unique among the jobs; `folder` holds the result. `settings`: everything that the result rests on, as
-    JSON has it; `options`: what else the kind needs to know. One process does the jobs of a `group`, in order.
+    JSON has it; `options`: what else the kind needs to know; `products`: what it makes beside the result. One process
+    does the jobs of a `group`, in order.
     """
 
     kind: str
@@ -41,17 +42,25 @@ class Job:
     folder: Path
     settings: dict
     options: dict = field(default_factory=dict)
+    products: tuple[str, ...] = ()
 
     @functools.cached_property
     def hash(self) -> str:
         """sha256 of kind and settings: results.json has it as "job", and that is the mark of done."""
-        return hashlib.sha256(json.dumps([self.kind, self.settings], sort_keys=True).encode()).hexdigest()
+        return settings_hash(self.kind, self.settings)
 
     def is_done(self) -> bool:
+        return self.has_result() and all(Path(path).exists() for path in self.products)
+
+    def has_result(self) -> bool:
         try:
             return records.read_json(self.folder / RESULTS_JSON).get("job") == self.hash
         except InputError:  # none, or a damaged one, which is reported when the job would replace it
             return False
+
+
+def settings_hash(kind: str, settings: dict) -> str:
+    return hashlib.sha256(json.dumps([kind, settings], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
