@@ -12,6 +12,7 @@ from the start of the interpreter on. Without --models-root, sources are the ini
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -81,15 +82,16 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
     print(hits / len(split))
 
 
-def timed(folder: Path, *line) -> float:
-    """Seconds of a command in `folder`."""
+def timed(folder: Path, *line) -> tuple[float, float]:
+    """(seconds, seconds of processor time) of a command in `folder`: only the latter are the same on a busy machine."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, *map(str, line)], cwd=folder, env=environment, text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, line))}\n{done.stdout[-3000:]}")
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main(argv=None):
@@ -115,17 +117,17 @@ def main(argv=None):
         for workers in args.workers:
             where = folder / f"sweep{workers}"
             where.mkdir()
-            seconds = timed(where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, *data, "--locales",
-                            ",".join(args.targets), "--modes", *args.modes, "--num-languages", *args.num_languages,
-                            "--workers", workers)
-            final = json.loads((where / "results/experiment_final_results.json").read_text())
-            merges = sum("_merge_" in name for name in final["accuracies"])
-            report["sweeps"].append({"workers": workers, "seconds": seconds, "merges": merges,
-                                     "evaluations_of_single_models": len(final["accuracies"]) - merges,
-                                     "merges_a_minute": 60 * merges / seconds,
-                                     "jobs_a_minute": 60 * len(final["accuracies"]) / seconds})
-            keep(f"sweep, workers {workers}: {seconds:.1f} s, {merges} merges and {len(final['accuracies']) - merges} "
-                 f"single models, {60 * len(final['accuracies']) / seconds:.1f} jobs a minute")
+            seconds, cpu = timed(
+                where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, *data, "--locales",
+                ",".join(args.targets), "--modes", *args.modes, "--num-languages", *args.num_languages, "--workers",
+                workers)
+            names = json.loads((where / "results/experiment_final_results.json").read_text())["accuracies"]
+            merges = sum("_merge_" in name for name in names)
+            report["sweeps"].append({"workers": workers, "seconds": seconds, "cpu_seconds": cpu, "merges": merges,
+                                     "evaluations_of_single_models": len(names) - merges,
+                                     "jobs_a_minute": 60 * len(names) / seconds})
+            keep(f"sweep, workers {workers}: {seconds:.1f} s ({cpu:.1f} of the processor), {merges} merges and "
+                 f"{len(names) - merges} single models, {60 * len(names) / seconds:.1f} jobs a minute")
             if args.keep:
                 shutil.copytree(where / "results", args.keep, dirs_exist_ok=True)
         report["original"] = []
@@ -138,16 +140,17 @@ def main(argv=None):
                             "--output-dir", "merged")
             evaluating = timed(folder, __file__, "evaluate", folder / "merged", target, args.dataset_name)
             shutil.rmtree(folder / "merged")
-            report["original"].append({"target": target, "mode": mode, "seconds_of_merging": writing,
-                                       "seconds_of_evaluating": evaluating})
-            keep(f"original's way, {mode} for {target}: merging {writing:.1f} s, evaluating {evaluating:.1f} s")
-        if report["original"]:
-            mean = statistics.mean(job["seconds_of_merging"] + job["seconds_of_evaluating"]
-                                   for job in report["original"])
-            for sweep in report["sweeps"]:
-                sweep["ratio"] = mean * sweep["merges"] / sweep["seconds"]
-                keep(f"original's way, one after the other, to the sweep with {sweep['workers']} workers: "
-                     f"{sweep['ratio']:.1f}")
+            seconds, cpu = map(sum, zip(writing, evaluating))
+            report["original"].append({"target": target, "mode": mode, "seconds": seconds, "cpu_seconds": cpu,
+                                       "seconds_of_merging": writing[0], "seconds_of_evaluating": evaluating[0]})
+            keep(f"original's way, {mode} for {target}: merging {writing[0]:.1f} s, evaluating {evaluating[0]:.1f} s "
+                 f"({cpu:.1f} of the processor)")
+        for sweep in report["sweeps"] if report["original"] else ():
+            for kind in ("seconds", "cpu_seconds"):
+                mean = statistics.mean(job[kind] for job in report["original"])
+                sweep[f"ratio_of_{kind}"] = mean * sweep["merges"] / sweep[kind]
+            keep(f"original's way, one after the other, to the sweep with {sweep['workers']} workers: "
+                 f"{sweep['ratio_of_seconds']:.1f}, of processor time {sweep['ratio_of_cpu_seconds']:.1f}")
 
 
 if __name__ == "__main__":
