@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 # as "job" in results.json, and returns a few words for people, such as the accuracy. It raises InputError where that
 # cannot be. `shared` is a dict for what it loads: the jobs of a group that run in one process get the same.
 KINDS = {
-    "evaluation": ("merginguriel.utils.sweep", "run_evaluation"),
-    "merge": ("merginguriel.utils.sweep", "run_merge"),
+    "evaluation": ("merginguriel.utils.merge_jobs", "run_evaluation"),
+    "merge": ("merginguriel.utils.merge_jobs", "run_merge"),
 }
 
 
@@ -232,11 +232,15 @@ class LocalBackend:
 
     workers: int
 
-    def run(self, groups: list[tuple[str, list[Job]]], progress) -> None:
-        import torch
+    @property
+    def device(self) -> str:
+        from merginguriel.utils import scoring
 
+        return scoring.default_device()
+
+    def run(self, groups: list[tuple[str, list[Job]]], progress) -> None:
         # A GPU can become unusable for a process.
-        if self.workers == 1 and not torch.cuda.is_available():
+        if self.workers == 1 and self.device == "cpu":
             processes.in_this_process(Worker, groups, progress)
         else:
             processes.in_processes(Worker, groups, self.workers, progress)

@@ -129,11 +129,42 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                      asdict(method), base, measuring if needs_text(mode) else None)
 
 
-def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns, on text."""
+def method_of(mode: str):
+    """The mode's method with its defaults."""
     from auto_merge_llm.methods import create
 
-    method = create(MODES[mode][0])
+    return create(MODES[mode][0])
+
+
+def own_hyperparameters(mode: str, given: Mapping) -> dict:
+    """Those of `given` that the mode's method has."""
+    return {name: given[name] for name in asdict(method_of(mode)) if name in given}
+
+
+def told_settings(plan: MergePlan, preweight: str = "equal", dtype: str | None = None) -> list[str]:
+    """Words for a folder's name: the settings of `plan` that have not their defaults, but for files."""
+    selection, told = plan.selection["selection"], []
+    default = {"uriel": "cosine", "manual": "manual"}.get(plan.mode, "sinkhorn")
+    told += [selection] if selection != default else []
+    if selection == "sinkhorn" and plan.selection["source"] == "dense":
+        told += [f"dense{plan.selection['top_k']}x{plan.selection['sinkhorn_iters']}"]
+    if preweight != "equal" and plan.mode not in WEIGHTINGS and selection != "manual":
+        told += [preweight]
+    told += [f"seed{plan.seed}"] if plan.seed != 42 else []
+    defaults = asdict(method_of(plan.mode))
+    told += [f"{name}-{value}" for name, value in plan.hyperparameters.items()
+             if name != "seed" and value != defaults[name]]
+    if plan.measuring:
+        usual = MeasuringOptions(plan.measuring.dataset_name)
+        told += [f"text-{name}-{getattr(plan.measuring, name)}"
+                 for name in ("split", "scope", "num_examples", "batch_size", "max_length")
+                 if getattr(plan.measuring, name) != getattr(usual, name)]
+    return told + ([dtype] if dtype else [])
+
+
+def needs_text(mode: str) -> bool:
+    """Whether the mode's method measures its sources, or learns, on text."""
+    method = method_of(mode)
     return method.measurement is not None or method.learns
 
 
@@ -199,6 +230,17 @@ def details(plan: MergePlan, record: dict, report, method, examples: measuring.E
         DETAILS_JSON: records.as_json({
             "plan": record, "timestamp": timestamp, "parameters": report.parameters, "measured_on": measured_on,
             "checks": asdict(report.findings), "counts": report.counts, "environment": records.run_environment()})}
+
+
+def keep_merged(plan: MergePlan, model, texts: Mapping[str, str], evaluation, dataset_name: str,
+                overwrite: bool) -> None:
+    """Write a merged model that is in memory to `plan.output`, as `run_merge` and `evaluate_merge` leave it."""
+    from merginguriel.utils.model_card import model_card
+
+    with records.whole_folder(plan.output, overwrite=overwrite) as partial:
+        model.save(partial)
+        for name, text in {**texts, MODEL_CARD: model_card(plan, evaluation, dataset_name)}.items():
+            records.write_text(partial / name, text)
 
 
 def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwrite: bool) -> None:

@@ -122,16 +122,21 @@ class MergedModel:
     def report(self) -> MergeReport:
         return self._prepared.report(("model.safetensors",))
 
+    @property
+    def config_from(self) -> Checkpoint:
+        """The source whose configuration, and order of labels, are the merged model's."""
+        return self._prepared.config_from
+
     @functools.cached_property
     def config(self) -> dict:
         """The content of config.json."""
-        return merged_config(self._prepared.config_from, **{name: self._prepared.model_files[name]
+        return merged_config(self.config_from, **{name: self._prepared.model_files[name]
                                                             for name in ("initial_head", "dtype")})
 
     @property
     def tokenizer_from(self) -> Checkpoint:
         """The source whose tokenizer is the merged model's."""
-        return self._prepared.model_files["tokenizer_from"] or self._prepared.config_from
+        return self._prepared.model_files["tokenizer_from"] or self.config_from
 
     @functools.cached_property
     def weights_fingerprint(self) -> str:
@@ -147,7 +152,7 @@ class MergedModel:
         with writer:
             for name, values in self.state.items():
                 writer.write(name, 0, values.cpu())
-            copy_model_files(self._prepared.config_from, output, **self._prepared.model_files)
+            copy_model_files(self.config_from, output, **self._prepared.model_files)
             writer.commit()
 
 
