@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 
 from merginguriel.utils import massive, models, records, training
 
@@ -105,11 +104,10 @@ class Trainers:
         metrics = last.metrics if last else {}
         trainer.add_callback(_stopping(part, metrics, reached))
         training.fit(trainer, str(last.path) if last else None)
-        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row and row["epoch"] > done]
         step = trainer.state.global_step
         own = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         metrics = {**metrics, part.until: {
-            "epoch": part.until, "step": step, "train_loss": mean(losses) if losses else None,
+            "epoch": part.until, "step": step, "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
             "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
             "eval_accuracy": self.development.accuracy(own, part.locale)}}
         _keep(part, step, part.until, metrics)
@@ -156,6 +154,7 @@ def _stopping(part: Part, metrics: dict, reached: Callable[[int], None]):
             epoch = round(state.epoch)
             control.should_training_stop = epoch >= part.until
             control.should_save = part.every_epoch or epoch >= part.until
+            control.should_log = True
             reached(epoch)
 
         def on_save(self, args, state, control, **kwargs):
@@ -163,6 +162,16 @@ def _stopping(part: Part, metrics: dict, reached: Callable[[int], None]):
                 _keep(part, state.global_step, round(state.epoch), metrics)
 
     return Stopping()
+
+
+def _mean_loss(rows: list[dict], start: int) -> float:
+    """Over the steps after `start`; a row has the mean since the one before."""
+    total, before = 0.0, start
+    for row in rows:
+        if "loss" in row and row["step"] > start:
+            total += row["loss"] * (row["step"] - before)
+            before = row["step"]
+    return total / (before - start)
 
 
 def _keep(part: Part, step: int, epoch: int, metrics: dict) -> None:

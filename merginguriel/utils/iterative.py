@@ -39,14 +39,16 @@ STATE_JSON = "state_summary.json"
 HISTORY_JSON = "merge_history.json"
 MERGED = "merged_models"
 FINAL = "final_merged_model"
+CONFIG_JSON = "experiment_config.json"
 
 
 @dataclass(frozen=True)
 class IterativeSettings:
     """`training` holds what all locales share; its `locales` are those that were asked for, () to choose them.
 
-    `sequential`: train one locale at a time. `every_epoch`: a checkpoint after every epoch, not only before merges.
-    `checkpoint_before_merge`: keep them, of as many merges as merged models, `retain`.
+    `told`: words for the result's name, of what has not its default. `every_epoch`: a checkpoint after every epoch, not
+    only before merges. `checkpoint_before_merge`: keep the latter, of as many merges as merged models, `retain`.
+    `sequential`: train one locale at a time.
     """
 
     training: training.TrainingSettings
@@ -59,7 +61,8 @@ class IterativeSettings:
     preweight: str = "equal"
     weights: dict[str, float] | None = None
     hyperparameters: dict | None = None
-    max_epochs: int = 15
+    normalize: bool = False
+    told: tuple[str, ...] = ()
     merge_frequency: int = 1
     adaptive: bool = False
     performance_trigger: bool = False
@@ -69,6 +72,10 @@ class IterativeSettings:
     retain: int = 3
     sequential: bool = True
     max_gpu_memory: int | None = None
+
+    @property
+    def max_epochs(self) -> int:
+        return self.training.num_train_epochs
 
     @property
     def folder(self) -> Path:
@@ -82,7 +89,7 @@ class IterativeSettings:
                  "similarity": asdict(self.similarity), "measuring": asdict(self.measuring)}
         del parts["measuring"]["folder"]
         others = {name: getattr(self, name) for name in (
-            "mode", "target", "num_languages", "preweight", "weights", "hyperparameters", "max_epochs",
+            "mode", "target", "num_languages", "preweight", "weights", "normalize", "hyperparameters",
             "merge_frequency", "adaptive", "performance_trigger", "convergence_threshold")}
         plain = {name: records.plain(part) for name, part in parts.items()}
         plain["training"]["locales"] = list(self.training.locales)
@@ -97,27 +104,31 @@ def plan(settings: IterativeSettings) -> merging.MergePlan:
     """Sources, weights and method of all merges. Raises InputError where they cannot be chosen as asked."""
     initial = models.initial_checkpoint(settings.training.base_model, settings.training.seed,
                                         settings.training.models_root)
-    wanted = settings.training.locales or massive.default_locales(settings.training.dataset_name)
+    wanted = settings.training.locales or massive.find_locales(settings.training.dataset_name)
     return merging.plan_merge(
         mode=settings.mode, target=settings.target, base_model=settings.training.base_model,
         num_languages=settings.num_languages, models_root=settings.training.models_root,
         output=settings.folder / MERGED / FINAL, similarity=settings.similarity, preweight=settings.preweight,
-        weights=settings.weights, sources=list(settings.training.locales) or None, seed=settings.training.seed,
-        hyperparameters=settings.hyperparameters, measuring=settings.measuring,
+        weights=settings.weights, normalize=settings.normalize, sources=list(settings.training.locales) or None,
+        seed=settings.training.seed, hyperparameters=settings.hyperparameters, measuring=settings.measuring,
         available=dict.fromkeys(wanted, initial))
 
 
-def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bool = False) -> evaluation.Evaluation:
+def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bool = False,
+        config: dict | None = None) -> evaluation.Evaluation:
     """Train and merge `chosen`'s sources, and evaluate the last merge on the target's test items.
 
-    Goes on where an earlier run with these settings stopped. Raises InputError, before anything is trained, for what
-    cannot be trained or merged, and where the folder holds another run and `overwrite` is false.
+    Goes on where an earlier run with these settings stopped. `config` is kept in the folder. Raises InputError, before
+    anything is trained, for what cannot be trained or merged, and where the folder holds another run and `overwrite` is
+    false.
     """
     from filelock import FileLock, Timeout
 
     training.check_environment(settings.training)
     test = massive.load_split(settings.training.dataset_name, settings.target, "test", settings.training.text_column,
                               settings.training.label_column)
+    result = result_folder(settings, chosen)
+    check_result(settings, result, overwrite)
     folder = settings.folder
     lock = folder.with_name(f".{folder.name}.lock")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -125,10 +136,12 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
         with FileLock(lock, timeout=0):
             try:
                 _claim(settings, overwrite)
+                if config is not None:
+                    records.write_json(folder / CONFIG_JSON, config)
                 one = _Run(settings, chosen)
                 with one.tracked(), one.progress:
                     one.train_and_merge()
-                    return one.judge(test, overwrite)
+                    return one.judge(test, result, overwrite)
             finally:
                 training.free_memory()
                 lock.unlink(missing_ok=True)
@@ -136,8 +149,17 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
         raise InputError(f"another process trains in {folder}; wait for it or choose another --output-dir") from None
 
 
-def result_folder(settings: IterativeSettings, num_sources: int) -> Path:
-    return settings.results_root / naming.merge_name(f"iterative_{settings.mode}", settings.target, num_sources)
+def result_folder(settings: IterativeSettings, chosen: merging.MergePlan) -> Path:
+    told = [*merging.told_settings(chosen, settings.preweight), *settings.told]
+    return settings.results_root / naming.merge_name(f"iterative_{settings.mode}", settings.target,
+                                                     len(chosen.sources), told)
+
+
+def check_result(settings: IterativeSettings, folder: Path, overwrite: bool) -> None:
+    """Refuse, before anything is trained, a result folder that holds something else (InputError)."""
+    kept = folder / evaluation.RESULTS_JSON
+    if not kept.is_file() or records.read_json(kept).get("job") != settings.hash:
+        records.check_replaceable(folder, overwrite)
 
 
 def _claim(settings: IterativeSettings, overwrite: bool) -> None:
@@ -169,6 +191,9 @@ class _Run:
 
     def _folder(self, locale: str) -> Path:
         return self._settings.folder / locale / "checkpoints"
+
+    def _merged(self, entry: dict) -> Path:
+        return self._settings.folder / MERGED / entry["name"]
 
     def _epoch(self, locale: str) -> int:
         last = continued_training.newest(self._folder(locale))
@@ -232,7 +257,7 @@ class _Run:
         merges = tuple(entry["epoch"] for entry in self._history)
         parts = [(locale, Part(
             locale, self._folder(locale), epoch, settings.every_epoch,
-            Path(self._history[-1]["folder"]) if self._history else None, self._merged_at,
+            self._merged(self._history[-1]) if self._history else None, self._merged_at,
             merges[-settings.retain:] if settings.checkpoint_before_merge else ())) for locale in behind]
         self.progress.finished = self._trained
         if settings.sequential or len(parts) == 1:
@@ -254,7 +279,7 @@ class _Run:
         name = FINAL if epoch == settings.max_epochs else f"merged_cycle_{cycle}"
         newest = {locale: continued_training.newest(self._folder(locale)) for locale in self._locales}
         # Task vectors are what the locales have learnt since they were last the same.
-        base = Path(self._history[-1]["folder"]) if self._plan.base and self._history else self._plan.base
+        base = self._merged(self._history[-1]) if self._plan.base and self._history else self._plan.base
         at_work = settings.folder / ".measurements"
         start = time.monotonic()
         merge = replace(
@@ -279,14 +304,14 @@ class _Run:
         self._log({"epoch": epoch, "merge": cycle, **{f"merged/{locale}": value for locale, value in merged.items()}})
         self._history.append({
             "cycle": cycle, "epoch": epoch, "timestamp": records.utc_now(), "status": "success", "reason": reason,
-            "folder": str(folder), "active_locales": self._locales, "target_locales": [settings.target],
+            "name": name, "active_locales": self._locales, "target_locales": [settings.target],
             "merge_algorithm": merge.method, "weight_calculation": merge.mode,
             "weights": {source.locale: source.weight for source in merge.sources}, "merge_duration": seconds,
             "validation_accuracy": {"own": own, "merged": merged}, "decisions": decisions, "next_interval": interval})
         self._write_history()
         self._write_state()
         for old in self._history[:-settings.retain]:
-            shutil.rmtree(old["folder"], ignore_errors=True)
+            shutil.rmtree(self._merged(old), ignore_errors=True)
 
     def _evaluate(self, folder: Path) -> dict[str, float]:
         """Accuracy of a merge on the validation items of every source and of the target."""
@@ -301,15 +326,14 @@ class _Run:
             del model
             training.free_memory()
 
-    def judge(self, test, overwrite: bool) -> evaluation.Evaluation:
+    def judge(self, test, result: Path, overwrite: bool) -> evaluation.Evaluation:
         """The final model on the target's test items."""
-        settings, final = self._settings, Path(self._history[-1]["folder"])
+        settings, final = self._settings, self._merged(self._history[-1])
         experiment = {**records.read_json(final / merging.DETAILS_JSON)["plan"], "mode": f"iterative_{settings.mode}",
                       "iterative": {"merges": [entry["epoch"] for entry in self._history], **settings.record}}
-        folder = result_folder(settings, len(self._locales))
         return evaluation.evaluate(
-            evaluation.Classifier(final), test, settings.training.dataset_name, folder,
-            name=folder.name, experiment=experiment, job=settings.hash, overwrite=overwrite and folder.exists(),
+            evaluation.Classifier(final), test, settings.training.dataset_name, result, name=result.name,
+            experiment=experiment, job=settings.hash, overwrite=overwrite and result.exists(),
             attachments={name: (final / name).read_text(encoding="utf-8")
                          for name in (merging.DETAILS_TXT, merging.DETAILS_JSON)})
 
@@ -321,7 +345,8 @@ class _Run:
             metrics = list(last.metrics.values()) if last else []
             state[locale] = {
                 "locale": locale, "epoch": last.epoch if last else 0, "step": last.step if last else 0,
-                "checkpoint_path": str(last.path) if last else None, "current_metrics": metrics[-1] if metrics else None,
+                "checkpoint_path": str(last.path) if last else None,
+                "current_metrics": metrics[-1] if metrics else None,
                 "best_metrics": max(metrics, key=lambda metric: metric["eval_accuracy"], default=None)}
         records.write_json(self._settings.folder / STATE_JSON, {
             "timestamp": records.utc_now(), "settings": self._settings.record, "models": state})
@@ -367,3 +392,14 @@ class _Progress:
 
     def failed(self, worker: int, locale: str, reason: str) -> None:
         self.failures[locale] = reason
+
+
+def history_table(folder: Path) -> str:
+    """A line for every merge of a run: validation accuracy of the sources' own models, of the merge, on the target."""
+    lines = ["merge  epoch  sources' own  merged, on the sources  on the target  why"]
+    for entry in records.read_json(folder / HISTORY_JSON)["merge_history"]:
+        own, merged = (entry["validation_accuracy"][name] for name in ("own", "merged"))
+        lines.append(f"{entry['cycle']:5}  {entry['epoch']:5}  {mean(own.values()):12.4f}  "
+                     f"{mean(merged[locale] for locale in own):22.4f}  "
+                     f"{merged[entry['target_locales'][0]]:13.4f}  {entry['reason']}")
+    return "\n".join(lines)
