@@ -107,7 +107,8 @@ class Trainers:
         step = trainer.state.global_step
         own = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         metrics = {**metrics, part.until: {
-            "epoch": part.until, "step": step, "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
+            "epoch": part.until, "step": step,
+            "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
             "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
             "eval_accuracy": self.development.accuracy(own, part.locale)}}
         _keep(part, step, part.until, metrics)
