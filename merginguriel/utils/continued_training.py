@@ -4,6 +4,7 @@ Hugging Face's Trainer trains. Optimiser, learning rate schedule, step count and
 over all epochs: checkpoints carry them from part to part, whatever weights the next part starts from.
 """
 
+import gc
 import logging
 import re
 import shutil
@@ -68,6 +69,9 @@ class Trainers:
             settings.base_model, settings.seed, settings.models_root)
         self._tokenizer = models.load_tokenizer(self._initial)
         self._encoded, self.development = {}, Development(settings, self._initial)
+        # What is loaded by now stays: looking for garbage, after every part, passes it over.
+        gc.collect()
+        gc.freeze()
         if max_gpu_memory:
             import torch
 

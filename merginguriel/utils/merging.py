@@ -47,6 +47,14 @@ class MergePlan:
     base: Path | None
     measuring: MeasuringOptions | None = None
 
+    @property
+    def identities(self) -> dict[Path, str]:
+        """What the library calls the sources, by folder."""
+        from auto_merge_llm.tensors import identities
+
+        paths = [source.path for source in self.sources]
+        return dict(zip(paths, identities(list(map(str, paths)))))
+
     def describe(self) -> str:
         settings = "".join(f", {name} {value}" for name, value in self.hyperparameters.items())
         lines = [f"mode    {self.mode} ({self.method}{settings})", f"target  {self.target}"]
