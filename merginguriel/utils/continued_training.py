@@ -62,13 +62,13 @@ class Part:
 
 
 class Trainers:
-    """Trains parts, one at a time; items and tokenizer are read once."""
+    """Trains parts, one at a time; items and tokenizer are read once. `max_gpu_memory`: MiB."""
 
-    def __init__(self, settings: training.TrainingSettings, max_gpu_memory: int | None = None):
-        self._settings, self._initial = settings, models.initial_checkpoint(
-            settings.base_model, settings.seed, settings.models_root)
-        self._tokenizer = models.load_tokenizer(self._initial)
-        self._encoded, self.development = {}, Development(settings, self._initial)
+    def __init__(self, settings: training.TrainingSettings, initial: Path, max_gpu_memory: int | None = None,
+                 development: "Development | None" = None):
+        self._settings, self._initial = settings, initial
+        self._tokenizer = models.load_tokenizer(initial)
+        self._encoded, self._development = {}, development or Development(settings, initial)
         # What is loaded by now stays: looking for garbage, after every part, passes it over.
         gc.collect()
         gc.freeze()
@@ -114,7 +114,7 @@ class Trainers:
             "epoch": part.until, "step": step,
             "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
             "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
-            "eval_accuracy": self.development.accuracy(own, part.locale)}}
+            "eval_accuracy": self._development.accuracy(own, part.locale)}}
         _keep(part, step, part.until, metrics)
 
     def _train_items(self, settings: training.TrainingSettings, model) -> list[dict]:
@@ -131,7 +131,14 @@ class Development:
 
     def __init__(self, settings: training.TrainingSettings, initial: Path):
         self._settings, self._initial = settings, initial
-        self._kept = {}
+        self._splits, self._batches = {}, {}
+
+    def split(self, locale: str) -> massive.Split:
+        if locale not in self._splits:
+            self._splits[locale] = massive.load_split(
+                self._settings.dataset_name, locale, "validation", self._settings.text_column,
+                self._settings.label_column)
+        return self._splits[locale]
 
     def accuracy(self, model, locale: str) -> float:
         """Of `model`, which is left in the evaluator's precision."""
@@ -139,15 +146,13 @@ class Development:
 
         device = self._settings.device
         model.to(device, scoring.evaluation_dtype(device)).eval()
-        if locale not in self._kept:
-            split = massive.load_split(self._settings.dataset_name, locale, "validation", self._settings.text_column,
-                                       self._settings.label_column)
+        split = self.split(locale)
+        if locale not in self._batches:
             tokens = scoring.TOKENS.tokens(self._initial, split.texts,
                                            models.longest_input(model, self._settings.max_seq_length))
-            self._kept[locale] = scoring.make_batches(tokens, model.config.pad_token_id, device), split.labels
-        batches, labels = self._kept[locale]
-        predicted = scoring.batch_logits(model, batches, f"validation of {locale}").argmax(-1)
-        return float((predicted == labels).mean())
+            self._batches[locale] = scoring.make_batches(tokens, model.config.pad_token_id, device)
+        predicted = scoring.batch_logits(model, self._batches[locale], f"validation of {locale}").argmax(-1)
+        return float((predicted == split.labels).mean())
 
 
 def _stopping(part: Part, metrics: dict, reached: Callable[[int], None]):

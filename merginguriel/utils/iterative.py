@@ -125,6 +125,9 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
     from filelock import FileLock, Timeout
 
     training.check_environment(settings.training)
+    if settings.max_gpu_memory and settings.training.device == "cpu":
+        raise InputError("--max-gpu-memory needs a CUDA GPU; leave it out")
+    one = _Run(settings, chosen)
     test = massive.load_split(settings.training.dataset_name, settings.target, "test", settings.training.text_column,
                               settings.training.label_column)
     result = result_folder(settings, chosen)
@@ -138,7 +141,7 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
                 _claim(settings, overwrite)
                 if config is not None:
                     records.write_json(folder / CONFIG_JSON, config)
-                one = _Run(settings, chosen)
+                one.open()
                 with one.tracked(), one.progress:
                     one.train_and_merge()
                     return one.judge(test, result, overwrite)
@@ -183,11 +186,19 @@ class _Run:
     def __init__(self, settings: IterativeSettings, chosen: merging.MergePlan):
         self._settings, self._plan = settings, chosen
         self._locales = [source.locale for source in chosen.sources]
-        self._make = functools.partial(continued_training.Trainers, settings.training, settings.max_gpu_memory)
-        history = settings.folder / HISTORY_JSON
-        self._history = records.read_json(history)["merge_history"] if history.exists() else []
+        initial = models.initial_checkpoint(settings.training.base_model, settings.training.seed,
+                                            settings.training.models_root)
+        self._make = functools.partial(continued_training.Trainers, settings.training, initial, settings.max_gpu_memory)
+        self._development = continued_training.Development(settings.training, initial)
+        for locale in (*self._locales, settings.target):
+            self._development.split(locale)
         self._log = lambda values: None
-        self.progress = _Progress(settings.max_epochs, {locale: self._epoch(locale) for locale in self._locales})
+
+    def open(self) -> None:
+        """Read how far the folder's run has come."""
+        history = self._settings.folder / HISTORY_JSON
+        self._history = records.read_json(history)["merge_history"] if history.exists() else []
+        self.progress = _Progress(self._settings.max_epochs, {locale: self._epoch(locale) for locale in self._locales})
 
     def _folder(self, locale: str) -> Path:
         return self._settings.folder / locale / "checkpoints"
@@ -215,7 +226,7 @@ class _Run:
 
     @functools.cached_property
     def _trainers(self) -> continued_training.Trainers:
-        return self._make()
+        return self._make(development=self._development)
 
     def train_and_merge(self) -> None:
         while self._merged_at < self._settings.max_epochs:
@@ -320,7 +331,7 @@ class _Run:
         device = self._settings.training.device
         model = models.load_model(folder, device, scoring.evaluation_dtype(device))
         try:
-            return {locale: self._trainers.development.accuracy(model, locale)
+            return {locale: self._development.accuracy(model, locale)
                     for locale in (*self._locales, self._settings.target)}
         finally:
             del model
