@@ -42,7 +42,7 @@ def initial_name(base_model: str, seed: int) -> str:
 
 def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
     """`told`: words for what has not its default, so that another setting gets another folder."""
-    words = [re.sub(r"[^A-Za-z0-9.=,-]+", ".", word).strip(".") for word in told]
+    words = [re.sub(r"[^A-Za-z0-9.=,_-]+", ".", word).strip(".") for word in told]
     return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *words])
 
 
