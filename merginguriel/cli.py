@@ -10,6 +10,8 @@ COMMANDS = {
     "train-missing": ("train_missing_models", "fine-tune every source model that is missing"),
     "train-multilang": ("run_multilang_training", "fine-tune one model on all languages, or on all but one"),
     "copy-models": ("copy_models_to_haryos", "copy finished training runs to where merging finds them"),
+    "train-iterative": ("run_iterative_training", "train in turn, merge every few epochs, go on from the merge"),
+    "iterative-sweep": ("run_large_scale_iterative_training", "the same for many targets"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
     "sweep": ("run_large_scale_experiment", "merge for many targets, by many modes and numbers of sources"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel import run_merging_pipeline_refactored as pipeline
+from merginguriel.run_merging_pipeline_refactored import mode_lines
 from merginguriel.utils import arguments, naming
 from merginguriel.utils.errors import command
 
@@ -27,7 +28,7 @@ TOLD = ("max_epochs", "merge_frequency", "learning_rate", "batch_size", "gradien
 def build_parser(prog="run_iterative_training.py"):
     from merginguriel.utils.merging import ALIASES, MODES
 
-    parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{pipeline.mode_lines()}")
+    parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{mode_lines()}")
     parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE",
                         type=lambda name: ALIASES.get(name, name), help="how to merge, see below")
     parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC",
@@ -41,12 +42,17 @@ def build_parser(prog="run_iterative_training.py"):
                         help="flags by name; those of the command line count more")
     parser.add_argument("--save-config", action="store_true",
                         help="keep the flags in <output-dir>/experiment_config.json, for --config-file")
+    add_run(parser)
+    return parser
+
+
+def add_run(parser) -> None:
+    """Flags of training, merging and data, which runs for many targets have too."""
     add_training(parser)
     add_merge_times(parser)
     arguments.add_sources(parser, names=("--locales", "--sources"))
     pipeline.add_merging(parser, beside_training=True)
     arguments.add_data(parser)
-    return parser
 
 
 def add_training(parser) -> None:
@@ -142,14 +148,16 @@ def parse(argv=None):
     args = parser.parse_args(tokens)
     args.flags = arguments.flags_given(tokens)
     check_flags(args)
-    return read_settings(args, [name for name in TOLD if getattr(args, name) != parser.get_default(name)]), args
+    return read_settings(args, parser), args
 
 
-def read_settings(args, told: list[str]):
+def read_settings(args, parser):
+    """IterativeSettings; `parser` knows the defaults."""
     from merginguriel.utils.iterative import IterativeSettings
     from merginguriel.utils.measuring import MeasuringOptions
     from merginguriel.utils.training import TrainingSettings
 
+    told = [name for name in TOLD if getattr(args, name) != parser.get_default(name)]
     names = {**dict(zip(SAME, SAME)), **RENAMED}
     training = TrainingSettings(
         base_model=arguments.base_model_of(args.model_name_or_path, args.dataset_name),

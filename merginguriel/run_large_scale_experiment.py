@@ -67,11 +67,10 @@ def build_parser():
     return parser
 
 
-def choose_targets(args) -> tuple[list[str], str]:
-    """(the targets, where they come from)"""
-    if args.locales:
-        targets, where = args.locales, "--locales"
-    else:
+def choose_targets(args, flag: str = "--locales") -> tuple[list[str], str]:
+    """(the targets, where they come from); `flag` names targets."""
+    targets, where = getattr(args, flag[2:].replace("-", "_")), flag
+    if not targets:
         from merginguriel.utils import massive, similarity
 
         path = args.similarity_matrix or similarity.find_matrix(similarity.SPARSE_CSV) or Path(similarity.SPARSE_CSV)
@@ -81,7 +80,7 @@ def choose_targets(args) -> tuple[list[str], str]:
     chosen = targets[args.start_from:][:args.max_locales]
     if not chosen:
         raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; name others with "
-                         "--locales")
+                         f"{flag}")
     return chosen, where
 
 

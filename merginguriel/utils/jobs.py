@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 KINDS = {
     "evaluation": ("merginguriel.utils.merge_jobs", "run_evaluation"),
     "merge": ("merginguriel.utils.merge_jobs", "run_merge"),
+    "iterative": ("merginguriel.utils.iterative_jobs", "run_job"),
 }
 
 
