@@ -125,7 +125,7 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
 
     record = {**records.plain(asdict(settings)), "locales": list(settings.locales)}
     _claim(work, record, overwrite)
-    trainer = _trainer(settings, work, start, splits)
+    trainer, vocabulary = _trainer(settings, work, start, splits)
     trainer.add_callback(_reporting_progress(progress))
     metrics = {}
     with _tracking(settings, trainer, record) as tracked:
@@ -137,6 +137,8 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
                              "workers") from None
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
+        if vocabulary:
+            vocabulary.restore()
         with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
@@ -167,7 +169,7 @@ def free_memory() -> None:
 def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
     metrics = {}
     if "validation" in splits:
-        metrics |= _trainer(settings, work, settings.output_dir, splits).evaluate(metric_key_prefix="eval")
+        metrics |= _trainer(settings, work, settings.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
         shutil.rmtree(work, ignore_errors=True)
     if "test" in splits:
         metrics |= _predict(settings.output_dir, splits["test"], settings)[1]
@@ -191,12 +193,21 @@ def check_environment(settings: TrainingSettings) -> None:
 
 
 def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]):
+    """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     import torch
     import transformers
+
+    from merginguriel.utils.vocabulary import TrimmedVocabulary
 
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
     longest = models.longest_input(model, settings.max_seq_length)
     datasets = {name: _encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
+    vocabulary = None
+    if "train" in splits and not settings.weight_decay:
+        rows = [row for rows in datasets.values() for row in rows]
+        vocabulary = TrimmedVocabulary(model, [row["input_ids"] for row in rows])
+        for row in rows:
+            row["input_ids"] = vocabulary.ids(row["input_ids"])
     evaluates = "train" in splits and "validation" in splits
     padding = {}
     kind = transformers.Trainer
@@ -214,7 +225,7 @@ def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[s
     # XLM-R's loss is the mean of its batch whatever it is told, so Trainer has to divide by the accumulation steps.
     trainer.model_accepts_loss_kwargs = False
     _log_to_stderr(trainer)
-    return trainer
+    return trainer, vocabulary
 
 
 def _graphed_trainer(batch_size: int):
