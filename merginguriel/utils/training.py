@@ -1,6 +1,7 @@
 """One Trainer set-up for all training commands: shared initial head, dynamic padding, whole or resumable."""
 
 import contextlib
+import functools
 import logging
 import random
 import shutil
@@ -251,6 +252,14 @@ def _graphed_trainer(batch_size: int):
                 return self._passes(inputs)
             self._passes.hold_gradients()
             return super().training_step(model, inputs, num_items_in_batch)
+
+        @functools.cached_property
+        def _operations_a_token(self):
+            return 6 * self.model.num_parameters(exclude_embeddings=True)
+
+        def floating_point_ops(self, inputs):
+            # As Trainer counts them, which goes through all parameters again at each step.
+            return self._operations_a_token * inputs["input_ids"].numel()
 
         def _loss(self, model, batch):
             with self.compute_loss_context_manager():

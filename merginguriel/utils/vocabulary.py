@@ -1,8 +1,8 @@
 """Training with the part of the vocabulary that the texts use; the other embeddings would not move anyway.
 
-A row of the embeddings whose token never occurs has gradient 0, so Adam without weight decay leaves it as it is: leaving
-it out changes nothing but the cost. Of XLM-R base's 278 M parameters 192 M are embeddings, and a language's texts use a
-few in a hundred of their rows.
+A row of the embeddings whose token never occurs has gradient 0, so Adam without weight decay leaves it as it is, and
+leaving it out changes nothing but the cost. Of XLM-R base's 278 M parameters 192 M are embeddings, and a language's
+texts use a few in a hundred of their rows.
 """
 
 from collections.abc import Iterable
