@@ -273,10 +273,11 @@ def _predict(folder: Path, items: list[Item], settings: TrainingSettings):
     from merginguriel.utils import scoring
 
     device = settings.device
-    model, tokenizer = models.load_classifier(folder, device, scoring.evaluation_dtype(device))
+    model = models.load_model(folder, device, scoring.evaluation_dtype(device))
     texts, labels, locales = zip(*items)
-    token_ids = scoring.tokenise(tokenizer, list(texts), models.longest_input(model, settings.max_seq_length))
-    predicted = scoring.logits(model, token_ids, tokenizer.pad_token_id, "predicting").argmax(-1)
+    # A worker that trains many models parses their one tokenizer once.
+    tokens = scoring.TOKENS.tokens(folder, list(texts), models.longest_input(model, settings.max_seq_length))
+    predicted = scoring.logits(model, tokens, model.config.pad_token_id, "predicting").argmax(-1)
     hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
     totals = Counter(locales)
     return predicted, {"predict_accuracy": hits.total() / len(items), "predict_samples": len(items),
