@@ -90,6 +90,8 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
     Raises InputError where a target has no data.
     """
+    from tqdm import tqdm
+
     from merginguriel.utils import evaluation, scoring
 
     dtype = scoring.evaluation_dtype(scoring.default_device())
@@ -105,7 +107,9 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
 
     # Hashing gigabytes of weights runs beside reading them.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sources = dict(zip(plan.sources, pool.map(fingerprint, plan.sources)))
+        fingerprints = tqdm(pool.map(fingerprint, plan.sources), desc="fingerprints", total=len(plan.sources),
+                            unit=" models", leave=False, disable=None)
+        sources = dict(zip(plan.sources, fingerprints))
     settings = {"split": plan.split, "precision": str(dtype).removeprefix("torch."), "data": data, "sources": sources}
     for folder in [] if anew else sorted(plan.folder.glob("nxn_eval_*"), reverse=True):
         run = Run(plan, folder, settings, failures)
