@@ -40,12 +40,67 @@ HYPERPARAMETER_NAMES = {settings.get("dest", flag.split()[0].strip("-").replace(
 TEXT_FLAGS = ("dataset_split", "num_fisher_examples", "fisher_data_mode", "batch_size", "max_seq_length")
 
 
-def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
+def mode_lines() -> str:
+    """A line for every mode and alias."""
     from merginguriel.utils.merging import ALIASES, MODES
 
     listed = {name: text for name, (_, text) in MODES.items()} | {
         alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
-    modes = "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
+    return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
+
+
+def add_merging(parser, *, beside_training: bool = False) -> None:
+    """Flags of weights, methods and texts, which sweeps have too.
+
+    `beside_training`: under names that training has not taken, and without --base-checkpoint, which is its own.
+    """
+    weights = parser.add_argument_group("weights")
+    weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
+                         help="of the sources, in modes that are not weights themselves")
+    weights.add_argument("--weights", type=arguments.locale_weights, metavar="LOC=W,…",
+                         help="instead, e.g. nl-NL=0.6,de-DE=0.4")
+    weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
+    weights.add_argument("--normalize-weights", action="store_true", help="scale the weights to sum to 1")
+
+    method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
+    for flag, settings in HYPERPARAMETERS.items():
+        if not (beside_training and flag in ("--learning-rate", "--epochs")):
+            method.add_argument(*flag.split(), **settings)
+    if not beside_training:
+        method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
+                            help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
+
+    text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
+    text.add_argument("--dataset-split", choices=["train", "validation", "dev", "test"], default="train",
+                      help="never test, which is refused")
+    text.add_argument("--num-fisher-examples", "--num-examples", type=arguments.positive_int, metavar="N",
+                      help="examples in all, over all locales (default: 1000, or what a smaller corpus has)")
+    text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
+                      help="whose text; adamerging takes the target's")
+    prefix = "--fisher" if beside_training else "-"
+    text.add_argument(f"{prefix}-batch-size", type=arguments.positive_int, default=16, metavar="N",
+                      help="texts a batch")
+    text.add_argument(f"{prefix}-max-seq-length", type=arguments.positive_int, default=128, metavar="N",
+                      help="tokens after which a text is cut")
+
+
+def measuring_options(args):
+    from merginguriel.utils.measuring import MeasuringOptions
+
+    return MeasuringOptions(
+        args.dataset_name, args.dataset_split, args.fisher_data_mode, args.num_fisher_examples, args.batch_size,
+        args.max_seq_length, args.text_column, args.label_column, args.results_dir / "measurements")
+
+
+def add_dtype(group) -> None:
+    group.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
+                       help="of the merged weights (default: the sources'); sums are float32 always")
+
+
+def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
+    from merginguriel.utils.merging import ALIASES, MODES
+
+    modes = mode_lines()
     parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
     if mode is None:
         parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
@@ -61,31 +116,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                         help="of the sources' initial checkpoint, and of methods that draw numbers")
 
     arguments.add_sources(parser, selection_help="; cosine in mode uriel")
-    weights = parser.add_argument_group("weights")
-    weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
-                         help="of the sources, in modes that are not weights themselves")
-    weights.add_argument("--weights", type=arguments.locale_weights, metavar="LOC=W,…",
-                         help="instead, e.g. nl-NL=0.6,de-DE=0.4")
-    weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
-    weights.add_argument("--normalize-weights", action="store_true", help="scale the weights to sum to 1")
-
-    method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
-    for flag, settings in HYPERPARAMETERS.items():
-        method.add_argument(*flag.split(), **settings)
-    method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
-                        help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
-
-    text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
-    text.add_argument("--dataset-split", choices=["train", "validation", "dev", "test"], default="train",
-                      help="never test, which is refused")
-    text.add_argument("--num-fisher-examples", "--num-examples", type=arguments.positive_int, metavar="N",
-                      help="examples in all, over all locales (default: 1000, or what a smaller corpus has)")
-    text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
-                      help="whose text; adamerging takes the target's")
-    text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N", help="texts a batch")
-    text.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
-                      help="tokens after which a text is cut")
-
+    add_merging(parser)
     arguments.add_data(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output-dir", type=Path, metavar="DIR",
@@ -93,8 +124,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                              "(default: merged_models/<mode>_merge_<target>_<N>merged)")
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
                         help="where results go")
-    output.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
-                        help="of the merged weights (default: the sources'); sums are float32 always")
+    add_dtype(output)
     output.add_argument("--overwrite", action="store_true", help="replace what is there")
     output.add_argument("--allow-mismatched-heads", action="store_true",
                         help="merge sources of different initial heads all the same")
@@ -106,6 +136,24 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
 
 def check_flags(args) -> None:
     """A flag that the chosen mode does not read is refused, not ignored."""
+    idle = idle_flags(args)
+    if args.no_eval:
+        with_text = "dataset_split" not in idle
+        idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
+    # The dataset also names the default base model.
+    if args.dataset_name == "mini":
+        idle = [name for name in idle if name != "dataset_name"]
+    arguments.refuse_idle(args, idle, f"in mode {args.mode} ")
+    check_weight_flags(args)
+
+
+def check_weight_flags(args) -> None:
+    if args.weights is not None and args.weights_file is not None:
+        raise InputError("--weights and --weights-file exclude each other; give one")
+
+
+def idle_flags(args) -> list[str]:
+    """The flags of sources, weights and texts that `args.mode` does not read."""
     from merginguriel.utils import merging
 
     own_weights = args.weights is not None or args.weights_file is not None
@@ -130,19 +178,11 @@ def check_flags(args) -> None:
         # Its weights are cosines, whatever chooses the sources.
         idle = [name for name in idle if name != "similarity_matrix"]
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
-    with_text = merging.needs_text(args.mode)
-    if not with_text:
+    if not merging.needs_text(args.mode):
         idle += TEXT_FLAGS
     if args.mode == "adamerging":
         idle += ["fisher_data_mode"]
-    if args.no_eval:
-        idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
-    # The dataset also names the default base model.
-    if args.dataset_name == "mini":
-        idle = [name for name in idle if name != "dataset_name"]
-    arguments.refuse_idle(args, idle, f"in mode {args.mode} ")
-    if args.weights is not None and args.weights_file is not None:
-        raise InputError("--weights and --weights-file exclude each other; give one")
+    return idle
 
 
 def read_weights(args) -> dict | None:
@@ -161,7 +201,7 @@ def read_weights(args) -> dict | None:
 
 
 def run(args) -> int:
-    from merginguriel.utils import massive, measuring, merging
+    from merginguriel.utils import massive, merging
 
     check_flags(args)
     plan = merging.plan_merge(
@@ -172,9 +212,7 @@ def run(args) -> int:
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
         sources=args.sources, seed=args.seed, base=args.base_checkpoint,
         hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit},
-        measuring=measuring.MeasuringOptions(
-            args.dataset_name, args.dataset_split, args.fisher_data_mode, args.num_fisher_examples, args.batch_size,
-            args.max_seq_length, args.text_column, args.label_column, args.results_dir / "measurements"))
+        measuring=measuring_options(args))
     if args.dry_run:
         print(plan.describe())
         return 0

@@ -122,20 +122,13 @@ def unfinished(output_dir: Path) -> Path:
 
 def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]], overwrite: bool,
            progress: Callable[[float], None]) -> dict:
-    import torch
-
     record = {**records.plain(asdict(settings)), "locales": list(settings.locales)}
     _claim(work, record, overwrite)
     trainer, vocabulary = _trainer(settings, work, start, splits)
     trainer.add_callback(_reporting_progress(progress))
     metrics = {}
     with _tracking(settings, trainer, record) as tracked:
-        try:
-            metrics |= trainer.train(resume_from_checkpoint=_newest_checkpoint(work)).metrics
-        except torch.cuda.OutOfMemoryError:
-            raise InputError("the GPU's memory is too small; use a smaller --per-device-train-batch-size with "
-                             "--gradient-accumulation-steps, --gradient-checkpointing, --bf16, or fewer "
-                             "workers") from None
+        metrics |= fit(trainer, _newest_checkpoint(work))
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
         if vocabulary:
@@ -154,6 +147,17 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
         tracked({name: value for name, value in metrics.items() if isinstance(value, (int, float))})
     shutil.rmtree(work, ignore_errors=True)
     return metrics
+
+
+def fit(trainer, checkpoint: str | None) -> dict:
+    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends."""
+    import torch
+
+    try:
+        return trainer.train(resume_from_checkpoint=checkpoint).metrics
+    except torch.cuda.OutOfMemoryError:
+        raise InputError("the GPU's memory is too small; use smaller batches with --gradient-accumulation-steps, "
+                         "--gradient-checkpointing, --bf16, or fewer workers") from None
 
 
 def free_memory() -> None:
@@ -196,20 +200,35 @@ def check_environment(settings: TrainingSettings) -> None:
 def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]):
     """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     import torch
-    import transformers
-
-    from merginguriel.utils.vocabulary import TrimmedVocabulary
 
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
     longest = models.longest_input(model, settings.max_seq_length)
-    datasets = {name: _encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
-    vocabulary = None
-    if "train" in splits and not settings.weight_decay:
-        rows = [row for rows in datasets.values() for row in rows]
-        vocabulary = TrimmedVocabulary(model, [row["input_ids"] for row in rows])
-        for row in rows:
-            row["input_ids"] = vocabulary.ids(row["input_ids"])
-    evaluates = "train" in splits and "validation" in splits
+    datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
+    vocabulary = trim_vocabulary(settings, model, datasets) if "train" in splits else None
+    return make_trainer(settings, work, model, tokenizer, datasets), vocabulary
+
+
+def trim_vocabulary(settings: TrainingSettings, model, datasets: dict[str, list[dict]]):
+    """The TrimmedVocabulary of `model` and of what `encode` made; None, and nothing changed, under weight decay."""
+    from merginguriel.utils.vocabulary import TrimmedVocabulary
+
+    if settings.weight_decay:
+        return None
+    rows = [row for rows in datasets.values() for row in rows]
+    vocabulary = TrimmedVocabulary(model, [row["input_ids"] for row in rows])
+    for row in rows:
+        row["input_ids"] = vocabulary.ids(row["input_ids"])
+    return vocabulary
+
+
+def make_trainer(settings: TrainingSettings, work: Path, model, tokenizer, datasets: dict[str, list[dict]]):
+    """A Trainer of `model` on what `encode` made of the train and validation split, or of one of them.
+
+    Its checkpoints go to `work`.
+    """
+    import transformers
+
+    evaluates = "train" in datasets and "validation" in datasets
     padding = {}
     kind = transformers.Trainer
     if settings.cuda_graphs:
@@ -226,7 +245,7 @@ def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[s
     # XLM-R's loss is the mean of its batch whatever it is told, so Trainer has to divide by the accumulation steps.
     trainer.model_accepts_loss_kwargs = False
     _log_to_stderr(trainer)
-    return trainer, vocabulary
+    return trainer
 
 
 def _graphed_trainer(batch_size: int):
@@ -387,7 +406,7 @@ def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str,
     return splits
 
 
-def _encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
+def encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
     encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
     return [{"input_ids": ids, "attention_mask": mask, "labels": item.label}
             for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)]
