@@ -56,35 +56,27 @@ def scores(locales, accuracies, baselines: dict[str, np.ndarray], *, method: str
 
 
 @styled
-def differences(locales, values, *, title: str, label: str, intervals=None, significant=None):
+def differences(locales, values, *, title: str, label: str, significant=None):
     """Points of accuracy above (blue, right) or below (vermillion, left) a baseline, the largest gain on top.
 
-    `values` (locales,) in points, NaN left out; `intervals` (locales, 2) as whiskers; `significant` (locales,) bool
-    gets a star.
+    `values` (locales,) in points, NaN left out; `significant` (locales,) bool gets a star.
     """
     values = np.asarray(values, float)
     order = [place for place in np.argsort(-values, kind="stable") if not np.isnan(values[place])]
-    places, values = np.arange(len(order)), values[order]
+    values = values[order]
     picture, (axes,) = _rows([language(locales[place]) for place in order], 6.4)
-    axes.barh(places, values, height=0.68, color=np.where(values >= 0, BLUE, VERMILLION))
-    ends = np.stack([values, values], axis=1)
-    if intervals is not None:
-        ends = np.asarray(intervals, float)[order]
-        axes.hlines(places, *ends.T, color=INK, linewidth=0.8)
-    ends = np.where(np.isnan(ends), values[:, None], ends)
-    for place, value in enumerate(values):
-        star = "*" if significant is not None and significant[order[place]] else ""
-        right = value >= 0
-        axes.annotate(f"{value:+.1f}{star}", (max(ends[place, 1], value, 0) if right else min(ends[place, 0], value, 0),
-                                              place),
-                      (3 if right else -3, 0), textcoords="offset points", ha="left" if right else "right",
-                      va="center_baseline", fontsize=7)
+    axes.barh(range(len(order)), values, height=0.68, color=np.where(values >= 0, BLUE, VERMILLION))
+    for row, (place, value) in enumerate(zip(order, values)):
+        star = "*" if significant is not None and significant[place] else ""
+        side = 1 if value >= 0 else -1
+        axes.annotate(f"{value:+.1f}{star}", (value, row), (3 * side, 0), textcoords="offset points", fontsize=7,
+                      ha="left" if side > 0 else "right", va="center_baseline")
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.margins(x=0.14)
     axes.set_xlabel(label)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    mean = f"mean {values.mean():+.2f} points" if len(values) else "nothing to compare"
-    axes.set_title(f"{title}\n{mean}, above on {wins} and below on {losses} of {len(values)} locales")
+    axes.set_title(f"{title}\nmean {values.mean():+.2f} points, above on {wins} and below on {losses} of {len(values)} "
+                   "locales")
     return picture
 
 
