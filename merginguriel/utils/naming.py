@@ -64,6 +64,33 @@ def parse_training_run(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def parse_model(name: str) -> tuple[str, str] | None:
+    """(base model, locale) of the model of one locale, wherever it was trained."""
+    match = re.fullmatch(rf"(.+)_massive_k_({_LOCALE})", name)
+    return (match[1], match[2]) if match else parse_training_run(name)
+
+
+def parse_result(name: str) -> tuple[str, str, int | None] | None:
+    """(mode, locale, number of sources) of a result of a merge, an ensemble or a baseline; None for what is unsaid.
+
+    All the patterns that results have had: similarity_merge_af-ZA, similarity_4lang_af-ZA,
+    similarity_merge_af-ZA_4merged, ensemble_soft_af-ZA, ensemble_soft_af-ZA_4lang, baseline_af-ZA.
+    """
+    for pattern in (rf"(?P<mode>.+?)_merge_(?P<locale>{_LOCALE})(?:_(?P<number>\d+)merged)?(?:_.+)?",
+                    rf"(?P<mode>.+?)_(?P<number>\d+)lang_(?P<locale>{_LOCALE})(?:_.+)?",
+                    rf"(?P<mode>ensemble_.+?)_(?P<locale>{_LOCALE})(?:_.*?(?P<number>\d+)lang)?(?:_.+)?",
+                    rf"(?P<mode>baseline)_(?P<locale>{_LOCALE})(?P<number>)"):
+        if match := re.fullmatch(pattern, name):
+            return match["mode"], match["locale"], int(match["number"]) if match["number"] else None
+    return None
+
+
+def parse_cell(name: str) -> tuple[str, str] | None:
+    """(source, target) of a cell of an N×N; older cells have the model's whole name for the source."""
+    match = re.fullmatch(rf"(?:.+_massive_k_)?({_LOCALE})_on_({_LOCALE})", name)
+    return (match[1], match[2]) if match else None
+
+
 def find_models(models_root: Path, base_model: str) -> dict[str, Path]:
     """Locale -> folder of every `{base}_massive_k_{locale}` under `models_root`, sorted by locale."""
     pattern = re.compile(re.escape(base_slug(base_model)) + rf"_massive_k_({_LOCALE})")
