@@ -5,12 +5,13 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from merginguriel.utils import heatmaps, relation_plots, row_plots, statistics
-from merginguriel.utils.similarity import SimilarityMatrix
-from merginguriel.utils.transfer import TransferMatrix
+from merginguriel.utils import evaluation, heatmaps, massive, plots, records, relation_plots, row_plots, statistics
+from merginguriel.utils.aggregation import ALPHA, TESTED
+from merginguriel.utils.material import Material
 
 # What plot_results.py and quick_plot.py offer.
 KINDS = {
@@ -37,44 +38,38 @@ class Picture:
     draw: Callable
 
 
-@dataclass(frozen=True)
-class Material:
-    """`comparison` and `summary`: frames of aggregation.compare and .summarise; matrices where there are any."""
+def write(material: Material, kinds, folder: Path, time: str, formats=("png",)) -> list[Path]:
+    """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>."""
+    from tqdm import tqdm
 
-    comparison: object
-    summary: object
-    transfer: TransferMatrix | None = None
-    similarity: SimilarityMatrix | None = None
-
-
-def titles_of(frame) -> dict[str, str]:
-    """Variant -> its name in pictures: without the number of sources where all have the same, unless two collide."""
-    numbers = set(frame["num_sources"].dropna())
-    same = f"_{int(next(iter(numbers)))}lang" if len(numbers) == 1 else ""
-    short = {variant: variant.removeprefix("ensemble_").replace(same, "", 1) for variant in frame["variant"].unique()}
-    taken = list(short.values())
-    return {variant: name if taken.count(name) == 1 else variant for variant, name in short.items()}
+    paths = []
+    for picture in tqdm(list(pictures(material, kinds)), desc="drawing", leave=False, disable=None):
+        figure = picture.draw()
+        for kind in formats:
+            paths.append(folder / f"{picture.name}_{time}.{kind}")
+            plots.save(figure, paths[-1])
+    return paths
 
 
 def pictures(material: Material, kinds=tuple(KINDS)) -> Iterator[Picture]:
     """Every picture of these kinds for which the material has something to show."""
-    found = itertools.chain(_of_methods(material), _of_gains(material), _of_matrices(material), _of_ranks(material))
+    found = itertools.chain(_of_methods(material), _of_gains(material), _of_matrices(material), _of_ranks(material),
+                            _of_intents(material))
     return (picture for picture in found if picture.kind in kinds)
 
 
 # A picture a method
 
 def _of_methods(material: Material) -> Iterator[Picture]:
-    titles = titles_of(material.comparison)
-    for variant, rows in material.comparison.groupby("variant", sort=True):
-        title = titles[variant]
+    for variant, rows in material.comparison.frame.groupby("variant", sort=True):
+        title = material.titles[variant]
         yield Picture(f"pure_scores_{title}", "accuracy", f"Accuracy of {title} on each locale, beside four baselines.",
                       functools.partial(_scores, rows, title))
         for name, baseline in DIFFERENCES.items():
             if rows[f"vs_{baseline}"].notna().any():
-                yield Picture(f"{name}_{title}", "win_rate", f"{title} against the {BASELINE_NAMES[baseline]}, in points "
-                              "of accuracy; a star marks p < 0.05 after Holm's adjustment.",
-                              functools.partial(_differences, rows, title, baseline))
+                yield Picture(f"{name}_{title}", "win_rate", f"{title} against the {BASELINE_NAMES[baseline]}, in "
+                              "points of accuracy, with 95 % intervals; a star marks p < 0.05 after Holm's adjustment.",
+                              functools.partial(_differences, material, rows, title, baseline))
 
 
 def _scores(rows, title: str):
@@ -83,17 +78,18 @@ def _scores(rows, title: str):
                             title=f"{title}: accuracy beside the baselines")
 
 
-def _differences(rows, title: str, baseline: str):
-    p_value = f"p_{baseline}_holm"
-    significant = (rows[p_value] < 0.05).to_numpy() if p_value in rows else None
-    return row_plots.differences(list(rows["locale"]), 100 * rows[f"vs_{baseline}"], significant=significant,
-                                 title=f"{title} against the {BASELINE_NAMES[baseline]}", label="points of accuracy")
+def _differences(material: Material, rows, title: str, baseline: str):
+    intervals = [material.interval(row, baseline) for row in rows.index]
+    p_values = rows[f"p_{baseline}_holm"] if baseline in TESTED else rows["accuracy"] * np.nan
+    return row_plots.differences(list(rows["locale"]), 100 * rows[f"vs_{baseline}"],
+                                 intervals=100 * np.array(intervals), significant=(p_values < ALPHA).to_numpy(), label="points of accuracy",
+                                 title=f"{title} against the {BASELINE_NAMES[baseline]}")
 
 
 # All methods
 
 def _of_gains(material: Material) -> Iterator[Picture]:
-    frame, titles = material.comparison, titles_of(material.comparison)
+    frame, titles = material.comparison.frame, material.titles
     summary = material.summary[material.summary["compared"] > 0]
     if not len(summary):
         return
@@ -104,11 +100,11 @@ def _of_gains(material: Material) -> Iterator[Picture]:
         return
     yield Picture("gains", "heatmap", f"{GAIN.capitalize()}, by locale and method; a dot marks p < 0.05 after Holm's "
                   "adjustment.", functools.partial(_gains, frame, titles))
-    yield Picture("ranking", "summary", f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with its "
-                  "95 % interval; hollow where the interval holds 0.", functools.partial(_ranking, against, titles))
+    yield Picture("ranking", "summary", f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with "
+                  "its 95 % interval; hollow where the interval holds 0.", functools.partial(_ranking, against, titles))
     series = _by_sources(against)
     if series:
-        yield Picture("gain_by_sources", "summary", "Mean gain by number of sources, a panel a method, the others faint.",
+        yield Picture("gain_by_sources", "summary", "Mean gain by number of sources, a panel a method, others faint.",
                       functools.partial(relation_plots.gain_by_sources, series, label=GAIN,
                                         title="Gain by number of sources"))
 
@@ -119,7 +115,8 @@ def _win_rates(summary, titles):
     for baseline in ("best_source", "best_zero_shot", "avg_zero_shot", "native"):
         rows = summary[summary["baseline"] == baseline].set_index("variant")
         if len(rows):
-            outcomes[BASELINE_NAMES[baseline]] = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0).to_numpy(int)
+            counts = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0)
+            outcomes[BASELINE_NAMES[baseline]] = counts.to_numpy(int)
     return row_plots.win_rates([titles[method] for method in methods], outcomes, title="Locales won and lost")
 
 
@@ -129,7 +126,7 @@ def _gains(frame, titles):
     p_values = frame.pivot(index="locale", columns="variant", values="p_best_source_holm")[best_first]
     return heatmaps.heatmap(100 * table.to_numpy(float), list(table.index), [titles[name] for name in best_first],
                             label=GAIN, row_title="target", column_title="method", signed=True, number="{:+.1f}",
-                            marked=(p_values < 0.05).to_numpy())
+                            marked=(p_values < ALPHA).to_numpy())
 
 
 def _ranking(against, titles):
@@ -154,8 +151,8 @@ def _by_sources(against) -> dict[str, np.ndarray]:
 def _of_matrices(material: Material) -> Iterator[Picture]:
     transfer, similarity = material.transfer, material.similarity
     if transfer:
-        yield Picture("transfer", "heatmap", "Accuracy of each model (rows) on each locale (columns), by language family; "
-                      "a square marks a model on its own language.", functools.partial(
+        yield Picture("transfer", "heatmap", "Accuracy of each model (rows) on each locale (columns), by language "
+                      "family; a square marks a model on its own language.", functools.partial(
                           heatmaps.heatmap, transfer.values, transfer.sources, transfer.targets, label="accuracy",
                           row_title="model of", column_title="evaluated on"))
     if similarity:
@@ -186,13 +183,12 @@ def _similarity_and_transfer(transfer, similarity, sources, targets):
 # Ranks
 
 def _of_ranks(material: Material) -> Iterator[Picture]:
-    titles = titles_of(material.comparison)
-    table = material.comparison.pivot(index="locale", columns="variant", values="accuracy")
+    table = material.comparison.frame.pivot(index="locale", columns="variant", values="accuracy")
     table = table[table.columns[table.notna().sum() == table.notna().sum().max()]].dropna()
     if len(table) >= FEWEST_RANKED and table.shape[1] > 1:
-        yield Picture("critical_difference", "summary", f"Mean ranks over {len(table)} locales; a bar joins methods that "
-                      "Nemenyi's test does not tell apart (α = 0.05).", functools.partial(_critical_difference, table,
-                                                                                         titles))
+        yield Picture("critical_difference", "summary", f"Mean ranks over {len(table)} locales; a bar joins methods "
+                      f"that Nemenyi's test does not tell apart (α = {ALPHA}).",
+                      functools.partial(_critical_difference, table, material.titles))
 
 
 def _critical_difference(table, titles):
@@ -200,6 +196,39 @@ def _critical_difference(table, titles):
     return relation_plots.critical_difference([titles[variant] for variant in table], statistics.mean_ranks(table),
                                               distance, title=f"Mean ranks over {len(table)} locales, 1 is best")
 
+
+# Intents
+
+def _of_intents(material: Material) -> Iterator[Picture]:
+    differences = material.comparison.differences
+    for variant, rows in material.comparison.frame.groupby("variant", sort=True):
+        rows = rows[[(row, "best_source") in differences and (Path(folder) / evaluation.PREDICTIONS).is_file()
+                     for row, folder in rows["folder"].items()]]
+        if len(rows):
+            title = material.titles[variant]
+            yield Picture(f"intents_{title}", "summary", f"Accuracy of {title} by intent, mean over {len(rows)} "
+                          "locales.",
+                          functools.partial(_intents, rows, differences, title))
+
+
+def _intents(rows, differences, title: str):
+    own, best = zip(*(_by_intent(folder, differences[row, "best_source"]) for row, folder in rows["folder"].items()))
+    return row_plots.intents(massive.INTENTS, np.array(own), np.array(best), method=title,
+                             baseline_name=BASELINE_NAMES["best_source"], title=f"{title}: accuracy by intent")
+
+
+def _by_intent(folder: str, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(intents,) accuracy of a result and of its best source; `difference` is right minus right, by sorted ids."""
+    kept = records.read_predictions(Path(folder) / evaluation.PREDICTIONS, ("ids", "labels", "predictions"))
+    order = np.argsort(kept["ids"])
+    gold, right = kept["labels"][order], (kept["predictions"] == kept["labels"])[order]
+    counts = np.bincount(gold, minlength=len(massive.INTENTS)).astype(float)
+    counts[counts == 0] = np.nan
+    own, best = (np.bincount(gold, weights=values, minlength=len(counts)) for values in (right, right - difference))
+    return own / counts, best / counts
+
+
+# A table
 
 def advanced_summary(frame):
     """A row a locale: the baselines, then of every method its accuracy, its sources and its gain over each baseline."""
@@ -214,6 +243,7 @@ def advanced_summary(frame):
         parts.append(pd.DataFrame({
             variant: rows["accuracy"], f"{variant}_vs_avg_zero": rows["vs_avg_zero_shot"],
             f"{variant}_vs_best_zero": rows["vs_best_zero_shot"], f"{variant}_vs_best_source": rows["vs_best_source"],
-            f"{variant}_best_source": rows["best_source"], f"{variant}_best_source_accuracy": rows["best_source_accuracy"],
+            f"{variant}_best_source": rows["best_source"],
+            f"{variant}_best_source_accuracy": rows["best_source_accuracy"],
             f"{variant}_num_languages": rows["num_sources"], f"{variant}_source_locales": sources}).round(6))
     return pd.concat(parts, axis=1).rename_axis("locale").reset_index()

@@ -248,8 +248,9 @@ def _gather(run: Run) -> None:
     matrix = run.matrix()
     matrix.to_csv(run.folder / MATRIX_CSV)
     nxn_logits.gather(run)
-    plots.save(heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, label=f"accuracy, {run.plan.split} split",
-                                row_title="model of", column_title="evaluated on"), run.folder / HEATMAP)
+    picture = heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, row_title="model of",
+                               column_title="evaluated on", label=f"accuracy, {run.plan.split} split")
+    plots.save(picture, run.folder / HEATMAP)
     records.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
 
 

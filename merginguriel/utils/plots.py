@@ -15,6 +15,7 @@ FORMATS = ("png", "svg", "pdf")
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
 INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
 # The colours above that a page replaces by its own, so that a picture follows its light and dark.
+PIXELS = 1.4  # of a page for a point of a picture
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
 
 STYLE = {
@@ -63,7 +64,10 @@ def inline_svg(figure) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend|[A-Za-z]+Collection)_\d+"',
                  "", svg)
+    width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * PIXELS
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:min({width:.0f}px,40rem)"', 1)
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
     for colour, ours in PAGE_COLOURS.items():
         svg = svg.replace(colour, ours)

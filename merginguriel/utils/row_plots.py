@@ -56,21 +56,23 @@ def scores(locales, accuracies, baselines: dict[str, np.ndarray], *, method: str
 
 
 @styled
-def differences(locales, values, *, title: str, label: str, significant=None):
+def differences(locales, values, *, title: str, label: str, intervals, significant):
     """Points of accuracy above (blue, right) or below (vermillion, left) a baseline, the largest gain on top.
 
-    `values` (locales,) in points, NaN left out; `significant` (locales,) bool gets a star.
+    `values` (locales,) in points, NaN left out; `intervals` (locales, 2) as whiskers, NaN where there is none;
+    `significant` (locales,) bool gets a star.
     """
-    values = np.asarray(values, float)
+    values, intervals = np.asarray(values, float), np.asarray(intervals, float)
     order = [place for place in np.argsort(-values, kind="stable") if not np.isnan(values[place])]
-    values = values[order]
+    values, ends = values[order], intervals[order]
     picture, (axes,) = _rows([language(locales[place]) for place in order], 6.4)
     axes.barh(range(len(order)), values, height=0.68, color=np.where(values >= 0, BLUE, VERMILLION))
-    for row, (place, value) in enumerate(zip(order, values)):
-        star = "*" if significant is not None and significant[place] else ""
+    axes.hlines(range(len(order)), *ends.T, color=INK, linewidth=0.8)
+    for row, (place, value, whisker) in enumerate(zip(order, values, ends)):
         side = 1 if value >= 0 else -1
-        axes.annotate(f"{value:+.1f}{star}", (value, row), (3 * side, 0), textcoords="offset points", fontsize=7,
-                      ha="left" if side > 0 else "right", va="center_baseline")
+        far = side * np.nanmax(side * np.array([value, *whisker]))
+        axes.annotate(f"{value:+.1f}{'*' if significant[place] else ''}", (far, row), (3 * side, 0), fontsize=7,
+                      textcoords="offset points", ha="left" if side > 0 else "right", va="center_baseline")
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.margins(x=0.14)
     axes.set_xlabel(label)
@@ -109,7 +111,8 @@ def win_rates(methods, outcomes: dict[str, np.ndarray], *, title: str):
     """
     first = next(iter(outcomes.values()))
     order = np.argsort(-(first[:, 0] / np.maximum(first.sum(1), 1)), kind="stable")
-    picture, axes = _rows([methods[place] for place in order], 3 + 1.7 * len(outcomes), columns=len(outcomes), extra=1.5)
+    picture, axes = _rows([methods[place] for place in order], 3 + 1.7 * len(outcomes), columns=len(outcomes),
+                          extra=1.5)
     for axis, (baseline, counts) in zip(axes, outcomes.items()):
         counts = counts[order]
         totals = counts.sum(1)
