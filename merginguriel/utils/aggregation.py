@@ -5,6 +5,7 @@ hardest baselines, which nobody can know without labelled items of the target.
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,8 +15,10 @@ import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import evaluation, massive, naming, records, result_rows, transfer
-from merginguriel.utils.baselines import ItemReader, Single, Singles
+from merginguriel.utils.baselines import SINGLE, ItemReader, Single, Singles
 from merginguriel.utils.statistics import bootstrap_interval, holm, mcnemar, wilcoxon, wilson_interval
+
+log = logging.getLogger(__name__)
 
 # What a merge or ensemble is measured against, as columns and as words.
 BASELINES = {
@@ -27,6 +30,7 @@ BASELINES = {
 # Single models, whose items can be compared one by one.
 TESTED = ("best_source", "best_zero_shot", "native")
 ALPHA = 0.05
+ROUNDING = 1e-9  # equal shares of items differ in their last bits
 
 # What `compare` adds to the columns of result_rows.COLUMNS. NaN or None where a baseline was not measured.
 COMPARISON = {
@@ -102,6 +106,7 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
 
     def read(folders, root):
         for folder in folders:
+            log.debug("reading %s", folder)
             try:
                 rows.append(result_rows.read_row(folder, root))
             except InputError as error:
@@ -158,18 +163,41 @@ def _rows_of_matrix(matrix: Path, known: set[tuple[str, str]]) -> list[dict]:
     return [{name: row.get(name) for name in result_rows.COLUMNS} for row in rows]
 
 
+def choose(long: pd.DataFrame, split: str, locales: list[str] | None = None,
+           types: list[str] | None = None) -> pd.DataFrame:
+    """The rows of one split, of some locales, and of some methods or variants (baseline: the native models).
+
+    Single models stay, as baselines are made of them. InputError where a type has no result, or nothing is left.
+    """
+    rows = long[long.split == split]
+    if locales:
+        rows = rows[rows.locale.isin(locales)]
+    if types:
+        wanted = {{"baseline": "native"}.get(name, name) for name in types}
+        known = {*rows.method, *rows.variant}
+        if wanted - known:
+            there = sorted({*rows.method[rows.kind != "nxn"]})
+            raise InputError(f"no result of {', '.join(sorted(wanted - known))} on the {split} split; there are some "
+                             f"of {', '.join(there)}")
+        rows = rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
+    if rows.empty:
+        raise InputError(f"no results of the {split} split{' for these locales' if locales else ''}; check "
+                         "--results-dir, --split and --locales")
+    return rows.reset_index(drop=True)
+
+
 # Comparing
 
-def compare(long: pd.DataFrame, *, tests: bool = True) -> Comparison:
+def compare(long: pd.DataFrame, *, baselines: bool = True, tests: bool = True) -> Comparison:
     """Every merge and ensemble on its own target beside its baselines; `tests` reads predictions, for p values.
 
-    Of several results of one experiment the newest counts.
+    Of several results of one experiment the newest counts. Without `baselines` their columns are empty.
     """
     own = long.kind.isin(("merge", "ensemble")) & (long.locale == long.target)
     frame = long[own].sort_values(["variant", "locale", "timestamp", "folder"], na_position="first")
     notes = _duplicates(frame)
     frame = frame.drop_duplicates(["variant", "locale"], keep="last").reset_index(drop=True)
-    singles = Singles(long)
+    singles = Singles(long if baselines else long[:0])
     beside = [Beside.of(row, singles.on_items_of(row)) for row in frame.itertuples()]
     frame = frame.join(pd.DataFrame([row.values for row in beside], columns=list(Beside.COLUMNS)))
     frame = frame.astype({name: float for name in Beside.COLUMNS if name.endswith("accuracy")} |
@@ -177,7 +205,7 @@ def compare(long: pd.DataFrame, *, tests: bool = True) -> Comparison:
     for name in BASELINES:
         frame[f"vs_{name}"] = frame.accuracy - frame[f"{name}_accuracy"]
     reader, differences = ItemReader(), {}
-    if tests:
+    if baselines and tests:
         differences, unpaired = _differences(frame, beside, reader)
         notes += unpaired
     for name in TESTED:
@@ -188,7 +216,9 @@ def compare(long: pd.DataFrame, *, tests: bool = True) -> Comparison:
         frame[f"p_{name}"] = p_values
         frame[f"p_{name}_holm"] = _holm(p_values)
     frame = frame[[*result_rows.COLUMNS, *COMPARISON]]
-    return Comparison(frame, notes + _gaps(frame, beside, singles), reader.damaged, differences)
+    if baselines:
+        notes += _gaps(frame, beside, singles)
+    return Comparison(frame, notes, reader.damaged, differences)
 
 
 @dataclass(frozen=True)
@@ -288,9 +318,9 @@ def _some(things: list[str], shown: int = 8) -> str:
 # Summarising
 
 def summarise(comparison: Comparison) -> pd.DataFrame:
-    """A row a variant and baseline, columns of SUMMARY, from `Comparison.frame`; best mean accuracy first.
+    """A row a variant and baseline, columns of SUMMARY: variants of most locales first, among them the best mean.
 
-    That order describes test items. It is no choice of a method, which needs other items.
+    That order describes these items. It is no choice of a method, which needs others.
     """
     rows = []
     for variant, group in comparison.frame.groupby("variant"):
@@ -305,21 +335,20 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
     for name in BASELINES:
         chosen = summary.baseline == name
         summary.loc[chosen, "p_wilcoxon_holm"] = _holm(summary.p_wilcoxon[chosen].to_numpy(float))
-    order = {name: place for place, name in enumerate(BASELINES)}
-    return summary.sort_values(["mean_accuracy", "variant", "baseline"], ascending=[False, True, True],
-                               key=lambda column: column.map(order) if column.name == "baseline" else column,
-                               ignore_index=True)
+    # Stable, so the four rows of a variant stay together.
+    return summary.sort_values(["locales", "mean_accuracy"], ascending=False, ignore_index=True)
 
 
 def _against(name: str, group: pd.DataFrame, differences: dict) -> dict:
     """One variant against one baseline over the locales that have both."""
     both = group[group[f"vs_{name}"].notna()]
-    count, gains = len(both), both[f"vs_{name}"].round(12)
+    count, gains = len(both), both[f"vs_{name}"]
     low = high = win_low = win_high = p_value = np.nan
     by_item = [differences[row, name] for row in both.index if (row, name) in differences]
     if count and len(by_item) == count and len({difference.size for difference in by_item}) == 1:
         low, high = bootstrap_interval(np.stack(by_item))
-    wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
+    better, worse = gains > ROUNDING, gains < -ROUNDING
+    wins, losses = int(better.sum()), int(worse.sum())
     if count:
         win_low, win_high = wilson_interval(wins, count)
     if count > 1:
@@ -328,5 +357,5 @@ def _against(name: str, group: pd.DataFrame, differences: dict) -> dict:
     return {"compared": count, "baseline_accuracy": both[f"{name}_accuracy"].mean(), "mean_gain": gains.mean(),
             "gain_low": low, "gain_high": high, "wins": wins, "ties": count - wins - losses, "losses": losses,
             "win_rate": wins / count if count else np.nan, "win_low": win_low, "win_high": win_high,
-            "significant_wins": int((significant & (gains > 0)).sum()),
-            "significant_losses": int((significant & (gains < 0)).sum()), "p_wilcoxon": p_value}
+            "significant_wins": int((significant & better).sum()),
+            "significant_losses": int((significant & worse).sum()), "p_wilcoxon": p_value}

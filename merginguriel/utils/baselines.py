@@ -1,14 +1,19 @@
 """What a merge is measured against: every single model on the same items, and who was right on which item."""
 
 import functools
+import os
 from collections import defaultdict
+from itertools import product
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import evaluation, naming, nxn_logits, records
+
+SINGLE = ("native", "source", "nxn")  # kinds of results of the model of one locale
 
 
 class Single(NamedTuple):
@@ -32,10 +37,10 @@ class Singles:
     `disagreements`: (source, locale, split) -> results of one model on the same items that differ, of those asked for.
     """
 
-    def __init__(self, long):
+    def __init__(self, long: pd.DataFrame):
         self._by_locale, self.disagreements = defaultdict(list), {}
         self._pool = functools.cache(self._find)
-        rows = long[long.kind.isin(("native", "source", "nxn"))]
+        rows = long[long.kind.isin(SINGLE)]
         for row in rows.itertuples(index=False):
             fields = {name: _known(getattr(row, name)) for name in Single._fields}
             self._by_locale[row.locale, row.split].append(Single(**fields))
@@ -54,7 +59,7 @@ class Singles:
         pool = defaultdict(list)
         for single in self._by_locale[locale, split]:
             if (_fit(single.base_model, base_model) and _fit(single.total, total) and _fit(single.data, data)
-                    and _same_folder(single.models_root, models_root)):
+                    and _same_folders(single.models_root, models_root)):
                 pool[single.source].append(single)
         for source, results in pool.items():
             # Stable sorts, the least important first.
@@ -68,19 +73,22 @@ class Singles:
 
 def _known(value):
     """None for every way in which a table says that it does not know."""
-    return None if value is None or value != value or type(value).__name__ == "NAType" else value
+    return None if pd.isna(value) else value
 
 
 def _fit(one, other) -> bool:
     return one is None or other is None or one == other
 
 
-def _same_folder(one: str | None, other: str | None) -> bool:
-    """Whether two paths may be one folder, the shorter being relative to somewhere."""
+def _same_folders(one: str | None, other: str | None) -> bool:
+    """Whether a path of each may be one folder, the shorter being relative to somewhere."""
     if one is None or other is None or one == other:
         return True
-    short, long = sorted((PurePath(one).parts, PurePath(other).parts), key=len)
-    return long[len(long) - len(short):] == short
+    for pair in product(one.split(os.pathsep), other.split(os.pathsep)):
+        short, long = sorted((PurePath(path).parts for path in pair), key=len)
+        if long[len(long) - len(short):] == short:
+            return True
+    return False
 
 
 class Items(NamedTuple):

@@ -31,7 +31,7 @@ COLUMNS = {
     "include_target": "whether the target's own model is among the sources",
     "seed": "of the sources' initial checkpoint and of what was drawn",
     "base_model": "its name without folders",
-    "models_root": "folder of the sources, or of the model",
+    "models_root": "folder of the sources, or of the model; several have : between them",
     "settings": "JSON: what else tells experiments apart, without what has its default",
     "split": "train, validation or test",
     "accuracy": "share of items, 0 to 1",
@@ -82,6 +82,8 @@ def read_row(folder: Path, root: Path) -> dict:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{folder / RESULTS_JSON} is no result: {reason}; remove it and evaluate again") from None
     row.setdefault("target", row["locale"])
+    if row["kind"] in ("merge", "ensemble") and row["merge_timestamp"] is None:
+        row["merge_timestamp"] = _merge_details(folder).get("timestamp")
     place = folder.relative_to(root).parent
     row |= {"folder": str(folder), "subfolder": "" if place == Path(".") else str(place)}
     return {name: row.get(name) for name in COLUMNS}
@@ -149,10 +151,9 @@ def _experiment_of_older(info: dict, model_info: dict, model: Path, folder: Path
         if (place / DETAILS_JSON).is_file():
             details = records.read_json(place / DETAILS_JSON)
             return {**details["plan"], "timestamp": details.get("timestamp")}
-        if (place / DETAILS_TXT).is_file():
-            experiment = records.read_merge_details((place / DETAILS_TXT).read_text(encoding="utf-8", errors="replace"))
-            if "mode" in experiment:
-                return {**experiment, "mode": experiment["mode"].lower()}
+        experiment = _merge_details(place)
+        if "mode" in experiment:
+            return {**experiment, "mode": experiment["mode"].lower()}
     if naming.parse_model(model.name):
         return {}
     named = naming.parse_result(folder.name) or naming.parse_result(model.name)
@@ -165,6 +166,13 @@ def _experiment_of_older(info: dict, model_info: dict, model: Path, folder: Path
         experiment["sources"] = [{"path": str(name), "locale": locale, "weight": weight}
                                  for name, (_, locale), weight in zip(names, found, weights)]
     return experiment
+
+
+def _merge_details(folder: Path) -> dict:
+    try:
+        return records.read_merge_details((folder / DETAILS_TXT).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return {}
 
 
 def _experiment(experiment: dict, locale: str, split: str) -> dict:
@@ -181,7 +189,7 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
            "num_sources": len(weights) or experiment.get("num_sources"), "selection": similarity.get("selection"),
            "include_target": bool(experiment.get("include_target", target in weights)), "seed": experiment.get("seed"),
            "base_model": " ".join(bases) or None,
-           "models_root": " ".join(sorted({str(path.parent) for path in paths})) or None,
+           "models_root": os.pathsep.join(sorted({str(path.parent) for path in paths})) or None,
            "sources": _as_json(weights) if weights else None, "merge_timestamp": experiment.get("timestamp")}
     settings = _settings(experiment, weights, is_ensemble)
     return {**row, "variant": _variant(row, settings, split), "settings": _as_json(settings)}
