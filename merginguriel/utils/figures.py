@@ -79,10 +79,10 @@ def _scores(rows, title: str):
 
 
 def _differences(material: Material, rows, title: str, baseline: str):
-    intervals = [material.interval(row, baseline) for row in rows.index]
-    p_values = rows[f"p_{baseline}_holm"] if baseline in TESTED else rows["accuracy"] * np.nan
-    return row_plots.differences(list(rows["locale"]), 100 * rows[f"vs_{baseline}"],
-                                 intervals=100 * np.array(intervals), significant=(p_values < ALPHA).to_numpy(), label="points of accuracy",
+    intervals = np.array([material.interval(row, baseline) for row in rows.index])
+    significant = rows[f"p_{baseline}_holm"] < ALPHA if baseline in TESTED else np.zeros(len(rows), bool)
+    return row_plots.differences(list(rows["locale"]), 100 * rows[f"vs_{baseline}"], intervals=100 * intervals,
+                                 significant=np.asarray(significant), label="points of accuracy",
                                  title=f"{title} against the {BASELINE_NAMES[baseline]}")
 
 
@@ -105,8 +105,8 @@ def _of_gains(material: Material) -> Iterator[Picture]:
     series = _by_sources(against)
     if series:
         yield Picture("gain_by_sources", "summary", "Mean gain by number of sources, a panel a method, others faint.",
-                      functools.partial(relation_plots.gain_by_sources, series, label=GAIN,
-                                        title="Gain by number of sources"))
+                      functools.partial(relation_plots.gain_by_sources, series, title="Gain by number of sources",
+                                        label="points against the\nbest source used"))
 
 
 def _win_rates(summary, titles):

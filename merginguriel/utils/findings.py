@@ -96,8 +96,8 @@ def _by_locale(known, titles) -> list[Finding]:
         return [*found, Finding("No locale is lost:", f"on each of the {len(best)} something reaches the best source.")]
     shown = [_gain(row, titles) for row in never.head(6).to_dict("records")]
     rest = f"; and {len(never) - 6} more" if len(never) > 6 else ""
-    return [*found, Finding(f"Where nothing reaches the best source, {len(never)} of {len(best)} locales, and what comes "
-                            "closest:", "; ".join(shown) + rest + ".")]
+    return [*found, Finding(f"Where nothing reaches the best source, {len(never)} of {len(best)} locales, and what "
+                            "comes closest:", "; ".join(shown) + rest + ".")]
 
 
 def _gain(row: dict, titles) -> str:
@@ -114,5 +114,5 @@ def _rests_on(frame) -> Finding:
         seeded = f"One seed ({seeds[0]}): intervals and tests speak of the items, not of other training runs."
     else:
         seeded = f"Seeds {', '.join(map(str, seeds))}." if seeds else "The seed is not recorded."
-    return Finding("What this rests on:", f"{many} {splits} items a locale. {seeded} The best source is the best on these "
-                   "very items, which nobody can know without labels of the target: the hardest baseline.")
+    return Finding("What this rests on:", f"{many} {splits} items a locale. {seeded} The best source is the best on "
+                   "these very items, which nobody can know without labels of the target: the hardest baseline.")

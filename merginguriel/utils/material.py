@@ -2,7 +2,7 @@
 
 import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,12 @@ class Material:
                  for variant in frame["variant"].unique()}
         taken = list(short.values())
         return {variant: name if taken.count(name) == 1 else variant for variant, name in short.items()}
+
+    def only(self, locales: list[str]) -> "Material":
+        """Of some locales; p values stay adjusted for all of them."""
+        frame = self.comparison.frame
+        comparison = replace(self.comparison, frame=frame[frame["locale"].isin(locales)])
+        return replace(self, comparison=comparison)
 
     def interval(self, row: int, baseline: str) -> tuple[float, float]:
         """95 % interval of a row's gain, items resampled; NaN where they are not kept."""
@@ -118,8 +124,8 @@ def from_csv(path: Path, matrix: Path | None = None, *, similarity: SimilarityMa
     suffix = "_vs_best_source"
     variants = [column.removesuffix(suffix) for column in table if column.endswith(suffix)]
     if "locale" not in table or not variants or not set(variants) <= set(table) or set(table["locale"]) - set(LOCALES):
-        raise InputError(f"{path} is no results_comprehensive table: it needs a locale in each row, and for each method a "
-                         f"column of its accuracy and one of its gain, <method>{suffix}; make it with aggregate_results.py")
+        raise InputError(f"{path} is no results_comprehensive table: it needs a locale in each row, and of each method "
+                         f"the accuracy and the gain, <method>{suffix}; make it with aggregate_results.py")
     long = pd.concat([_rows_of(table, variant) for variant in variants], ignore_index=True)
     if locales:
         long = long[long["locale"].isin(locales)]

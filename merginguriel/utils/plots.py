@@ -67,7 +67,8 @@ def inline_svg(figure) -> str:
     width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * PIXELS
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:min({width:.0f}px,40rem)"', 1)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    # Coordinates, not what the picture says.
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
     for colour, ours in PAGE_COLOURS.items():
         svg = svg.replace(colour, ours)

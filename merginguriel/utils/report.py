@@ -74,10 +74,10 @@ def _methods(material: Material) -> str:
         html_tables.won_and_lost(row["significant_wins"], row["significant_losses"]),
         *(points(of[name].loc[variant, "mean_gain"]) for name in ("best_zero_shot", "avg_zero_shot", "native"))])
         for variant, row in against.iterrows()]
-    return ("<p class=note>Differences are points of accuracy, means over the locales that have both. <em>Best "
+    return ('<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
             "source</em>: the best, on these items, of the models that take part. <em>Best</em> and <em>mean "
-            "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the same "
-            "items, below 0.05 after Holm's adjustment for all results.</p>"
+            "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the "
+            "same items, below 0.05 after Holm's adjustment for all results.</p>"
             + controls("table-methods", "methods") + Table("table-methods", "Methods", columns, rows).html())
 
 
@@ -102,8 +102,8 @@ def _families(frame) -> list[str]:
 
 def _locales(frame, titles) -> str:
     columns = {"Locale": False, "Language": False, "Family": False, "Own model": True, "Mean zero-shot": True,
-               "Best zero-shot": True, "its model": False, "Best method": False, "Accuracy": True, "Best source": False,
-               "Gain": True, "p (McNemar, Holm)": True}
+               "Best zero-shot": True, "its model": False, "Best method": False, "Accuracy": True,
+               "Best source": False, "Gain": True, "p (McNemar, Holm)": True}
     rows = []
     for locale, group in frame.groupby("locale"):
         best, about = group.loc[group["accuracy"].idxmax()], LOCALES[locale]
@@ -113,8 +113,8 @@ def _locales(frame, titles) -> str:
             number(best["best_zero_shot_accuracy"]), text(best["best_zero_shot"]), text(titles[best["variant"]]),
             number(best["accuracy"]), text(best["best_source"]), points(best["vs_best_source"]),
             html_tables.p_value(best["p_best_source_holm"])]))
-    return ("<p class=note>The best method of a locale is the best on these very items: a description, no way to choose "
-            "one.</p>" + controls("table-locales", "locales", {"family": _families(frame)})
+    return ('<p class="note">The best method of a locale is the best on these very items: a description, no way to '
+            "choose one.</p>" + controls("table-locales", "locales", {"family": _families(frame)})
             + Table("table-locales", "Locales", columns, rows, tall=True).html())
 
 
@@ -123,7 +123,8 @@ def _each_locale(material: Material) -> str:
     intervals = {row: material.interval(row, "best_source") for row in frame.index}
     bounds = html_tables.bounds_of([end for pair in intervals.values() for end in pair])
     columns = {"Method": False, "Accuracy": True, "95 % interval": False, "Best source": False, "Gain": True,
-               "its 95 % interval": True, "p (McNemar)": True, "p (Holm)": True, "Sources and weights": False, "": False}
+               "its 95 % interval": True, "p (McNemar)": True, "p (Holm)": True, "Sources and weights": False,
+               "": False}
     parts = ['<p><button type="button" class="plain" data-all="open">Open all</button> '
              '<button type="button" class="plain" data-all="closed">Close all</button></p>']
     for locale, group in frame.groupby("locale"):
@@ -137,7 +138,7 @@ def _each_locale(material: Material) -> str:
             _how(row)]) for index, row in group.iterrows()]
         table = Table(f"table-{locale}", f"Results on {locale}", columns, rows).html()
         parts.append(f'<details class="locale" id="locale-{locale}"><summary>{_headline(locale, group.iloc[0], titles)}'
-                     f"</summary><p class=note>{_alone(group.iloc[0])}</p>{table}</details>")
+                     f'</summary><p class="note">{_alone(group.iloc[0])}</p>{table}</details>')
     return "\n".join(parts)
 
 
