@@ -9,7 +9,7 @@ import pytest
 from running import ROOT
 
 from merginguriel.utils import aggregation, aggregation_files, evaluation, massive, naming, records, text_tables
-from merginguriel.utils.statistics import paired_bootstrap
+from merginguriel.utils.statistics import mcnemar, paired_bootstrap
 
 SCRIPT = "merginguriel/aggregate_results.py"
 ALARM, PLAY = massive.LABEL_OF["alarm_set"], massive.LABEL_OF["play_music"]
@@ -268,6 +268,31 @@ def test_validation_matrix_is_no_baseline_of_test_results(results, nxn):
     assert row_of(compared(results, nxn).frame, "similarity_2lang", "af-ZA").best_zero_shot == "fr-FR"
 
 
+def test_real_results_and_a_real_nxn_are_one(run, models_root, tmp_path):
+    flags = ["--dataset-name", "mini", "--base-model", "tiny", "--models-root", models_root]
+    done = run("merginguriel/run_merging_pipeline_refactored.py", *flags, "--mode", "average", "--target-lang", "af-ZA",
+               "--num-languages", 2)
+    assert done.returncode == 0, done.stderr
+    done = run("merginguriel/run_nxn_evaluation.py", *flags, "--targets", "af-ZA")
+    assert done.returncode == 0, done.stderr
+    comparison = compared(tmp_path / "results", tmp_path / "nxn_results")
+    row = row_of(comparison.frame, "average_2lang", "af-ZA")
+    assert row.num_zero_shot == 4 and not any("disagree" in note for note in comparison.notes)
+    assert row.merge_timestamp and not np.isnan(row.p_best_zero_shot)
+    kept = [records.read_predictions(tmp_path / f"results/{name}/predictions.npz") for name in (
+        "average_merge_af-ZA_2merged", f"tiny_massive_k_{row.best_source}_af-ZA")]
+    right = [predictions["predictions"] == predictions["labels"] for predictions in kept]
+    assert row.p_best_source == mcnemar(*right)
+    # The N×N alone, by its logits and another way to the models, gives the same.
+    for folder in (tmp_path / "results").glob("tiny_massive_k_*"):
+        shutil.rmtree(folder)
+    alone = compared(tmp_path / "results", tmp_path / "nxn_results")
+    for name in aggregation.COMPARISON:
+        assert alone.frame[name].equals(comparison.frame[name]), name
+    for key, difference in comparison.differences.items():
+        assert np.array_equal(alone.differences[key], difference)
+
+
 # Older results
 
 DETAILS = """Merge Mode: Similarity
@@ -332,7 +357,7 @@ def test_older_names(tmp_path):
     row = row_of(comparison.frame, "ensemble_uriel_logits_2lang", "sq-AL")
     assert np.isnan(row.best_source_accuracy) and row.best_zero_shot == "de-DE"
     assert any("nl-NL on sq-AL" in note for note in comparison.notes)
-    assert any("2 results that do not tell their sources" in note for note in comparison.notes)
+    assert any("3 results that do not tell their sources" in note for note in comparison.notes)
 
 
 @pytest.mark.parametrize("name, parsed", [

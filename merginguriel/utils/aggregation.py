@@ -16,7 +16,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import evaluation, massive, naming, records, result_rows, transfer
 from merginguriel.utils.baselines import SINGLE, ItemReader, Single, Singles
-from merginguriel.utils.statistics import bootstrap_interval, holm, mcnemar, wilcoxon, wilson_interval
+from merginguriel.utils.statistics import bootstrap_interval, holm, mcnemar_of_counts, wilcoxon, wilson_interval
 
 log = logging.getLogger(__name__)
 
@@ -210,9 +210,10 @@ def compare(long: pd.DataFrame, *, baselines: bool = True, tests: bool = True) -
         notes += unpaired
     for name in TESTED:
         p_values = np.full(len(frame), np.nan)
-        for (row, baseline), difference in differences.items():
-            if baseline == name:
-                p_values[row] = mcnemar(difference > 0, difference < 0)
+        paired = {row: difference for (row, baseline), difference in differences.items() if baseline == name}
+        counts = [((difference > 0).sum(), (difference < 0).sum()) for difference in paired.values()]
+        if paired:
+            p_values[list(paired)] = mcnemar_of_counts(*np.transpose(counts))
         frame[f"p_{name}"] = p_values
         frame[f"p_{name}_holm"] = _holm(p_values)
     frame = frame[[*result_rows.COLUMNS, *COMPARISON]]
