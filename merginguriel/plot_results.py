@@ -66,15 +66,16 @@ def read_similarity(args):
         return None
 
 
-def draw(material, args, kinds) -> list[Path]:
-    """All pictures of these kinds and the table of their numbers; returns their paths, the table last."""
+def draw(material, args, kinds) -> str:
+    """Draw all pictures of these kinds and write the table of their numbers; says where they are."""
     from merginguriel.utils import figures, records
 
     time = f"{datetime.now():%Y%m%d_%H%M%S}"
-    paths = figures.write(material, kinds, args.plots_dir, time, args.format)
-    paths.append(Path(f"advanced_analysis_summary_{time}.csv"))
-    records.write_text(paths[-1], figures.advanced_summary(material.comparison.frame).to_csv(index=False))
-    return paths
+    table = Path(f"advanced_analysis_summary_{time}.csv")
+    names = figures.write(material, kinds, args.plots_dir, time, args.format)
+    records.write_text(table, figures.advanced_summary(material.comparison.frame).to_csv(index=False))
+    return "\n".join([f"{len(names)} pictures, {args.plots_dir}/<name>_{time}.{' .'.join(args.format)}:",
+                      *(f"  {name}" for name in names), f"their numbers: {table}"])
 
 
 def list_csv() -> None:
@@ -106,7 +107,7 @@ def main(argv=None):
         return 0
     print(f"{len(frame)} results of {len(material.titles)} methods on {frame['locale'].nunique()} locales, from "
           f"{origin}")
-    print(*draw(material, args, args.plot_types), sep="\n")
+    print(draw(material, args, args.plot_types))
     for error in material.damaged.values():
         log.warning("left out: %s", error)
     return 1 if material.damaged else 0

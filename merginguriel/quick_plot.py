@@ -63,7 +63,7 @@ def main(argv=None):
         locales = kinds and ask("Which locales?", lambda answer: locales_of(answer, there), "all")
         if not locales:
             return 0
-        print(*draw(material.only(locales), args, kinds), sep="\n", end="\n\n")
+        print(draw(material.only(locales), args, kinds), end="\n\n")
 
 
 if __name__ == "__main__":

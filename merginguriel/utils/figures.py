@@ -38,17 +38,16 @@ class Picture:
     draw: Callable
 
 
-def write(material: Material, kinds, folder: Path, time: str, formats=("png",)) -> list[Path]:
-    """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>."""
+def write(material: Material, kinds, folder: Path, time: str, formats=("png",)) -> list[str]:
+    """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>; returns their names."""
     from tqdm import tqdm
 
-    paths = []
-    for picture in tqdm(list(pictures(material, kinds)), desc="drawing", leave=False, disable=None):
+    drawn = list(pictures(material, kinds))
+    for picture in tqdm(drawn, desc="drawing", leave=False, disable=None):
         figure = picture.draw()
-        for kind in formats:
-            paths.append(folder / f"{picture.name}_{time}.{kind}")
-            plots.save(figure, paths[-1])
-    return paths
+        for suffix in formats:
+            plots.save(figure, folder / f"{picture.name}_{time}.{suffix}")
+    return [picture.name for picture in drawn]
 
 
 def pictures(material: Material, kinds=tuple(KINDS)) -> Iterator[Picture]:

@@ -75,8 +75,7 @@ def heatmap(values: np.ndarray, rows, columns, *, label: str, row_title: str, co
     for row, source in enumerate(rows):
         for column, target in enumerate(columns):
             empty = values[row, column] is np.ma.masked
-            red, green, blue, _ = image.cmap(image.norm(values[row, column]))
-            ink = "black" if empty or 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+            ink = "black" if empty or _lightness(image.to_rgba(values[row, column])) > 0.5 else "white"
             if printed and not empty:
                 axes.text(column, row, number.format(values[row, column]), ha="center", va="center", fontsize=7.5,
                           color=ink)
@@ -91,6 +90,11 @@ def heatmap(values: np.ndarray, rows, columns, *, label: str, row_title: str, co
     picture.colorbar(image, cax=bar).set_label(label, fontsize=9)
     bar.tick_params(labelsize=size)
     return picture
+
+
+def _lightness(colour) -> float:
+    red, green, blue, _ = colour
+    return 0.3 * red + 0.6 * green + 0.1 * blue
 
 
 def families_of(locales) -> list[tuple[int, int, str]]:

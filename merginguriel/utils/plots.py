@@ -66,7 +66,8 @@ def inline_svg(figure) -> str:
                  "", svg)
     width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * PIXELS
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:min({width:.0f}px,40rem)"', 1)
+    # Scaled a little to fit a page; on a narrow one the frame scrolls, so that letters stay readable.
+    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:{0.85 * width:.0f}px"', 1)
     # Coordinates, not what the picture says.
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
