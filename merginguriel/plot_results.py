@@ -69,13 +69,22 @@ def read_similarity(args):
 def draw(material, args, kinds) -> str:
     """Draw all pictures of these kinds and write the table of their numbers; says where they are."""
     from merginguriel.utils import figures, records
+    from merginguriel.utils.findings import many
 
     time = f"{datetime.now():%Y%m%d_%H%M%S}"
     table = Path(f"advanced_analysis_summary_{time}.csv")
     names = figures.write(material, kinds, args.plots_dir, time, args.format)
     records.write_text(table, figures.advanced_summary(material.comparison.frame).to_csv(index=False))
-    return "\n".join([f"{len(names)} pictures, {args.plots_dir}/<name>_{time}.{' .'.join(args.format)}:",
+    return "\n".join([f"{many(len(names), 'picture')}, {args.plots_dir}/<name>_{time}.{' .'.join(args.format)}:",
                       *(f"  {name}" for name in names), f"their numbers: {table}"])
+
+
+def described(material, origin: str) -> str:
+    from merginguriel.utils.findings import many
+
+    frame = material.comparison.frame
+    return (f"{many(len(frame), 'result')} of {many(len(material.titles), 'method')} on "
+            f"{many(frame['locale'].nunique(), 'locale')}, from {origin}")
 
 
 def list_csv() -> None:
@@ -100,13 +109,11 @@ def main(argv=None):
         list_csv()
         return 0
     material, origin = read_material(args)
-    frame = material.comparison.frame
     if args.list_num_languages:
-        counts = frame["num_sources"].value_counts().sort_index()
+        counts = material.comparison.frame["num_sources"].value_counts().sort_index()
         print(*(f"{number}  {count} results" for number, count in counts.items()), sep="\n")
         return 0
-    print(f"{len(frame)} results of {len(material.titles)} methods on {frame['locale'].nunique()} locales, from "
-          f"{origin}")
+    print(described(material, origin))
     print(draw(material, args, args.plot_types))
     for error in material.damaged.values():
         log.warning("left out: %s", error)

@@ -2,7 +2,7 @@
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.plot_results import build_parser, draw, read_material
+from merginguriel.plot_results import build_parser, described, draw, read_material
 from merginguriel.utils import arguments
 from merginguriel.utils.errors import command
 
@@ -48,12 +48,11 @@ def locales_of(answer: str, there: set[str]) -> list[str]:
 def main(argv=None):
     args = build_parser("quick_plot.py", __doc__).parse_args(argv)
     material, origin = read_material(args)
-    frame = material.comparison.frame
-    there = set(frame["locale"])
+    there = set(material.comparison.frame["locale"])
 
     from merginguriel.utils import figures
 
-    print(f"{len(frame)} results of {len(material.titles)} methods on {len(there)} locales, from {origin}\n")
+    print(described(material, origin), end="\n\n")
     offered = list(figures.KINDS)
     for number, (kind, shows) in enumerate((figures.KINDS | {"all": "all of these"}).items(), 1):
         print(f"  {number}  {kind:<10}{shows}")

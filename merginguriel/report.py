@@ -38,7 +38,7 @@ def main(argv=None):
 
     found = material.from_results(args.results_dir, arguments.nxn_of(args), similarity=read_similarity(args),
                                   split=args.split, locales=args.locales, types=args.experiment_types)
-    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}"
+    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     records.write_text(args.output, report.page(found, title=args.title, made=made, origin=str(args.results_dir),
                                                 command=shlex.join(["merginguriel", "report", *given])))
     print(*findings(found.comparison.frame, found.summary, found.titles), sep="\n")

@@ -249,7 +249,7 @@ def test_plot_results(run, results, tmp_path):  # noqa: F811
     assert done.returncode == 0, done.stderr
     time_ = re.search(r"advanced_analysis_summary_(\d{8}_\d{6})\.csv", done.stdout)[1]
     names = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert f"vs_best_source_similarity_{time_}.svg" in names and f"gains_{time_}.svg" in names
+    assert f"vs_best_source_similarity_{time_}.svg" in names and f"win_rates_{time_}.svg" in names
     assert not [name for name in names if "average" in name or name.startswith((".", "pure"))]
     table = pd.read_csv(tmp_path / f"advanced_analysis_summary_{time_}.csv")
     assert table["similarity_2lang"].tolist() == [0.8, 0.8]
@@ -270,7 +270,7 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):  # noqa: 
     assert plot_results.main(["--plot-types", "accuracy"]) == 0 and "from results\n" in capsys.readouterr().out
     results.rename(tmp_path / "elsewhere")
     assert plot_results.main(["--plot-types", "accuracy"]) == 0
-    assert "1 results of 1 methods on 1 locales, from results_comprehensive_20260202" in capsys.readouterr().out
+    assert "1 result of 1 method on 1 locale, from results_comprehensive_20260202" in capsys.readouterr().out
     older = "results_comprehensive_20260101_000000.csv"
     assert plot_results.main(["--csv-file", older, "--plot-types", "accuracy"]) == 0
     assert "results_comprehensive_20260101" in capsys.readouterr().out
@@ -342,13 +342,14 @@ def test_quick_plot_in_a_terminal(results, tmp_path):  # noqa: F811
     assert all(f"  {number}  {kind}" in menu for number, kind in enumerate([*figures.KINDS, "all"], 1))
     terminal.type("6\n")
     assert "no 6; type numbers from 1 to 5, or q to stop" in terminal.until("Which plots? [5] ")
-    terminal.type("heatmap\n")
+    terminal.type("accuracy\n")
     terminal.until("Which locales? [all] ")
     terminal.type("th-TH\n")
     assert "no results on th-TH; there are some on af-ZA, da-DK" in terminal.until("Which locales? [all] ")
     terminal.type("af-ZA\n")
-    assert "gains" in terminal.until("Which plots? [5] ")
-    drawn, = (tmp_path / "plots").glob("gains_*.png")
+    assert "2 pictures, plots/<name>_" in terminal.until("Which plots? [5] ")
+    assert len(list((tmp_path / "plots").iterdir())) == 2
+    drawn, = (tmp_path / "plots").glob("pure_scores_similarity_2lang_*.png")
     assert drawn.stat().st_size > 10_000 and len(list(tmp_path.glob("advanced_analysis_summary_*.csv"))) == 1
     time.sleep(0.3)  # so that it waits for an answer when it is interrupted
     os.killpg(terminal.process.pid, signal.SIGINT)

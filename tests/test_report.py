@@ -118,7 +118,7 @@ def test_its_numbers_are_those_of_the_results(page):
     assert first[6] == "1" and len(tables["table-results"]) == 1 + 3
     assert "<title>A &amp; B</title>" in text
     assert "merginguriel report --results-dir results --title &#x27;A &amp; B&#x27;" in text
-    assert "Largest mean gain: similarity_2lang, accuracy 0.8000 on average over 2 locales, +5.0 points" in printed
+    assert "Best on average: similarity_2lang, accuracy 0.8000 on average over 2 locales, +5.0 points" in printed
     assert printed.rstrip().endswith("report: report.html")
 
 
@@ -150,7 +150,7 @@ def test_sentences(results):  # noqa: F811
     found = material.from_results(results, None)
     told = dict(findings(found.comparison.frame, found.summary, found.titles))
     # average: 6 against 8 and 7 against 8; similarity: 8 against 7 and 8 against 8.
-    assert told["All together:"].startswith("of 4 results, 1 (none by more than chance) are better than the best of "
+    assert told["All together:"].startswith("of 4 results, 1 (none by more than chance) better than the best of "
                                             "their sources and 2 (none by more than chance) worse.")
     assert told["Largest gains:"] == "Afrikaans (af-ZA) +10.0 with similarity_2lang; Danish (da-DK) +0.0 with " \
                                      "similarity_2lang."
@@ -295,7 +295,7 @@ def test_votes_single_models_and_older_results_are_told_or_not():
     sources = [{"locale": "nl-NL", "path": "haryos_model/xlm-roberta-base_massive_k_nl-NL", "weight": 0.5},
                {"locale": "de-DE", "path": "haryos_model/xlm-roberta-base_massive_k_de-DE", "weight": 0.5}]
     vote = {"mode": "ensemble_soft", "target": "af-ZA", "base_model": "xlm-roberta-base", "preweight": "equal",
-            "seed": 3, "num_examples": 100, "nxn_dir": None, "similarity": {"selection": "explicit"}, "sources": sources}
+            "seed": 3, "num_examples": 100, "similarity": {"selection": "explicit"}, "sources": sources}
     info = {"dataset": "AmazonScience/massive", "split": "validation", "locale": "af-ZA", "model_name": "x"}
     assert reproduction.command_of({"experiment": vote, "evaluation_info": info}) == (
         "python merginguriel/uriel_ensemble_inference.py --voting-method soft --target-lang af-ZA --sources "

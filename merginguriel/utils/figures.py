@@ -92,13 +92,16 @@ def _of_gains(material: Material) -> Iterator[Picture]:
     summary = material.summary[material.summary["compared"] > 0]
     if not len(summary):
         return
-    yield Picture("win_rates", "win_rate", "Share of locales on which each method is better and worse than a baseline.",
-                  functools.partial(_win_rates, summary, titles))
+    of_locales = frame["locale"].nunique()
+    if of_locales > 1:
+        yield Picture("win_rates", "win_rate", "Share of locales on which each method is better and worse than a "
+                      "baseline.", functools.partial(_win_rates, summary, titles))
     against = summary[summary["baseline"] == "best_source"]
     if not len(against):
         return
-    yield Picture("gains", "heatmap", f"{GAIN.capitalize()}, by locale and method; a dot marks p < 0.05 after Holm's "
-                  "adjustment.", functools.partial(_gains, frame, titles))
+    if of_locales > 1 and len(titles) > 1:
+        yield Picture("gains", "heatmap", f"{GAIN.capitalize()}, by locale and method; a dot marks p < 0.05 after "
+                      "Holm's adjustment.", functools.partial(_gains, frame, titles))
     yield Picture("ranking", "summary", f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with "
                   "its 95 % interval; hollow where the interval holds 0.", functools.partial(_ranking, against, titles))
     series = _by_sources(against)
@@ -149,7 +152,7 @@ def _by_sources(against) -> dict[str, np.ndarray]:
 
 def _of_matrices(material: Material) -> Iterator[Picture]:
     transfer, similarity = material.transfer, material.similarity
-    if transfer:
+    if transfer and min(transfer.values.shape) > 1:
         yield Picture("transfer", "heatmap", "Accuracy of each model (rows) on each locale (columns), by language "
                       "family; a square marks a model on its own language.", functools.partial(
                           heatmaps.heatmap, transfer.values, transfer.sources, transfer.targets, label="accuracy",

@@ -22,6 +22,10 @@ def p_value(value: float) -> str:
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
+def many(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def findings(frame, summary, titles: dict[str, str]) -> list[Finding]:
     """Of `Comparison.frame` and the frame of `summarise`; every method by its name in `titles`."""
     known = frame[frame["vs_best_source"].notna()]
@@ -33,9 +37,9 @@ def findings(frame, summary, titles: dict[str, str]) -> list[Finding]:
     widest = against[against["compared"] == against["compared"].max()]
     ranked = widest.sort_values("mean_gain", ascending=False, kind="stable")
     best, merges = ranked.iloc[0], ranked[ranked["kind"] == "merge"]
-    found = [_winner("Largest mean gain", best, len(ranked), titles), *_beside(best, summary, titles)]
+    found = [_winner("Best on average", best, len(ranked), titles), *_beside(best, summary, titles)]
     if best["kind"] == "ensemble" and len(merges):
-        found.append(_winner("Largest of those that are one model at inference", merges.iloc[0], len(ranked), titles))
+        found.append(_winner("Best of those that are one model at inference", merges.iloc[0], len(ranked), titles))
     return [*found, _all_tests(known), *_by_locale(known, titles), _rests_on(frame)]
 
 
@@ -78,11 +82,11 @@ def _all_tests(known) -> Finding:
 
     def told(chosen):
         beyond = f" ({_count(int((small & chosen).sum()))} by more than chance)" if tested else ""
-        return f"{int(chosen.sum())}{beyond}"
+        return f"{_count(int(chosen.sum()))}{beyond if chosen.any() else ''}"
 
     tests = f" McNemar's test on the same items, Holm's adjustment for {tested} tests." if tested else ""
-    return Finding("All together:", f"of {len(known)} results, {told(gains > 0)} are better than the best of their "
-                   f"sources and {told(gains < 0)} worse.{tests}")
+    return Finding("All together:", f"of {len(known)} results, {told(gains > 0)} better than the best of their sources "
+                   f"and {told(gains < 0)} worse.{tests}")
 
 
 def _by_locale(known, titles) -> list[Finding]:

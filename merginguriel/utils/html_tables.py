@@ -1,5 +1,6 @@
 """Tables of a page that its script sorts and filters. Every text is escaped here; a Cell's html stands as it is."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -20,7 +21,10 @@ EMPTY = Cell("", "")
 
 @dataclass(frozen=True)
 class Table:
-    """`columns`: title -> whether it is of numbers. `rows`: attributes and cells of each; the first cell heads it."""
+    """`columns`: title -> whether it is of numbers. `rows`: attributes and cells of each; the first cell heads it.
+
+    A column without any value is left out.
+    """
 
     name: str
     caption: str
@@ -29,16 +33,19 @@ class Table:
     tall: bool = False
 
     def html(self) -> str:
-        heads = "".join(_head(title, numeric) for title, numeric in self.columns.items())
-        body = "\n".join(self._row(attributes, cells) for attributes, cells in self.rows)
+        told = [any(cells[place].html for _, cells in self.rows) for place in range(len(self.columns))]
+        columns = list(itertools.compress(self.columns.items(), told))
+        heads = "".join(_head(title, numeric) for title, numeric in columns)
+        body = "\n".join(_row(attributes, itertools.compress(cells, told), [numeric for _, numeric in columns])
+                         for attributes, cells in self.rows)
         return (f'<div class="scroll{" tall" if self.tall else ""}" tabindex="0" role="region" '
                 f'aria-label="{escape(self.caption)}"><table id="{escape(self.name)}"><thead><tr>{heads}</tr></thead>'
                 f"<tbody>\n{body}\n</tbody></table></div>")
 
-    def _row(self, attributes: dict, cells: list[Cell]) -> str:
-        inside = "".join(_cell(cell, numeric, place == 0)
-                         for place, (cell, numeric) in enumerate(zip(cells, self.columns.values())))
-        return f"<tr{_attributes(attributes)}>{inside}</tr>"
+
+def _row(attributes: dict, cells: Iterable[Cell], numeric: list[bool]) -> str:
+    inside = "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
+    return f"<tr{_attributes(attributes)}>{inside}</tr>"
 
 
 def _head(title: str, numeric: bool) -> str:

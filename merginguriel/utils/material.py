@@ -61,12 +61,15 @@ def from_results(results_dir: Path, nxn: Path | None, *, similarity: SimilarityM
                  numbers: list[int] | None = None) -> Material:
     """Everything under `results_dir` and `nxn`, or what is chosen of it; InputError where that is nothing."""
     collection = aggregation.collect(results_dir, nxn)
-    long = aggregation.choose(collection.long, split, locales, types)
+    known = collection.long["locale"].isin(LOCALES)
+    strange = {Path(row.folder): f"{row.folder} is of an unknown locale, {row.locale!r}"
+               for row in collection.long[~known].itertuples()}
+    long = aggregation.choose(collection.long[known], split, locales, types)
     comparison = aggregation.compare(_of_numbers(long, numbers))
     if comparison.frame.empty:
         raise InputError(f"no merge or ensemble in {results_dir} on the {split} split, of those that were asked for; "
                          "run one first, or name another folder with --results-dir")
-    return Material(comparison, _transfer(long), similarity, collection.damaged | comparison.damaged)
+    return Material(comparison, _transfer(long), similarity, collection.damaged | strange | comparison.damaged)
 
 
 def _of_numbers(long: pd.DataFrame, numbers: list[int] | None) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from string import Template
 
 from merginguriel.utils import figures, html_tables, plots, records, reproduction
 from merginguriel.utils.evaluation import RESULTS_JSON
-from merginguriel.utils.findings import findings, p_value
+from merginguriel.utils.findings import findings, many, p_value
 from merginguriel.utils.html_tables import Cell, Table, controls, number, points, text, unknown
 from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.material import Material
@@ -38,8 +38,8 @@ def page(material: Material, *, title: str, made: str, origin: str, command: str
     body = "\n".join(f'<section aria-labelledby="{name}"><h2 id="{name}">{heading}</h2>\n{content}\n</section>'
                      for name, heading, content in sections)
     contents = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections)
-    subtitle = (f"{len(frame)} results of {len(titles)} methods on {frame['locale'].nunique()} target locales, from "
-                f"{origin}. Made {made} UTC.")
+    subtitle = (f"{many(len(frame), 'result')} of {many(len(titles), 'method')} on "
+                f"{many(frame['locale'].nunique(), 'target locale')}, from {origin}. Made {made}.")
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title), subtitle=escape(subtitle), contents=contents, body=body,
         footer="Made by MergingUriel. Similarities derive from URIEL (CC BY-SA 4.0); MASSIVE is CC BY 4.0.")
@@ -160,7 +160,7 @@ def _alone(row) -> str:
 
 def _sources(row) -> Cell:
     if unknown(row["sources"]):
-        return Cell("")
+        return html_tables.EMPTY
     weights = json.loads(row["sources"])
     equal = max(weights.values()) - min(weights.values()) < 1e-9
     names = [f"{escape(name)}{'' if equal else f' {100 * weight:.1f} %'}" for name, weight in weights.items()]
@@ -169,8 +169,8 @@ def _sources(row) -> Cell:
 
 
 def _how(row) -> Cell:
-    file = Path(row["folder"] or "") / RESULTS_JSON
-    command = reproduction.command_of(records.read_json(file)) if file.is_file() else None
+    file = None if unknown(row["folder"]) else Path(row["folder"]) / RESULTS_JSON
+    command = reproduction.command_of(records.read_json(file)) if file and file.is_file() else None
     told = {"commit": row["git_commit"], "seed": row["seed"], "evaluated": row["timestamp"], "kept in": row["folder"]}
     details = ", ".join(f"{name} {value}" for name, value in told.items() if not unknown(value))
     shown = f"<code>{escape(command)}</code>" if command else "The result does not tell its command."
