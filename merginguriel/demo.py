@@ -1,4 +1,4 @@
-"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure transfer, aggregate.
+"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure, aggregate.
 
 Runs the same commands that you would type, in ./demo, and prints each of them. What is done is not
 done again: a second run takes seconds.

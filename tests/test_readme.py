@@ -9,8 +9,8 @@ import shlex
 import shutil
 
 import pytest
+from made_results import write_merge
 from running import ROOT
-from test_aggregation import write_merge
 
 from merginguriel.utils import transfer
 
