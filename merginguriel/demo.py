@@ -100,6 +100,11 @@ def main(argv=None):
            "--results-dir", args.dir / naming.NXN_ROOT]
     show("run_nxn_evaluation.py", *nxn)
     run_command("run_nxn_evaluation.py", *nxn)
+
+    tables = ["--results-dir", results, "--nxn-results-dir", args.dir / naming.NXN_ROOT, "--output-dir",
+              args.dir / "tables"]
+    show("aggregate_results.py", *tables)
+    run_command("aggregate_results.py", *tables)
     print(f"""
 Try next:
   python merginguriel/demo.py --target-lang {"ms-MY" if target != "ms-MY" else "pt-PT"}

@@ -40,27 +40,17 @@ HYPERPARAMETER_NAMES = {settings.get("dest", flag.split()[0].strip("-").replace(
 TEXT_FLAGS = ("dataset_split", "num_fisher_examples", "fisher_data_mode", "batch_size", "max_seq_length")
 
 
-def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
+def mode_lines() -> str:
+    """A line for every mode and alias."""
     from merginguriel.utils.merging import ALIASES, MODES
 
     listed = {name: text for name, (_, text) in MODES.items()} | {
         alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
-    modes = "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
-    parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
-    if mode is None:
-        parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
-        parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE",
-                            type=lambda name: ALIASES.get(name, name), help="see below")
-    else:
-        parser.set_defaults(mode=mode)
-    parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC",
-                        help="locale to merge for")
-    arguments.add_base_model(parser)
-    arguments.add_models_root(parser)
-    parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
-                        help="of the sources' initial checkpoint, and of methods that draw numbers")
+    return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
 
-    arguments.add_sources(parser, selection_help="; cosine in mode uriel")
+
+def add_merging(parser) -> None:
+    """Flags of weights, methods and texts, which sweeps have too."""
     weights = parser.add_argument_group("weights")
     weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
                          help="of the sources, in modes that are not weights themselves")
@@ -86,6 +76,40 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
     text.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
                       help="tokens after which a text is cut")
 
+
+def measuring_options(args):
+    from merginguriel.utils.measuring import MeasuringOptions
+
+    return MeasuringOptions(
+        args.dataset_name, args.dataset_split, args.fisher_data_mode, args.num_fisher_examples, args.batch_size,
+        args.max_seq_length, args.text_column, args.label_column, args.results_dir / "measurements")
+
+
+def add_dtype(group) -> None:
+    group.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
+                       help="of the merged weights (default: the sources'); sums are float32 always")
+
+
+def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = None):
+    from merginguriel.utils.merging import ALIASES, MODES
+
+    modes = mode_lines()
+    parser = arguments.ArgumentParser(prog=prog, description=__doc__, epilog=f"modes:\n{modes}")
+    if mode is None:
+        parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
+        parser.add_argument("--mode", required=True, choices=list(MODES), metavar="MODE",
+                            type=lambda name: ALIASES.get(name, name), help="see below")
+    else:
+        parser.set_defaults(mode=mode)
+    parser.add_argument("--target-lang", type=arguments.locale, default="sq-AL", metavar="LOC",
+                        help="locale to merge for")
+    arguments.add_base_model(parser)
+    arguments.add_models_root(parser)
+    parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
+                        help="of the sources' initial checkpoint, and of methods that draw numbers")
+
+    arguments.add_sources(parser, selection_help="; cosine in mode uriel")
+    add_merging(parser)
     arguments.add_data(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output-dir", type=Path, metavar="DIR",
@@ -93,8 +117,7 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
                              "(default: merged_models/<mode>_merge_<target>_<N>merged)")
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
                         help="where results go")
-    output.add_argument("--dtype", choices=["float32", "float16", "bfloat16"],
-                        help="of the merged weights (default: the sources'); sums are float32 always")
+    add_dtype(output)
     output.add_argument("--overwrite", action="store_true", help="replace what is there")
     output.add_argument("--allow-mismatched-heads", action="store_true",
                         help="merge sources of different initial heads all the same")
@@ -106,6 +129,24 @@ def build_parser(prog="run_merging_pipeline_refactored.py", mode: str | None = N
 
 def check_flags(args) -> None:
     """A flag that the chosen mode does not read is refused, not ignored."""
+    idle = idle_flags(args)
+    if args.no_eval:
+        with_text = "dataset_split" not in idle
+        idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
+    # The dataset also names the default base model.
+    if args.dataset_name == "mini":
+        idle = [name for name in idle if name != "dataset_name"]
+    arguments.refuse_idle(args, idle, f"in mode {args.mode} ")
+    check_weight_flags(args)
+
+
+def check_weight_flags(args) -> None:
+    if args.weights is not None and args.weights_file is not None:
+        raise InputError("--weights and --weights-file exclude each other; give one")
+
+
+def idle_flags(args) -> list[str]:
+    """The flags of sources, weights and texts that `args.mode` does not read."""
     from merginguriel.utils import merging
 
     own_weights = args.weights is not None or args.weights_file is not None
@@ -130,19 +171,11 @@ def check_flags(args) -> None:
         # Its weights are cosines, whatever chooses the sources.
         idle = [name for name in idle if name != "similarity_matrix"]
         idle += ["similarity_source", "top_k", "sinkhorn_iters"]
-    with_text = merging.needs_text(args.mode)
-    if not with_text:
+    if not merging.needs_text(args.mode):
         idle += TEXT_FLAGS
     if args.mode == "adamerging":
         idle += ["fisher_data_mode"]
-    if args.no_eval:
-        idle += ["no_baselines"] + ([] if with_text else ["results_dir", "dataset_name", "text_column", "label_column"])
-    # The dataset also names the default base model.
-    if args.dataset_name == "mini":
-        idle = [name for name in idle if name != "dataset_name"]
-    arguments.refuse_idle(args, idle, f"in mode {args.mode} ")
-    if args.weights is not None and args.weights_file is not None:
-        raise InputError("--weights and --weights-file exclude each other; give one")
+    return idle
 
 
 def read_weights(args) -> dict | None:
@@ -161,7 +194,7 @@ def read_weights(args) -> dict | None:
 
 
 def run(args) -> int:
-    from merginguriel.utils import massive, measuring, merging
+    from merginguriel.utils import massive, merging
 
     check_flags(args)
     plan = merging.plan_merge(
@@ -172,9 +205,7 @@ def run(args) -> int:
         preweight=args.preweight, weights=read_weights(args), normalize=args.normalize_weights,
         sources=args.sources, seed=args.seed, base=args.base_checkpoint,
         hyperparameters={name: getattr(args, name) for name in HYPERPARAMETER_NAMES & args.explicit},
-        measuring=measuring.MeasuringOptions(
-            args.dataset_name, args.dataset_split, args.fisher_data_mode, args.num_fisher_examples, args.batch_size,
-            args.max_seq_length, args.text_column, args.label_column, args.results_dir / "measurements"))
+        measuring=measuring_options(args))
     if args.dry_run:
         print(plan.describe())
         return 0

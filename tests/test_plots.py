@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from made_results import write_merge
 from running import ROOT, environment
-from test_aggregation import results, write_merge  # noqa: F401, a fixture
 
 from merginguriel import plot_results, quick_plot
 from merginguriel.utils import (
@@ -32,7 +32,7 @@ from merginguriel.utils.similarity import SimilarityMatrix
 
 
 @pytest.fixture
-def found(results):  # noqa: F811
+def found(results):
     """The results of test_aggregation, and average with 2 sources on both targets: 9 and 5 of 10."""
     write_merge(results, "average", "af-ZA", dict.fromkeys(("nl-NL", "de-DE"), 0.5), "1111111110")
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE"), 0.5), "1111100000")
@@ -144,7 +144,7 @@ def test_rank_correlations_against_scipy():
     assert np.isnan(found[2])
 
 
-def test_accuracy_by_intent(results):  # noqa: F811
+def test_accuracy_by_intent(results):
     # Of 10 items all are alarm_set: the best source has 7 right of them, the merge 8.
     figure = drawn(material.from_results(results, None, locales=["af-ZA"], types=["similarity"]),
                    "intents_similarity")
@@ -234,7 +234,7 @@ def test_a_picture_in_a_page_keeps_its_numbers_and_takes_the_pages_colours(found
     assert "$x_1$" in texts_of_svg(row_plots.ranking(["$x_1$"], [1], [[0, 2]], label="", title=""))
 
 
-def test_names_of_methods_in_pictures(results):  # noqa: F811
+def test_names_of_methods_in_pictures(results):
     only = material.from_results(results, None, numbers=[2])
     assert only.titles == {"similarity_2lang": "similarity"}
     both = material.from_results(results, None)
@@ -243,7 +243,7 @@ def test_names_of_methods_in_pictures(results):  # noqa: F811
 
 # Commands
 
-def test_plot_results(run, results, tmp_path):  # noqa: F811
+def test_plot_results(run, results, tmp_path):
     flags = ["--plot-types", "heatmap", "win_rate", "--num-languages", "2", "--format", "svg"]
     done = run("plot_results.py", *flags, "--locales", "af-ZA", "da-DK", "--results-dir", "results")
     assert done.returncode == 0, done.stderr
@@ -255,7 +255,7 @@ def test_plot_results(run, results, tmp_path):  # noqa: F811
     assert table["similarity_2lang"].tolist() == [0.8, 0.8]
 
 
-def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plot_results, "read_similarity", lambda args: None)
     assert plot_results.main(["--list-csv"]) == 0 and "no results_comprehensive" in capsys.readouterr().out
@@ -288,7 +288,7 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):  # noqa: 
     (["--experiment-types", "slerp"], "no result of slerp"),
     (["--similarity-matrix", "nowhere.csv"], "no similarity matrix nowhere.csv"),
 ])
-def test_refused_in_one_line(results, tmp_path, monkeypatch, capsys, flags, said):  # noqa: F811
+def test_refused_in_one_line(results, tmp_path, monkeypatch, capsys, flags, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     (tmp_path / "good.csv").write_text("locale,ties_3lang,ties_3lang_vs_best_source\naf-ZA,0.5,0.1\n")
@@ -335,7 +335,7 @@ class Terminal:
         return code
 
 
-def test_quick_plot_in_a_terminal(results, tmp_path):  # noqa: F811
+def test_quick_plot_in_a_terminal(results, tmp_path):
     terminal = Terminal("quick_plot.py", tmp_path)
     menu = terminal.until("Which plots? [5] ")
     assert "3 results of 2 methods on 2 locales, from results" in menu
@@ -356,7 +356,7 @@ def test_quick_plot_in_a_terminal(results, tmp_path):  # noqa: F811
     assert terminal.close() == 130
 
 
-def test_the_menu_is_left(results, tmp_path, monkeypatch):  # noqa: F811
+def test_the_menu_is_left(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quick_plot, "draw", None)
     for typed in (["q"], ["1", "Quit"], []):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from auto_merge_llm.methods import METHODS
 from browser import CHROMIUM, answer, answer_in_frame
-from test_aggregation import results, write_merge  # noqa: F401, a fixture
+from made_results import write_merge
 
 from merginguriel import report as report_command
 from merginguriel import run_merging_pipeline_refactored as pipeline
@@ -92,7 +92,7 @@ class Tables(HTMLParser):
 # What it says
 
 @pytest.fixture
-def page(results, tmp_path, monkeypatch, capsys):  # noqa: F811
+def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report_command, "read_similarity", lambda args: None)
@@ -135,7 +135,7 @@ def test_it_needs_nothing_from_elsewhere(page):
     assert not re.search(r"url\((?!#)", text)
 
 
-def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report_command, "read_similarity", lambda args: None)
     (results / "average_merge_af-ZA_3merged/results.json").write_text("{")
@@ -145,7 +145,7 @@ def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatc
     assert "no folder nowhere" in capsys.readouterr().err
 
 
-def test_sentences(results):  # noqa: F811
+def test_sentences(results):
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE", "en-US"), 1 / 3), "1111111000")
     found = material.from_results(results, None)
     told = dict(findings(found.comparison.frame, found.summary, found.titles))
@@ -160,7 +160,7 @@ def test_sentences(results):  # noqa: F811
     assert told["What this rests on:"].startswith("10 test items a locale. One seed (42)")
 
 
-def test_without_baselines_it_says_so(results):  # noqa: F811
+def test_without_baselines_it_says_so(results):
     for folder in results.glob("tiny_*"):
         folder.rename(results.parent / folder.name)
     found = material.from_results(results, None)

@@ -53,7 +53,7 @@ VARIANT_SETTINGS = ("kind", "method", "num_sources", "selection", "include_targe
 # A row a variant and baseline: what `summarise` gives. NaN where there is nothing to compute from.
 SUMMARY = {
     "variant": "as in the comparison", **{name: result_rows.COLUMNS[name] for name in VARIANT_SETTINGS},
-    "baseline": "one of BASELINES",
+    "baseline": ", ".join(BASELINES),
     "locales": "how many have the variant's accuracy",
     "mean_accuracy": "of the variant over these locales", "std_accuracy": "with n - 1; NaN for one locale",
     "min_accuracy": "lowest of its locales", "max_accuracy": "highest of its locales",
@@ -64,7 +64,7 @@ SUMMARY = {
     "gain_high": "the same",
     "wins": "locales where the variant is better", "ties": "equal", "losses": "worse",
     "win_rate": "wins / compared", "win_low": "95 % Wilson interval", "win_high": "95 % Wilson interval",
-    "significant_wins": f"locales where it is better with p_<baseline>_holm < {ALPHA}; 0 for avg_zero_shot",
+    "significant_wins": f"locales where it is better with p_{{baseline}}_holm < {ALPHA}; 0 for avg_zero_shot",
     "significant_losses": "worse, the same way",
     "p_wilcoxon": "signed-rank test over the locales; NaN for one locale",
     "p_wilcoxon_holm": "adjusted for the variants compared with this baseline (Holm)",

@@ -48,6 +48,43 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see --help\n")
 
 
+def parse_with_config(parser: ArgumentParser, argv=None):
+    """The arguments, with those of a YAML file of flags, `--config FILE`, before the ones on the command line."""
+    argv = sys.argv[1:] if argv is None else list(map(str, argv))
+    parser.add_argument("--config", type=Path, metavar="YAML",
+                        help="flags by name, e.g. num_languages: [3, 5]; those of the command line count more")
+    files = [argv[place + 1] if token == "--config" else token.partition("=")[2] for place, token in enumerate(argv)
+             if token.startswith("--config=") or (token == "--config" and place + 1 < len(argv))]
+    return parser.parse_args((_flags_of(parser, Path(files[-1])) if files else []) + argv)
+
+
+def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
+    """The flags in a YAML file as a command line has them."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"no file {file}; check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} does not map flags to values, as in num_languages: [3, 5]")
+    tokens = []
+    for name, value in content.items():
+        flag = "--" + str(name).replace("_", "-")
+        action = parser._option_string_actions.get(flag)
+        if action is None or flag in ("--config", "--help"):
+            raise InputError(f"{file}: no flag {flag}; see --help")
+        if isinstance(value, bool) != (action.nargs == 0):
+            raise InputError(f"{file}: {name} is {value!r}; a switch, and only that, is true or false")
+        if isinstance(value, dict) or value is None:
+            raise InputError(f"{file}: {name} is {value!r}, not a value or a list of values")
+        values = value if isinstance(value, list) else [value]
+        tokens += [] if value is False else [flag] if value is True else [flag, *map(str, values)]
+    return tokens
+
+
 class PrintAndStop(argparse.Action):
     """A flag that prints `text` and ends the command, whatever else is required."""
 
@@ -193,14 +230,19 @@ def add_locales(parser, flag: str, **kwargs) -> None:
     parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
 
 
-def add_sources(parser, *, selection_help: str = "") -> None:
-    """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them."""
-    sources = parser.add_argument_group("sources")
-    sources.add_argument("--num-languages", type=positive_int, default=5, metavar="N",
-                         help="the N most similar languages that have a model")
-    sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…",
-                         help="these languages instead")
-    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"],
+def add_sources(parser, *, selection_help: str = "", several: bool = False) -> None:
+    """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them.
+
+    `several`: for several numbers and selections, and without --sources, as a sweep has them.
+    """
+    sources, many = parser.add_argument_group("sources"), {"nargs": "+"} if several else {}
+    sources.add_argument("--num-languages", type=positive_int, default=[5] if several else 5, metavar="N", **many,
+                         help="the N most similar languages that have a model" + (" (default: 5)" if several else ""))
+    if several:
+        parser.set_defaults(sources=None)
+    else:
+        sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…", help="these languages instead")
+    sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"], **many,
                          help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
                               f"(default: sinkhorn{selection_help})")
     sources.add_argument("--similarity-type", type=str.upper, choices=["URIEL", "REAL"],
@@ -289,6 +331,39 @@ def nxn_of(args) -> Path | None:
 def add_models_root(parser) -> None:
     parser.add_argument("--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR",
                         help="where the fine-tuned models are")
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8): the second of eight parts."""
+    number, _, count = text.partition("/")
+    try:
+        number, count = int(number), int(count)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be i/n, as in 2/8, not {text}") from None
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"must be from 1/{count} to {count}/{count}, not {text}")
+    return number, count
+
+
+def add_backend(parser) -> None:
+    """Flags for `jobs.backend_of`, `refuse_idle_backend_flags` and `jobs.shard`."""
+    group = parser.add_argument_group("where the jobs run")
+    group.add_argument("--backend", choices=["local", "ray"], default="local",
+                       help="processes of this machine, or tasks of a Ray cluster")
+    group.add_argument("--workers", type=positive_int, metavar="N",
+                       help="local: processes at a time (default: one a GPU, or one a core as far as memory goes)")
+    group.add_argument("--workers-per-gpu", type=positive_int, metavar="N",
+                       help="processes at a time on every GPU (default: 1)")
+    group.add_argument("--address", metavar="HOST:PORT",
+                       help="ray: of the cluster, or auto (default: one of its own on this machine)")
+    group.add_argument("--shard", type=shard, metavar="I/N",
+                       help="do only the I-th of N parts of the jobs, I from 1; parts may run on different machines")
+
+
+def refuse_idle_backend_flags(args) -> None:
+    refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
+    if args.workers and args.workers_per_gpu:
+        raise InputError("--workers and --workers-per-gpu exclude each other; give one")
 
 
 def base_model_of(base_model: str | None, dataset_name: str) -> str:

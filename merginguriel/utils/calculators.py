@@ -3,6 +3,7 @@
 To merge with your own weights, edit ManualWeightCalculator.WEIGHTS below, or pass --weights.
 """
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class SimilarityOptions:
     nxn_matrix: Path | None = None
 
 
+@functools.cache  # the many merges of a sweep share it
 def similarity_matrix(options: SimilarityOptions) -> similarity.SimilarityMatrix | transfer.TransferMatrix:
     """The matrix that sources are chosen by: Sinkhorn shares, plain half cosines, or measured transfer."""
     if options.selection == "real":

@@ -1,5 +1,6 @@
 """How every command ends: 0 done, 1 some work failed, 2 wrong input, 130 interrupted."""
 
+import contextlib
 import errno
 import functools
 import logging
@@ -48,6 +49,24 @@ def command(main):
             raise
 
     return run
+
+
+@contextlib.contextmanager
+def said_once(*loggers):
+    """Drop messages that were said before: many plans of one target have the same warnings."""
+    seen = set()
+
+    def is_new(record) -> bool:
+        message = record.getMessage()
+        return not (message in seen or seen.add(message))
+
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)
 
 
 def _refuse(message) -> int:

@@ -81,9 +81,15 @@ def model_settings(model_path: Path, dtype) -> dict:
     from auto_merge_llm.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(model_path)
-    return {"model": checkpoint.weights_fingerprint, "tokenizer": checkpoint.tokenizer_fingerprint,
-            "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
-            "labels": models.read_labels(model_path), "precision": str(dtype).removeprefix("torch.")}
+    return settings_of(checkpoint.weights_fingerprint, checkpoint.tokenizer_fingerprint, checkpoint.config,
+                       models.read_labels(model_path), dtype)
+
+
+def settings_of(weights: str, tokenizer: str | None, config: dict, labels: list[str], dtype) -> dict:
+    """The same of a model that is no folder; `weights` and `tokenizer` are a Checkpoint's fingerprints."""
+    return {"model": weights, "tokenizer": tokenizer,
+            "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+            "labels": labels, "precision": str(dtype).removeprefix("torch.")}
 
 
 def data_settings(settings: dict, split: Split) -> dict:
@@ -93,7 +99,10 @@ def data_settings(settings: dict, split: Split) -> dict:
 
 
 def model_info(model_path: Path) -> dict:
-    labels, config = models.read_labels(model_path), records.read_json(Path(model_path) / "config.json")
+    return info_of(models.read_labels(model_path), records.read_json(Path(model_path) / "config.json"))
+
+
+def info_of(labels: list[str], config: dict) -> dict:
     return {"num_labels": len(labels), "model_type": config.get("model_type"),
             "architecture": (config.get("architectures") or [None])[0], **label_maps(labels)}
 
@@ -111,7 +120,7 @@ def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
 
 
 def evaluate(classifier: Classifier, split: Split, dataset_name: str, folder: Path, *, name: str | None = None,
-             overwrite: bool = False, experiment: dict | None = None,
+             overwrite: bool = False, experiment: dict | None = None, job: str | None = None,
              attachments: Mapping[str, str] | None = None) -> Evaluation:
     """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`."""
     settings = data_settings(classifier.settings, split)
@@ -123,7 +132,7 @@ def evaluate(classifier: Classifier, split: Split, dataset_name: str, folder: Pa
     return write_evaluation(
         folder, split, scores.argmax(-1), logits=scores, settings=settings, name=name, overwrite=overwrite,
         dataset_name=dataset_name, model_name=str(classifier.path), model_info=model_info(classifier.path),
-        experiment=experiment, attachments=attachments)
+        experiment=experiment, job=job, attachments=attachments)
 
 
 def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) -> Evaluation | None:
@@ -166,8 +175,11 @@ def write_evaluation(folder: Path, split: Split, predicted: np.ndarray, *, name:
 
 
 def results_record(split: Split, predicted: np.ndarray, *, settings: dict, dataset_name: str, model_name: str,
-                   model_info: dict, experiment: dict | None = None) -> dict:
-    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given."""
+                   model_info: dict, experiment: dict | None = None, job: str | None = None) -> dict:
+    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given.
+
+    `job` is the hash by which a list of jobs finds this result done (utils/jobs.py).
+    """
     gold = np.array(split.labels)
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
@@ -187,6 +199,7 @@ def results_record(split: Split, predicted: np.ndarray, *, settings: dict, datas
                      for item in range(min(NUM_EXAMPLES_SHOWN, total))],
         "experiment": experiment or {},
         "settings": settings,
+        "job": job,
         "environment": {**records.run_environment(), "dtype": settings["precision"]},
     }
 

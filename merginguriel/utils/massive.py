@@ -71,6 +71,12 @@ def default_locales(dataset_name: str) -> tuple[str, ...]:
     return mini.LOCALES if dataset_name == "mini" else DEFAULT_LOCALES
 
 
+def find_locales(dataset_name: str) -> tuple[str, ...]:
+    """The locales that a folder has; of other names the default ones."""
+    folder = Path(dataset_name).expanduser()
+    return tuple(_locales_in(folder)) if dataset_name != "mini" and folder.is_dir() else default_locales(dataset_name)
+
+
 def load_split(dataset_name: str, locale: str, split: str, text_column: str = "utt",
                label_column: str = "intent") -> Split:
     """Read one split of one locale.
@@ -104,10 +110,13 @@ def _read_folder(folder: Path, locale: str, split: str):
     parquet = sorted((folder / locale / hub_split).glob("*.parquet"))
     if parquet:
         return _read_parquet([str(path) for path in parquet]), str(folder / locale / hub_split)
-    present = sorted({path.stem for path in folder.glob("*-*.jsonl")}
-                     | {path.parent.name for path in folder.glob("*-*/*") if path.is_dir()})
-    raise InputError(f"no {locale} in {folder}: it has {_listing(present)}; expected {locale}.jsonl "
+    raise InputError(f"no {locale} in {folder}: it has {_listing(_locales_in(folder))}; expected {locale}.jsonl "
                      f"or {locale}/{hub_split}/*.parquet")
+
+
+def _locales_in(folder: Path) -> list[str]:
+    return sorted({path.stem for path in folder.glob("*-*.jsonl")}
+                  | {path.parent.name for path in folder.glob("*-*/*") if path.is_dir()})
 
 
 def _listing(names: list[str]) -> str:

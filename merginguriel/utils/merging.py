@@ -129,11 +129,42 @@ def plan_merge(*, mode: str, target: str, base_model: str, num_languages: int, m
                      asdict(method), base, measuring if needs_text(mode) else None)
 
 
-def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns, on text."""
+def method_of(mode: str):
+    """The mode's method with its defaults."""
     from auto_merge_llm.methods import create
 
-    method = create(MODES[mode][0])
+    return create(MODES[mode][0])
+
+
+def own_hyperparameters(mode: str, given: Mapping) -> dict:
+    """Those of `given` that the mode's method has."""
+    return {name: given[name] for name in asdict(method_of(mode)) if name in given}
+
+
+def told_settings(plan: MergePlan, preweight: str = "equal", dtype: str | None = None) -> list[str]:
+    """Words for a folder's name: the settings of `plan` that have not their defaults, but for files."""
+    selection, told = plan.selection["selection"], []
+    default = {"uriel": "cosine", "manual": "manual"}.get(plan.mode, "sinkhorn")
+    told += [selection] if selection != default else []
+    if selection == "sinkhorn" and plan.selection["source"] == "dense":
+        told += [f"dense{plan.selection['top_k']}x{plan.selection['sinkhorn_iters']}"]
+    if preweight != "equal" and plan.mode not in WEIGHTINGS and selection != "manual":
+        told += [preweight]
+    told += [f"seed{plan.seed}"] if plan.seed != 42 else []
+    defaults = asdict(method_of(plan.mode))
+    told += [f"{name}-{value}" for name, value in plan.hyperparameters.items()
+             if name != "seed" and value != defaults[name]]
+    if plan.measuring:
+        usual = MeasuringOptions(plan.measuring.dataset_name)
+        told += [f"text-{name}-{getattr(plan.measuring, name)}"
+                 for name in ("split", "scope", "num_examples", "batch_size", "max_length")
+                 if getattr(plan.measuring, name) != getattr(usual, name)]
+    return told + ([dtype] if dtype else [])
+
+
+def needs_text(mode: str) -> bool:
+    """Whether the mode's method measures its sources, or learns, on text."""
+    method = method_of(mode)
     return method.measurement is not None or method.learns
 
 
@@ -144,7 +175,7 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
     A folder that the same plan made from the same files is kept; any other in its place is refused
     without `overwrite` (InputError). Nothing stands at `plan.output` until all of it does.
     """
-    record = _record(plan, dtype)
+    record = record_of(plan, dtype)
     if plan.output.resolve() in [parent for source in plan.sources
                                  for parent in (source.path.resolve(), *source.path.resolve().parents)]:
         raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
@@ -162,15 +193,11 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
 
     from merginguriel.utils.model_card import model_card
 
-    method, files, data = create(plan.method, **plan.hyperparameters), [], {}
+    method, files, examples = create(plan.method, **plan.hyperparameters), [], None
     if plan.measuring:
         examples = measuring.draw_examples(plan.measuring, plan.target, [source.locale for source in plan.sources],
                                            plan.seed)
         method, files = measuring.prepare(method, plan, plan.measuring, examples)
-        data = {"examples": examples.counts, "fingerprint": examples.fingerprint(), "files": list(map(str, files))}
-        if method.learns:
-            data["coefficients"] = method.coefficients
-    timestamp = records.utc_now()
     with records.whole_folder(plan.output, overwrite=overwrite) as partial:
         with tqdm(desc=f"merging {len(plan.sources)} sources", unit=" parameters", unit_scale=True, leave=False,
                   disable=None) as bar:
@@ -182,14 +209,38 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
                 method, [source.path for source in plan.sources], [source.weight for source in plan.sources], partial,
                 base=plan.base, measurements=files, dtype=dtype, allow_mismatched_heads=allow_mismatched_heads,
                 progress=progress)
-        records.write_text(partial / DETAILS_TXT, records.merge_details(
-            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources,
-            timestamp=timestamp))
-        records.write_json(partial / DETAILS_JSON, {
-            "plan": record, "timestamp": timestamp, "parameters": report.parameters, "measured_on": data,
-            "checks": asdict(report.findings), "counts": report.counts, "environment": records.run_environment()})
+        for name, text in details(plan, record, report, method, examples, files).items():
+            records.write_text(partial / name, text)
         records.write_text(partial / MODEL_CARD, model_card(plan))
     return plan.output
+
+
+def details(plan: MergePlan, record: dict, report, method, examples: measuring.Examples | None,
+            files: list[Path]) -> dict[str, str]:
+    """merge_details.txt and its twin for programs, as texts by file name; `files` have what was measured."""
+    timestamp, measured_on = records.utc_now(), {}
+    if examples:
+        measured_on = {"examples": examples.counts, "fingerprint": examples.fingerprint(),
+                       "files": list(map(str, files))}
+        if method.learns:
+            measured_on["coefficients"] = method.coefficients
+    return {
+        DETAILS_TXT: records.merge_details(mode=plan.mode, base_model=plan.base_model, target=plan.target,
+                                           sources=plan.sources, timestamp=timestamp),
+        DETAILS_JSON: records.as_json({
+            "plan": record, "timestamp": timestamp, "parameters": report.parameters, "measured_on": measured_on,
+            "checks": asdict(report.findings), "counts": report.counts, "environment": records.run_environment()})}
+
+
+def keep_merged(plan: MergePlan, model, texts: Mapping[str, str], evaluation, dataset_name: str,
+                overwrite: bool) -> None:
+    """Write a merged model that is in memory to `plan.output`, as `run_merge` and `evaluate_merge` leave it."""
+    from merginguriel.utils.model_card import model_card
+
+    with records.whole_folder(plan.output, overwrite=overwrite) as partial:
+        model.save(partial)
+        for name, text in {**texts, MODEL_CARD: model_card(plan, evaluation, dataset_name)}.items():
+            records.write_text(partial / name, text)
 
 
 def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwrite: bool) -> None:
@@ -197,25 +248,44 @@ def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwr
     folder = results_root / plan.output.name
     if folder.exists():
         kept = folder / "results.json"
-        if not kept.is_file() or records.read_json(kept).get("experiment") != _record(plan, dtype):
+        if not kept.is_file() or records.read_json(kept).get("experiment") != record_of(plan, dtype):
             records.check_replaceable(folder, overwrite)
 
 
-def _record(plan: MergePlan, dtype: str | None) -> dict:
-    """The plan as plain data, with the size and time of every file that goes into the merge."""
+def files_of(folder: Path) -> dict[str, list[int]]:
+    """Size and time of every weight file of a model, by name: enough to see that it was replaced."""
     from auto_merge_llm.weight_files import weight_files
 
-    def files(folder: Path) -> dict:
-        return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
 
+
+def record_of(plan: MergePlan, dtype: str | None) -> dict:
+    """The plan as plain data, with the size and time of every file that goes into the merge."""
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
-            "base": {"path": str(plan.base), "files": files(plan.base)} if plan.base else None,
+            "base": {"path": str(plan.base), "files": files_of(plan.base)} if plan.base else None,
             "measuring": records.plain(asdict(plan.measuring)) if plan.measuring else None,
             "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": records.plain(plan.selection),
             "sources": [{"locale": source.locale, "path": str(source.path), "weight": source.weight,
-                         "files": files(source.path)} for source in plan.sources]}
+                         "files": files_of(source.path)} for source in plan.sources]}
+
+
+def plan_of(record: dict, output: Path) -> MergePlan:
+    """The plan that `record_of` made plain data of."""
+    data = record["measuring"]
+    return MergePlan(
+        record["mode"], record["method"], record["target"], record["base_model"],
+        tuple(Source(source["locale"], Path(source["path"]), source["weight"]) for source in record["sources"]),
+        output, record["similarity"], record["seed"], record["hyperparameters"],
+        Path(record["base"]["path"]) if record["base"] else None,
+        MeasuringOptions(**{**data, "folder": Path(data["folder"])}) if data else None)
+
+
+def result_settings(record: dict, split, precision: str) -> dict:
+    """Everything that the result of a merge rests on, known before it is made: what marks it as done."""
+    return {"experiment": record, "locale": split.locale, "split": split.name, "data": split.fingerprint(),
+            "precision": precision}
 
 
 def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path, *, baselines: bool = True,
@@ -225,12 +295,14 @@ def evaluate_merge(plan: MergePlan, split, dataset_name: str, results_root: Path
     Returns Evaluations, sources first (best first), the merge last.
     """
     from merginguriel.utils.evaluation import Classifier, best_first, evaluate
+    from merginguriel.utils.jobs import settings_hash
     from merginguriel.utils.model_card import model_card
 
+    classifier, record = Classifier(plan.output), records.read_json(plan.output / DETAILS_JSON)["plan"]
     merged = evaluate(
-        Classifier(plan.output), split, dataset_name, results_root / plan.output.name, overwrite=overwrite,
-        name=plan.output.name, experiment=records.read_json(plan.output / DETAILS_JSON)["plan"],
-        attachments={DETAILS_TXT: (plan.output / DETAILS_TXT).read_text(encoding="utf-8")})
+        classifier, split, dataset_name, results_root / plan.output.name, overwrite=overwrite, name=plan.output.name,
+        experiment=record, job=settings_hash("merge", result_settings(record, split, classifier.settings["precision"])),
+        attachments={name: (plan.output / name).read_text(encoding="utf-8") for name in (DETAILS_TXT, DETAILS_JSON)})
     records.write_text(plan.output / MODEL_CARD, model_card(plan, merged, dataset_name))
     alone = []
     for source in plan.sources if baselines else ():

@@ -4,6 +4,7 @@ The number in a merged model's name is the number of sources that took part, all
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 MODELS_ROOT = Path("haryos_model")
@@ -30,12 +31,19 @@ def leave_one_out_name(base_model: str, excluded: str | None) -> str:
     return f"{base_slug(base_model)}_massive_LOLO_{which}"
 
 
+def baseline_name(locale: str) -> str:
+    """Of the result of a locale's own model on its own items."""
+    return f"baseline_{locale}"
+
+
 def initial_name(base_model: str, seed: int) -> str:
     return f"init/{base_slug(base_model)}_seed{seed}"
 
 
-def merge_name(mode: str, target: str, num_sources: int) -> str:
-    return f"{mode}_merge_{target}_{num_sources}merged"
+def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
+    """`told`: words for what has not its default, so that another setting gets another folder."""
+    words = [re.sub(r"[^A-Za-z0-9.=,-]+", ".", word).strip(".") for word in told]
+    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *words])
 
 
 def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:

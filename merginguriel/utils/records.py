@@ -110,7 +110,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data) -> None:
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, as_json(data))
+
+
+def as_json(data) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def plain(settings: dict) -> dict:

@@ -23,7 +23,7 @@ COLUMNS = {
     "kind": "merge, ensemble, native (the target's own model), source (another locale's), joint (one model of many "
             "locales), nxn (a cell of an N×N, native or not) or other",
     "variant": "short name of everything that tells experiments apart but the locale: similarity_5lang_cosine",
-    "method": "mode of a merge, ensemble_<vote> of an ensemble, else the kind",
+    "method": "mode of a merge, ensemble_{vote} of an ensemble, else the kind",
     "locale": "whose items were evaluated",
     "target": "whom a merge or an ensemble was made for; elsewhere the locale",
     "num_sources": "how many sources took part, all of them",

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.tensors import is_parameter
+from auto_merge_llm.tensors import LoadedTensor, is_parameter
 from auto_merge_llm.weight_files import open_weights, weight_files
 
 # Files that hold the whole vocabulary, the fullest description first.
@@ -35,6 +35,15 @@ class Checkpoint:
             raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train "
                              "again")
         self.tensors = {name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)}
+
+    def load(self, device) -> None:
+        """Read all tensors into the memory of `device`: from now on `tensors` are there."""
+        self.tensors = {name: LoadedTensor(tensor.read(0, tensor.numel, tensor.dtype).view(tensor.shape).to(device))
+                        for name, tensor in self.tensors.items()}
+
+    def state_dict(self) -> dict:
+        """The tensors that `load` has read, which must not be changed."""
+        return {name: tensor.values for name, tensor in self.tensors.items()}
 
     @functools.cached_property
     def labels(self) -> tuple[str, ...]:

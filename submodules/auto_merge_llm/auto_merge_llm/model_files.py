@@ -21,13 +21,7 @@ def copy_model_files(source: Checkpoint, output: Path, *, tokenizer_from: Checkp
     weights' dtype where it is not the source's. `tokenizer_from`: another folder to take the tokenizer from.
     Raises InputError where `output` cannot be written; none of these files is left then.
     """
-    dropped = ("_name_or_path", "initial_head")
-    config = {key: value for key, value in source.config.items() if key not in dropped}
-    if initial_head is not None:
-        config["initial_head"] = initial_head
-    for key in ("dtype", "torch_dtype"):
-        if dtype is not None and key in config:
-            config[key] = dtype
+    config = merged_config(source, initial_head, dtype)
     tokenizer = (tokenizer_from or source).path
     names = [name for name in _TOKENIZER_FILES if (tokenizer / name).is_file()]
     try:
@@ -40,3 +34,15 @@ def copy_model_files(source: Checkpoint, output: Path, *, tokenizer_from: Checkp
         for name in ("config.json", *names):
             (output / name).unlink(missing_ok=True)
         raise
+
+
+def merged_config(source: Checkpoint, initial_head: str | None, dtype: str | None) -> dict:
+    """The config.json that `copy_model_files` writes."""
+    dropped = ("_name_or_path", "initial_head")
+    config = {key: value for key, value in source.config.items() if key not in dropped}
+    if initial_head is not None:
+        config["initial_head"] = initial_head
+    for key in ("dtype", "torch_dtype"):
+        if dtype is not None and key in config:
+            config[key] = dtype
+    return config

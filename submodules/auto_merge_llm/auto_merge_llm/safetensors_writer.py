@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -40,9 +41,7 @@ class SafetensorsWriter:
         self._folder = folder
         sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in layout.items()}
         self.size = sum(sizes.values())
-        # Wide dtypes first keeps every tensor aligned to its element size.
-        order = sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))
-        shards = _fill_shards(order, sizes, shard_size)
+        shards = _fill_shards(_order(layout), sizes, shard_size)
         self.files = tuple(folder / (f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1
                                      else "model.safetensors") for number in range(1, len(shards) + 1))
         self._shards = dict(zip(self.files, shards))
@@ -66,7 +65,7 @@ class SafetensorsWriter:
         descriptor, position = self._places[name]
         position += start * values.dtype.itemsize
         with explain_write_errors(self._folder):
-            _write_all(descriptor, memoryview(values.reshape(-1).view(torch.uint8).numpy()), position)
+            _write_all(descriptor, _bytes_of(values), position)
 
     def commit(self) -> None:
         """Give the files, and the index of several, their final names."""
@@ -89,21 +88,14 @@ class SafetensorsWriter:
         self._discard()
 
     def _start(self, path: Path, names: Sequence[str]) -> None:
-        header, end = {"__metadata__": {"format": "pt"}}, 0
-        for name in names:
-            shape, dtype = self._layout[name]
-            header[name] = {"dtype": _CODES[dtype], "shape": list(shape),
-                            "data_offsets": [end, end + self._sizes[name]]}
-            end += self._sizes[name]
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
+        header, places, end = _header(names, self._layout)
         self._created.append(_partial(path))
         descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._descriptors.append(descriptor)
-        os.truncate(descriptor, 8 + len(text) + end)
-        _write_all(descriptor, memoryview(len(text).to_bytes(8, "little") + text), 0)
-        for name in names:
-            self._places[name] = (descriptor, 8 + len(text) + header[name]["data_offsets"][0])
+        os.truncate(descriptor, end)
+        _write_all(descriptor, memoryview(header), 0)
+        for name, position in places.items():
+            self._places[name] = (descriptor, position)
 
     def _close(self) -> None:
         while self._descriptors:
@@ -113,6 +105,40 @@ class SafetensorsWriter:
         self._close()
         for path in self._created:
             path.unlink(missing_ok=True)
+
+
+def file_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """sha256 of the one file that SafetensorsWriter would write of these tensors, on whatever device they are."""
+    layout = {name: (values.shape, values.dtype) for name, values in state.items()}
+    names = _order(layout)
+    digest = hashlib.sha256(_header(names, layout)[0])
+    for name in names:
+        digest.update(_bytes_of(state[name].cpu()))
+    return digest.hexdigest()
+
+
+def _order(layout: Mapping[str, tuple[Sequence[int], torch.dtype]]) -> list[str]:
+    # Wide dtypes first keeps every tensor aligned to its element size.
+    return sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))
+
+
+def _header(names: Sequence[str], layout: Mapping[str, tuple[Sequence[int], torch.dtype]]
+            ) -> tuple[bytes, dict[str, int], int]:
+    """(the first bytes of the file, the position of every tensor in it, its size)."""
+    header, begins, end = {"__metadata__": {"format": "pt"}}, {}, 0
+    for name in names:
+        shape, dtype = layout[name]
+        begins[name], end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [begins[name], end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    start = 8 + len(text)
+    return (len(text).to_bytes(8, "little") + text, {name: start + begin for name, begin in begins.items()},
+            start + end)
+
+
+def _bytes_of(values: torch.Tensor) -> memoryview:
+    return memoryview(values.contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
 def _partial(path: Path) -> Path:

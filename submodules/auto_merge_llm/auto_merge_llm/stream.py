@@ -27,8 +27,8 @@ from auto_merge_llm.checks import (
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.heads import align_labels
 from auto_merge_llm.methods.base import Method, Piece
-from auto_merge_llm.model_files import copy_model_files
-from auto_merge_llm.safetensors_writer import SafetensorsWriter
+from auto_merge_llm.model_files import copy_model_files, merged_config
+from auto_merge_llm.safetensors_writer import SafetensorsWriter, file_sha256
 from auto_merge_llm.tensors import LoadedTensor, Source, is_parameter
 from auto_merge_llm.weight_files import find_weights, open_file
 
@@ -80,13 +80,108 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
     """
     output = Path(output)
     _check_output(output, shard_size)
+    prepared = _prepare(method, sources, weights, base, measurements, dtype, allow_mismatched_heads)
+    job = prepared.job
+    writer = SafetensorsWriter(output, job.layout, shard_size)
+    check_free_space(output, writer.size)
+    with writer:
+        job.run(writer.write, progress)
+        copy_model_files(prepared.config_from, output, **prepared.model_files)
+        writer.commit()
+    return prepared.report(path.name for path in writer.files)
+
+
+def merge_to_memory(method: Method, sources: Sequence[str | Path | Checkpoint], weights: Sequence[float], *,
+                    base: str | Path | Checkpoint | None = None,
+                    measurements: Sequence[str | Path | Source] = (), dtype: str | None = None,
+                    allow_mismatched_heads: bool = False, progress: Progress | None = None) -> MergedModel:
+    """`merge_checkpoints` without an output: the same checks and, on the CPU, the same bits.
+
+    Sources, base and measurements must be on one device: files count as the CPU, `Checkpoint.load` and
+    `measured_source` put them elsewhere.
+    """
+    prepared = _prepare(method, sources, weights, base, measurements, dtype, allow_mismatched_heads)
+    merged, put = prepared.job.in_memory()
+    prepared.job.run(put, progress)
+    return MergedModel(merged, prepared)
+
+
+def measured_source(name: str, tensors: Mapping[str, torch.Tensor]) -> Source:
+    """What was measured of a source, in memory, to be given as its measurement; messages call it `name`."""
+    return _loaded(name, tensors)
+
+
+@dataclass(frozen=True)
+class MergedModel:
+    """A merged model in memory: `state` is its state dict, `save` makes the folder that `merge_checkpoints` makes."""
+
+    state: Mapping[str, torch.Tensor]
+    _prepared: _Prepared
+
+    @property
+    def report(self) -> MergeReport:
+        return self._prepared.report(("model.safetensors",))
+
+    @property
+    def config_from(self) -> Checkpoint:
+        """The source whose configuration, and order of labels, are the merged model's."""
+        return self._prepared.config_from
+
+    @functools.cached_property
+    def config(self) -> dict:
+        """The content of config.json."""
+        return merged_config(self.config_from, **{name: self._prepared.model_files[name]
+                                                            for name in ("initial_head", "dtype")})
+
+    @property
+    def tokenizer_from(self) -> Checkpoint:
+        """The source whose tokenizer is the merged model's."""
+        return self._prepared.model_files["tokenizer_from"] or self.config_from
+
+    @functools.cached_property
+    def weights_fingerprint(self) -> str:
+        """The Checkpoint's `weights_fingerprint` once it is saved."""
+        return file_sha256(self.state)
+
+    def save(self, output: str | Path) -> None:
+        """Make the existing folder `output`, without weights yet, a whole model. Raises InputError on a full disk."""
+        output = Path(output)
+        _check_output(output, None)
+        writer = SafetensorsWriter(output, self._prepared.job.layout)
+        check_free_space(output, writer.size)
+        with writer:
+            for name, values in self.state.items():
+                writer.write(name, 0, values.cpu())
+            copy_model_files(self.config_from, output, **self._prepared.model_files)
+            writer.commit()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A merge of checked folders; `model_files` are the keywords of `copy_model_files`."""
+
+    job: _Job
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    findings: Findings
+    config_from: Checkpoint
+    model_files: Mapping[str, Any]
+
+    def report(self, files: Iterable[str]) -> MergeReport:
+        return MergeReport(self.names, self.weights, self.findings, tuple(files), self.job.total, self.job.dtype_names,
+                           dict(self.job.counts))
+
+
+def _prepare(method: Method, sources, weights: Sequence[float], base, measurements, dtype: str | None,
+             allow_mismatched_heads: bool) -> _Prepared:
     if len(weights) != len(sources):
         raise InputError(f"{len(sources)} sources have {len(weights)} weights; give one weight a source")
     opened = [_open(source) for source in sources]
     # Folder names first: the result is the same wherever the models are stored.
     order = sorted(range(len(opened)), key=lambda i: (opened[i].path.name, opened[i].name, weights[i]))
     checkpoints, weights = [opened[i] for i in order], [weights[i] for i in order]
-    measured = [Source(str(path), open_file(Path(path))) for path in measurements]
+    measured = [measurement if isinstance(measurement, Source) else
+                Source(str(measurement), open_file(Path(measurement))) for measurement in measurements]
     base = None if base is None else _open(base)
     check_weights(method, [checkpoint.name for checkpoint in checkpoints], weights, base is not None)
     aligned, aligned_base, findings = check_checkpoints(checkpoints, base=base,
@@ -97,18 +192,10 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
         measured = [align_labels(source, checkpoint.labels, findings.labels)
                     for source, checkpoint in zip(measured, checkpoints)]
     job = _Job(method, aligned, weights, aligned_base, dtype, measured)
-    layout = {name: (tensor.shape, job.dtypes[name]) for name, tensor in aligned[0].tensors.items()}
-    dtypes = tuple(sorted({str(kind).removeprefix("torch.") for kind in job.dtypes.values()}))
-    writer = SafetensorsWriter(output, layout, shard_size)
-    check_free_space(output, writer.size)
-    with writer:
-        job.run(writer.write, progress)
-        tokenizer_from = next((one for one in checkpoints if one.vocabulary_file), None)
-        copy_model_files(checkpoints[0], output, tokenizer_from=tokenizer_from,
-                         initial_head=findings.initial_head, dtype=dtypes[0] if len(dtypes) == 1 else None)
-        writer.commit()
-    return MergeReport(tuple(checkpoint.name for checkpoint in checkpoints), tuple(weights), findings,
-                       tuple(path.name for path in writer.files), job.total, dtypes, dict(job.counts))
+    tokenizer_from = next((one for one in checkpoints if one.vocabulary_file), None)
+    return _Prepared(job, tuple(checkpoint.name for checkpoint in checkpoints), tuple(weights), findings,
+                     checkpoints[0], {"tokenizer_from": tokenizer_from, "initial_head": findings.initial_head,
+                                      "dtype": job.dtype_names[0] if len(job.dtype_names) == 1 else None})
 
 
 def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
@@ -134,12 +221,7 @@ def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, tor
     measured = [_loaded(f"measurement of {name}", measurements[name]) for name in names] if measurements else []
     check_measurements(method, loaded, measured)
     job = _Job(method, loaded, shares, loaded_base, dtype, measured)
-    merged = {name: torch.empty(tensor.shape, dtype=job.dtypes[name], device=tensor.device)
-              for name, tensor in loaded[0].tensors.items()}
-
-    def put(name: str, start: int, values: torch.Tensor) -> None:
-        merged[name].view(-1)[start:start + values.numel()] = values.reshape(-1)
-
+    merged, put = job.in_memory()
     job.run(put, progress)
     return merged
 
@@ -172,6 +254,24 @@ class _Job:
         self.dtypes = common if dtype is None else dict.fromkeys(common, _dtype_named(dtype))
         self.names = tuple(name for name, tensor in self._tensors.items() if tensor.numel)
         self._on_gpu = any(tensor.device.type != "cpu" for tensor in self._tensors.values())
+
+    @property
+    def layout(self) -> dict[str, tuple[Sequence[int], torch.dtype]]:
+        return {name: (tensor.shape, self.dtypes[name]) for name, tensor in self._tensors.items()}
+
+    @property
+    def dtype_names(self) -> tuple[str, ...]:
+        return tuple(sorted({str(kind).removeprefix("torch.") for kind in self.dtypes.values()}))
+
+    def in_memory(self) -> tuple[dict[str, torch.Tensor], Callable[[str, int, torch.Tensor], None]]:
+        """A state dict without values, and the `put` of `run` that fills it."""
+        merged = {name: torch.empty(tensor.shape, dtype=self.dtypes[name], device=tensor.device)
+                  for name, tensor in self._tensors.items()}
+
+        def put(name: str, start: int, values: torch.Tensor) -> None:
+            merged[name].view(-1)[start:start + values.numel()] = values.reshape(-1)
+
+        return merged, put
 
     def run(self, put: Callable[[str, int, torch.Tensor], None], progress: Progress | None) -> None:
         """Merge every span and `put` it. First passes of the method do not count as progress."""

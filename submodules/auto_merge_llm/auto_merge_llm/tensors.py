@@ -62,8 +62,8 @@ class LoadedTensor:
 
     def __init__(self, values: torch.Tensor):
         self.shape, self.dtype, self.numel = tuple(values.shape), values.dtype, values.numel()
-        self.device = values.device
-        self._flat = values.detach().reshape(-1)
+        self.device, self.values = values.device, values.detach()
+        self._flat = self.values.reshape(-1)
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
         return self._flat[start:stop].to(dtype, copy=True)
