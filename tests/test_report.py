@@ -283,7 +283,7 @@ def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags)
         flags.remove("--dataset-name")
     assert pipeline.main(flags) == 0
     told = reproduction.command_of({
-        "experiment": merging._record(plans[0], None),
+        "experiment": merging.record_of(plans[0], None),
         "evaluation_info": {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"}})
     python, script, *again = shlex.split(told)
     assert (python, script) == ("python", "merginguriel/run_merging_pipeline_refactored.py")

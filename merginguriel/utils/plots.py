@@ -1,4 +1,4 @@
-"""How pictures look and how they are kept; what is drawn stands in heatmaps, locale_plots and method_plots.
+"""How pictures look and how they are kept; what is drawn stands in heatmaps, row_plots and relation_plots.
 
 Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart; what two colours say is said
 by shape or side as well.
@@ -14,8 +14,8 @@ from merginguriel.utils import records
 FORMATS = ("png", "svg", "pdf")
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
 INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
-# The colours above that a page replaces by its own, so that a picture follows its light and dark.
 PIXELS = 1.4  # of a page for a point of a picture
+# The colours above that a page replaces by its own, so that a picture follows its light and dark.
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
 
 STYLE = {

@@ -1,14 +1,15 @@
 """The command that makes a result again, from what its results.json tells."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 from merginguriel.utils import naming
 from merginguriel.utils.arguments import DEFAULT_DATASET, base_model_of
-from merginguriel.utils.merging import WEIGHTINGS
+from merginguriel.utils.measuring import MeasuringOptions
+from merginguriel.utils.merging import WEIGHTINGS, method_of
 from merginguriel.utils.similarity import DENSE_CSV, SPARSE_CSV
 
-_TEXT_DEFAULTS = {"split": "train", "scope": "target", "num_examples": None, "batch_size": 16, "max_length": 128}
 _TEXT_FLAGS = {"split": "--dataset-split", "scope": "--fisher-data-mode", "num_examples": "--num-fisher-examples",
                "batch_size": "--batch-size", "max_length": "--max-seq-length"}
 
@@ -82,20 +83,17 @@ def _items(experiment: dict, info: dict) -> list:
 
 
 def _merge_settings(experiment: dict) -> list:
-    from dataclasses import asdict
-
-    from auto_merge_llm.methods import create
-
     flags = [] if experiment.get("seed") in (None, 42) else ["--seed", experiment["seed"]]
-    defaults = asdict(create(experiment["method"]))
+    defaults = asdict(method_of(experiment["mode"]))
     for name, value in (experiment.get("hyperparameters") or {}).items():
         if name == "normalize" and not value:
             flags += ["--no-normalize-fisher"]
         elif name != "seed" and value != defaults.get(name):
             flags += [f"--{name.replace('_', '-')}", value]
-    for name, value in (experiment.get("measuring") or {}).items():
-        if name in _TEXT_FLAGS and value != _TEXT_DEFAULTS[name]:
-            flags += [_TEXT_FLAGS[name], value]
+    measuring = experiment.get("measuring") or {}
+    for name, flag in _TEXT_FLAGS.items():
+        if name in measuring and measuring[name] != getattr(MeasuringOptions, name):
+            flags += [flag, measuring[name]]
     base = (experiment.get("base") or {}).get("path")
     start = naming.initial_name(experiment["base_model"], experiment.get("seed"))
     flags += ["--base-checkpoint", base] if base and not Path(base).match(start) else []
