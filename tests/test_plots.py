@@ -188,6 +188,11 @@ def test_a_table_of_aggregation_gives_the_same(found, tmp_path):
     assert without == [picture.name for picture in figures.pictures(found) if not re.match("transfer|simil|intents",
                                                                                           picture.name)]
     assert "average_2lang" in texts_of_svg(drawn(again, "gains"))
+    table = file.read_text()
+    file.write_text(table.replace("average_2lang", "../a b"))
+    figures.write(material.from_csv(file), ["accuracy"], tmp_path / "plots", "now", ["svg"])
+    assert (tmp_path / "plots/pure_scores_...a.b_now.svg").is_file()
+    file.write_text(table)
     chosen = material.from_csv(file, locales=["da-DK"], types=["average"], numbers=[2]).comparison.frame
     assert chosen[["locale", "variant"]].to_numpy().tolist() == [["da-DK", "average_2lang"]]
 

@@ -12,6 +12,7 @@ import pytest
 from auto_merge_llm.methods import METHODS
 from browser import CHROMIUM, answer, answer_in_frame
 from made_results import write_merge
+from running import ROOT
 
 from merginguriel import report as report_command
 from merginguriel import run_merging_pipeline_refactored as pipeline
@@ -113,13 +114,23 @@ def test_its_numbers_are_those_of_the_results(page):
                                                "similarity_2lang", "0.8000", "nl-NL", "+10.0"]
     first, second = tables["table-af-ZA"][1:]
     assert first[:2] == ["similarity_2lang", "0.8000"] and second[:2] == ["average_3lang", "0.6000"]
-    assert [first[-2], second[-2]] == ["nl-NL 60.0 %, de-DE 40.0 %", "nl-NL, de-DE, en-US, equally"]
+    assert [first[-3], second[-3]] == ["nl-NL\xa060.0\xa0%, de-DE\xa040.0\xa0%", "nl-NL, de-DE, en-US, equally"]
     # nl-NL is right on 7 of 10, the merge on these and on one more: McNemar's p is 1.
-    assert first[6] == "1" and len(tables["table-results"]) == 1 + 3
+    assert first[4:6] == ["1", "1"] and len(tables["table-results"]) == 1 + 3
     assert "<title>A &amp; B</title>" in text
     assert "merginguriel report --results-dir results --title &#x27;A &amp; B&#x27;" in text
     assert "Best on average: similarity_2lang, accuracy 0.8000 on average over 2 locales, +5.0 points" in printed
     assert printed.rstrip().endswith("report: report.html")
+
+
+def test_the_page_of_the_committed_results_is_theirs():
+    text = (ROOT / "docs/results/votes_and_merges.html").read_text(encoding="utf-8")
+    found = Tables(text)
+    results = pd.read_csv(ROOT / "docs/results/votes_and_merges.csv").query("method != 'best source'")
+    means = results.groupby(["method", "selection"])["accuracy"].mean()
+    shown = {(row[0].removesuffix(f"_{row[2]}"), row[2]): float(row[4]) for row in found.tables["table-methods"][1:]}
+    assert shown == pytest.approx(dict(means), abs=1e-4) and len(found.tables["table-results"]) == 1 + len(results)
+    assert found.fetched == [] and len(text) < 1_500_000
 
 
 def test_it_tells_how_each_number_is_made(page):

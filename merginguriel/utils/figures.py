@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,9 @@ def write(material: Material, kinds, folder: Path, time: str, formats=("png",)) 
     drawn = list(pictures(material, kinds))
     for picture in tqdm(drawn, desc="drawing", leave=False, disable=None):
         figure = picture.draw()
+        name = re.sub(r"[^\w.=,-]+", ".", picture.name)  # methods of tables may be called anything
         for suffix in formats:
-            plots.save(figure, folder / f"{picture.name}_{time}.{suffix}")
+            plots.save(figure, folder / f"{name}_{time}.{suffix}")
     return [picture.name for picture in drawn]
 
 
@@ -178,8 +180,9 @@ def _similarity_and_transfer(transfer, similarity, sources, targets):
     own = np.array([[source == target for target in targets] for source in sources])
     measured[own] = np.nan
     alike[own] = np.nan
-    return relation_plots.similarity_against_transfer(alike, measured, targets, sources, similarity_label="similarity",
-                                                      title="Similarity and measured transfer")
+    return relation_plots.similarity_against_transfer(
+        alike, measured, targets, sources, similarity_label="similarity of source and target",
+        title="Similarity and measured transfer")
 
 
 # Ranks

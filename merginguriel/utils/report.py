@@ -91,9 +91,10 @@ def _pictures(material: Material) -> str:
 
 
 def _figure(picture: figures.Picture) -> str:
-    shows = escape(picture.shows)
-    return (f'<figure id="{escape(f"picture-{picture.name}")}"><figcaption>{shows}</figcaption><div class="scroll" '
-            f'tabindex="0" role="region" aria-label="{shows}">{plots.inline_svg(picture.draw())}</div></figure>')
+    shows, name = escape(picture.shows), escape(f"picture-{picture.name}")
+    drawn = plots.inline_svg(picture.draw()).replace("<svg", f'<svg role="img" aria-labelledby="{name}"', 1)
+    return (f'<figure><figcaption id="{name}">{shows}</figcaption><div class="scroll" tabindex="0" role="region" '
+            f'aria-labelledby="{name}">{drawn}</div></figure>')
 
 
 def _families(frame) -> list[str]:
@@ -122,20 +123,20 @@ def _each_locale(material: Material) -> str:
     frame, titles = material.comparison.frame, material.titles
     intervals = {row: material.interval(row, "best_source") for row in frame.index}
     bounds = html_tables.bounds_of([end for pair in intervals.values() for end in pair])
-    columns = {"Method": False, "Accuracy": True, "95 % interval": False, "Best source": False, "Gain": True,
-               "its 95 % interval": True, "p (McNemar)": True, "p (Holm)": True, "Sources and weights": False,
+    columns = {"Method": False, "Accuracy": True, "Gain": True, "its 95 % interval": True, "p (McNemar)": True,
+               "p (Holm)": True, "Best source": False, "Sources and weights": False, "95 % interval of accuracy": False,
                "": False}
     parts = ['<p><button type="button" class="plain" data-all="open">Open all</button> '
              '<button type="button" class="plain" data-all="closed">Close all</button></p>']
     for locale, group in frame.groupby("locale"):
         group = group.sort_values("accuracy", ascending=False, kind="stable")
         rows = [({}, [
-            text(titles[row["variant"]]), number(row["accuracy"]),
-            Cell("" if unknown(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"),
-            text(row["best_source"]), points(row["vs_best_source"]),
+            text(titles[row["variant"]]), number(row["accuracy"]), points(row["vs_best_source"]),
             html_tables.interval(row["vs_best_source"], *intervals[index], bounds),
-            html_tables.p_value(row["p_best_source"]), html_tables.p_value(row["p_best_source_holm"]), _sources(row),
-            _how(row)]) for index, row in group.iterrows()]
+            html_tables.p_value(row["p_best_source"]), html_tables.p_value(row["p_best_source_holm"]),
+            text(row["best_source"]), _sources(row),
+            Cell("" if unknown(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"), _how(row)])
+            for index, row in group.iterrows()]
         table = Table(f"table-{locale}", f"Results on {locale}", columns, rows).html()
         parts.append(f'<details class="locale" id="locale-{locale}"><summary>{_headline(locale, group.iloc[0], titles)}'
                      f'</summary><p class="note">{_alone(group.iloc[0])}</p>{table}</details>')
@@ -163,7 +164,7 @@ def _sources(row) -> Cell:
         return html_tables.EMPTY
     weights = json.loads(row["sources"])
     equal = max(weights.values()) - min(weights.values()) < 1e-9
-    names = [f"{escape(name)}{'' if equal else f' {100 * weight:.1f} %'}" for name, weight in weights.items()]
+    names = [f"{escape(name)}{'' if equal else f'&nbsp;{100 * weight:.1f}&nbsp;%'}" for name, weight in weights.items()]
     names = [f"<b>{shown}</b>" if name == row["best_source"] else shown for name, shown in zip(weights, names)]
     return Cell(f'<div class="wide">{", ".join(names)}{", equally" if equal and len(names) > 1 else ""}</div>')
 
