@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import arguments, naming
+from merginguriel.utils import arguments
 from merginguriel.utils.errors import command
 
 log = logging.getLogger(__name__)
@@ -18,19 +18,8 @@ log = logging.getLogger(__name__)
 
 def build_parser():
     parser = arguments.ArgumentParser(prog="aggregate_results.py", description=__doc__)
-    which = parser.add_argument_group("which results")
-    which.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
-                       help="every results.json in it, however deep")
-    which.add_argument("--locales", nargs="+", type=arguments.locale_list, action=arguments.LocaleLists, metavar="LOC",
-                       help="only these targets")
-    which.add_argument("--experiment-types", nargs="+", metavar="TYPE",
-                       help="only these methods or variants, e.g. similarity, ties_5lang or baseline")
-    which.add_argument("--split", choices=["test", "validation"], default="test", help="only results on these items")
-    against = parser.add_argument_group("baselines")
-    against.add_argument("--nxn-results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR",
-                         help="folder of N×N runs, or one run")
-    against.add_argument("--evaluation-matrix", type=Path, metavar="CSV",
-                         help="only this N×N's evaluation_matrix.csv")
+    arguments.add_results(parser)
+    against = arguments.add_baselines(parser)
     against.add_argument("--no-baselines", action="store_true", help="leave baselines out")
     against.add_argument("--no-tests", action="store_true",
                          help="leave out what needs predictions: paired tests and intervals of gains")
@@ -52,16 +41,7 @@ def choose_nxn(args) -> Path | None:
     if args.no_baselines:
         arguments.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
         return None
-    if args.evaluation_matrix:
-        arguments.refuse_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix ")
-        if not args.evaluation_matrix.is_file():
-            raise InputError(f"no file {args.evaluation_matrix}; check --evaluation-matrix")
-        return args.evaluation_matrix
-    if args.nxn_results_dir.is_dir():
-        return args.nxn_results_dir
-    if "nxn_results_dir" in args.explicit:
-        raise InputError(f"no folder {args.nxn_results_dir}; check --nxn-results-dir")
-    return None
+    return arguments.nxn_of(args)
 
 
 @command

@@ -1,4 +1,4 @@
-"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure, aggregate.
+"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure, report.
 
 Runs the same commands that you would type, in ./demo, and prints each of them. What is done is not
 done again: a second run takes seconds.
@@ -111,7 +111,11 @@ Try next:
   python merginguriel/run_merging_pipeline.py --target-lang {target} --dataset-name mini \\
       --models-root {models_root} --weights {ranked[0]}=0.7,{ranked[1]}=0.3
   python merginguriel/run_merging_pipeline_refactored.py --help
-For MASSIVE and xlm-roberta-base, see README.md.""")
+For MASSIVE and xlm-roberta-base, see README.md.""", flush=True)
+    report = ["--results-dir", results, "--nxn-results-dir", args.dir / naming.NXN_ROOT, "--output",
+              args.dir / "report.html", "--title", f"The demo: merging for {target}"]
+    show("report.py", *report)
+    run_command("report.py", *report)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ SMALL = {
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
     "generate_sparse_similarity_unified.py": "",
     "aggregate_results.py": "",
+    "report.py": "",
+    "plot_results.py": "",
+    "quick_plot.py": "",
 }
 
 

@@ -103,3 +103,14 @@ def holm(p_values) -> np.ndarray:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
     return adjusted
+
+
+def mean_ranks(accuracies) -> np.ndarray:
+    """(methods,) mean ranks over locales of `accuracies`, (locales, methods): 1 is best, ties share their mean rank."""
+    return stats.rankdata(-np.round(np.asarray(accuracies, float), 12), axis=1).mean(0)
+
+
+def nemenyi_distance(num_methods: int, num_locales: int, alpha: float = 0.05) -> float:
+    """By how much two of `mean_ranks` differ at least where their methods do (Nemenyi 1963; Demšar 2006, eq. 5.2)."""
+    quantile = stats.studentized_range.ppf(1 - alpha, num_methods, np.inf) / np.sqrt(2)
+    return float(quantile * np.sqrt(num_methods * (num_methods + 1) / (6 * num_locales)))
