@@ -53,7 +53,7 @@ def main(argv=None):
     if args.verbose:
         logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
-    from merginguriel.utils import aggregation, aggregation_files
+    from merginguriel.utils import aggregation, aggregation_files, job_lists
 
     collection = aggregation.collect(args.results_dir, nxn)
     long = aggregation.choose(collection.long, args.split, args.locales, args.experiment_types)
@@ -66,9 +66,16 @@ def main(argv=None):
 
     print(aggregation_files.printed(results))
     print("\nFiles generated:", *(f"  {name}: {path}" for name, path in files.items()), sep="\n")
+    damaged = collection.damaged | comparison.damaged
+    if args.show_missing:
+        lists, damaged_lists = job_lists.undone(args.results_dir)
+        damaged |= damaged_lists
+        missing = [str(jobs) for jobs in lists if jobs.missing]
+        missing += [f"{variant} has no result for {', '.join(left)}"
+                    for variant, left in aggregation.gaps(comparison.frame, args.locales).items()]
+        print("\nMissing:", *missing or ["nothing"], sep="\n")
     for note in comparison.notes:
         log.warning("note: %s", note)
-    damaged = collection.damaged | comparison.damaged
     for error in damaged.values():
         print(f"left out: {error}", file=sys.stderr)
     return 1 if damaged else 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from made_results import merge_experiment, model_path, write_merge, write_old, write_result, write_single
 from running import ROOT
 
-from merginguriel.utils import aggregation, aggregation_files, naming, records, text_tables
+from merginguriel.utils import aggregation, aggregation_files, job_lists, naming, records, text_tables
 from merginguriel.utils.statistics import mcnemar, paired_bootstrap
 
 SCRIPT = "merginguriel/aggregate_results.py"
@@ -108,13 +109,13 @@ def test_experiments_are_never_mixed(results):
                  experiment=merge_experiment("similarity", "af-ZA", sources))
     comparison = compared(results)
     names = set(comparison.frame.variant[comparison.frame.method == "similarity"])
-    assert names == {"similarity_2lang_models_root-haryos.model", "similarity_2lang_models_root-other.models",
+    assert names == {"similarity_2lang_models.root-haryos.model", "similarity_2lang_models.root-other.models",
                      "similarity_2lang_cosine", "similarity_2lang_seed7", "similarity_2lang_inctar",
                      "similarity_2lang_scaling-0.5", "similarity_2lang_validation"}
     # `default` differs from the first in nothing but defaults: an exact duplicate, of which the newest counts.
     assert sum("2 results of similarity_2lang" in note for note in comparison.notes) == 1
     # Sources elsewhere are other models, which nobody has evaluated; validation items are other items.
-    row = row_of(comparison.frame, "similarity_2lang_models_root-other.models", "af-ZA")
+    row = row_of(comparison.frame, "similarity_2lang_models.root-other.models", "af-ZA")
     assert np.isnan(row.best_source_accuracy) and row.num_zero_shot == 0
     assert np.isnan(row_of(comparison.frame, "similarity_2lang_validation", "af-ZA").best_zero_shot_accuracy)
 
@@ -167,6 +168,30 @@ def test_predictions_of_other_items_are_not_paired(results):
     assert any("no paired test: predictions are not kept" in note for note in comparison.notes)
 
 
+def test_missing_jobs_of_sweeps_and_gaps_between_variants(run, results, tmp_path):
+    jobs = {"similarity_merge_af-ZA_2merged": "made with something else", "similarity_merge_da-DK_2merged": None,
+            "ties_merge_af-ZA_2merged": "x", "ties_merge_da-DK_2merged": "y", "baseline_af-ZA": None}
+    content = records.read_json(results / "similarity_merge_af-ZA_2merged/results.json")
+    records.write_json(results / "similarity_merge_af-ZA_2merged/results.json", {**content, "job": "another"})
+    job_lists.keep(results / "experiment_progress.json", jobs, "python merginguriel/x.py --all")
+    records.write_json(results / "experiment_progress.json", {"failures": {
+        "ties_merge_da-DK_2merged": "no base", "slerp_merge_da-DK_9merged": "too many"}})
+    [undone], _ = job_lists.undone(results)
+    assert undone.missing == {
+        "similarity_merge_af-ZA_2merged": "its result was made with other settings", "ties_merge_af-ZA_2merged": "",
+        "ties_merge_da-DK_2merged": "no base", "baseline_af-ZA": "", "slerp_merge_da-DK_9merged": "too many"}
+    done = run(SCRIPT, "--show-missing", "--no-tests", "--locales", "af-ZA", "da-DK", "th-TH")
+    assert done.returncode == 0, done.stderr
+    missing = done.stdout.split("Missing:\n")[1]
+    assert missing.startswith("5 of 6 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: ")
+    assert "    ties_merge_af-ZA_2merged\n    ties_merge_da-DK_2merged: no base\n" in missing
+    assert missing.endswith("average_3lang has no result for da-DK, th-TH\nsimilarity_2lang has no result for th-TH\n")
+    (results / "experiment_jobs.json").write_text("{}")
+    whole = run(SCRIPT, "--show-missing", "--no-tests", "--experiment-types", "similarity")
+    assert whole.stdout.endswith("Missing:\nnothing\n") and whole.returncode == 1
+    assert "left out: results/experiment_jobs.json is no list of jobs" in whole.stderr
+
+
 # N×N
 
 @pytest.fixture
@@ -210,13 +235,24 @@ def test_validation_matrix_is_no_baseline_of_test_results(results, nxn):
     assert row_of(compared(results, nxn).frame, "similarity_2lang", "af-ZA").best_zero_shot == "fr-FR"
 
 
-def test_real_results_and_a_real_nxn_are_one(run, models_root, tmp_path):
+def test_a_real_sweep_and_a_real_nxn(run, models_root, tmp_path):
     flags = ["--dataset-name", "mini", "--base-model", "tiny", "--models-root", models_root]
-    done = run("merginguriel/run_merging_pipeline_refactored.py", *flags, "--mode", "average", "--target-lang", "af-ZA",
+    done = run("merginguriel/run_large_scale_experiment.py", *flags, "--modes", "average", "--locales", "af-ZA",
                "--num-languages", 2)
     assert done.returncode == 0, done.stderr
     done = run("merginguriel/run_nxn_evaluation.py", *flags, "--targets", "af-ZA")
     assert done.returncode == 0, done.stderr
+    # The command that it gives makes what is missing.
+    result = tmp_path / "results/average_merge_af-ZA_2merged/results.json"
+    kept = records.read_json(result)
+    shutil.rmtree(result.parent)
+    [undone], _ = job_lists.undone(tmp_path / "results")
+    assert undone.missing == {"average_merge_af-ZA_2merged": ""} and undone.total == 3
+    _, script, *again = shlex.split(undone.command)
+    assert run(script, *again).returncode == 0 and records.read_json(result)["job"] == kept["job"]
+    [undone], _ = job_lists.undone(tmp_path / "results")
+    assert not undone.missing
+
     comparison = compared(tmp_path / "results", tmp_path / "nxn_results")
     row = row_of(comparison.frame, "average_2lang", "af-ZA")
     assert row.num_zero_shot == 4 and not any("disagree" in note for note in comparison.notes)

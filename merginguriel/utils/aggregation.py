@@ -316,6 +316,17 @@ def _some(things: list[str], shown: int = 8) -> str:
     return ", ".join(things[:shown]) + (f" and {len(things) - shown} more" if len(things) > shown else "")
 
 
+def gaps(frame: pd.DataFrame, locales: list[str] | None = None) -> dict[str, list[str]]:
+    """Variant -> which of `locales` it has no result for; by default of all that another variant of its kind has."""
+    missing = {}
+    for variant, group in frame.groupby("variant"):
+        wanted = locales or frame.locale[frame.kind == group.kind.iloc[0]]
+        left = sorted({*wanted} - {*group.locale})
+        if left:
+            missing[variant] = left
+    return missing
+
+
 # Summarising
 
 def summarise(comparison: Comparison) -> pd.DataFrame:

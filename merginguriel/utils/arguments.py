@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ class ArgumentParser(argparse.ArgumentParser):
     """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
-    command can tell a default from a choice (presets, flags without effect in a mode).
+    command can tell a default from a choice (presets, flags without effect in a mode), and
+    `args.command` a line for a shell that gives the same arguments.
     """
 
     def __init__(self, **kwargs):
@@ -42,6 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in actions:
             if getattr(args, action.dest) is unset:
                 setattr(args, action.dest, action.default)
+        args.command = shlex.join(["python", f"merginguriel/{self.prog}", *argv])
         return args
 
     def error(self, message):

@@ -42,8 +42,12 @@ def initial_name(base_model: str, seed: int) -> str:
 
 def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
     """`told`: words for what has not its default, so that another setting gets another folder."""
-    words = [re.sub(r"[^A-Za-z0-9.=,-]+", ".", word).strip(".") for word in told]
-    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *words])
+    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *map(word, told)])
+
+
+def word(text: str) -> str:
+    """`text` as it can stand between the underscores of a name."""
+    return re.sub(r"[^A-Za-z0-9.=,-]+", ".", text).strip(".")
 
 
 def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:

@@ -6,7 +6,6 @@ What a result is stands in its "experiment". Older results have none: model, mer
 import functools
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -58,6 +57,7 @@ IDENTITY = ("kind", "method", "num_sources", "selection", "include_target", "see
             "split", "dataset", "precision")
 _READ = {"mode", "method", "hyperparameters", "base", "measuring", "target", "base_model", "num_sources", "seed",
          "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp"}
+_USUAL_TEXT = {"split": "train", "scope": "target", "num_examples": None, "batch_size": 16, "max_length": 128}
 
 
 def find_results(root: Path) -> Iterator[Path]:
@@ -199,6 +199,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     """What else tells experiments apart; what has its default, or is known by the columns, is left out."""
     similarity, measuring = experiment.get("similarity") or {}, experiment.get("measuring") or {}
     selection, mode, settings = similarity.get("selection"), experiment["mode"], {}
+    if similarity.get("source") == "dense" and selection == "sinkhorn":
+        settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
     preweight = experiment.get("preweight")
     if preweight is None and mode not in WEIGHTINGS and weights and selection not in (None, "manual"):
         equal = max(weights.values()) - min(weights.values()) < 1e-9
@@ -208,19 +210,15 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     defaults = _defaults(experiment.get("method"))
     settings |= {name: value for name, value in (experiment.get("hyperparameters") or {}).items()
                  if name != "seed" and value != defaults.get(name)}
-    settings |= {f"text_{name}": value for name, value in measuring.items()
-                 if value != {"split": "train", "scope": "target", "num_examples": None, "batch_size": 16,
-                              "max_length": 128}.get(name, value)}
-    if experiment.get("num_examples"):
-        settings["items"] = experiment["num_examples"]
+    settings |= {f"text-{name}": measuring[name] for name, usual in _USUAL_TEXT.items()
+                 if measuring.get(name, usual) != usual}
     if experiment.get("dtype") not in (None, "sources'"):
         settings["dtype"] = experiment["dtype"]
+    if experiment.get("num_examples"):
+        settings["items"] = experiment["num_examples"]
     base = (experiment.get("base") or {}).get("path")
     if base and not Path(base).match(naming.initial_name(experiment.get("base_model") or "", experiment.get("seed"))):
         settings["base"] = base
-    if similarity.get("source") == "dense" and selection == "sinkhorn":
-        settings |= {"similarity_source": "dense", "top_k": similarity.get("top_k"),
-                     "sinkhorn_iters": similarity.get("sinkhorn_iters")}
     if similarity.get("matrix_sha256"):
         settings["matrix"] = similarity["matrix_sha256"][:8]
     if selection == "explicit":
@@ -244,16 +242,19 @@ def _as_json(value) -> str:
 # Its name
 
 def _variant(row: dict, settings: dict, split: str) -> str:
-    """Mode, number of sources and what is not the default; who uses which matrix or sources is only said in need."""
+    """Method, number of sources and what is not the default, in the words that folders have (merging.told_settings).
+
+    Which matrix and which sources is only said in need.
+    """
     name = row["method"] if row["num_sources"] is None else f"{row['method']}_{row['num_sources']}lang"
     default = {"uriel": "cosine", "manual": "manual"}.get(row["method"], "sinkhorn")
     if row["selection"] not in (None, default):
         name += f"_{row['selection']}"
-    name += "_inctar" if row["include_target"] else ""
+    name += "".join(_said(key, settings[key]) for key in ("dense", "preweight") if key in settings)
     name += f"_seed{row['seed']}" if row["seed"] not in (None, 42) else ""
-    name += f"_{split}" if split != "test" else ""
-    return name + "".join(_said(key, value) for key, value in sorted(settings.items())
-                          if key not in ("matrix", "sources"))
+    name += "".join(_said(key, value) for key, value in settings.items()
+                    if key not in ("dense", "preweight", "matrix", "sources"))
+    return name + ("_inctar" if row["include_target"] else "") + (f"_{split}" if split != "test" else "")
 
 
 def _said(name: str, value) -> str:
@@ -261,7 +262,8 @@ def _said(name: str, value) -> str:
         value = ",".join(f"{key}={part}" for key, part in value.items())
     elif isinstance(value, list):
         value = ",".join(map(str, value))
-    return f"_{name}-{re.sub(r'[^A-Za-z0-9.=,-]+', '.', str(value)).strip('.')}"
+    word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}"}.get(name, f"{name}-{value}")
+    return "_" + naming.word(word)
 
 
 def tell_apart(rows: list[dict]) -> None:
