@@ -93,7 +93,7 @@ def test_scores_stand_beside_their_baselines(found):
     assert row_names(axes) == ["Afrikaans  af-ZA", "Danish  da-DK"]
     assert lines["similarity_2lang"] == [0.8, 0.8] and lines["native"] == [0.9, 0.8]
     assert lines["average zero-shot"] == pytest.approx([0.65, 0.5]) and lines["best zero-shot"] == [0.8, 0.8]
-    assert lines["best source used"] == [0.7, 0.8]
+    assert lines["best source"] == [0.7, 0.8]
 
 
 def test_gains_rank_and_win(found):
@@ -107,7 +107,7 @@ def test_gains_rank_and_win(found):
     assert texts(figure) == ["+5.00", "-5.00", "-20.00"]
     figure = drawn(found, "win_rates")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "against best source used", "against best zero-shot", "against average zero-shot", "against native"]
+        "against best source", "against best zero-shot", "against average zero-shot", "against native"]
     # similarity wins 1 of 2 and ties once, average_2lang wins 1 and loses 1, average_3lang loses its only one.
     assert [text.get_text() for text in figure.axes[0].texts] == ["1/2", "1/2", "0/1"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [50, 50, 0, 50, 0, 0, 0, 50, 100]
@@ -151,7 +151,7 @@ def test_accuracy_by_intent(results):
     axes, = figure.axes
     assert row_names(axes) == ["alarm_set"]
     assert [(line.get_label(), list(line.get_xdata())) for line in axes.lines] == [
-        ("best source used", [0.7]), ("similarity", [0.8])]
+        ("best source", [0.7]), ("similarity", [0.8])]
 
 
 def test_critical_difference():

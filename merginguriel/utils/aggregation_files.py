@@ -74,16 +74,16 @@ def compared(results: Aggregate, *, comprehensive: bool) -> pd.DataFrame:
     variants = list(table.columns)
     by_variant = {name: frame.pivot(index="locale", columns="variant", values=name)
                   for name in frame.columns if name.startswith(("vs_", "p_", "best_source"))}
-    natives = results.long[results.long.kind == "native"].groupby("locale").accuracy.agg(_only)
+    natives = results.long[results.long.kind == "native"].groupby("locale").accuracy.agg(only_value)
     table = table.reindex(sorted({*table.index, *natives.index}))
     table.insert(0, "baseline", natives.reindex(table.index))
     if results.with_baselines:
         of_locale = frame.groupby("locale")
-        table["baseline"] = table.baseline.fillna(of_locale.native_accuracy.agg(_only))
+        table["baseline"] = table.baseline.fillna(of_locale.native_accuracy.agg(only_value))
         table["best_source_accuracy"] = of_locale.best_source_accuracy.max()
-        table["best_overall_accuracy"] = of_locale.best_zero_shot_accuracy.agg(_only)
+        table["best_overall_accuracy"] = of_locale.best_zero_shot_accuracy.agg(only_value)
         if comprehensive:
-            table["avg_zero_shot_accuracy"] = of_locale.avg_zero_shot_accuracy.agg(_only)
+            table["avg_zero_shot_accuracy"] = of_locale.avg_zero_shot_accuracy.agg(only_value)
         columns = {"improvement": "vs_native", "vs_best_source": "vs_best_source",
                    "vs_best_overall": "vs_best_zero_shot"}
         if comprehensive:
@@ -96,7 +96,7 @@ def compared(results: Aggregate, *, comprehensive: bool) -> pd.DataFrame:
     return table.rename_axis("locale").reset_index()
 
 
-def _only(values: pd.Series) -> float:
+def only_value(values: pd.Series) -> float:
     """The one value that all have; NaN where they differ, as those of two base models do."""
     distinct = values.dropna().unique()
     return distinct[0] if len(distinct) == 1 else np.nan
@@ -113,7 +113,7 @@ def summary_json(results: Aggregate) -> dict:
     if results.with_baselines:
         by_locale = results.frame.groupby("locale")
         for name, in_files in IN_FILES.items():
-            values = by_locale[f"{name}_accuracy"].agg("max" if name == "best_source" else _only)
+            values = by_locale[f"{name}_accuracy"].agg("max" if name == "best_source" else only_value)
             content[f"baseline_{in_files}_accuracy"] = statistics(values)
     return content
 

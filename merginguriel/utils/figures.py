@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from merginguriel.utils import evaluation, heatmaps, massive, plots, records, relation_plots, row_plots, statistics
-from merginguriel.utils.aggregation import ALPHA, TESTED
+from merginguriel.utils.aggregation import ALPHA, BASELINES, TESTED
+from merginguriel.utils.aggregation_files import TITLES, only_value
 from merginguriel.utils.material import Material
 
 # What plot_results.py and quick_plot.py offer.
@@ -21,12 +22,9 @@ KINDS = {
     "heatmap": "gains by locale and method, measured transfer and similarity, by language family",
     "summary": "ranking, critical differences, gain by number of sources, similarity against transfer, intents",
 }
-# Baselines of aggregation, as the plots name them.
-BASELINE_NAMES = {"native": "native", "avg_zero_shot": "average zero-shot", "best_zero_shot": "best zero-shot",
-                  "best_source": "best source used"}
 DIFFERENCES = {"vs_avg_zero": "avg_zero_shot", "vs_best_zero": "best_zero_shot", "vs_best_source": "best_source"}
 FEWEST_RANKED = 5  # locales below which ranks say nothing
-GAIN = "points of accuracy against the best source used"
+GAIN = "points of accuracy against the best source"
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,13 @@ def _of_methods(material: Material) -> Iterator[Picture]:
                       functools.partial(_scores, rows, title))
         for name, baseline in DIFFERENCES.items():
             if rows[f"vs_{baseline}"].notna().any():
-                yield Picture(f"{name}_{title}", "win_rate", f"{title} against the {BASELINE_NAMES[baseline]}, in "
-                              "points of accuracy, with 95 % intervals; a star marks p < 0.05 after Holm's adjustment.",
+                yield Picture(f"{name}_{title}", "win_rate", f"{title} against the {TITLES[baseline]}, in points of "
+                              f"accuracy, with 95 % intervals; a star marks p < {ALPHA} after Holm's adjustment.",
                               functools.partial(_differences, material, rows, title, baseline))
 
 
 def _scores(rows, title: str):
-    baselines = {name: rows[f"{baseline}_accuracy"] for baseline, name in BASELINE_NAMES.items()}
+    baselines = {TITLES[name]: rows[f"{name}_accuracy"] for name in ("native", *DIFFERENCES.values())}
     return row_plots.scores(list(rows["locale"]), rows["accuracy"], baselines, method=title,
                             title=f"{title}: accuracy beside the baselines")
 
@@ -84,7 +82,7 @@ def _differences(material: Material, rows, title: str, baseline: str):
     significant = rows[f"p_{baseline}_holm"] < ALPHA if baseline in TESTED else np.zeros(len(rows), bool)
     return row_plots.differences(list(rows["locale"]), 100 * rows[f"vs_{baseline}"], intervals=100 * intervals,
                                  significant=np.asarray(significant), label="points of accuracy",
-                                 title=f"{title} against the {BASELINE_NAMES[baseline]}")
+                                 title=f"{title} against the {TITLES[baseline]}")
 
 
 # All methods
@@ -102,7 +100,7 @@ def _of_gains(material: Material) -> Iterator[Picture]:
     if not len(against):
         return
     if of_locales > 1 and len(titles) > 1:
-        yield Picture("gains", "heatmap", f"{GAIN.capitalize()}, by locale and method; a dot marks p < 0.05 after "
+        yield Picture("gains", "heatmap", f"{GAIN.capitalize()}, by locale and method; a dot marks p < {ALPHA} after "
                       "Holm's adjustment.", functools.partial(_gains, frame, titles))
     yield Picture("ranking", "summary", f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with "
                   "its 95 % interval; hollow where the interval holds 0.", functools.partial(_ranking, against, titles))
@@ -110,17 +108,17 @@ def _of_gains(material: Material) -> Iterator[Picture]:
     if series:
         yield Picture("gain_by_sources", "summary", "Mean gain by number of sources, a panel a method, others faint.",
                       functools.partial(relation_plots.gain_by_sources, series, title="Gain by number of sources",
-                                        label="points against the\nbest source used"))
+                                        label="points against the\nbest source"))
 
 
 def _win_rates(summary, titles):
     methods = list(dict.fromkeys(summary["variant"]))
     outcomes = {}
-    for baseline in ("best_source", "best_zero_shot", "avg_zero_shot", "native"):
+    for baseline in BASELINES:
         rows = summary[summary["baseline"] == baseline].set_index("variant")
         if len(rows):
             counts = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0)
-            outcomes[BASELINE_NAMES[baseline]] = counts.to_numpy(int)
+            outcomes[TITLES[baseline]] = counts.to_numpy(int)
     return row_plots.win_rates([titles[method] for method in methods], outcomes, title="Locales won and lost")
 
 
@@ -219,7 +217,7 @@ def _of_intents(material: Material) -> Iterator[Picture]:
 def _intents(rows, differences, title: str):
     own, best = zip(*(_by_intent(folder, differences[row, "best_source"]) for row, folder in rows["folder"].items()))
     return row_plots.intents(massive.INTENTS, np.array(own), np.array(best), method=title,
-                             baseline_name=BASELINE_NAMES["best_source"], title=f"{title}: accuracy by intent")
+                             baseline_name=TITLES["best_source"], title=f"{title}: accuracy by intent")
 
 
 def _by_intent(folder: str, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -239,8 +237,9 @@ def advanced_summary(frame):
     """A row a locale: the baselines, then of every method its accuracy, its sources and its gain over each baseline."""
     import pandas as pd
 
-    wide = frame.groupby("locale")[["native_accuracy", "avg_zero_shot_accuracy", "best_zero_shot_accuracy"]].first()
-    wide.columns = ["baseline", "avg_zero_shot", "best_zero_shot"]
+    by_locale = frame.groupby("locale")
+    columns = {"baseline": "native", "avg_zero_shot": "avg_zero_shot", "best_zero_shot": "best_zero_shot"}
+    wide = pd.DataFrame({column: by_locale[f"{name}_accuracy"].agg(only_value) for column, name in columns.items()})
     parts = [wide.round(6)]
     for variant, rows in frame.groupby("variant", sort=True):
         rows = rows.set_index("locale")

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from merginguriel.utils.aggregation import ALPHA
+from merginguriel.utils.aggregation_files import points
 from merginguriel.utils.locales import LOCALES
 
 
@@ -11,11 +13,6 @@ class Finding(NamedTuple):
 
     def __str__(self):
         return f"{self.lead} {self.text}"
-
-
-def signed(difference: float) -> str:
-    """A difference of accuracies in points: +1.2 or −1.2."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
@@ -45,11 +42,11 @@ def findings(frame, summary, titles: dict[str, str]) -> list[Finding]:
 
 def _winner(lead: str, row, rivals: int, titles) -> Finding:
     over = f" on average over {row['compared']} locales" if row["compared"] > 1 else ""
-    text = (f"accuracy {row['mean_accuracy']:.4f}{over}, {signed(row['mean_gain'])} points against the best of its "
+    text = (f"accuracy {row['mean_accuracy']:.4f}{over}, {points(row['mean_gain'])} points against the best of its "
             "sources")
     details = []
     if row["gain_low"] == row["gain_low"]:
-        details.append(f"95 % interval {signed(row['gain_low'])} to {signed(row['gain_high'])}")
+        details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
     if row["p_wilcoxon_holm"] == row["p_wilcoxon_holm"]:
         adjusted = f" after Holm's adjustment for {rivals} methods" if rivals > 1 else ""
         test = "Wilcoxon over locales" if row["compared"] > 1 else "McNemar"
@@ -70,7 +67,7 @@ def _beside(best, summary, titles) -> list[Finding]:
     rows = summary[(summary["variant"] == best["variant"]) & (summary["compared"] > 0)].set_index("baseline")
     names = {"best_zero_shot": "the best of all other models", "avg_zero_shot": "their mean",
              "native": "the target's own model"}
-    parts = [f"{signed(rows.loc[name, 'mean_gain'])} against {words}" for name, words in names.items()
+    parts = [f"{points(rows.loc[name, 'mean_gain'])} against {words}" for name, words in names.items()
              if name in rows.index]
     lead = f"{titles[best['variant']]} beside the other baselines:"
     return [Finding(lead, f"{', '.join(parts)}, in points.")] if parts else []
@@ -78,7 +75,7 @@ def _beside(best, summary, titles) -> list[Finding]:
 
 def _all_tests(known) -> Finding:
     gains, p_values = known["vs_best_source"].round(12), known["p_best_source_holm"]
-    tested, small = int(p_values.notna().sum()), p_values < 0.05
+    tested, small = int(p_values.notna().sum()), p_values < ALPHA
 
     def told(chosen):
         beyond = f" ({_count(int((small & chosen).sum()))} by more than chance)" if tested else ""
@@ -105,7 +102,7 @@ def _by_locale(known, titles) -> list[Finding]:
 
 
 def _gain(row: dict, titles) -> str:
-    return (f"{LOCALES[row['locale']].language} ({row['locale']}) {signed(row['vs_best_source'])} with "
+    return (f"{LOCALES[row['locale']].language} ({row['locale']}) {points(row['vs_best_source'])} with "
             f"{titles[row['variant']]}")
 
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
-from merginguriel.utils.findings import signed
+from pandas import isna
+
+from merginguriel.utils import aggregation_files
 
 
 @dataclass(frozen=True)
@@ -78,28 +80,24 @@ def controls(table: str, what: str, selects: dict[str, Iterable[str]] | None = N
 
 # Cells
 
-def unknown(value) -> bool:
-    """Whether it is one of the ways in which a table says that it does not know."""
-    return value is None or value != value or type(value).__name__ == "NAType"
-
-
 def text(value) -> Cell:
-    return EMPTY if unknown(value) else Cell(escape(str(value)))
+    return EMPTY if isna(value) else Cell(escape(str(value)))
 
 
 def number(value, form: str = "{:.4f}") -> Cell:
-    return EMPTY if unknown(value) else Cell(form.format(value), repr(float(value)))
+    return EMPTY if isna(value) else Cell(form.format(value), repr(float(value)))
 
 
 def points(value) -> Cell:
     """A difference of accuracies, in points."""
-    if unknown(value):
+    if isna(value):
         return EMPTY
-    return Cell(f'<span class="{"gain" if value >= 0 else "loss"}">{signed(value)}</span>', repr(float(value)))
+    shown, shade = aggregation_files.points(value), "gain" if value >= 0 else "loss"
+    return Cell(f'<span class="{shade}">{shown}</span>', repr(float(value)))
 
 
 def p_value(value) -> Cell:
-    if unknown(value):
+    if isna(value):
         return EMPTY
     return Cell("&lt; 0.0001" if value < 1e-4 else f"{value:.2g}", repr(float(value)))
 
@@ -110,19 +108,19 @@ def won_and_lost(wins: int, losses: int) -> Cell:
 
 def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) -> Cell:
     """A mean with its interval, drawn on a scale of `bounds`; differences of accuracies."""
-    if unknown(mean) or unknown(low):
+    if isna(mean) or isna(low):
         return EMPTY
     span = bounds[1] - bounds[0] or 1
     places = {name: 100 * (value - bounds[0]) / span for name, value in (("low", low), ("at", mean), ("zero", 0))}
     places["width"] = 100 * (high - low) / span
     style = ";".join(f"--{name}:{place:.1f}%" for name, place in places.items())
     shade = " gain" if low > 0 else " loss" if high < 0 else ""
-    words = f"{signed(low)} to {signed(high)}"
+    words = " to ".join(map(aggregation_files.points, (low, high)))
     return Cell(f'<span class="range{shade}" style="{style}" role="img" aria-label="{words}" title="{words}"><i></i><b>'
                 "</b></span>", repr(float(mean)))
 
 
 def bounds_of(ends) -> tuple[float, float]:
     """The scale that holds 0 and all of `ends` that are known."""
-    known = [end for end in ends if not unknown(end)] + [0.0]
+    known = [end for end in ends if not isna(end)] + [0.0]
     return min(known), max(known)

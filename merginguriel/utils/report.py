@@ -8,10 +8,13 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from pandas import isna
+
 from merginguriel.utils import figures, html_tables, plots, records, reproduction
+from merginguriel.utils.aggregation import ALPHA
 from merginguriel.utils.evaluation import RESULTS_JSON
 from merginguriel.utils.findings import findings, many, p_value
-from merginguriel.utils.html_tables import Cell, Table, controls, number, points, text, unknown
+from merginguriel.utils.html_tables import Cell, Table, controls, number, points, text
 from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.material import Material
 
@@ -74,10 +77,10 @@ def _methods(material: Material) -> str:
         html_tables.won_and_lost(row["significant_wins"], row["significant_losses"]),
         *(points(of[name].loc[variant, "mean_gain"]) for name in ("best_zero_shot", "avg_zero_shot", "native"))])
         for variant, row in against.iterrows()]
-    return ('<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
+    return (f'<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
             "source</em>: the best, on these items, of the models that take part. <em>Best</em> and <em>mean "
             "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the "
-            "same items, below 0.05 after Holm's adjustment for all results.</p>"
+            f"same items, below {ALPHA} after Holm's adjustment for all results.</p>"
             + controls("table-methods", "methods") + Table("table-methods", "Methods", columns, rows).html())
 
 
@@ -135,7 +138,7 @@ def _each_locale(material: Material) -> str:
             html_tables.interval(row["vs_best_source"], *intervals[index], bounds),
             html_tables.p_value(row["p_best_source"]), html_tables.p_value(row["p_best_source_holm"]),
             text(row["best_source"]), _sources(row),
-            Cell("" if unknown(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"), _how(row)])
+            Cell("" if isna(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"), _how(row)])
             for index, row in group.iterrows()]
         table = Table(f"table-{locale}", f"Results on {locale}", columns, rows).html()
         parts.append(f'<details class="locale" id="locale-{locale}"><summary>{_headline(locale, group.iloc[0], titles)}'
@@ -146,21 +149,21 @@ def _each_locale(material: Material) -> str:
 def _headline(locale: str, best, titles) -> str:
     headline = (f"<b>{escape(LOCALES[locale].language)}</b> {locale}: {escape(titles[best['variant']])} "
                 f"{best['accuracy']:.4f}")
-    if unknown(best["vs_best_source"]):
+    if isna(best["vs_best_source"]):
         return headline
-    chance = "" if unknown(best["p_best_source_holm"]) else f", {escape(p_value(best['p_best_source_holm']))}"
+    chance = "" if isna(best["p_best_source_holm"]) else f", {escape(p_value(best['p_best_source_holm']))}"
     return f"{headline}, {points(best['vs_best_source']).html} against {escape(best['best_source'])}{chance}"
 
 
 def _alone(row) -> str:
     known = {"own model": row["native_accuracy"], "mean of all others": row["avg_zero_shot_accuracy"],
              f"best of all others ({row['best_zero_shot']})": row["best_zero_shot_accuracy"]}
-    told = [f"{name} {value:.4f}" for name, value in known.items() if not unknown(value)]
+    told = [f"{name} {value:.4f}" for name, value in known.items() if not isna(value)]
     return escape(f"Single models: {', '.join(told)}.") if told else "No single model was measured on these items."
 
 
 def _sources(row) -> Cell:
-    if unknown(row["sources"]):
+    if isna(row["sources"]):
         return html_tables.EMPTY
     weights = json.loads(row["sources"])
     equal = max(weights.values()) - min(weights.values()) < 1e-9
@@ -170,10 +173,10 @@ def _sources(row) -> Cell:
 
 
 def _how(row) -> Cell:
-    file = None if unknown(row["folder"]) else Path(row["folder"]) / RESULTS_JSON
+    file = None if isna(row["folder"]) else Path(row["folder"]) / RESULTS_JSON
     command = reproduction.command_of(records.read_json(file)) if file and file.is_file() else None
     told = {"commit": row["git_commit"], "seed": row["seed"], "evaluated": row["timestamp"], "kept in": row["folder"]}
-    details = ", ".join(f"{name} {value}" for name, value in told.items() if not unknown(value))
+    details = ", ".join(f"{name} {value}" for name, value in told.items() if not isna(value))
     shown = f"<code>{escape(command)}</code>" if command else "The result does not tell its command."
     return Cell(f'<details class="how"><summary>how</summary><div>{shown}<br>{escape(details)}</div></details>')
 
@@ -196,10 +199,10 @@ def _all_results(frame, titles) -> str:
 
 
 def _verdict(row: dict) -> str:
-    if unknown(row["p_best_source_holm"]):
+    if isna(row["p_best_source_holm"]):
         return ""
     better, within, worse = VERDICTS
-    return within if row["p_best_source_holm"] >= 0.05 else better if row["vs_best_source"] > 0 else worse
+    return within if row["p_best_source_holm"] >= ALPHA else better if row["vs_best_source"] > 0 else worse
 
 
 def _again(material: Material, command: str) -> str:
