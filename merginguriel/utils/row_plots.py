@@ -7,8 +7,9 @@ from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.plots import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RULE, VERMILLION, figure, styled
 
 ROW = 0.175  # inches
-# Marker, colour and whether it is filled, of the baselines in their order.
-BASELINE_MARKS = (("D", PURPLE, True), ("o", FAINT, False), ("^", ORANGE, True), ("s", GREEN, True))
+# Marker, size, colour and whether it is filled, of the baselines in their order: the third stands around the fourth
+# where both are one model.
+BASELINE_MARKS = (("D", 4.5, PURPLE, True), ("o", 4.5, FAINT, False), ("^", 8, ORANGE, False), ("s", 4, GREEN, True))
 
 
 def language(locale: str) -> str:
@@ -39,10 +40,10 @@ def scores(locales, accuracies, baselines: dict[str, np.ndarray], *, method: str
     places = np.arange(len(locales))
     every = np.vstack([accuracies, *baselines.values()])
     axes.hlines(places, np.nanmin(every, axis=0), np.nanmax(every, axis=0), color=RULE, linewidth=2.2, zorder=1)
-    for (name, values), (marker, colour, filled) in zip(baselines.items(), BASELINE_MARKS):
+    for (name, values), (marker, size, colour, filled) in zip(baselines.items(), BASELINE_MARKS):
         if not np.isnan(values).all():
             axes.plot(values, places, marker, color=colour, markerfacecolor=colour if filled else "none",
-                      markersize=4.5, label=name, zorder=2)
+                      markersize=size, label=name, zorder=2)
     axes.plot(accuracies, places, "|", color=BLUE, markersize=10, markeredgewidth=2.6, label=method, zorder=3)
     for first, last, family in families_of(locales):
         if first:
