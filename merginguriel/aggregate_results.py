@@ -71,8 +71,7 @@ def main(argv=None):
         lists, damaged_lists = job_lists.undone(args.results_dir)
         damaged |= damaged_lists
         missing = [str(jobs) for jobs in lists if jobs.missing]
-        missing += [f"{variant} has no result for {', '.join(left)}"
-                    for variant, left in aggregation.gaps(comparison.frame, args.locales).items()]
+        missing += aggregation.gaps(comparison.frame, args.locales)
         print("\nMissing:", *missing or ["nothing"], sep="\n")
     for note in comparison.notes:
         log.warning("note: %s", note)

@@ -12,6 +12,7 @@ COMMANDS = {
     "copy-models": ("copy_models_to_haryos", "copy finished training runs to where merging finds them"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
+    "sweep": ("run_large_scale_experiment", "merge for many targets, by many modes and numbers of sources"),
     "nxn": ("run_nxn_evaluation", "evaluate every source model on every locale"),
     "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
     "ensemble-sweep": ("run_large_scale_ensemble_experiments", "the same for many targets, with statistics"),

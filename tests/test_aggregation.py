@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,24 +97,27 @@ def test_summary_of_variants(results):
 def test_experiments_are_never_mixed(results):
     sources = {"nl-NL": 0.6, "de-DE": 0.4}
 
-    def write(name, **settings):
-        write_merge(results / name, "similarity", "af-ZA", sources, "1111111111", **settings)
+    def write(name, mode="similarity", **settings):
+        write_merge(results / name, mode, "af-ZA", sources, "1111111111", **settings)
 
     write("cosine", selection="cosine")
     write("seed", seed=7)
     write("target", include_target=True)
     write("elsewhere", root="other_models")
-    write("scaled", hyperparameters={"scaling": 0.5}, method="ties")
-    write("default", hyperparameters={"scaling": 1.0, "density": 0.2, "scope": "model"}, method="ties")
+    write_merge(results, "similarity", "da-DK", sources, "1111111111", root=Path("haryos_model").resolve())
+    write("scaled", "ties", hyperparameters={"scaling": 0.5})
+    write("told", "ties", hyperparameters={"scaling": 1.0, "density": 0.2, "scope": "model"})
+    write("untold", "ties")
     write_result(results / "dev/similarity_merge_af-ZA_2merged", "af-ZA", "10", split="validation",
                  experiment=merge_experiment("similarity", "af-ZA", sources))
     comparison = compared(results)
-    names = set(comparison.frame.variant[comparison.frame.method == "similarity"])
-    assert names == {"similarity_2lang_models.root-haryos.model", "similarity_2lang_models.root-other.models",
-                     "similarity_2lang_cosine", "similarity_2lang_seed7", "similarity_2lang_inctar",
-                     "similarity_2lang_scaling-0.5", "similarity_2lang_validation"}
-    # `default` differs from the first in nothing but defaults: an exact duplicate, of which the newest counts.
-    assert sum("2 results of similarity_2lang" in note for note in comparison.notes) == 1
+    assert set(comparison.frame.variant[comparison.frame.method != "average"]) == {
+        "similarity_2lang_models.root-haryos.model", "similarity_2lang_models.root-other.models",
+        "similarity_2lang_cosine", "similarity_2lang_seed7", "similarity_2lang_inctar", "similarity_2lang_validation",
+        "ties_2lang_uriel_scaling-0.5", "ties_2lang_uriel"}
+    # Defaults that are told and defaults that are not are one: an exact duplicate.
+    [note] = [note for note in comparison.notes if note.startswith("2 results of")]
+    assert note.startswith("2 results of ties_2lang_uriel for af-ZA: ")
     # Sources elsewhere are other models, which nobody has evaluated; validation items are other items.
     row = row_of(comparison.frame, "similarity_2lang_models.root-other.models", "af-ZA")
     assert np.isnan(row.best_source_accuracy) and row.num_zero_shot == 0
@@ -173,23 +177,31 @@ def test_missing_jobs_of_sweeps_and_gaps_between_variants(run, results, tmp_path
             "ties_merge_af-ZA_2merged": "x", "ties_merge_da-DK_2merged": "y", "baseline_af-ZA": None}
     content = records.read_json(results / "similarity_merge_af-ZA_2merged/results.json")
     records.write_json(results / "similarity_merge_af-ZA_2merged/results.json", {**content, "job": "another"})
-    job_lists.keep(results / "experiment_progress.json", jobs, "python merginguriel/x.py --all")
-    records.write_json(results / "experiment_progress.json", {"failures": {
-        "ties_merge_da-DK_2merged": "no base", "slerp_merge_da-DK_9merged": "too many"}})
-    [undone], _ = job_lists.undone(results)
-    assert undone.missing == {
+    job_lists.keep(results, {"tiny_massive_k_nl-NL_da-DK": None}, "python merginguriel/x.py --before")
+    job_lists.keep(results, jobs, "python merginguriel/x.py --all")
+    records.write_json(results / "experiment_progress.json", {"failures": {"ties_merge_da-DK_2merged": "no base"}})
+    undone = {jobs.command: jobs for jobs in job_lists.undone(results)[0]}
+    assert undone["python merginguriel/x.py --all"].missing == {
         "similarity_merge_af-ZA_2merged": "its result was made with other settings", "ties_merge_af-ZA_2merged": "",
-        "ties_merge_da-DK_2merged": "no base", "baseline_af-ZA": "", "slerp_merge_da-DK_9merged": "too many"}
+        "ties_merge_da-DK_2merged": "no base", "baseline_af-ZA": ""}
+    assert not undone["python merginguriel/x.py --before"].missing
     done = run(SCRIPT, "--show-missing", "--no-tests", "--locales", "af-ZA", "da-DK", "th-TH")
     assert done.returncode == 0, done.stderr
     missing = done.stdout.split("Missing:\n")[1]
-    assert missing.startswith("5 of 6 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: ")
+    assert missing.startswith("4 of 5 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: ")
     assert "    ties_merge_af-ZA_2merged\n    ties_merge_da-DK_2merged: no base\n" in missing
-    assert missing.endswith("average_3lang has no result for da-DK, th-TH\nsimilarity_2lang has no result for th-TH\n")
-    (results / "experiment_jobs.json").write_text("{}")
+    script, flags = "python merginguriel/run_large_scale_experiment.py", "--dataset-name mini --base-model models/tiny"
+    last = "--selection sinkhorn --similarity-matrix m.csv\n"
+    assert missing.endswith(
+        "average_3lang has no result for da-DK, th-TH\n"
+        f"  {script} --modes average --locales da-DK th-TH {flags} --num-languages 3 {last}"
+        "similarity_2lang has no result for th-TH\n"
+        f"  {script} --modes similarity --locales th-TH {flags} --num-languages 2 {last}")
+    for file in results.glob("experiment_jobs*"):
+        file.write_text("{}")
     whole = run(SCRIPT, "--show-missing", "--no-tests", "--experiment-types", "similarity")
     assert whole.stdout.endswith("Missing:\nnothing\n") and whole.returncode == 1
-    assert "left out: results/experiment_jobs.json is no list of jobs" in whole.stderr
+    assert whole.stderr.count(".json is no list of jobs; remove it") == 2
 
 
 # N×N

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import evaluation, massive, naming, records, result_rows, transfer
+from merginguriel.utils import evaluation, massive, naming, records, reproduction, result_rows, transfer
 from merginguriel.utils.baselines import SINGLE, ItemReader, Single, Singles
 from merginguriel.utils.statistics import bootstrap_interval, holm, mcnemar_of_counts, wilcoxon, wilson_interval
 
@@ -316,15 +316,17 @@ def _some(things: list[str], shown: int = 8) -> str:
     return ", ".join(things[:shown]) + (f" and {len(things) - shown} more" if len(things) > shown else "")
 
 
-def gaps(frame: pd.DataFrame, locales: list[str] | None = None) -> dict[str, list[str]]:
-    """Variant -> which of `locales` it has no result for; by default of all that another variant of its kind has."""
-    missing = {}
+def gaps(frame: pd.DataFrame, locales: list[str] | None = None) -> list[str]:
+    """Which of `locales`, by default of all that another one has, a variant has no result for, and the command."""
+    lines = []
     for variant, group in frame.groupby("variant"):
         wanted = locales or frame.locale[frame.kind == group.kind.iloc[0]]
         left = sorted({*wanted} - {*group.locale})
         if left:
-            missing[variant] = left
-    return missing
+            folder = Path(group.folder.iloc[0])
+            command = reproduction.command_for(left, records.read_json(folder / evaluation.RESULTS_JSON), folder.parent)
+            lines.append(f"{variant} has no result for {', '.join(left)}" + (f"\n  {command}" if command else ""))
+    return lines
 
 
 # Summarising

@@ -315,7 +315,7 @@ def sweep(targets: list[str], methods: list[str], options: EnsembleOptions,
     names = {target: [naming.ensemble_name(method, target, number, options.split, options.num_examples)
                       for method in methods] for target in targets}
     origin = origin_of(options)
-    job_lists.keep(options.results_root / PROGRESS_JSON, dict.fromkeys(chain.from_iterable(names.values())), command)
+    job_lists.keep(options.results_root, dict.fromkeys(chain.from_iterable(names.values())), command)
     outcome = run_ensembles(targets, methods, options, finished, origin)
     try:
         comparisons = compare(outcome)

@@ -1,5 +1,6 @@
 """What a command has to do for many targets, kept beside its results before it starts, to see what is missing."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,13 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils import records
 from merginguriel.utils.evaluation import RESULTS_JSON
 
-JOBS, PROGRESS = "experiment_jobs", "experiment_progress"  # in the names of files that belong together
+JOBS, PROGRESS = "experiment_jobs", "experiment_progress"  # in the names of files
 
 
-def keep(progress_json: Path, jobs: Mapping[str, str | None], command: str) -> None:
-    """Beside `progress_json`, which will say what became of them: names of result folders, each with its job's hash."""
-    records.write_json(progress_json.with_name(progress_json.name.replace(PROGRESS, JOBS)),
-                       {"command": command, "jobs": jobs})
+def keep(results_root: Path, jobs: Mapping[str, str | None], command: str) -> None:
+    """One file in `results_root` for every `command`: names of result folders, each with its job's hash."""
+    digest = hashlib.sha256(command.encode()).hexdigest()[:8]
+    records.write_json(results_root / f"{JOBS}_{digest}.json", {"command": command, "jobs": jobs})
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def undone(results_root: Path) -> tuple[list[Undone], dict[Path, str]]:
     The reason of a job that was just not reached is empty.
     """
     lists, damaged = [], {}
-    for file in sorted(results_root.rglob(f"*{JOBS}*.json")):
+    for file in sorted(results_root.rglob(f"{JOBS}_*.json")):
         try:
             lists.append(_undone(file))
         except InputError as error:
@@ -49,8 +50,9 @@ def _undone(file: Path) -> Undone:
     content = records.read_json(file)
     if not isinstance(content.get("jobs"), dict) or "command" not in content:
         raise InputError(f"{file} is no list of jobs; remove it")
-    progress = file.with_name(file.name.replace(JOBS, PROGRESS))
-    failures = records.read_json(progress).get("failures", {}) if progress.is_file() else {}
+    failures = {}
+    for progress in sorted(file.parent.glob(f"*{PROGRESS}*.json")):
+        failures |= records.read_json(progress).get("failures", {})
     missing = {}
     for name, expected in content["jobs"].items():
         result = file.parent / name / RESULTS_JSON
@@ -61,6 +63,4 @@ def _undone(file: Path) -> Undone:
                 missing[name] = "its result was made with other settings"
         except InputError as error:
             missing[name] = str(error)
-    # What could not even be planned is in no list.
-    impossible = {name: reason for name, reason in failures.items() if name not in content["jobs"]}
-    return Undone(content["command"], len(content["jobs"]) + len(impossible), missing | impossible)
+    return Undone(content["command"], len(content["jobs"]), missing)

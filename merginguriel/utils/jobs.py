@@ -1,13 +1,14 @@
 """Many jobs: what is done is skipped, what fails is named and the others go on, in processes here or on a cluster."""
 
 import functools
+import gc
 import hashlib
 import importlib
 import json
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,9 +112,14 @@ def work_off(jobs: Iterable[Job], backend, changed: Callable[[Outcome], None] = 
 
 
 class Worker:
-    """Does the jobs of a group, in the process that it is made in, and reports what becomes of each."""
+    """Does the jobs of a group in the process that it is made in."""
 
     def __call__(self, group: str, jobs: list[Job], report: Callable) -> None:
+        for event in self.events(jobs):
+            report(*event)
+
+    def events(self, jobs: list[Job]) -> Iterator[tuple]:
+        """What becomes of each job, as it happens: calls of the progress without the worker's number."""
         from filelock import FileLock, Timeout
 
         shared, waiting, busy = {}, deque(jobs), 0
@@ -122,12 +128,19 @@ class Worker:
             # Another run has this job in hand: the others first, and wait only where there are no others.
             lock = FileLock(_lock_file(job), timeout=-1 if busy > len(waiting) else 0)
             try:
-                with lock:
-                    _report_on(job, shared, report)
-                busy = 0
+                lock.acquire()
             except Timeout:
                 waiting.append(job)
                 busy += 1
+                continue
+            busy = 0
+            try:
+                yield "job_started", job.name
+                yield _done_or_why(job, shared)
+            finally:
+                lock.release()
+        shared.clear()
+        gc.collect()  # what it held on a GPU may refer to itself
 
 
 def _lock_file(job: Job) -> Path:
@@ -136,20 +149,17 @@ def _lock_file(job: Job) -> Path:
     return folder / f"{job.folder.name}.lock"
 
 
-def _report_on(job: Job, shared: dict, report: Callable) -> None:
-    report("job_started", job.name)
+def _done_or_why(job: Job, shared: dict) -> tuple:
     if job.is_done():
-        return report("job_kept", job.name)
+        return "job_kept", job.name
     try:
-        words = run_job(job, shared)
+        return "job_done", job.name, run_job(job, shared)
     except InputError as error:
-        return report("job_failed", job.name, str(error))
+        return "job_failed", job.name, str(error)
     except Exception as error:
         log.exception("%s", job.name)
-        report("job_failed", job.name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
         _check_device()
-        return None
-    return report("job_done", job.name, words)
+        return "job_failed", job.name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def run_job(job: Job, shared: dict) -> str:
@@ -240,7 +250,7 @@ class LocalBackend:
 
     def run(self, groups: list[tuple[str, list[Job]]], progress) -> None:
         # A GPU can become unusable for a process.
-        if self.workers == 1 and self.device == "cpu":
+        if min(self.workers, len(groups)) == 1 and self.device == "cpu":
             processes.in_this_process(Worker, groups, progress)
         else:
             processes.in_processes(Worker, groups, self.workers, progress)
@@ -270,6 +280,6 @@ def backend_of(args, needed: int):
     """What the flags of `arguments.add_backend` ask for; `needed`: bytes of memory a worker."""
     if args.backend == "local":
         return LocalBackend(local_workers(args.workers, args.workers_per_gpu, needed))
-    from merginguriel.utils.ray_backend import RayBackend
+    from merginguriel.utils import ray_backend
 
-    return RayBackend(args.address, args.workers_per_gpu)
+    return ray_backend.connect(args.address, args.workers_per_gpu, needed)

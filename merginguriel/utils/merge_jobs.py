@@ -49,16 +49,18 @@ def run_merge(job: Job, shared: dict) -> str:
     overwrite = options["overwrite"] or job.has_result()
     records.check_replaceable(job.folder, overwrite)
     plan = merging.plan_of(job.settings["experiment"], Path(options["output"]))
+    is_wanted = options["keep_merged"] and not merging.is_merged(plan, job.settings["experiment"], options["overwrite"])
     merge = bench.merge(plan, options["dtype"], options["allow_mismatched_heads"], options["keep_measurements"])
     scores, settings, model_info = merge.evaluate()
     details = merging.details(plan, job.settings["experiment"], merge.model.report, merge.method, merge.examples,
                               merge.files)
     result = evaluation.write_evaluation(
-        job.folder, bench.split, scores.argmax(-1), logits=scores, settings=settings, name=job.name,
-        overwrite=overwrite, dataset_name=options["dataset_name"], model_name=str(plan.output), model_info=model_info,
-        experiment=job.settings["experiment"], job=job.hash, attachments=details)
-    if options["keep_merged"]:
-        merging.keep_merged(plan, merge.model, details, result, options["dataset_name"], overwrite)
+        job.folder, bench.split, scores.argmax(-1), logits=scores, name=job.name, overwrite=overwrite,
+        settings=evaluation.data_settings(settings, bench.split), dataset_name=options["dataset_name"],
+        model_name=str(plan.output), model_info=model_info, experiment=job.settings["experiment"], job=job.hash,
+        attachments=details)
+    if is_wanted:
+        merging.keep_merged(plan, merge.model, details, result, options["dataset_name"], options["overwrite"])
     best = best_source(job)
     return f"{result.accuracy:.4f}" + (
         f", best source {best[0]} {best[1]:.4f}, {100 * (result.accuracy - best[1]):+.1f} points" if best else "")

@@ -162,6 +162,11 @@ def told_settings(plan: MergePlan, preweight: str = "equal", dtype: str | None =
     return told + ([dtype] if dtype else [])
 
 
+def preweight_of(weights: list[float]) -> str:
+    """equal or uriel, which a merge's record does not tell: similarities that are all equal are none."""
+    return "equal" if max(weights) - min(weights) < 1e-9 else "uriel"
+
+
 def needs_text(mode: str) -> bool:
     """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)
@@ -179,13 +184,9 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
     if plan.output.resolve() in [parent for source in plan.sources
                                  for parent in (source.path.resolve(), *source.path.resolve().parents)]:
         raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
-    if plan.output.exists() and not overwrite:
-        made = plan.output / DETAILS_JSON
-        if made.is_file() and records.read_json(made).get("plan") == record:
-            log.info("already merged: %s", plan.output)
-            return plan.output
-        raise InputError(f"{plan.output} exists already and is not this merge; use --overwrite to replace it "
-                         "or choose another --output-dir")
+    if is_merged(plan, record, overwrite):
+        log.info("already merged: %s", plan.output)
+        return plan.output
 
     from auto_merge_llm.methods import create
     from auto_merge_llm.stream import merge_checkpoints
@@ -213,6 +214,17 @@ def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = N
             records.write_text(partial / name, text)
         records.write_text(partial / MODEL_CARD, model_card(plan))
     return plan.output
+
+
+def is_merged(plan: MergePlan, record: dict, overwrite: bool) -> bool:
+    """Whether `plan.output` is this very merge. InputError where it is anything else and `overwrite` is false."""
+    if not plan.output.exists() or overwrite:
+        return False
+    made = plan.output / DETAILS_JSON
+    if made.is_file() and records.read_json(made).get("plan") == record:
+        return True
+    raise InputError(f"{plan.output} exists already and is not this merge; use --overwrite to replace it or choose "
+                     "another folder")
 
 
 def details(plan: MergePlan, record: dict, report, method, examples: measuring.Examples | None,

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from merginguriel.utils import naming
+from merginguriel.utils import merging, naming
 from merginguriel.utils.arguments import DEFAULT_DATASET, base_model_of
 from merginguriel.utils.measuring import MeasuringOptions
 from merginguriel.utils.merging import WEIGHTINGS, method_of
@@ -22,24 +22,47 @@ def command_of(results: dict) -> str | None:
     sources = experiment.get("sources")
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
-    mode, similarity = experiment["mode"], experiment.get("similarity") or {}
+    mode = experiment["mode"]
+    script = (["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix("ensemble_")]
+              if mode.startswith("ensemble_") else ["run_merging_pipeline_refactored.py", "--mode", mode])
+    return _line([*script, "--target-lang", experiment["target"], *_settings(experiment, info)])
+
+
+def command_for(targets: list[str], results: dict, results_root: Path) -> str | None:
+    """The same for other targets, in one run, its results in `results_root`; None where that cannot be."""
+    experiment, info = results.get("experiment") or {}, results["evaluation_info"]
+    if command_of(results) is None or "mode" not in experiment:
+        return None
+    mode = experiment["mode"]
     if mode.startswith("ensemble_"):
-        script = ["merginguriel/uriel_ensemble_inference.py", "--voting-method", mode.removeprefix("ensemble_")]
-        items = _items(experiment, info)
+        script = ["run_large_scale_ensemble_experiments.py", "--voting-methods", mode.removeprefix("ensemble_"),
+                  "--target-languages"]
+    elif (experiment.get("similarity") or {}).get("selection") == "explicit":
+        return None  # a sweep of merges takes no named sources
     else:
-        script = ["merginguriel/run_merging_pipeline_refactored.py", "--mode", mode]
-        items = _merge_settings(experiment)
-    flags = [*script, "--target-lang", experiment["target"], *_data(experiment, info),
-             *_sources(mode, similarity, sources, experiment.get("preweight")), *items]
-    return shlex.join(["python", *map(str, flags)])
+        script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
+    where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
+    return _line([*script, *targets, *_settings(experiment, info), *where])
+
+
+def _line(words: list) -> str:
+    return shlex.join(["python", f"merginguriel/{words[0]}", *map(str, words[1:])])
+
+
+def _settings(experiment: dict, info: dict) -> list:
+    """Flags that commands for one target and for many share."""
+    mode, similarity = experiment["mode"], experiment.get("similarity") or {}
+    items = _items(experiment, info) if mode.startswith("ensemble_") else _merge_settings(experiment)
+    return [*_data(experiment, info),
+            *_sources(mode, similarity, experiment["sources"], experiment.get("preweight")), *items]
 
 
 def _evaluation(info: dict) -> str | None:
     """Of a model on its own."""
     if "_massive_" not in Path(info["model_name"]).name:
         return None
-    flags = ["--base-model", info["model_name"], "--locale", info["locale"], *_dataset(info)]
-    return shlex.join(["python", "merginguriel/evaluate_specific_model.py", *flags])
+    return _line(["evaluate_specific_model.py", "--base-model", info["model_name"], "--locale", info["locale"],
+                  *_dataset(info)])
 
 
 def _dataset(info: dict) -> list:
@@ -69,8 +92,7 @@ def _sources(mode: str, similarity: dict, sources: list[dict], preweight: str | 
                   similarity["sinkhorn_iters"]]
     if mode in WEIGHTINGS:
         return flags
-    # Merges do not tell: similarities that are all equal are none.
-    chosen = preweight or ("equal" if max(weights) - min(weights) < 1e-9 else "uriel")
+    chosen = preweight or merging.preweight_of(weights)
     default = "uriel" if mode.startswith("ensemble_") else "equal"
     return flags + ([] if chosen == default else ["--preweight", chosen])
 

@@ -15,7 +15,8 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import naming, records
 from merginguriel.utils.evaluation import RESULTS_JSON
-from merginguriel.utils.merging import DETAILS_JSON, DETAILS_TXT, WEIGHTINGS
+from merginguriel.utils.measuring import MeasuringOptions
+from merginguriel.utils.merging import DETAILS_JSON, DETAILS_TXT, MODES, WEIGHTINGS, method_of, preweight_of
 
 # Of every row, in this order. None where a result does not tell.
 COLUMNS = {
@@ -57,7 +58,7 @@ IDENTITY = ("kind", "method", "num_sources", "selection", "include_target", "see
             "split", "dataset", "precision")
 _READ = {"mode", "method", "hyperparameters", "base", "measuring", "target", "base_model", "num_sources", "seed",
          "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp"}
-_USUAL_TEXT = {"split": "train", "scope": "target", "num_examples": None, "batch_size": 16, "max_length": 128}
+TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 
 
 def find_results(root: Path) -> Iterator[Path]:
@@ -203,15 +204,14 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
     preweight = experiment.get("preweight")
     if preweight is None and mode not in WEIGHTINGS and weights and selection not in (None, "manual"):
-        equal = max(weights.values()) - min(weights.values()) < 1e-9
-        preweight = "equal" if equal else "uriel"
+        preweight = preweight_of(list(weights.values()))
     if preweight not in (None, "uriel" if is_ensemble else "equal"):
         settings["preweight"] = preweight
-    defaults = _defaults(experiment.get("method"))
+    defaults = _defaults(mode)
     settings |= {name: value for name, value in (experiment.get("hyperparameters") or {}).items()
                  if name != "seed" and value != defaults.get(name)}
-    settings |= {f"text-{name}": measuring[name] for name, usual in _USUAL_TEXT.items()
-                 if measuring.get(name, usual) != usual}
+    settings |= {f"text-{name}": measuring[name] for name in TEXT_SETTINGS
+                 if name in measuring and measuring[name] != getattr(MeasuringOptions, name)}
     if experiment.get("dtype") not in (None, "sources'"):
         settings["dtype"] = experiment["dtype"]
     if experiment.get("num_examples"):
@@ -229,10 +229,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
 
 
 @functools.cache
-def _defaults(method: str | None) -> dict:
-    from auto_merge_llm.methods import METHODS, create
-
-    return asdict(create(method)) if method in METHODS else {}
+def _defaults(mode: str) -> dict:
+    return asdict(method_of(mode)) if mode in MODES else {}
 
 
 def _as_json(value) -> str:
@@ -272,6 +270,8 @@ def tell_apart(rows: list[dict]) -> None:
     for row in rows:
         if row["kind"] in ("merge", "ensemble"):
             identity = {**{name: row[name] for name in IDENTITY}, **json.loads(row["settings"])}
+            if row["models_root"]:  # relative or not
+                identity["models_root"] = os.path.realpath(row["models_root"])
             same_name[row["variant"]][json.dumps(identity, sort_keys=True)].append(row)
     for experiments in same_name.values():
         identities = [json.loads(identity) for identity in experiments]
@@ -279,6 +279,6 @@ def tell_apart(rows: list[dict]) -> None:
         differing = [name for name in names
                      if any(identity.get(name) != identities[0].get(name) for identity in identities)]
         for identity, members in zip(identities, experiments.values()):
+            told = {**identity, "models_root": members[0]["models_root"]}
             for row in members:
-                row["variant"] += "".join(_said(name, identity[name]) for name in differing
-                                          if identity.get(name) is not None)
+                row["variant"] += "".join(_said(name, told[name]) for name in differing if told.get(name) is not None)

@@ -173,7 +173,8 @@ def run_sweep(sweep: Sweep, backend, config: dict, results_root: Path, shard: tu
     ending = f"_shard{shard[0]}of{shard[1]}" if shard else ""
     progress_json, final_json = (results_root / name.replace(".json", f"{ending}.json")
                                  for name in (PROGRESS_JSON, FINAL_JSON))
-    job_lists.keep(progress_json, {job.name: job.hash for job in sweep.jobs}, config["command"])
+    job_lists.keep(results_root, {job.name: job.hash for job in sweep.jobs} | dict.fromkeys(sweep.failures),
+                   config["command"])
     outcome = work_off(sweep.jobs, backend,
                        lambda outcome: records.write_json(progress_json, progress(sweep, outcome)))
     outcome.failures.update(sweep.failures)

@@ -1,0 +1,58 @@
+"""Jobs that take no time, for the tests of their list; run as a script, works them off in the folder given."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import jobs, processes, records
+
+jobs.KINDS["toy"] = ("toy_jobs", "run")
+
+
+def run(job, shared):
+    """Notes that it began and ended, so that tests see what was done how often."""
+    with open(job.folder.parent / "log", "a") as log:
+        log.write(f"began {job.name}\n")
+    if job.options.get("refuses"):
+        raise InputError("no such model")
+    if job.options.get("breaks"):
+        raise ValueError("a bug")
+    dies = job.folder.parent / f"dies {job.name}"
+    if dies.exists():
+        dies.unlink() if job.options.get("once") else None
+        os._exit(9)
+    time.sleep(job.options.get("seconds", 0))
+    shared["count"] = shared.get("count", 0) + 1
+    with records.whole_folder(job.folder, overwrite=True) as partial:
+        (partial / "part").write_text("x")
+        records.write_json(partial / "results.json", {"job": job.hash})
+    with open(job.folder.parent / "log", "a") as log:
+        log.write(f"ended {job.name}\n")
+    return f"number {shared['count']} of its group"
+
+
+def make_jobs(folder: Path, **options) -> list[jobs.Job]:
+    """Nine jobs in three groups; `options` by the job's name."""
+    return [jobs.Job("toy", f"job{number}", f"group{number % 3}", folder / f"job{number}", {"number": number},
+                     options.get(f"job{number}", options.get("every", {}))) for number in range(9)]
+
+
+class Worker(jobs.Worker):
+    """Unpickling it registers the toy kind in a new process."""
+
+
+class Here:
+    def run(self, groups, progress):
+        processes.in_this_process(Worker, groups, progress)
+
+
+class InProcesses:
+    def run(self, groups, progress):
+        processes.in_processes(Worker, groups, 2, progress)
+
+
+if __name__ == "__main__":
+    jobs.work_off(make_jobs(Path(sys.argv[1]), every={"seconds": 0.02}), Here())
