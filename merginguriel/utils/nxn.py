@@ -252,14 +252,14 @@ class _Scorer:
 # What a run leaves
 
 def _gather(run: Run) -> None:
-    from merginguriel.utils import plots
+    from merginguriel.utils import heatmaps, plots
 
     matrix = run.matrix()
     matrix.to_csv(run.folder / MATRIX_CSV)
     nxn_logits.gather(run)
-    with records.beside(run.folder / HEATMAP) as partial:
-        plots.heatmap(matrix.values, matrix.sources, matrix.targets, partial, label=f"accuracy, {run.plan.split} split",
-                      row_title="model of", column_title="evaluated on")
+    picture = heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, row_title="model of",
+                               column_title="evaluated on", label=f"accuracy, {run.plan.split} split")
+    plots.save(picture, run.folder / HEATMAP)
     records.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
 
 
