@@ -47,7 +47,7 @@ def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = (
 
 def word(text: str) -> str:
     """`text` as it can stand between the underscores of a name."""
-    return re.sub(r"[^A-Za-z0-9.=,-]+", ".", text).strip(".")
+    return re.sub(r"[^A-Za-z0-9.=,_-]+", ".", text).strip(".")
 
 
 def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:
