@@ -11,7 +11,7 @@ import pytest
 from made_results import merge_experiment, model_path, write_merge, write_old, write_result, write_single
 from running import ROOT
 
-from merginguriel.utils import aggregation, aggregation_files, job_lists, naming, records, text_tables
+from merginguriel.utils import aggregation, aggregation_files, job_lists, naming, records, reproduction, text_tables
 from merginguriel.utils.statistics import mcnemar, paired_bootstrap
 
 SCRIPT = "merginguriel/aggregate_results.py"
@@ -112,14 +112,14 @@ def test_experiments_are_never_mixed(results):
                  experiment=merge_experiment("similarity", "af-ZA", sources))
     comparison = compared(results)
     assert set(comparison.frame.variant[comparison.frame.method != "average"]) == {
-        "similarity_2lang_models.root-haryos.model", "similarity_2lang_models.root-other.models",
+        "similarity_2lang_models_root-haryos_model", "similarity_2lang_models_root-other_models",
         "similarity_2lang_cosine", "similarity_2lang_seed7", "similarity_2lang_inctar", "similarity_2lang_validation",
         "ties_2lang_uriel_scaling-0.5", "ties_2lang_uriel"}
     # Defaults that are told and defaults that are not are one: an exact duplicate.
     [note] = [note for note in comparison.notes if note.startswith("2 results of")]
     assert note.startswith("2 results of ties_2lang_uriel for af-ZA: ")
     # Sources elsewhere are other models, which nobody has evaluated; validation items are other items.
-    row = row_of(comparison.frame, "similarity_2lang_models.root-other.models", "af-ZA")
+    row = row_of(comparison.frame, "similarity_2lang_models_root-other_models", "af-ZA")
     assert np.isnan(row.best_source_accuracy) and row.num_zero_shot == 0
     assert np.isnan(row_of(comparison.frame, "similarity_2lang_validation", "af-ZA").best_zero_shot_accuracy)
 
@@ -129,6 +129,21 @@ def test_target_among_the_sources(results):
     row = row_of(compared(results).frame, "ties_2lang_inctar", "af-ZA")
     assert row.include_target and (row.best_source, row.best_source_accuracy) == ("af-ZA", 0.9)
     assert row.best_zero_shot == "en-US"
+
+
+def test_iterative_runs(results):
+    for locale, merges in (("af-ZA", [2, 4]), ("da-DK", [2, 3, 4])):
+        write_merge(results, "iterative_average", locale, {"nl-NL": 0.5, "de-DE": 0.5}, "1111111110",
+                    root=f"iterative/{locale}/epoch_4", iterative={
+                        "merges": merges, "mode": "average", "target": locale, "num_languages": 2, "weights": None,
+                        "merge_frequency": 2, "adaptive": False, "convergence_threshold": 1e-4, "similarity": {},
+                        "training": {"num_train_epochs": 4, "locales": [], "learning_rate": 5e-5, "seed": 42}})
+    frame = compared(results).frame
+    rows = frame[frame.method == "iterative_average"]
+    assert set(rows.variant) == {"iterative_average_2lang_merge_frequency-2"} and len(rows) == 2
+    assert list(rows.best_source) == ["nl-NL", "de-DE"] and list(rows.best_zero_shot) == ["en-US", "de-DE"]
+    assert "iterative" not in json.loads(rows.settings.iloc[0])
+    assert reproduction.command_of(records.read_json(Path(rows.folder.iloc[0]) / "results.json")) is None
 
 
 def test_newest_of_duplicates_counts_and_is_named(results):

@@ -23,6 +23,8 @@ def command_of(results: dict) -> str | None:
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
     mode = experiment["mode"]
+    if mode not in merging.MODES and not mode.startswith("ensemble_"):
+        return None
     script = (["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix("ensemble_")]
               if mode.startswith("ensemble_") else ["run_merging_pipeline_refactored.py", "--mode", mode])
     return _line([*script, "--target-lang", experiment["target"], *_settings(experiment, info)])

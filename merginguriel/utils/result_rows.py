@@ -4,6 +4,7 @@ What a result is stands in its "experiment". Older results have none: model, mer
 """
 
 import functools
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -56,8 +57,11 @@ COLUMNS = {
 # Columns that no two experiments of one variant may differ in; with `settings`, whose parts count one by one.
 IDENTITY = ("kind", "method", "num_sources", "selection", "include_target", "seed", "base_model", "models_root",
             "split", "dataset", "precision")
+ITERATIVE = "iterative_"  # begins the mode of a model that was merged while its sources were trained
 _READ = {"mode", "method", "hyperparameters", "base", "measuring", "target", "base_model", "num_sources", "seed",
-         "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp"}
+         "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp",
+         "iterative", "merges", "num_languages", "weights", "normalize"}
+SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 
 
@@ -186,6 +190,8 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
     if experiment.get("base_model"):
         bases = [naming.base_slug(experiment["base_model"])]
     is_ensemble = experiment["mode"].startswith("ensemble_")
+    if experiment["mode"].startswith(ITERATIVE):
+        paths = []  # stages of its own training: the single models of these locales stand in for them
     row = {"kind": "ensemble" if is_ensemble else "merge", "method": experiment["mode"], "target": target,
            "num_sources": len(weights) or experiment.get("num_sources"), "selection": similarity.get("selection"),
            "include_target": bool(experiment.get("include_target", target in weights)), "seed": experiment.get("seed"),
@@ -199,7 +205,7 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
 def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) -> dict:
     """What else tells experiments apart; what has its default, or is known by the columns, is left out."""
     similarity, measuring = experiment.get("similarity") or {}, experiment.get("measuring") or {}
-    selection, mode, settings = similarity.get("selection"), experiment["mode"], {}
+    selection, mode, settings = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE), {}
     if similarity.get("source") == "dense" and selection == "sinkhorn":
         settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
     preweight = experiment.get("preweight")
@@ -225,7 +231,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         settings["sources"] = sorted(weights)
     elif selection == "manual":
         settings["sources"] = dict(sorted(weights.items()))
-    return settings | {name: value for name, value in experiment.items() if name not in _READ}
+    others = {**(experiment.get("iterative") or {}), **experiment}
+    return settings | {name: value for name, value in others.items() if name not in _READ}
 
 
 @functools.cache
@@ -242,16 +249,16 @@ def _as_json(value) -> str:
 def _variant(row: dict, settings: dict, split: str) -> str:
     """Method, number of sources and what is not the default, in the words that folders have (merging.told_settings).
 
-    Which matrix and which sources is only said in need.
+    What SAID_IN_NEED has is left to `tell_apart`.
     """
     name = row["method"] if row["num_sources"] is None else f"{row['method']}_{row['num_sources']}lang"
-    default = {"uriel": "cosine", "manual": "manual"}.get(row["method"], "sinkhorn")
+    default = {"uriel": "cosine", "manual": "manual"}.get(row["method"].removeprefix(ITERATIVE), "sinkhorn")
     if row["selection"] not in (None, default):
         name += f"_{row['selection']}"
     name += "".join(_said(key, settings[key]) for key in ("dense", "preweight") if key in settings)
     name += f"_seed{row['seed']}" if row["seed"] not in (None, 42) else ""
     name += "".join(_said(key, value) for key, value in settings.items()
-                    if key not in ("dense", "preweight", "matrix", "sources"))
+                    if key not in ("dense", "preweight", *SAID_IN_NEED) and value is not False)
     return name + ("_inctar" if row["include_target"] else "") + (f"_{split}" if split != "test" else "")
 
 
@@ -260,6 +267,8 @@ def _said(name: str, value) -> str:
         value = ",".join(f"{key}={part}" for key, part in value.items())
     elif isinstance(value, list):
         value = ",".join(map(str, value))
+    if len(str(value)) > 80:  # a name, not a list of everything
+        value = hashlib.sha256(str(value).encode()).hexdigest()[:8]
     word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}"}.get(name, f"{name}-{value}")
     return "_" + naming.word(word)
 
