@@ -19,6 +19,10 @@ COMMANDS = {
     "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
     "ensemble-sweep": ("run_large_scale_ensemble_experiments", "the same for many targets, with statistics"),
     "evaluate": ("evaluate_specific_model", "evaluate one model on one or more locales"),
+    "aggregate": ("aggregate_results", "put every result into tables, beside fair baselines"),
+    "plot": ("plot_results", "draw results, transfer and similarity"),
+    "quick-plot": ("quick_plot", "the same, by a menu"),
+    "report": ("report", "write one HTML page about all results"),
 }
 
 

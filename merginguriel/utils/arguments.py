@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ class ArgumentParser(argparse.ArgumentParser):
     """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
-    command can tell a default from a choice (presets, flags without effect in a mode).
+    command can tell a default from a choice (presets, flags without effect in a mode), and
+    `args.command` a line for a shell that gives the same arguments.
     """
 
     def __init__(self, **kwargs):
@@ -42,6 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in actions:
             if getattr(args, action.dest) is unset:
                 setattr(args, action.dest, action.default)
+        args.command = shlex.join(["python", f"merginguriel/{self.prog}", *argv])
         return args
 
     def error(self, message):
@@ -148,6 +151,11 @@ def positive_int(text: str) -> int:
 
 def whole_number(text: str) -> int:
     return _whole_number(text, 0)
+
+
+def positive_ints(text: str) -> list[int]:
+    """A comma list, e.g. 3,5."""
+    return [positive_int(part.strip()) for part in text.split(",")]
 
 
 def seed(text: str) -> int:
@@ -305,6 +313,41 @@ def refuse_idle(args, idle: list[str], where: str = "") -> None:
     given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
     if given:
         raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
+
+
+def add_results(parser) -> None:
+    """Flags that choose among finished results."""
+    which = parser.add_argument_group("which results")
+    which.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
+                       help="every results.json in it, however deep")
+    add_locales(which, "--locales", help="only these targets")
+    which.add_argument("--experiment-types", nargs="+", metavar="TYPE",
+                       help="only these methods or variants, e.g. similarity, ties_5lang or baseline")
+    which.add_argument("--split", choices=["test", "validation"], default="test", help="only results on these items")
+
+
+def add_baselines(parser):
+    """Flags for what results are compared with; `nxn_of` reads them. Returns their group."""
+    against = parser.add_argument_group("baselines")
+    against.add_argument("--nxn-results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR",
+                         help="folder of N×N runs, or one run")
+    against.add_argument("--evaluation-matrix", type=Path, metavar="CSV",
+                         help="only this N×N's evaluation_matrix.csv")
+    return against
+
+
+def nxn_of(args) -> Path | None:
+    """The N×N that the user named, else the usual folder where there is one."""
+    if args.evaluation_matrix:
+        refuse_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix ")
+        if not args.evaluation_matrix.is_file():
+            raise InputError(f"no file {args.evaluation_matrix}; check --evaluation-matrix")
+        return args.evaluation_matrix
+    if args.nxn_results_dir.is_dir():
+        return args.nxn_results_dir
+    if "nxn_results_dir" in args.explicit:
+        raise InputError(f"no folder {args.nxn_results_dir}; check --nxn-results-dir")
+    return None
 
 
 def add_models_root(parser) -> None:

@@ -170,6 +170,11 @@ def told_settings(plan: MergePlan, preweight: str = "equal", dtype: str | None =
     return told + ([dtype] if dtype else [])
 
 
+def preweight_of(weights: list[float]) -> str:
+    """equal or uriel, which a merge's record does not tell: similarities that are all equal are none."""
+    return "equal" if max(weights) - min(weights) < 1e-9 else "uriel"
+
+
 def needs_text(mode: str) -> bool:
     """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)

@@ -1,6 +1,7 @@
 """One Trainer set-up for all training commands: shared initial head, dynamic padding, whole or resumable."""
 
 import contextlib
+import functools
 import logging
 import random
 import shutil
@@ -123,13 +124,15 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
            progress: Callable[[float], None]) -> dict:
     record = {**records.plain(asdict(settings)), "locales": list(settings.locales)}
     _claim(work, record, overwrite)
-    trainer = _trainer(settings, work, start, splits)
+    trainer, vocabulary = _trainer(settings, work, start, splits)
     trainer.add_callback(_reporting_progress(progress))
     metrics = {}
     with _tracking(settings, trainer, record) as tracked:
         metrics |= fit(trainer, _newest_checkpoint(work))
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
+        if vocabulary:
+            vocabulary.restore()
         with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
@@ -171,7 +174,7 @@ def free_memory() -> None:
 def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
     metrics = {}
     if "validation" in splits:
-        metrics |= _trainer(settings, work, settings.output_dir, splits).evaluate(metric_key_prefix="eval")
+        metrics |= _trainer(settings, work, settings.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
         shutil.rmtree(work, ignore_errors=True)
     if "test" in splits:
         metrics |= _predict(settings.output_dir, splits["test"], settings)[1]
@@ -195,12 +198,27 @@ def check_environment(settings: TrainingSettings) -> None:
 
 
 def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]):
+    """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     import torch
 
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
     longest = models.longest_input(model, settings.max_seq_length)
     datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
-    return make_trainer(settings, work, model, tokenizer, datasets)
+    vocabulary = trim_vocabulary(settings, model, datasets) if "train" in splits else None
+    return make_trainer(settings, work, model, tokenizer, datasets), vocabulary
+
+
+def trim_vocabulary(settings: TrainingSettings, model, datasets: dict[str, list[dict]]):
+    """The TrimmedVocabulary of `model` and of what `encode` made; None, and nothing changed, under weight decay."""
+    from merginguriel.utils.vocabulary import TrimmedVocabulary
+
+    if settings.weight_decay:
+        return None
+    rows = [row for rows in datasets.values() for row in rows]
+    vocabulary = TrimmedVocabulary(model, [row["input_ids"] for row in rows])
+    for row in rows:
+        row["input_ids"] = vocabulary.ids(row["input_ids"])
+    return vocabulary
 
 
 def make_trainer(settings: TrainingSettings, work: Path, model, tokenizer, datasets: dict[str, list[dict]]):
@@ -254,6 +272,14 @@ def _graphed_trainer(batch_size: int):
             self._passes.hold_gradients()
             return super().training_step(model, inputs, num_items_in_batch)
 
+        @functools.cached_property
+        def _operations_a_token(self):
+            return 6 * self.model.num_parameters(exclude_embeddings=True)
+
+        def floating_point_ops(self, inputs):
+            # As Trainer counts them, which goes through all parameters again at each step.
+            return self._operations_a_token * inputs["input_ids"].numel()
+
         def _loss(self, model, batch):
             with self.compute_loss_context_manager():
                 return self.compute_loss(model, batch) / self.args.gradient_accumulation_steps
@@ -266,10 +292,11 @@ def _predict(folder: Path, items: list[Item], settings: TrainingSettings):
     from merginguriel.utils import scoring
 
     device = settings.device
-    model, tokenizer = models.load_classifier(folder, device, scoring.evaluation_dtype(device))
+    model = models.load_model(folder, device, scoring.evaluation_dtype(device))
     texts, labels, locales = zip(*items)
-    token_ids = scoring.tokenise(tokenizer, list(texts), models.longest_input(model, settings.max_seq_length))
-    predicted = scoring.logits(model, token_ids, tokenizer.pad_token_id, "predicting").argmax(-1)
+    # A worker that trains many models parses their one tokenizer once.
+    tokens = scoring.TOKENS.tokens(folder, list(texts), models.longest_input(model, settings.max_seq_length))
+    predicted = scoring.logits(model, tokens, model.config.pad_token_id, "predicting").argmax(-1)
     hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
     totals = Counter(locales)
     return predicted, {"predict_accuracy": hits.total() / len(items), "predict_samples": len(items),
