@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from auto_merge_llm.errors import InputError
+
 from merginguriel import run_iterative_training as single
 from merginguriel import run_large_scale_experiment as sweep
 from merginguriel.utils import arguments, naming
@@ -52,7 +54,8 @@ def main(argv=None):
         print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
         print(f"Total: {len(targets)} locales from {where}")
         return 0
-    arguments.refuse_idle(args, [] if args.sequential_training else ["sequential_training"], "beside several targets ")
+    if not args.sequential_training:
+        raise InputError("--no-sequential-training is for one target; train several at a time with --workers")
     arguments.refuse_idle_backend_flags(args)
     single.check_flags(args)
     runs = {target: single.read_settings(argparse.Namespace(**{

@@ -19,6 +19,7 @@ from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
+from merginguriel import run_large_scale_iterative_training as many
 from merginguriel.utils import continued_training, evaluation, iterative, massive, merge_timing, mini, records
 
 SCRIPT = "merginguriel/run_iterative_training.py"
@@ -337,6 +338,30 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     (tmp_path / "mine/file").touch()
     assert run_iterative_training.main([*flags, "--overwrite", "--output-dir", "mine"]) == 2
     assert "left alone" in capsys.readouterr().err and (tmp_path / "mine/file").exists()
+
+
+def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = list(map(str, [
+        "--target-languages", "af-ZA", "he-IL", "sw-KE", "--dataset-name", "mini", "--model-name-or-path", tiny_base,
+        "--max-models", 2, "--max-epochs", 2, "--merge-frequency", 1, "--max-train-samples", 32,
+        "--cleanup-intermediate", "--workers", 1]))
+    assert many.main([*argv, "--dry-run"]) == 1  # he-IL is not in the matrix
+    assert not (tmp_path / "iterative_large_scale_results").exists() and "0." in capsys.readouterr().out
+    assert many.main(argv) == 1
+    root = tmp_path / "iterative_large_scale_results"
+    ended = records.read_json(root / "iterative_large_scale_final_results.json")
+    assert ended["accuracies"].keys() == {"af-ZA", "sw-KE"} and list(ended["failures"]) == ["he-IL"]
+    printed = capsys.readouterr().out
+    for target, accuracy in ended["accuracies"].items():
+        assert f"{target}        2    {accuracy:.4f}" in printed
+        assert [path.name for path in (root / target / "merged_models").iterdir()] == ["final_merged_model"]
+        assert {path.name for path in (root / target).iterdir()} == {
+            "merged_models", "merge_history.json", "state_summary.json"}
+    # Done is done, although the checkpoints are gone.
+    assert many.main(argv) == 1 and "0 done, 2 done before, 1 failed" in capsys.readouterr().out
+    with pytest.raises(InputError, match="with --workers"):
+        many.main.__wrapped__([*argv, "--no-sequential-training"])
 
 
 # When to merge

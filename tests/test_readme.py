@@ -30,6 +30,10 @@ SMALL = {
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
     "generate_sparse_similarity_unified.py": "",
+    "run_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
+                                 "--max-train-samples 32",
+    "run_large_scale_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
+                                             "--max-train-samples 32 --workers 1",
     "aggregate_results.py": "",
     "report.py": "",
     "plot_results.py": "",
