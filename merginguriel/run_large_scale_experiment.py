@@ -5,7 +5,6 @@ command goes on where it was stopped. Exit code 1 if a job failed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -158,11 +157,7 @@ def main(argv=None):
         return 1 if plan.failures else 0
     config = {name: value for name, value in records.plain(vars(args)).items() if name != "explicit"}
     outcome = sweep.run_sweep(plan, backend, config, args.results_dir, args.shard)
-    print(sweep.summary_table(plan, outcome))
-    print(outcome)
-    for name, reason in outcome.failures.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if outcome.failures else 0
+    return jobs.conclude(outcome, sweep.summary_table(plan, outcome))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ on where it was stopped. Exit code 1 if a target failed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -74,11 +73,7 @@ def main(argv=None):
     backend = jobs.backend_of(args, iterative_jobs.memory_needed(next(iter(runs.values()))))
     config = {name: value for name, value in records.plain(vars(args)).items() if name != "explicit"}
     outcome = iterative_jobs.work_off(planned, failures, backend, config, args.output_dir)
-    print(iterative_jobs.summary_table(planned, outcome))
-    print(outcome)
-    for name, reason in outcome.failures.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if outcome.failures else 0
+    return jobs.conclude(outcome, iterative_jobs.summary_table(planned, outcome))
 
 
 if __name__ == "__main__":

@@ -69,9 +69,10 @@ class Trainers:
         self._settings, self._initial = settings, initial
         self._tokenizer = models.load_tokenizer(initial)
         self._encoded, self._development = {}, development or Development(settings, initial)
-        # What is loaded by now stays: looking for garbage, after every part, passes it over.
-        gc.collect()
-        gc.freeze()
+        if not gc.get_freeze_count():
+            # Modules that are loaded by now stay: looking for garbage, after every part, passes them over.
+            gc.collect()
+            gc.freeze()
         if max_gpu_memory:
             import torch
 
