@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.run_merging_pipeline_refactored import mode_lines
 from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command
+from merginguriel.utils.errors import answering_interrupts, command
 
 # Names of training flags -> those of TrainingSettings, where they differ.
 RENAMED = {"max_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size",
@@ -192,7 +192,8 @@ def main(argv=None):
     plan = iterative.plan(settings)
     config = {name: value for name, value in args.flags.items()
               if name not in ("save_config", "config_file", "overwrite")} if args.save_config else None
-    final = iterative.run(settings, plan, overwrite=args.overwrite, config=config)
+    with answering_interrupts():
+        final = iterative.run(settings, plan, overwrite=args.overwrite, config=config)
     print(iterative.history_table(settings.folder))
     print(f"\ntest items of {settings.target}:\n{comparison_table([final])}")
     print(f"merged model: {plan.output}")

@@ -12,7 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel import run_iterative_training as single
 from merginguriel import run_large_scale_experiment as sweep
 from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command
+from merginguriel.utils.errors import answering_interrupts, command
 
 
 def build_parser():
@@ -72,7 +72,8 @@ def main(argv=None):
         return 1 if failures else 0
     backend = jobs.backend_of(args, iterative_jobs.memory_needed(next(iter(runs.values()))))
     config = {name: value for name, value in records.plain(vars(args)).items() if name != "explicit"}
-    outcome = iterative_jobs.work_off(planned, failures, backend, config, args.output_dir)
+    with answering_interrupts():
+        outcome = iterative_jobs.work_off(planned, failures, backend, config, args.output_dir)
     return jobs.conclude(outcome, iterative_jobs.summary_table(planned, outcome))
 
 

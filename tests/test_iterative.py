@@ -324,6 +324,20 @@ def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flag
     assert final_bytes(tmp_path / "beside") == final_bytes(train("--max-epochs", 2))
 
 
+def test_ctrl_c_ends_what_python_cannot_leave(tmp_path):
+    code = ("import hashlib, sys\nfrom merginguriel.utils.errors import answering_interrupts, command\n"
+            "@command\ndef main(argv):\n    with answering_interrupts(0.5):\n        print('in', flush=True)\n"
+            "        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 500_000_000)\nsys.exit(main())")
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment(), text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.readline()
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=30)[1]
+    assert time.monotonic() - start < 2
+    assert process.returncode == 130 and errors.strip() == "interrupted: run the same command again to go on"
+
+
 def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, capsys):
     folder = train("--max-epochs", 1)
     told = capsys.readouterr().out
