@@ -198,7 +198,8 @@ class _Run:
         """Read how far the folder's run has come."""
         history = self._settings.folder / HISTORY_JSON
         self._history = records.read_json(history)["merge_history"] if history.exists() else []
-        self.progress = _Progress(self._settings.max_epochs, {locale: self._epoch(locale) for locale in self._locales})
+        self.progress = _Progress(self._settings.max_epochs, {locale: self._epoch(locale) for locale in self._locales},
+                                  self._trained)
 
     def _folder(self, locale: str) -> Path:
         return self._settings.folder / locale / "checkpoints"
@@ -214,7 +215,7 @@ class _Run:
     def tracked(self):
         """Everything that is logged goes to the tracked run too, where one was asked for."""
         project = self._settings.training.wandb_project
-        if project is None:
+        if project is None or self._is_trained:
             yield
             return
         tracked = tracking.start(project, self._settings.folder.name, self._settings.record)
@@ -229,13 +230,17 @@ class _Run:
         return self._make(development=self._development)
 
     def train_and_merge(self) -> None:
-        while self._merged_at < self._settings.max_epochs:
+        while not self._is_trained:
             epoch, reason, decisions = self._train_to_next_merge()
             self._merge(epoch, reason, decisions)
 
     @property
     def _merged_at(self) -> int:
         return self._history[-1]["epoch"] if self._history else 0
+
+    @property
+    def _is_trained(self) -> bool:
+        return self._merged_at == self._settings.max_epochs
 
     def _train_to_next_merge(self) -> tuple[int, str, list]:
         """(epoch, why there is a merge, what was decided on the way)."""
@@ -246,7 +251,9 @@ class _Run:
         while True:
             self._train_all(epoch)
             if epoch == planned:
-                return epoch, "end of training" if epoch == settings.max_epochs else f"{interval} epochs", decisions
+                why = "end of training" if epoch == settings.max_epochs else (
+                    f"{interval} epoch{'s' if interval > 1 else ''}")
+                return epoch, why, decisions
             decision = merge_timing.plateau(
                 {locale: {reached: metrics["eval_accuracy"] for reached, metrics in self._metrics(locale).items()}
                  for locale in self._locales}, epoch, settings.convergence_threshold)
@@ -270,7 +277,6 @@ class _Run:
             locale, self._folder(locale), epoch, settings.every_epoch,
             self._merged(self._history[-1]) if self._history else None, self._merged_at,
             merges[-settings.retain:] if settings.checkpoint_before_merge else ())) for locale in behind]
-        self.progress.finished = self._trained
         if settings.sequential or len(parts) == 1:
             processes.in_this_process(lambda: self._trainers, parts, self.progress)
         else:
@@ -298,7 +304,8 @@ class _Run:
             sources=tuple(Source(source.locale, newest[source.locale].path, source.weight)
                           for source in self._plan.sources),
             measuring=replace(self._plan.measuring, folder=at_work) if self._plan.measuring else None)
-        folder = merging.run_merge(merge)
+        # What is there without standing in the history was made by a run that was killed just then.
+        folder = merging.run_merge(merge, overwrite=True)
         seconds = time.monotonic() - start
         shutil.rmtree(at_work, ignore_errors=True)
         own = {locale: newest[locale].metrics[epoch]["eval_accuracy"] for locale in self._locales}
@@ -371,12 +378,11 @@ class _Run:
 
 
 class _Progress:
-    """A bar over the epochs of all locales, and the failures."""
+    """A bar over the epochs of all locales, and the failures; `trained` is told of every part that is done."""
 
-    def __init__(self, max_epochs: int, reached: dict[str, int]):
-        self._max_epochs, self._reached = max_epochs, reached
+    def __init__(self, max_epochs: int, reached: dict[str, int], trained: Callable[[str], None]):
+        self._max_epochs, self._reached, self._trained = max_epochs, reached, trained
         self.failures: dict[str, str] = {}
-        self.finished: Callable[[str], None] = lambda locale: None
 
     def __enter__(self):
         from tqdm import tqdm
@@ -399,7 +405,7 @@ class _Progress:
         self._bar.update(sum(self._reached.values()) - self._bar.n)
 
     def done(self, worker: int, locale: str, result: None, seconds: float) -> None:
-        self.finished(locale)
+        self._trained(locale)
 
     def failed(self, worker: int, locale: str, reason: str) -> None:
         self.failures[locale] = reason
