@@ -15,7 +15,7 @@ from merginguriel.utils import arguments, naming
 from merginguriel.utils.errors import command, said_once
 
 BASELINE = "baseline"
-DEFAULT_MODES = ("baseline", "similarity", "average", "fisher", "ties", "task_arithmetic", "slerp", "regmean")
+DEFAULT_MODES = ("baseline", "similarity", "average", "fisher_dataset", "ties", "task_arithmetic", "slerp", "regmean")
 # Name of a preset -> what it sets where the flag itself is not given.
 PRESETS = {
     "none": {},

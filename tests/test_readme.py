@@ -25,6 +25,7 @@ SMALL = {
     "copy_models_to_haryos.py": "",
     "run_merging_pipeline_refactored.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_merging_pipeline.py": "--dataset-name mini --base-model xlm-roberta-base",
+    "run_large_scale_experiment.py": "--dataset-name mini --base-model xlm-roberta-base --num-fisher-examples 40",
     "evaluate_specific_model.py": "--dataset-name mini",
     "run_nxn_evaluation.py": "--dataset-name mini --base-model xlm-roberta-base",
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",

@@ -270,7 +270,8 @@ def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:
 
 def _free_memory() -> int:
     """Bytes that processes can have without swapping."""
-    for line in open("/proc/meminfo") if Path("/proc/meminfo").is_file() else ():
+    meminfo = Path("/proc/meminfo")
+    for line in meminfo.read_text().splitlines() if meminfo.is_file() else ():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

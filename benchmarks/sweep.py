@@ -1,0 +1,156 @@
+"""A sweep beside the original's way: a process a merge, the merged model written, a process an evaluation.
+
+The original's way is run on some of the merges, and its mean stands for all. Its merges are made by this toolkit's own
+command, which streams; its evaluation is a plain loop over batches of 32 in file order, padded to their longest text.
+The sweep also evaluates every source on every target, which the original does not. Everything is timed as commands,
+from the start of the interpreter on. Without --models-root, sources are the initial checkpoint plus noise.
+
+    python benchmarks/sweep.py --base-model DIR --dataset-name DIR --targets af-ZA,nl-NL --workers 1 2 \
+        --output sweep.json
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from merginguriel.utils import arguments, naming, records
+
+ROOT = Path(__file__).resolve().parents[1]
+MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "regmean")
+
+
+def build_parser():
+    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_base_model(parser)
+    arguments.add_data(parser, text_column=False)
+    parser.add_argument("--models-root", type=Path, help="sources that are there already")
+    parser.add_argument("--targets", type=arguments.locale_list,
+                        default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"])
+    parser.add_argument("--sources", type=arguments.locale_list, help="to be made (default: the targets)")
+    parser.add_argument("--modes", nargs="+", default=list(MODES))
+    parser.add_argument("--num-languages", nargs="+", type=arguments.positive_int, default=[5])
+    parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
+    parser.add_argument("--workers", nargs="+", type=arguments.positive_int, default=[1], help="sweeps to be timed")
+    parser.add_argument("--original-jobs", type=arguments.whole_number, default=2, help="merges the original's way")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the results of the last sweep are put")
+    parser.add_argument("--output", type=Path, help="JSON, written as it goes")
+    return parser
+
+
+def make_sources(base_model: str, locales: list[str], root: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from merginguriel.utils import models
+
+    start = models.initial_checkpoint(base_model, 42, root)
+    values = load_file(start / "model.safetensors")
+    for seed, locale in enumerate(locales):
+        folder = root / naming.model_name(base_model, locale)
+        shutil.copytree(start, folder)
+        torch.manual_seed(seed)
+        save_file({name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in values.items()},
+                  folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
+    """One model on one locale, alone in its process."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from merginguriel.utils import massive
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForSequenceClassification.from_pretrained(
+        model_path, dtype=torch.bfloat16 if device == "cuda" else torch.float32).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    split, hits = massive.load_split(dataset_name, locale, "test"), 0
+    with torch.no_grad():
+        for start in range(0, len(split), 32):
+            batch = tokenizer(split.texts[start:start + 32], padding=True, truncation=True, return_tensors="pt",
+                              max_length=min(512, model.config.max_position_embeddings - 2))
+            predicted = model(**batch.to(device)).logits.argmax(-1).tolist()
+            hits += sum(map(int.__eq__, predicted, split.labels[start:start + 32]))
+    print(hits / len(split))
+
+
+def timed(folder: Path, *line) -> float:
+    """Seconds of a command in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *map(str, line)], cwd=folder, env=environment, text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, line))}\n{done.stdout[-3000:]}")
+    return time.perf_counter() - start
+
+
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    base_model = arguments.base_model_of(args.base_model, args.dataset_name)
+    report = {"environment": records.run_environment(), "cores": os.cpu_count(),
+              "settings": {name: str(value) for name, value in vars(args).items()}}
+
+    def keep(line: str) -> None:
+        print(line, flush=True)
+        if args.output:
+            records.write_json(args.output, report)
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        root = args.models_root or folder / "haryos_model"
+        if args.models_root is None:
+            make_sources(base_model, args.sources or args.targets, root)
+        shared = ["--base-model", base_model, "--dataset-name", args.dataset_name, "--models-root", root.resolve(),
+                  "--selection", "cosine"]
+        shared += ["--similarity-matrix", args.similarity_matrix.resolve()] if args.similarity_matrix else []
+        report["sweeps"] = []
+        for workers in args.workers:
+            where = folder / f"sweep{workers}"
+            where.mkdir()
+            seconds = timed(where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, "--locales",
+                            ",".join(args.targets), "--modes", *args.modes, "--num-languages", *args.num_languages,
+                            "--workers", workers)
+            final = json.loads((where / "results/experiment_final_results.json").read_text())
+            merges = sum("_merge_" in name for name in final["accuracies"])
+            report["sweeps"].append({"workers": workers, "seconds": seconds, "merges": merges,
+                                     "evaluations_of_single_models": len(final["accuracies"]) - merges,
+                                     "merges_a_minute": 60 * merges / seconds,
+                                     "jobs_a_minute": 60 * len(final["accuracies"]) / seconds})
+            keep(f"sweep, workers {workers}: {seconds:.1f} s, {merges} merges and {len(final['accuracies']) - merges} "
+                 f"single models, {60 * len(final['accuracies']) / seconds:.1f} jobs a minute")
+            if args.keep:
+                shutil.copytree(where / "results", args.keep, dirs_exist_ok=True)
+        report["original"] = []
+        pairs = [(args.targets[number % len(args.targets)], mode) for number, mode in enumerate(args.modes)
+                 if mode != "baseline"]
+        for target, mode in pairs[:args.original_jobs]:
+            merging = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, "--mode", mode,
+                            "--target-lang", target, "--num-languages", args.num_languages[0], "--no-eval",
+                            "--output-dir", "merged")
+            evaluating = timed(folder, __file__, "evaluate", folder / "merged", target, args.dataset_name)
+            shutil.rmtree(folder / "merged")
+            report["original"].append({"target": target, "mode": mode, "seconds_of_merging": merging,
+                                       "seconds_of_evaluating": evaluating})
+            keep(f"original's way, {mode} for {target}: merging {merging:.1f} s, evaluating {evaluating:.1f} s")
+        if report["original"]:
+            mean = statistics.mean(job["seconds_of_merging"] + job["seconds_of_evaluating"]
+                                   for job in report["original"])
+            for sweep in report["sweeps"]:
+                sweep["ratio"] = mean * sweep["merges"] / sweep["seconds"]
+                keep(f"original's way, one after the other, to the sweep with {sweep['workers']} workers: "
+                     f"{sweep['ratio']:.1f}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["evaluate"]:
+        evaluate_plainly(*sys.argv[2:])
+    else:
+        main()

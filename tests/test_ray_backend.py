@@ -1,0 +1,73 @@
+"""Sweeps on a Ray cluster of two nodes on this machine, one of which is killed."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from running import ROOT, environment
+from test_sweep import assert_same_results, results_of
+
+pytest.importorskip("ray")
+SCRIPT = "merginguriel/run_large_scale_experiment.py"
+COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "average", "fisher", "ties", "slerp", "adamerging", "regmean",
+           "stock", "karcher", "--num-languages", "2", "3", "--selection", "cosine", "--num-fisher-examples", "60")
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where Ray keeps its token
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield started
+    started.shutdown()
+
+
+def sweep(folder, models_root, *more):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), "--base-model", "tiny", "--models-root", str(models_root),
+         "--dataset-name", "mini", *COMMAND, *more], cwd=folder, env=environment(), text=True,
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def wait_for(process, folder, wanted):
+    """Until the merges that have results satisfy `wanted`."""
+    while process.poll() is None and not wanted([name for name in results_of(folder) if "_merge_" in name]):
+        time.sleep(0.01)
+    assert process.poll() is None, process.stderr.read()  # else there was nothing to kill
+
+
+def test_command_and_node_are_killed_and_it_ends_as_without(cluster, models_root, tmp_path):
+    node = cluster.add_node(num_cpus=1)
+    alone = sweep(tmp_path / "local", models_root, "--workers", "1")
+    assert alone.wait() == 0, alone.stderr.read()
+    on_ray = (tmp_path / "ray", models_root, "--backend", "ray", "--address", cluster.address)
+    process = sweep(*on_ray)
+    wait_for(process, tmp_path / "ray", len)
+    process.kill()
+    process.wait()
+    kept = {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path / "ray").items()}
+    process = sweep(*on_ray)
+    # Both nodes are at work.
+    wait_for(process, tmp_path / "ray", lambda names: all(any(target in name and name not in kept for name in names)
+                                                          for target in ("af-ZA", "nl-NL")))
+    cluster.remove_node(node, allow_graceful=False)
+    shown, said = process.communicate()
+    assert process.returncode == 0, said
+    assert "lost" in said and "it is tried once more" in said and " 0 failed" in shown
+    now = results_of(tmp_path / "ray")
+    assert_same_results(now, results_of(tmp_path / "local"))
+    assert kept and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
+    # The rest of a cluster has no GPU.
+    refused = sweep(tmp_path / "gpus", models_root, "--backend", "ray", "--address", cluster.address,
+                    "--workers-per-gpu", "2")
+    assert refused.wait() == 2 and "has no GPU" in refused.stderr.read() and not list((tmp_path / "gpus").iterdir())
+
+
+def test_nobody_at_the_address(models_root, tmp_path):
+    process = sweep(tmp_path, models_root, "--backend", "ray", "--address", "127.0.0.1:1")
+    assert process.wait() == 2
+    assert "error: no Ray cluster at 127.0.0.1:1: Connection refused" in process.stderr.read()

@@ -1,0 +1,306 @@
+"""Sweeps: the same results as one merge after the other, whatever kills them, splits them or runs beside them."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from auto_merge_llm.checkpoint import Checkpoint
+from running import ROOT, environment
+
+from merginguriel import run_large_scale_experiment as script
+from merginguriel import run_merging_pipeline_refactored as pipeline
+from merginguriel.utils import arguments, measuring, records
+from merginguriel.utils.errors import InputError
+
+SCRIPT = "merginguriel/run_large_scale_experiment.py"
+MODES = ("ties", "regmean", "fisher", "adamerging")
+
+
+@pytest.fixture
+def flags(models_root):
+    return ["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini"]
+
+
+@pytest.fixture
+def sweep(flags, tmp_path, monkeypatch, capsys):
+    """sweep(*flags) -> (exit code, stdout) of a sweep in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*more, given=flags):
+        code = script.main([*given, "--workers", "1", *map(str, more)])
+        return code, capsys.readouterr().out
+    return call
+
+
+def without_times(content):
+    """A JSON without what differs between two runs that did the same."""
+    if isinstance(content, dict):
+        return {name: without_times(part) for name, part in content.items()
+                if name not in ("timestamp", "environment", "job")}
+    return content
+
+
+def results_of(folder):
+    return {file.parent.name: file for file in folder.glob("results/*/results.json")}
+
+
+def assert_same_results(one, other):
+    assert one.keys() == other.keys() != set()
+    for name, file in one.items():
+        assert without_times(records.read_json(file)) == without_times(records.read_json(other[name])), name
+        assert without_times(records.read_json(file))["experiment"] == records.read_json(file)["experiment"]
+        left, right = (np.load(found.parent / "predictions.npz") for found in (file, other[name]))
+        assert all(np.array_equal(left[part], right[part]) for part in left.files)
+
+
+def test_results_are_those_of_single_merges(sweep, flags, tmp_path, monkeypatch, capsys):
+    code, shown = sweep("--locales", "af-ZA", "--modes", *MODES, "--num-languages", 2, 3, "--keep-merged")
+    assert code == 0 and "11 done, 0 done before, 0 failed" in shown
+    (tmp_path / "single").mkdir()
+    monkeypatch.chdir(tmp_path / "single")
+    for mode, number in [*((mode, 3) for mode in MODES), ("ties", 2)]:
+        assert pipeline.main([*flags, "--mode", mode, "--num-languages", str(number), "--target-lang", "af-ZA"]) == 0
+    single, swept = results_of(tmp_path / "single"), results_of(tmp_path)
+    assert len(single) == 8
+    assert_same_results(single, {name: file for name, file in swept.items() if name in single})
+    for name in [name for name in single if "merge" in name]:
+        texts = [(root / f"results/{name}/merge_details.json").read_text() for root in (tmp_path, tmp_path / "single")]
+        assert without_times(json.loads(texts[0])) == without_times(json.loads(texts[1]))
+        assert (tmp_path / f"results/{name}/merge_details.txt").is_file()
+        models = [root / "merged_models" / name for root in (tmp_path, tmp_path / "single")]
+        assert {file.name for file in models[0].iterdir()} == {file.name for file in models[1].iterdir()}
+        for file in ("model.safetensors", "config.json", "tokenizer.json", "README.md"):
+            assert (models[0] / file).read_bytes() == (models[1] / file).read_bytes()
+        kept = records.read_json(swept[name])
+        assert kept["settings"]["model"] == Checkpoint(models[0]).weights_fingerprint
+    # Each knows the other's merges as its own.
+    capsys.readouterr()
+    code, shown = sweep("--locales", "af-ZA", "--modes", "ties", "--num-languages", 3, 2)
+    assert code == 0 and "2 done before" in shown
+    shutil.rmtree(tmp_path / "single/merged_models")
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.main([*flags, "--mode", "regmean", "--num-languages", "3", "--target-lang", "af-ZA"]) == 0
+
+
+def test_what_is_measured_serves_all_numbers_and_is_written_if_asked(sweep, tmp_path, monkeypatch):
+    calls, measure = [], measuring.measure
+    monkeypatch.setattr(measuring, "measure", lambda *given: calls.append(given[-1]) or measure(*given))
+    several = ("--locales", "af-ZA", "--num-languages", 2, 3, "--num-fisher-examples", 20)
+    assert sweep(*several, "--modes", "fisher", "regmean")[0] == 0
+    assert sorted(calls) == sorted(["id-ID", "nl-NL", "en-US"] * 2)
+    assert not list(tmp_path.glob("results/measurements/*.safetensors"))
+    shutil.rmtree(tmp_path / "results")
+    assert sweep(*several, "--modes", "fisher", "--keep-measurements")[0] == 0
+    assert len(list(tmp_path.glob("results/measurements/*_fisher_*.safetensors"))) == 3
+    shutil.rmtree(tmp_path / "results/fisher_dataset_merge_af-ZA_2merged_text-num_examples-20")
+    assert sweep(*several, "--modes", "fisher")[0] == 0
+    assert len(calls) == 9
+
+
+def test_a_damaged_source_fails_its_jobs_alone(sweep, tmp_path, flags, source_copies):
+    given = ["--base-model", "tiny", "--models-root", str(source_copies), "--dataset-name", "mini"]
+    model = source_copies / "tiny_massive_k_en-US/model.safetensors"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-4])
+    command = ("--locales", "de-DE", "af-ZA", "--modes", "baseline", "average", "--num-languages", 2, 3,
+               "--selection", "cosine")
+    code, shown = sweep(*command, given=given)
+    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    assert code == 1 and "model.safetensors is damaged" in final["failures"]["average_merge_af-ZA_3merged_cosine"]
+    # The two nearest of Afrikaans are whole.
+    assert final["detailed_results"]["af-ZA"]["average"] is False
+    assert "average_merge_af-ZA_2merged_cosine" in final["accuracies"]
+    assert final["detailed_results"]["de-DE"]["baseline"] is True
+    done = {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path).items()}
+    model.write_bytes(whole)
+    code, shown = sweep(*command, given=given)
+    assert f"{len(done)} done before" in shown
+    now = results_of(tmp_path)
+    assert all(now[name].stat().st_mtime_ns == then for name, then in done.items()) and len(now) > len(done)
+
+
+# What is asked for
+
+@pytest.fixture
+def options(flags):
+    """options(*flags) -> SweepOptions, after presets and all checks."""
+
+    def call(*more):
+        args = arguments.parse_with_config(script.build_parser(), [*flags, *map(str, more)])
+        script.check_flags(args)
+        return script.read_options(args)
+    return call
+
+
+@pytest.mark.parametrize("more, scope, preweight", [
+    ([], "target", "equal"),
+    (["--preset", "fairness"], "sources", "equal"),
+    (["--preset", "target"], "target", "uriel"),
+    (["--preset=target", "--preweight=equal"], "target", "equal"),
+    (["--preset", "fairness", "--fisher_data_mode", "both"], "both", "equal"),
+])
+def test_presets_and_what_wins_over_them(options, more, scope, preweight):
+    chosen = options("--modes", "fisher", *more)
+    assert (chosen.measuring.scope, chosen.preweight) == (scope, preweight)
+
+
+def test_a_preset_reaches_the_merges(sweep, tmp_path):
+    assert sweep("--locales", "af-ZA", "--modes", "fisher_dataset", "--num-languages", 2, "--preset", "fairness",
+                 "--num-fisher-examples", 21)[0] == 0
+    name = "fisher_dataset_merge_af-ZA_2merged_text-scope-sources_text-num_examples-21"
+    details = records.read_json(tmp_path / "results" / name / "merge_details.json")
+    assert details["measured_on"]["examples"] == {"id-ID": 11, "nl-NL": 10}
+    assert [source["weight"] for source in details["plan"]["sources"]] == [0.5, 0.5]
+
+
+def test_a_file_of_flags_and_the_command_line_on_top(options, tmp_path, flags):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("modes: [average, ties]\nnum_languages: [3, 5]\nkeep-merged: true\noverwrite: false\n"
+                    "density: 0.5\nselection: cosine\npreset: target\n")
+    chosen = options("--config", file, "--num-languages", 2)
+    assert (chosen.modes, chosen.numbers, chosen.keep_merged, chosen.overwrite) == (("average", "ties"), (2,), True,
+                                                                                    False)
+    assert chosen.hyperparameters == {"density": 0.5} and chosen.preweight == "uriel"
+    for text, message in (("moods: [average]", "no flag --moods"), ("[1, 2]", "does not map"),
+                          ("modes: {a: 1}", "value"), ("modes: true", "switch"), ("modes: [", "is no YAML"),
+                          ("config: x", "no flag --config")):
+        file.write_text(text)
+        with pytest.raises(InputError, match=message):
+            options("--config", file)
+
+
+@pytest.mark.parametrize("more, message", [
+    (["--modes", "average", "--density", "0.5"], "--density has no effect"),
+    (["--modes", "average", "similarity", "--preset", "fairness"], "--preset fairness has no effect"),
+    (["--modes", "average", "--num-fisher-examples", "5"], "--num-fisher-examples has no effect"),
+    (["--modes", "average", "--merged-models-dir", "x"], "--merged-models-dir has no effect"),
+    (["--modes", "ties", "--keep-measurements"], "--keep-measurements has no effect"),
+    (["--modes", "baseline", "--num-languages", "3"], "--num-languages has no effect"),
+    (["--modes", "average", "--address", "x:1"], "--address has no effect"),
+    (["--modes", "average", "--backend", "ray", "--workers", "2"], "--workers has no effect"),
+    (["--modes", "average", "--selection", "real"], "needs --nxn-matrix"),
+    (["--modes", "fisher", "--dataset-split", "test"], "must not rest on the texts"),
+])
+def test_flags_without_effect_are_refused(options, more, message):
+    with pytest.raises(InputError, match=message):
+        options(*more)
+
+
+def test_names_tell_what_has_not_its_default(sweep, tmp_path):
+    code, shown = sweep("--locales", "af-ZA", "--num-languages", 2, "--modes", "average", "uriel", "ties", "linear",
+                        "--density", 0.5, "--selection", "sinkhorn", "cosine", "--preweight", "uriel", "--dtype",
+                        "bfloat16", "--dry-run")
+    assert code == 0 and not (tmp_path / "results").exists()
+    names = [line.split()[0] for line in shown.splitlines() if "_merge_" in line]
+    assert sorted(names) == sorted(f"{name}_bfloat16" for name in (
+        "average_merge_af-ZA_2merged", "average_merge_af-ZA_2merged_cosine", "uriel_merge_af-ZA_2merged",
+        "uriel_merge_af-ZA_2merged_sinkhorn", "ties_merge_af-ZA_2merged_uriel_density-0.5",
+        "ties_merge_af-ZA_2merged_cosine_uriel_density-0.5", "linear_merge_af-ZA_2merged_uriel",
+        "linear_merge_af-ZA_2merged_cosine_uriel"))
+    assert shown.splitlines()[-1].startswith("11 jobs, about ") and "GB on disk" in shown
+
+
+def test_listing_is_light(run):
+    listed = run(SCRIPT, "--list-locales", "--dataset-name", "mini").stdout.splitlines()
+    assert listed[:2] == ["  0. af-ZA", "  1. az-AZ"] and listed[-1].startswith("Total: 12 locales from ")
+    sliced = run(SCRIPT, "--list-locales", "--start-from", 47, "--max-locales", 5).stdout.splitlines()
+    assert sliced[0] == "  0. vi-VN" and len(sliced) == 3
+    modes = [line.split()[0] for line in run(SCRIPT, "--list-modes").stdout.splitlines()]
+    assert modes[:2] == ["baseline", "average"] and modes[-1] == "fisher"
+
+
+def test_wrong_input_leaves_nothing(refused, flags):
+    assert "no models tiny_massive_k" in refused(SCRIPT, *flags[:2], "--models-root", "nowhere", *flags[4:])
+    assert "neighbours have a model" in refused(SCRIPT, *flags, "--locales", "nl-NL", "--num-languages", 4, "--modes",
+                                                "average")
+
+
+def test_what_a_sweep_leaves(sweep, tmp_path):
+    code, shown = sweep("--locales", "nl-NL", "af-ZA", "--modes", "baseline", "average", "slerp", "--num-languages", 2)
+    assert code == 0
+    progress = records.read_json(tmp_path / "results/experiment_progress.json")
+    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    done = {"nl-NL": {"baseline": True, "average": True, "slerp": True}, "af-ZA": {"average": True, "slerp": True}}
+    assert progress["results"] == final["detailed_results"] == done
+    assert (progress["total_locales"], progress["processed_locales"], progress["current_locale"]) == (2, 2, None)
+    assert final["summary"] == {"total_locales": 2, "mode_success_counts": {"baseline": 1, "average": 2, "slerp": 2}}
+    assert final["config"]["num_languages"] == [2] and final["failures"] == {}
+    own = records.read_json(tmp_path / "results/baseline_nl-NL/results.json")
+    assert own["evaluation_info"]["model_name"].endswith("tiny_massive_k_nl-NL")
+    merged = {target: final["accuracies"][f"average_merge_{target}_2merged"] for target in done}
+    best = {target: max(accuracy for name, accuracy in final["accuracies"].items()
+                        if name.startswith("tiny_") and name.endswith(target)) for target in done}
+    line = next(line for line in shown.splitlines() if line.startswith("average_merge_2merged"))
+    assert line.split()[1:] == ["2", f"{np.mean(list(merged.values())):.4f}",
+                                f"{np.mean([merged[target] - best[target] for target in done]):+.4f}"]
+
+
+def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source_copies):
+    given = ["--base-model", "tiny", "--models-root", str(source_copies), "--dataset-name", "mini"]
+    command = ("--locales", "af-ZA", "--modes", "average", "--num-languages", 2)
+    assert sweep(*command, given=given)[0] == 0
+    shutil.copyfile(source_copies / "tiny_massive_k_de-DE/model.safetensors",
+                    source_copies / "tiny_massive_k_nl-NL/model.safetensors")
+    before = records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json")
+    assert sweep(*command, given=given)[0] == 1
+    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    assert set(final["failures"]) == {"average_merge_af-ZA_2merged", "tiny_massive_k_nl-NL_af-ZA"}
+    assert all("--overwrite" in reason for reason in final["failures"].values())
+    assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") == before
+    assert sweep(*command, "--overwrite", given=given)[0] == 0
+    assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") != before
+
+
+# Several processes
+
+def start(folder, flags):
+    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags)], cwd=folder, env=environment(),
+                            stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+
+
+COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "baseline", *MODES, "slerp", "--num-languages", "2", "3",
+           "--selection", "cosine", "--num-fisher-examples", "40")
+
+
+@pytest.fixture(scope="module")
+def unbroken(models_root, tmp_path_factory):
+    """The results of COMMAND in one go, by one process."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    process = start(folder, ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", *COMMAND,
+                             "--workers", 1])
+    assert process.wait() == 0, process.stderr.read()
+    return results_of(folder)
+
+
+def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
+    moments, kept = random.Random(7), {}
+    for workers in (1, 2):
+        process = start(tmp_path, [*flags, *COMMAND, "--workers", workers])
+        goal = len(results_of(tmp_path)) + moments.randint(2, 5)
+        while process.poll() is None and len(results_of(tmp_path)) < goal:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        kept |= {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path).items()}
+    process = start(tmp_path, [*flags, *COMMAND, "--workers", 2])
+    assert process.wait() == 0, process.stderr.read()
+    now = results_of(tmp_path)
+    assert_same_results(now, unbroken)
+    assert 4 <= len(kept) < len(now) and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
+
+
+def test_two_sweeps_and_two_shards_in_one_folder(tmp_path, flags, unbroken):
+    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, *more])
+            for more in ([], ["--shard", "1/2"], ["--shard", "2/2"])]
+    assert [process.wait() for process in both] == [0] * 3, [process.stderr.read() for process in both]
+    assert_same_results(results_of(tmp_path), unbroken)
+    final = [records.read_json(tmp_path / f"results/experiment_final_results{shard}.json")
+             for shard in ("", "_shard1of2", "_shard2of2")]
+    assert [list(part["detailed_results"]) for part in final] == [["af-ZA", "nl-NL"], ["af-ZA"], ["nl-NL"]]
