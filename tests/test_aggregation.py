@@ -430,7 +430,7 @@ def test_command_writes_six_files(run, results, tmp_path):
     for section in ("Executive Summary", "Summary Statistics", "Baseline Performance", "Win Rate Analysis",
                     "Detailed Comparison Results", "Methodology"):
         assert f"\n## {section}\n" in report
-    assert "Highest mean accuracy over 2 locales: similarity_2lang, 0.8000. This describes these items" in report
+    assert "Highest mean accuracy among the 1 with most locales (2): similarity_2lang, 0.8000. This describes" in report
     assert "| similarity_2lang | 1/2 | 50.0 % | 9 to 91 % | 1 | +5.0 (" in report
     latex = (tmp_path / generated(done, "latex")).read_text()
     assert r"similarity\_2lang & 2 & 0.8000 & +5.0 (" in latex and latex.count(r"\bottomrule") == 2
@@ -466,6 +466,9 @@ def test_refusals(refused, results):
     assert "no folder nowhere" in refused(SCRIPT, "--nxn-results-dir", "nowhere")
     assert "no file x.csv" in refused(SCRIPT, "--evaluation-matrix", "x.csv")
     assert "--no-tests has no effect" in refused(SCRIPT, "--no-baselines", "--no-tests")
+    for merge in [*results.glob("similarity_*"), *results.glob("average_*")]:
+        shutil.rmtree(merge)
+    assert "no merges or ensembles to make --tables of" in refused(SCRIPT, "--tables", "latex")
     assert "no results of the validation split" in refused(SCRIPT, "--split", "validation")
 
 

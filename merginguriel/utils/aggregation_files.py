@@ -195,8 +195,8 @@ def locale_table(results: Aggregate) -> tuple[list[str], list[list[str]]]:
     return ["locale", *baselines.values(), *variants], rows
 
 
-CAPTION = ("Intervals: bootstrap of the items, by id. Wins and Wilcoxon's p, adjusted by Holm, are against the best "
-           "source.")
+CAPTION = ("Differences to the baselines are in points, with bootstrap intervals of the items, by id. Wins and "
+           "Wilcoxon's p, adjusted by Holm, are against the best source.")
 METHODOLOGY = f"""Every accuracy is a share of the items of one locale and split. A variant is one method with one
 number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
 
@@ -240,11 +240,12 @@ def executive_summary(results: Aggregate) -> str:
     frame = results.frame
     if frame.empty:
         return "No merges or ensembles."
-    lines = [f"{len(frame)} results of {frame.variant.nunique()} variants on {frame.locale.nunique()} locales."]
+    lines = [f"Results: {len(frame)}. Variants: {frame.variant.nunique()}. Locales: {frame.locale.nunique()}."]
     means = frame.groupby("variant").accuracy.agg(["size", "mean"])
     widest = means[means["size"] == means["size"].max()].sort_values("mean", ascending=False)
-    lines.append(f"Highest mean accuracy over {widest['size'].iloc[0]} locales: {widest.index[0]}, "
-                 f"{widest['mean'].iloc[0]:.4f}. This describes these items; it is no choice, which needs others.")
+    lines.append(f"Highest mean accuracy among the {len(widest)} with most locales ({widest['size'].iloc[0]}): "
+                 f"{widest.index[0]}, {widest['mean'].iloc[0]:.4f}. This describes these items; it is no choice, which "
+                 "needs others.")
     if results.with_baselines:
         for name in BASELINES:
             rows = results.summary[(results.summary.baseline == name) & (results.summary.compared > 0)]
@@ -317,26 +318,36 @@ def write(results: Aggregate, folder: Path, prefix: str, *, formats: list[str], 
     while any((folder / pattern.format(prefix=prefix, time=f"{moment:%Y%m%d_%H%M%S}")).exists()
               for pattern in names.values()):
         moment += timedelta(seconds=1)
-    paths = {}
-    for name, pattern in names.items():
-        paths[name] = folder / pattern.format(prefix=prefix, time=f"{moment:%Y%m%d_%H%M%S}")
-        content = contents[name]()
-        with records.beside(paths[name]) as partial:
+    paths = {name: folder / pattern.format(prefix=prefix, time=f"{moment:%Y%m%d_%H%M%S}")
+             for name, pattern in names.items()}
+    made = {path: contents[name]() for name, path in paths.items()}  # all, before the first is written
+    for path, content in made.items():
+        with records.beside(path) as partial:
             partial.write_bytes(content)
     return paths
 
 
 def text_tables_of(results: Aggregate, kind: str) -> str:
     """The variants, then the locales, for a paper."""
-    methods, locales = (METHOD_HEADER, method_rows(results.summary)), locale_table(results)
-    captions = (f"Mean accuracy over locales and difference to the baselines in points. {CAPTION}",
-                f"Accuracy by locale. † better, ‡ worse than the best of its own sources, Holm-adjusted p < {ALPHA}.")
+    methods, locales = _without_empty(METHOD_HEADER, method_rows(results.summary)), locale_table(results)
+    captions = "Mean accuracy over locales.", "Accuracy by locale."
+    if results.with_baselines:
+        captions = (f"{captions[0]} {CAPTION}",
+                    f"{captions[1]} † better, ‡ worse than the best of its own sources, Holm-adjusted p < {ALPHA}.")
+    if not methods[1]:
+        raise InputError("no merges or ensembles to make --tables of; leave the flag out")
     if kind == "markdown":
         parts = [f"{caption}\n\n{markdown(*table)}" for caption, table in zip(captions, (methods, locales))]
     else:
         parts = [latex(*table, caption, label) for caption, table, label in
                  zip(captions, (methods, locales), ("tab:methods", "tab:locales"))]
     return "\n\n".join(parts) + "\n"
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns that have nothing in any row."""
+    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _csv(table: pd.DataFrame) -> bytes:
