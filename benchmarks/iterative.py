@@ -31,7 +31,7 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel import run_iterative_training, training_bert
-from merginguriel.utils import arguments, calculators, massive, mini, processes, records
+from merginguriel.utils import arguments, calculators, massive, mini, naming, processes, records
 
 JOINT, BEST, ONE_SHOT = "joint training", "best source", "once at the end"
 METHODS = ("every epoch", "every 2 epochs", ONE_SHOT, JOINT)
@@ -66,7 +66,9 @@ def build_parser():
     parser.add_argument("--train-samples", type=arguments.positive_int, help="items of a language, default: all")
     parser.add_argument("--batch-size", type=arguments.positive_int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-4)
-    parser.add_argument("--bf16", action="store_true")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--bf16", action="store_true")
+    precision.add_argument("--tf32", action="store_true")
     parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--workers", type=arguments.positive_int, default=8)
     parser.add_argument("--work-dir", type=Path, default=Path("iterative_work"), help="checkpoints, removed when done")
@@ -124,7 +126,8 @@ class Work:
         return ["--model-name-or-path", arguments.base_model_of(args.base_model, args.dataset_name), "--dataset-name",
                 self._dataset, "--models-root", args.work_dir / "haryos_model", "--learning-rate", args.learning_rate,
                 "--warmup-ratio", 0.1, "--weight-decay", 0.01, "--seed", run.seed,
-                *(["--bf16"] if args.bf16 else []), *(["--cuda-graphs"] if args.cuda_graphs else [])]
+                *(["--bf16"] if args.bf16 else []), *(["--tf32"] if args.tf32 else []),
+                *(["--cuda-graphs"] if args.cuda_graphs else [])]
 
     def _iterative(self, run: Run, folder: Path) -> dict:
         from merginguriel.utils import continued_training, iterative, training
@@ -185,8 +188,11 @@ def bits(evaluation) -> str:
 
 
 def settings_of(args) -> dict:
-    return {name: str(getattr(args, name)) for name in (
-        "base_model", "num_languages", "mode", "epochs", "train_samples", "batch_size", "learning_rate", "bf16")}
+    settings = {name: getattr(args, name) for name in (
+        "num_languages", "mode", "epochs", "train_samples", "batch_size", "learning_rate")}
+    precision = "bf16" if args.bf16 else "tf32" if args.tf32 else "float32"
+    return {"base_model": naming.base_slug(arguments.base_model_of(args.base_model, args.dataset_name)), **settings,
+            "precision": precision}
 
 
 class Progress:

@@ -16,7 +16,7 @@ from merginguriel.utils.errors import answering_interrupts, command
 # Names of training flags -> those of TrainingSettings, where they differ.
 RENAMED = {"max_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size",
            "log_frequency": "logging_steps", "max_train_samples": "max_train_samples"}
-SAME = ("learning_rate", "max_seq_length", "fp16", "bf16", "cuda_graphs", "gradient_checkpointing",
+SAME = ("learning_rate", "max_seq_length", "fp16", "bf16", "tf32", "cuda_graphs", "gradient_checkpointing",
         "gradient_accumulation_steps", "warmup_ratio", "weight_decay", "models_root", "output_dir", "seed",
         "dataset_name", "text_column", "label_column")
 # Flags that the name of a result tells where they have not their defaults.
@@ -79,6 +79,7 @@ def add_training(parser) -> None:
     precision = training.add_mutually_exclusive_group()
     precision.add_argument("--fp16", action="store_true", help="mixed precision, float16 (GPU)")
     precision.add_argument("--bf16", action="store_true", help="mixed precision, bfloat16")
+    precision.add_argument("--tf32", action="store_true", help="float32, matrix products in TF32 (GPU since Ampere)")
     training.add_argument("--cuda-graphs", action="store_true",
                           help="launch a whole pass at once, for models whose steps are bound by launches")
     training.add_argument("--gradient-checkpointing", action="store_true",

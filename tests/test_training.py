@@ -269,13 +269,14 @@ def test_wrong_input(refused, flags, tmp_path):
             "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"],
             "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
             "h": ["--fp16", "--use_cpu"], "i": ["--wandb"], "j": ["--cuda_graphs", "--use_cpu"],
-            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"]}
+            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"],
+            "m": ["--tf32", "--use_cpu"]}
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
     assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
     assert "--fp16 needs a GPU" in said["h"] and "pip install wandb" in said["i"] and "needs a CUDA GPU" in said["j"]
-    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"]
+    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):

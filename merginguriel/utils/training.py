@@ -43,6 +43,7 @@ class TrainingSettings:
     seed: int = 42
     fp16: bool = False
     bf16: bool = False
+    tf32: bool = False
     use_cpu: bool = False
     gradient_checkpointing: bool = False
     torch_compile: bool = False
@@ -193,6 +194,8 @@ def check_environment(settings: TrainingSettings) -> None:
         raise InputError("--fp16 needs a GPU; on a CPU use --bf16 or neither")
     if settings.bf16 and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"{torch.cuda.get_device_name()} has no bfloat16; use --fp16")
+    if settings.tf32 and not (on_gpu and torch.cuda.get_device_capability() >= (8, 0)):
+        raise InputError("--tf32 needs a GPU since Ampere; leave it out")
     if settings.cuda_graphs and not on_gpu:
         raise InputError("--cuda-graphs needs a CUDA GPU; leave it out")
 
@@ -441,7 +444,8 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         gradient_checkpointing=settings.gradient_checkpointing,
         weight_decay=settings.weight_decay, optim="adamw_torch_fused" if on_gpu else "adamw_torch",
-        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16, torch_compile=settings.torch_compile,
+        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16, tf32=settings.tf32 or None,
+        torch_compile=settings.torch_compile,
         save_strategy=settings.save_strategy, save_total_limit=settings.save_total_limit,
         evaluation_strategy=settings.eval_strategy if evaluates else "no",
         load_best_model_at_end=evaluates and settings.selects_best,
