@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from merginguriel.utils import arguments, naming, records
+from merginguriel.utils import arguments, merging, naming, records
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "regmean")
@@ -108,14 +108,14 @@ def main(argv=None):
         root = args.models_root or folder / "haryos_model"
         if args.models_root is None:
             make_sources(base_model, args.sources or args.targets, root)
-        shared = ["--base-model", base_model, "--dataset-name", args.dataset_name, "--models-root", root.resolve(),
-                  "--selection", "cosine"]
+        shared, data = ["--base-model", base_model, "--models-root", root.resolve(), "--selection", "cosine"], [
+            "--dataset-name", args.dataset_name]
         shared += ["--similarity-matrix", args.similarity_matrix.resolve()] if args.similarity_matrix else []
         report["sweeps"] = []
         for workers in args.workers:
             where = folder / f"sweep{workers}"
             where.mkdir()
-            seconds = timed(where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, "--locales",
+            seconds = timed(where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, *data, "--locales",
                             ",".join(args.targets), "--modes", *args.modes, "--num-languages", *args.num_languages,
                             "--workers", workers)
             final = json.loads((where / "results/experiment_final_results.json").read_text())
@@ -132,14 +132,15 @@ def main(argv=None):
         pairs = [(args.targets[number % len(args.targets)], mode) for number, mode in enumerate(args.modes)
                  if mode != "baseline"]
         for target, mode in pairs[:args.original_jobs]:
-            merging = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, "--mode", mode,
-                            "--target-lang", target, "--num-languages", args.num_languages[0], "--no-eval",
+            text = data if merging.needs_text(merging.ALIASES.get(mode, mode)) else []
+            writing = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, *text, "--mode",
+                            mode, "--target-lang", target, "--num-languages", args.num_languages[0], "--no-eval",
                             "--output-dir", "merged")
             evaluating = timed(folder, __file__, "evaluate", folder / "merged", target, args.dataset_name)
             shutil.rmtree(folder / "merged")
-            report["original"].append({"target": target, "mode": mode, "seconds_of_merging": merging,
+            report["original"].append({"target": target, "mode": mode, "seconds_of_merging": writing,
                                        "seconds_of_evaluating": evaluating})
-            keep(f"original's way, {mode} for {target}: merging {merging:.1f} s, evaluating {evaluating:.1f} s")
+            keep(f"original's way, {mode} for {target}: merging {writing:.1f} s, evaluating {evaluating:.1f} s")
         if report["original"]:
             mean = statistics.mean(job["seconds_of_merging"] + job["seconds_of_evaluating"]
                                    for job in report["original"])
