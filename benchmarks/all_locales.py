@@ -3,7 +3,9 @@
 Runs train_missing_models.py and run_nxn_evaluation.py as a user would. The report is written every few seconds, and
 what is done is not done again, so a run that is cut off loses nothing.
 
-    python benchmarks/all_locales.py --base-model DIR --dataset-name DIR --folder work --workers 3 --output all.json
+    python benchmarks/all_locales.py --base-model DIR --dataset-name DIR --folder work --workers 7 --output all.json
+
+The matrix, with every model on its own language in the diagonal, is in work/nxn_results/nxn_eval_*/.
 """
 
 import argparse
@@ -29,7 +31,7 @@ def build_parser():
     parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
     parser.add_argument("--locales", type=arguments.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
     parser.add_argument("--folder", type=Path, required=True, help="where models and results go")
-    parser.add_argument("--workers", type=arguments.positive_int, default=3, help="of the training and of the N×N")
+    parser.add_argument("--workers", type=arguments.positive_int, default=7, help="of the training and of the N×N")
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--train-flags", help="of train_missing_models.py (default: %(default)s)",
                         default="--lr 2e-4 --warmup-ratio 0.1 --bf16 --additional-args --cuda_graphs "

@@ -3,13 +3,15 @@
 The straightforward way, a cell: load model and data, tokenise padded to 128, transformers' Trainer.predict in batches
 of 64. It is run on a few cells, and its mean a cell stands for all. Ours is run_nxn_evaluation.py on the whole matrix;
 the interpreter's start is in neither. Sources are copies of one initial checkpoint under several names: the time is
-that of trained models. Both run in one process.
+that of trained models. Both run in one process. The heatmap is in ours; the cache of fonts, which matplotlib makes once
+a machine, is not.
 
     OMP_NUM_THREADS=2 python benchmarks/nxn.py --base-model DIR --dataset-name DIR --models 3 --targets 4 \
         --output nxn.json
 """
 
 import argparse
+import importlib
 import logging
 import os
 import shutil
@@ -118,6 +120,7 @@ def scoring_alone(args, path: Path, target: str) -> dict:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
+    importlib.import_module("matplotlib.font_manager")
     locales = mini.LOCALES if args.dataset_name == "mini" else DEFAULT_LOCALES
     largest = max([args.models, args.targets, *args.growth])
     if largest > len(locales):

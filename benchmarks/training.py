@@ -1,7 +1,7 @@
 """Training speed beside the straightforward way, and whether both learn the same.
 
 The straightforward way: transformers' Trainer, float32, every input padded to 128 tokens, one process. Ours: the
-settings of training_bert.py, on a GPU with bfloat16 and CUDA graphs; then several locales at once, as
+settings of training_bert.py, on a GPU with --precision and CUDA graphs; then several locales at once, as
 train_missing_models.py trains them, everything from the start of its processes to the last test accuracy in the time.
 All start from one initial checkpoint and see the same items equally often. Speed is that of the training loop, in
 items a second; accuracies are on the test split, with Wilson intervals.
@@ -35,6 +35,7 @@ def build_parser():
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--batch-size", type=arguments.positive_int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16", help="of ours on a GPU")
     parser.add_argument("--max-train-samples", type=arguments.positive_int, help="of a locale")
     parser.add_argument("--repeats", type=arguments.positive_int, default=1, help="of both ways, alternating")
     parser.add_argument("--output", type=Path, help="JSON, written as it goes")
@@ -48,7 +49,7 @@ def flags(args, locale: str, root: Path, name: str) -> list[str]:
             str(args.learning_rate), "--per-device-train-batch-size", str(args.batch_size)]
     if args.max_train_samples:
         line += ["--max-train-samples", str(args.max_train_samples)]
-    return line + (["--bf16", "--cuda-graphs"] if torch.cuda.is_available() else [])
+    return line + ([f"--{args.precision}", "--cuda-graphs"] if torch.cuda.is_available() else [])
 
 
 def straightforward(args, settings: training.TrainingSettings, folder: Path) -> dict:

@@ -10,6 +10,8 @@ COMMANDS = {
     "train-missing": ("train_missing_models", "fine-tune every source model that is missing"),
     "train-multilang": ("run_multilang_training", "fine-tune one model on all languages, or on all but one"),
     "copy-models": ("copy_models_to_haryos", "copy finished training runs to where merging finds them"),
+    "train-iterative": ("run_iterative_training", "train in turn, merge every few epochs, go on from the merge"),
+    "iterative-sweep": ("run_large_scale_iterative_training", "the same for many targets"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
     "sweep": ("run_large_scale_experiment", "merge for many targets, by many modes and numbers of sources"),
@@ -17,6 +19,10 @@ COMMANDS = {
     "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
     "ensemble-sweep": ("run_large_scale_ensemble_experiments", "the same for many targets, with statistics"),
     "evaluate": ("evaluate_specific_model", "evaluate one model on one or more locales"),
+    "aggregate": ("aggregate_results", "put every result into tables, beside fair baselines"),
+    "plot": ("plot_results", "draw results, transfer and similarity"),
+    "quick-plot": ("quick_plot", "the same, by a menu"),
+    "report": ("report", "write one HTML page about all results"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure transfer.
+"""The whole job on the shipped mini corpus: train sources, build the matrix, merge, evaluate, measure, report.
 
 Runs the same commands that you would type, in ./demo, and prints each of them. What is done is not
 done again: a second run takes seconds.
@@ -100,13 +100,22 @@ def main(argv=None):
            "--results-dir", args.dir / naming.NXN_ROOT]
     show("run_nxn_evaluation.py", *nxn)
     run_command("run_nxn_evaluation.py", *nxn)
+
+    tables = ["--results-dir", results, "--nxn-results-dir", args.dir / naming.NXN_ROOT, "--output-dir",
+              args.dir / "tables"]
+    show("aggregate_results.py", *tables)
+    run_command("aggregate_results.py", *tables)
     print(f"""
 Try next:
   python merginguriel/demo.py --target-lang {"ms-MY" if target != "ms-MY" else "pt-PT"}
   python merginguriel/run_merging_pipeline.py --target-lang {target} --dataset-name mini \\
       --models-root {models_root} --weights {ranked[0]}=0.7,{ranked[1]}=0.3
   python merginguriel/run_merging_pipeline_refactored.py --help
-For MASSIVE and xlm-roberta-base, see README.md.""")
+For MASSIVE and xlm-roberta-base, see README.md.""", flush=True)
+    report = ["--results-dir", results, "--nxn-results-dir", args.dir / naming.NXN_ROOT, "--output",
+              args.dir / "report.html", "--title", f"The demo: merging for {target}"]
+    show("report.py", *report)
+    run_command("report.py", *report)
 
 
 if __name__ == "__main__":

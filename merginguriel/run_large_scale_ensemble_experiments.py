@@ -60,7 +60,8 @@ def main(argv=None):
 
     from merginguriel.utils import ensemble
 
-    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options)
+    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options,
+                                          args.command)
     for target in outcome.votes:
         print(f"{target}\n{outcome.table(target)}\n")
     if len(outcome.votes) > 1 and comparisons:

@@ -5,7 +5,6 @@ command goes on where it was stopped. Exit code 1 if a job failed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -67,11 +66,10 @@ def build_parser():
     return parser
 
 
-def choose_targets(args) -> tuple[list[str], str]:
-    """(the targets, where they come from)"""
-    if args.locales:
-        targets, where = args.locales, "--locales"
-    else:
+def choose_targets(args, flag: str = "--locales") -> tuple[list[str], str]:
+    """(the targets, where they come from); `flag` names targets."""
+    targets, where = getattr(args, flag[2:].replace("-", "_")), flag
+    if not targets:
         from merginguriel.utils import massive, similarity
 
         path = args.similarity_matrix or similarity.find_matrix(similarity.SPARSE_CSV) or Path(similarity.SPARSE_CSV)
@@ -81,7 +79,7 @@ def choose_targets(args) -> tuple[list[str], str]:
     chosen = targets[args.start_from:][:args.max_locales]
     if not chosen:
         raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; name others with "
-                         "--locales")
+                         f"{flag}")
     return chosen, where
 
 
@@ -159,11 +157,7 @@ def main(argv=None):
         return 1 if plan.failures else 0
     config = {name: value for name, value in records.plain(vars(args)).items() if name != "explicit"}
     outcome = sweep.run_sweep(plan, backend, config, args.results_dir, args.shard)
-    print(sweep.summary_table(plan, outcome))
-    print(outcome)
-    for name, reason in outcome.failures.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if outcome.failures else 0
+    return jobs.conclude(outcome, sweep.summary_table(plan, outcome))
 
 
 if __name__ == "__main__":

@@ -49,8 +49,11 @@ def mode_lines() -> str:
     return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
 
 
-def add_merging(parser) -> None:
-    """Flags of weights, methods and texts, which sweeps have too."""
+def add_merging(parser, *, beside_training: bool = False) -> None:
+    """Flags of weights, methods and texts, which sweeps have too.
+
+    `beside_training`: under names that training has not taken, and without --base-checkpoint, which is its own.
+    """
     weights = parser.add_argument_group("weights")
     weights.add_argument("--preweight", choices=["equal", "uriel"], default="equal",
                          help="of the sources, in modes that are not weights themselves")
@@ -61,9 +64,11 @@ def add_merging(parser) -> None:
 
     method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
     for flag, settings in HYPERPARAMETERS.items():
-        method.add_argument(*flag.split(), **settings)
-    method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
-                        help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
+        if not (beside_training and flag in ("--learning-rate", "--epochs")):
+            method.add_argument(*flag.split(), **settings)
+    if not beside_training:
+        method.add_argument("--base-checkpoint", type=Path, metavar="DIR",
+                            help="base of task vectors (default: <models-root>/init/<base model>_seed<seed>)")
 
     text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
     text.add_argument("--dataset-split", choices=["train", "validation", "dev", "test"], default="train",
@@ -72,8 +77,10 @@ def add_merging(parser) -> None:
                       help="examples in all, over all locales (default: 1000, or what a smaller corpus has)")
     text.add_argument("--fisher-data-mode", "--data-mode", choices=["target", "sources", "both"], default="target",
                       help="whose text; adamerging takes the target's")
-    text.add_argument("--batch-size", type=arguments.positive_int, default=16, metavar="N", help="texts a batch")
-    text.add_argument("--max-seq-length", type=arguments.positive_int, default=128, metavar="N",
+    prefix = "--fisher" if beside_training else "-"
+    text.add_argument(f"{prefix}-batch-size", type=arguments.positive_int, default=16, metavar="N",
+                      help="texts a batch")
+    text.add_argument(f"{prefix}-max-seq-length", type=arguments.positive_int, default=128, metavar="N",
                       help="tokens after which a text is cut")
 
 

@@ -61,6 +61,7 @@ def build_parser():
     precision = training.add_mutually_exclusive_group()
     precision.add_argument("--fp16", **SWITCH, help="mixed precision, float16 (GPU)")
     precision.add_argument("--bf16", **SWITCH, help="mixed precision, bfloat16")
+    precision.add_argument("--tf32", **SWITCH, help="float32, matrix products in TF32 (GPU since Ampere)")
     training.add_argument("--use-cpu", "--no-cuda", **SWITCH, help="leave the GPU alone")
     training.add_argument("--gradient-checkpointing", **SWITCH,
                           help="compute activations twice instead of keeping them: less memory, a third more time")

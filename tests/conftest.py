@@ -93,3 +93,24 @@ def source_copies(models_root, tmp_path) -> Path:
     import shutil
 
     return Path(shutil.copytree(models_root, tmp_path / "haryos_model"))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two targets. Right of 10, af-ZA: own model 9; nl 7, de 6, en 8, da 5. da-DK: own model 8; nl 4, de 8, en 5, af 3.
+
+    similarity of nl and de: 8 on af-ZA, 8 on da-DK. average of nl, de and en: 6 on af-ZA alone.
+    """
+    from made_results import write_merge, write_single
+
+    folder = tmp_path / "results"
+    for source, right in (("af-ZA", "1111111110"), ("nl-NL", "1111111000"), ("de-DE", "0000111111"),
+                          ("en-US", "1111111100"), ("da-DK", "1111100000")):
+        write_single(folder, source, "af-ZA", right)
+    for source, right in (("da-DK", "1111111100"), ("nl-NL", "1111000000"), ("de-DE", "1111111100"),
+                          ("en-US", "1111100000"), ("af-ZA", "1110000000")):
+        write_single(folder, source, "da-DK", right)
+    write_merge(folder, "similarity", "af-ZA", {"nl-NL": 0.6, "de-DE": 0.4}, "1111111010")
+    write_merge(folder, "similarity", "da-DK", {"nl-NL": 0.3, "de-DE": 0.7}, "0011111111")
+    write_merge(folder, "average", "af-ZA", dict.fromkeys(("nl-NL", "de-DE", "en-US"), 1 / 3), "1111110000")
+    return folder

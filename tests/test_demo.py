@@ -12,6 +12,10 @@ def test_demo(run, tmp_path):
     table = done.stdout.rpartition("every source and every merge:")[2]
     accuracy = {name: float(value) for name, value in re.findall(r"^(\S+).*?  (0\.\d{4})  \[", table, re.MULTILINE)}
     assert len(accuracy) == 13 and "Try next:" in table
+    assert "  average_3lang: 1 experiments, mean accuracy = " in table and "win rate vs best source (" in table
+    assert len(list((tmp_path / "demo/tables").iterdir())) == 6
+    assert done.stdout.splitlines()[-1] == "report: demo/report.html"
+    assert ">average</th>" in (tmp_path / "demo/report.html").read_text(encoding="utf-8")
     # 3×3, the best sources on each other: on its own language each is better than the others are.
     matrix = transfer.read_csv(next((tmp_path / "demo/nxn_results").glob("*/evaluation_matrix.csv")))
     assert len(matrix.sources) == len(matrix.targets) == 3 and "mean accuracy, zero-shot" in table

@@ -83,7 +83,7 @@ def test_results_have_the_schema_of_a_models(voted):
     for block, content in models.items():
         if block == "examples":
             assert content[0].keys() == ours[block][0].keys()
-        elif block not in ("settings", "experiment"):
+        elif block not in ("settings", "experiment", "job"):
             assert content.keys() <= ours[block].keys(), block
     assert ours["performance"]["total_predictions"] == 144 and ours["experiment"]["num_sources"] == 3
     assert ours["experiment"]["mode"] == "ensemble_soft"

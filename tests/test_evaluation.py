@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from merginguriel import evaluate_specific_model
-from merginguriel.utils import evaluation, massive, plots, records
+from merginguriel.utils import evaluation, heatmaps, massive, records
 from merginguriel.utils.statistics import bootstrap_interval
 
 
@@ -70,7 +70,7 @@ def test_confusion_plot(evaluate, tmp_path):
     assert code == 0 and picture.startswith(b"\x89PNG") and min(width, height) > 600
 
 
-def test_confusion_matrix_counts(tmp_path, monkeypatch):
+def test_confusion_matrix_counts(monkeypatch):
     from matplotlib.axes import Axes
 
     drawn, show, write = {}, Axes.imshow, Axes.text
@@ -79,7 +79,7 @@ def test_confusion_matrix_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(Axes, "text", lambda self, x, y, text, **rest: (drawn.update({(y, x): text}),
                                                                         write(self, x, y, text, **rest))[1])
     gold, predicted = np.array([0, 0, 0, 2, 2]), np.array([0, 2, 2, 2, 5])
-    plots.confusion_matrix(predicted, gold, ["b_x", "unused", "a_y", "", "", "c"], tmp_path / "x.png", "title")
+    heatmaps.confusion_matrix(predicted, gold, ["b_x", "unused", "a_y", "", "", "c"], "title")
     # Ordered a_y, b_x, c; nobody's gold is c.
     np.testing.assert_allclose(drawn.pop("shares"), [[1 / 2, 0, 1 / 2], [2 / 3, 1 / 3, 0], [0, 0, 0]])
     assert drawn == {(0, 0): 1, (0, 2): 1, (1, 0): 2, (1, 1): 1}

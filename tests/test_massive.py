@@ -32,6 +32,18 @@ def test_folder_of_jsonl_equals_the_embedded_corpus(folder, split):
     assert read.fingerprint() == massive.load_split("mini", "af-ZA", split).fingerprint()
 
 
+def test_lines_of_other_splits(folder):
+    """Are passed over, but for what is cut short; a text may name a split, and ids are counted over all lines."""
+    lines = ['{"partition": "train", "utt": "say \\"test\\"", "intent": "alarm_set"}',
+             '{"partition": "test", "utt": "a", "intent": "alarm_set"}', '{"partition": "train", "utt": "b", "int']
+    (folder / "af-ZA.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    read = massive.load_split(str(folder), "af-ZA", "test")
+    assert (read.ids, read.texts) == (["1"], ["a"])
+    (folder / "af-ZA.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="line 3 of .* damaged"):
+        massive.load_split(str(folder), "af-ZA", "test")
+
+
 def test_folder_of_parquet_with_integer_labels_as_on_the_hub(tmp_path):
     from datasets import ClassLabel, Dataset, Features, Value
 

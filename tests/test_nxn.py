@@ -18,7 +18,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import massive, mini, models, naming, nxn, nxn_logits, plots, records, transfer
+from merginguriel.utils import heatmaps, massive, mini, models, naming, nxn, nxn_logits, plots, records, transfer
 from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.model_card import model_card
 
@@ -359,12 +359,13 @@ def test_heatmap(tmp_path, locales):
 
     values = np.random.default_rng(0).random((len(locales), len(locales)))
     values[0] = np.nan
-    plots.heatmap(values, locales, locales, tmp_path / "a.png", label="accuracy", row_title="model", column_title="on")
+    plots.save(heatmaps.heatmap(values, locales, locales, label="accuracy", row_title="model", column_title="on"),
+               tmp_path / "a.png")
     picture = Image.open(tmp_path / "a.png")
     assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1) and max(picture.size) < 5000
 
 
 def test_families_stand_together():
-    order = [mini.LOCALES[place] for place in plots.by_family(mini.LOCALES)]
+    order = [mini.LOCALES[place] for place in heatmaps.by_family(mini.LOCALES)]
     assert order == ["af-ZA", "de-DE", "en-US", "nl-NL", "id-ID", "ms-MY", "es-ES", "pt-PT", "az-AZ", "tr-TR",
                      "sw-KE", "fi-FI"]

@@ -9,6 +9,7 @@ import shlex
 import shutil
 
 import pytest
+from made_results import write_merge
 from running import ROOT
 
 from merginguriel.utils import transfer
@@ -30,6 +31,14 @@ SMALL = {
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
     "generate_sparse_similarity_unified.py": "",
+    "run_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
+                                 "--max-train-samples 32",
+    "run_large_scale_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
+                                             "--max-train-samples 32 --workers 1",
+    "aggregate_results.py": "",
+    "report.py": "",
+    "plot_results.py": "",
+    "quick_plot.py": "",
 }
 
 
@@ -54,6 +63,7 @@ def workspace(models_root, tmp_path):
     run = tmp_path / "checkpoint_results/xlm-roberta-base_massive_af-ZA_lr5e-5_ep15"
     shutil.copytree(models_root / "tiny_massive_k_nl-NL", run)
     (run / "training.json").write_text("{}")
+    write_merge(tmp_path / "results", "similarity", "sq-AL", {"nl-NL": 1.0}, "10")
     return tmp_path
 
 

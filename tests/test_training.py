@@ -14,7 +14,7 @@ from filelock import FileLock
 from running import ROOT, environment
 from safetensors.numpy import load_file
 
-from merginguriel.utils import cuda_graphs, massive, models, records, training
+from merginguriel.utils import cuda_graphs, massive, models, records, training, vocabulary
 
 SCRIPT = "merginguriel/training_bert.py"
 
@@ -176,6 +176,41 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
     assert len(captured) in (1, 2)  # of 8 and 16 tokens
 
 
+def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_base):
+    # Two models: with and without. Other languages' tokens are among the rows that neither moves.
+    trained_rows = []
+
+    class Whole:
+        def __init__(self, model, texts):
+            trained_rows.append(model.config.vocab_size)
+
+        ids = staticmethod(list)
+
+        def restore(self):
+            pass
+
+    class Watched(vocabulary.TrimmedVocabulary):
+        def restore(self):
+            trained_rows.append(self._model.get_input_embeddings().num_embeddings)
+            super().restore()
+
+    steps = dict(do_train=True, do_eval=True, do_predict=False)
+    weights = {}
+    for name, kind in (("trimmed", Watched), ("whole", Whole)):
+        monkeypatch.setattr(vocabulary, "TrimmedVocabulary", kind)
+        training.train(settings(name, num_train_epochs=2, save_strategy="epoch"), **steps)
+        weights[name] = load_file(settings(name).output_dir / "model.safetensors")
+    start = load_file(models.initial_checkpoint(str(tiny_base), 42, settings("m").models_root) / "model.safetensors")
+    embeddings = "roberta.embeddings.word_embeddings.weight"
+    moved = {name: (values[embeddings] != start[embeddings]).any(-1) for name, values in weights.items()}
+    assert np.array_equal(moved["trimmed"], moved["whole"]) and 0 < moved["trimmed"].sum() < len(start[embeddings])
+    for name, values in weights["whole"].items():
+        np.testing.assert_allclose(weights["trimmed"][name], values, atol=2e-5, err_msg=name)
+    trimmed, whole = trained_rows
+    assert moved["trimmed"].sum() <= trimmed < whole == len(start[embeddings])
+    assert json.loads((settings("trimmed").output_dir / "config.json").read_text())["vocab_size"] == whole
+
+
 def test_one_process_trains_a_model(settings, tmp_path):
     with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
         training.train(settings("m"), do_train=True, do_eval=False, do_predict=False)
@@ -234,13 +269,14 @@ def test_wrong_input(refused, flags, tmp_path):
             "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"],
             "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
             "h": ["--fp16", "--use_cpu"], "i": ["--wandb"], "j": ["--cuda_graphs", "--use_cpu"],
-            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"]}
+            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"],
+            "m": ["--tf32", "--use_cpu"]}
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
     assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
     assert "--fp16 needs a GPU" in said["h"] and "pip install wandb" in said["i"] and "needs a CUDA GPU" in said["j"]
-    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"]
+    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ class ArgumentParser(argparse.ArgumentParser):
     """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
-    command can tell a default from a choice (presets, flags without effect in a mode).
+    command can tell a default from a choice (presets, flags without effect in a mode), and
+    `args.command` a line for a shell that gives the same arguments.
     """
 
     def __init__(self, **kwargs):
@@ -42,6 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in actions:
             if getattr(args, action.dest) is unset:
                 setattr(args, action.dest, action.default)
+        args.command = shlex.join(["python", f"merginguriel/{self.prog}", *argv])
         return args
 
     def error(self, message):
@@ -50,12 +53,30 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def parse_with_config(parser: ArgumentParser, argv=None):
     """The arguments, with those of a YAML file of flags, `--config FILE`, before the ones on the command line."""
-    argv = sys.argv[1:] if argv is None else list(map(str, argv))
     parser.add_argument("--config", type=Path, metavar="YAML",
                         help="flags by name, e.g. num_languages: [3, 5]; those of the command line count more")
-    files = [argv[place + 1] if token == "--config" else token.partition("=")[2] for place, token in enumerate(argv)
-             if token.startswith("--config=") or (token == "--config" and place + 1 < len(argv))]
-    return parser.parse_args((_flags_of(parser, Path(files[-1])) if files else []) + argv)
+    return parser.parse_args(with_config(parser, argv, "--config"))
+
+
+def with_config(parser: ArgumentParser, argv, flag: str) -> list[str]:
+    """`argv` after the flags in the YAML or JSON file that `flag` names there, if it does."""
+    argv = [_kebab(str(token)) for token in (sys.argv[1:] if argv is None else argv)]
+    files = [argv[place + 1] if token == flag else token.partition("=")[2] for place, token in enumerate(argv)
+             if token.startswith(f"{flag}=") or (token == flag and place + 1 < len(argv))]
+    return (_flags_of(parser, Path(files[-1])) if files else []) + argv
+
+
+def flags_given(tokens: list[str]) -> dict:
+    """What a command line says, as `with_config` can read it from a file: the last value of every flag."""
+    given = {}
+    for token in tokens:
+        if token.startswith("--"):
+            name, equals, value = token[2:].partition("=")
+            name = name.replace("-", "_")
+            given[name] = [value] if equals else []
+        else:
+            given[name].append(token)
+    return {name: values[0] if len(values) == 1 else values or True for name, values in given.items()}
 
 
 def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
@@ -69,12 +90,12 @@ def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is no YAML: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{file} does not map flags to values, as in num_languages: [3, 5]")
+        raise InputError(f"{file} does not map flags to values, as in num_languages: 3")
     tokens = []
     for name, value in content.items():
         flag = "--" + str(name).replace("_", "-")
         action = parser._option_string_actions.get(flag)
-        if action is None or flag in ("--config", "--help"):
+        if action is None or flag in ("--config", "--config-file", "--help"):
             raise InputError(f"{file}: no flag {flag}; see --help")
         if isinstance(value, bool) != (action.nargs == 0):
             raise InputError(f"{file}: {name} is {value!r}; a switch, and only that, is true or false")
@@ -130,6 +151,11 @@ def positive_int(text: str) -> int:
 
 def whole_number(text: str) -> int:
     return _whole_number(text, 0)
+
+
+def positive_ints(text: str) -> list[int]:
+    """A comma list, e.g. 3,5."""
+    return [positive_int(part.strip()) for part in text.split(",")]
 
 
 def seed(text: str) -> int:
@@ -225,10 +251,10 @@ def add_locales(parser, flag: str, **kwargs) -> None:
     parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
 
 
-def add_sources(parser, *, selection_help: str = "", several: bool = False) -> None:
+def add_sources(parser, *, selection_help: str = "", several: bool = False, names: tuple = ("--sources",)) -> None:
     """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them.
 
-    `several`: for several numbers and selections, and without --sources, as a sweep has them.
+    `several`: for several numbers and selections, and without --sources, as a sweep has them. `names` of --sources.
     """
     sources, many = parser.add_argument_group("sources"), {"nargs": "+"} if several else {}
     sources.add_argument("--num-languages", type=positive_int, default=[5] if several else 5, metavar="N", **many,
@@ -236,7 +262,8 @@ def add_sources(parser, *, selection_help: str = "", several: bool = False) -> N
     if several:
         parser.set_defaults(sources=None)
     else:
-        sources.add_argument("--sources", type=locale_list, metavar="LOC,LOC,…", help="these languages instead")
+        sources.add_argument(*names, dest="sources", type=locale_list, metavar="LOC,LOC,…",
+                             help="these languages instead")
     sources.add_argument("--selection", choices=["sinkhorn", "cosine", "real"], **many,
                          help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
                               f"(default: sinkhorn{selection_help})")
@@ -286,6 +313,41 @@ def refuse_idle(args, idle: list[str], where: str = "") -> None:
     given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
     if given:
         raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
+
+
+def add_results(parser) -> None:
+    """Flags that choose among finished results."""
+    which = parser.add_argument_group("which results")
+    which.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
+                       help="every results.json in it, however deep")
+    add_locales(which, "--locales", help="only these targets")
+    which.add_argument("--experiment-types", nargs="+", metavar="TYPE",
+                       help="only these methods or variants, e.g. similarity, ties_5lang or baseline")
+    which.add_argument("--split", choices=["test", "validation"], default="test", help="only results on these items")
+
+
+def add_baselines(parser):
+    """Flags for what results are compared with; `nxn_of` reads them. Returns their group."""
+    against = parser.add_argument_group("baselines")
+    against.add_argument("--nxn-results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR",
+                         help="folder of N×N runs, or one run")
+    against.add_argument("--evaluation-matrix", type=Path, metavar="CSV",
+                         help="only this N×N's evaluation_matrix.csv")
+    return against
+
+
+def nxn_of(args) -> Path | None:
+    """The N×N that the user named, else the usual folder where there is one."""
+    if args.evaluation_matrix:
+        refuse_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix ")
+        if not args.evaluation_matrix.is_file():
+            raise InputError(f"no file {args.evaluation_matrix}; check --evaluation-matrix")
+        return args.evaluation_matrix
+    if args.nxn_results_dir.is_dir():
+        return args.nxn_results_dir
+    if "nxn_results_dir" in args.explicit:
+        raise InputError(f"no folder {args.nxn_results_dir}; check --nxn-results-dir")
+    return None
 
 
 def add_models_root(parser) -> None:

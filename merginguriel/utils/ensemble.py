@@ -4,12 +4,13 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import evaluation, massive, merging, naming, records
+from merginguriel.utils import evaluation, job_lists, massive, merging, naming, records
 from merginguriel.utils.calculators import SimilarityOptions, Source
 from merginguriel.utils.evaluation import Evaluation
 from merginguriel.utils.statistics import holm, paired_bootstrap, wilcoxon
@@ -207,14 +208,15 @@ class Outcome:
 
 
 def run_ensembles(targets: list[str], methods: list[str], options: EnsembleOptions,
-                  finished: Callable[[str, Outcome], None] = lambda target, outcome: None) -> Outcome:
+                  finished: Callable[[str, Outcome], None] = lambda target, outcome: None,
+                  origin: ModelLogits | KeptLogits | None = None) -> Outcome:
     """Every vote for every target. A target that cannot be done is a failure of `Outcome`, not of the others.
 
     Every source is loaded once for all targets that it serves. `finished` is called after each target.
     """
     from tqdm import tqdm
 
-    origin, outcome, ensembles = origin_of(options), Outcome(), {}
+    origin, outcome, ensembles = origin or origin_of(options), Outcome(), {}
     for target in targets:
         try:
             ensembles[target] = plan_ensemble(target, options, origin)
@@ -290,8 +292,9 @@ def comparison_lines(comparisons: list[Comparison], num_targets: int) -> str:
     return "\n".join(lines)
 
 
-def sweep(targets: list[str], methods: list[str], options: EnsembleOptions) -> tuple[Outcome, list[Comparison]]:
-    """`run_ensembles`, with its progress and its end kept as JSON in the results' folder."""
+def sweep(targets: list[str], methods: list[str], options: EnsembleOptions,
+          command: str) -> tuple[Outcome, list[Comparison]]:
+    """`run_ensembles`, with its jobs, progress and end kept as JSON in the results' folder, and the `command` it is."""
     config = {"voting_methods": methods, **records.plain(asdict(options)),
               "similarity": records.plain(asdict(options.similarity))}
 
@@ -305,9 +308,15 @@ def sweep(targets: list[str], methods: list[str], options: EnsembleOptions) -> t
         done = successes(outcome)
         records.write_json(options.results_root / PROGRESS_JSON, {
             "timestamp": records.utc_now(), "total_locales": len(targets), "processed_locales": len(done),
-            "current_locale": target, "results": done})
+            "current_locale": target, "results": done,
+            "failures": {name: reason for target, reason in outcome.failures.items() for name in names[target]}})
 
-    outcome = run_ensembles(targets, methods, options, finished)
+    number = len(options.sources or ()) or options.num_languages
+    names = {target: [naming.ensemble_name(method, target, number, options.split, options.num_examples)
+                      for method in methods] for target in targets}
+    origin = origin_of(options)
+    job_lists.keep(options.results_root, dict.fromkeys(chain.from_iterable(names.values())), command)
+    outcome = run_ensembles(targets, methods, options, finished, origin)
     try:
         comparisons = compare(outcome)
     except InputError as error:

@@ -5,10 +5,13 @@ import errno
 import functools
 import logging
 import os
+import signal
 import sys
+import threading
 
 from auto_merge_llm.errors import InputError
 
+INTERRUPTED = "\ninterrupted: run the same command again to go on"
 NO_SPACE = "no space left on the disk; free some and run the same command again"
 
 
@@ -29,7 +32,7 @@ def command(main):
         except InputError as error:
             return _refuse(error)
         except KeyboardInterrupt:
-            print("\ninterrupted: run the same command again to go on", file=sys.stderr)
+            print(INTERRUPTED, file=sys.stderr)
             return 130
         except BrokenPipeError:
             # The reader (head, less) has what it wanted; keep Python's exit flush quiet.
@@ -67,6 +70,32 @@ def said_once(*loggers):
     finally:
         for logger in loggers:
             logger.removeFilter(is_new)
+
+
+@contextlib.contextmanager
+def answering_interrupts(seconds: float = 1.5):
+    """Inside, Ctrl+C ends the process after `seconds` at the latest, even in a computation that Python cannot leave.
+
+    A backward pass on a CPU can take long. Only for work whose files are whole, or known as half, at any moment.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before, left = signal.set_wakeup_fd(writing, warn_on_full_buffer=False), threading.Event()
+
+    def watch():
+        while received := os.read(reading, 1):
+            if received[0] == signal.SIGINT and not left.wait(seconds):
+                print(INTERRUPTED, file=sys.stderr, flush=True)
+                os._exit(130)
+        os.close(reading)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        os.close(writing)
 
 
 def _refuse(message) -> int:

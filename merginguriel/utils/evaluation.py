@@ -253,10 +253,10 @@ def per_intent_table(evaluation: Evaluation) -> str:
 
 
 def draw_confusion(evaluation: Evaluation, title: str) -> None:
-    from merginguriel.utils import plots
+    from merginguriel.utils import heatmaps, plots
 
-    with records.beside(evaluation.folder / CONFUSION_PLOT) as partial:
-        plots.confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, partial, title)
+    picture = heatmaps.confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, title)
+    plots.save(picture, evaluation.folder / CONFUSION_PLOT, dpi=150)
 
 
 def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:

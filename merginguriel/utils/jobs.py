@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 KINDS = {
     "evaluation": ("merginguriel.utils.merge_jobs", "run_evaluation"),
     "merge": ("merginguriel.utils.merge_jobs", "run_merge"),
+    "iterative": ("merginguriel.utils.iterative_jobs", "run_job"),
 }
 
 
@@ -109,6 +111,15 @@ def work_off(jobs: Iterable[Job], backend, changed: Callable[[Outcome], None] = 
             backend.run(list(groups.items()), progress)
             left = [job for job in left if not outcome.settled(job.name)]
     return outcome
+
+
+def conclude(outcome: Outcome, table: str) -> int:
+    """Print how a command's jobs ended; its exit code."""
+    print(table)
+    print(outcome)
+    for name, reason in outcome.failures.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 1 if outcome.failures else 0
 
 
 class Worker:

@@ -88,7 +88,7 @@ def load_split(dataset_name: str, locale: str, split: str, text_column: str = "u
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}; one of train, validation (or dev), test")
     if dataset_name == "mini":
-        rows, where = mini.records(locale), "the mini corpus"
+        rows, where = enumerate(mini.records(locale)), "the mini corpus"
     else:
         check_locale(locale)
         folder = Path(dataset_name).expanduser()
@@ -105,11 +105,11 @@ def load_split(dataset_name: str, locale: str, split: str, text_column: str = "u
 def _read_folder(folder: Path, locale: str, split: str):
     jsonl = folder / f"{locale}.jsonl"
     if jsonl.is_file():
-        return _read_jsonl(jsonl), str(jsonl)
+        return _read_jsonl(jsonl, split), str(jsonl)
     hub_split = "validation" if split == "dev" else split
     parquet = sorted((folder / locale / hub_split).glob("*.parquet"))
     if parquet:
-        return _read_parquet([str(path) for path in parquet]), str(folder / locale / hub_split)
+        return enumerate(_read_parquet([str(path) for path in parquet])), str(folder / locale / hub_split)
     raise InputError(f"no {locale} in {folder}: it has {_listing(_locales_in(folder))}; expected {locale}.jsonl "
                      f"or {locale}/{hub_split}/*.parquet")
 
@@ -125,25 +125,36 @@ def _listing(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _read_jsonl(path: Path):
+def _read_jsonl(path: Path, split: str):
+    """(number, row) of the lines that may be of `split`, from 0; the others are not parsed."""
+    named = [json.dumps(name).encode() for name in _partitions(split)]
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(lines):
+            is_other = b'"partition"' in line and not any(name in line for name in named)
+            if is_other and line.rstrip().endswith(b"}"):
+                continue
             try:
                 row = json.loads(line)
             except ValueError:
                 row = None
             if not isinstance(row, dict):
-                raise InputError(f"line {number} of {path} is not JSON in UTF-8; the file is damaged, copy it again")
+                raise InputError(f"line {number + 1} of {path} is not JSON in UTF-8; the file is damaged, copy it "
+                                 "again")
             if "partition" not in row:
-                raise InputError(f"line {number} of {path} has no partition; without it train and test would mix")
-            yield row
+                raise InputError(f"line {number + 1} of {path} has no partition; without it train and test would mix")
+            yield number, row
+
+
+def _partitions(split: str) -> set[str]:
+    """What a file may call it."""
+    return {SPLITS[split], split}
 
 
 def _read_hub(dataset_name: str, locale: str, split: str):
     hub_split = "validation" if split == "dev" else split
     pattern = f"hf://datasets/{dataset_name}@{PARQUET_BRANCH.replace('/', '%2F')}/{locale}/{hub_split}/*.parquet"
     try:
-        return _read_parquet([pattern]), f"{dataset_name} ({locale}, {hub_split})"
+        return enumerate(_read_parquet([pattern])), f"{dataset_name} ({locale}, {hub_split})"
     except Exception as error:  # datasets, huggingface_hub and its HTTP client share no base class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot read {pattern}: {reason}; check the name and the network, or give "
@@ -162,8 +173,8 @@ def _read_parquet(files: list[str]):
 
 def _select(rows, locale, split, text_column, label_column, where) -> Split:
     ids, texts, labels = [], [], []
-    wanted = {SPLITS[split], split}
-    for number, row in enumerate(rows):
+    wanted = _partitions(split)
+    for number, row in rows:
         for column in (text_column, label_column):
             if column not in row:
                 raise InputError(f"no column {column!r} in {where}: it has {', '.join(row)}; "

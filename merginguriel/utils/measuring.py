@@ -145,7 +145,7 @@ def _learnt(method, plan, options: MeasuringOptions, examples: Examples):
         return models.load_classifier(path, precision()[0], torch.float32)
 
     def states() -> dict:
-        return {source.path.name: load(source.path)[0].state_dict() for source in plan.sources}
+        return {name: load(path)[0].state_dict() for path, name in plan.identities.items()}
 
     def base():
         model, tokenizer = load(plan.base)
@@ -157,14 +157,15 @@ def _learnt(method, plan, options: MeasuringOptions, examples: Examples):
 def learn(method, plan, options: MeasuringOptions, examples: Examples, checkpoint, states, base):
     """`method` with its coefficients learnt on the texts, unless a file has them from the same models and settings.
 
-    `checkpoint(folder)` opens a model. Called only to learn: `states()` gives the sources' state dicts by folder name,
+    `checkpoint(folder)` opens a model. Called only to learn: `states()` gives the sources' state dicts by identity,
     `base()` a float32 model of the base on the device, to be overwritten, its tokenizer and its state dict.
     """
     from auto_merge_llm.methods.fisher_dataset import shared_dataloader
     from tqdm import tqdm
 
-    fingerprint = {source.path.name: [checkpoint(source.path).weights_fingerprint, source.weight]
-                   for source in sorted(plan.sources, key=lambda source: source.path.name)}
+    weights = {plan.identities[source.path]: source.weight for source in plan.sources}
+    fingerprint = {name: [checkpoint(path).weights_fingerprint, weights[name]]
+                   for path, name in sorted(plan.identities.items(), key=lambda source: source[1])}
     initial = checkpoint(plan.base)
     settings = {**asdict(method), "method": plan.method, "sources": fingerprint, "seed": plan.seed,
                 "base": initial.weights_fingerprint, "tokenizer": initial.tokenizer_fingerprint,
@@ -187,9 +188,7 @@ def learn(method, plan, options: MeasuringOptions, examples: Examples, checkpoin
             bar.set_postfix_str(f"entropy {entropy:.3f}")
             bar.update(done - bar.n)
 
-        learnt = method.learn(model, sources, start, batches,
-                              {source.path.name: source.weight for source in plan.sources}, autocast=precision()[1],
-                              progress=progress)
+        learnt = method.learn(model, sources, start, batches, weights, autocast=precision()[1], progress=progress)
     records.write_json(file, {"settings": settings, "coefficients": learnt.coefficients})
     return learnt
 

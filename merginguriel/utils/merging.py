@@ -47,6 +47,14 @@ class MergePlan:
     base: Path | None
     measuring: MeasuringOptions | None = None
 
+    @property
+    def identities(self) -> dict[Path, str]:
+        """What the library calls the sources, by folder."""
+        from auto_merge_llm.tensors import identities
+
+        paths = [source.path for source in self.sources]
+        return dict(zip(paths, identities(list(map(str, paths)))))
+
     def describe(self) -> str:
         settings = "".join(f", {name} {value}" for name, value in self.hyperparameters.items())
         lines = [f"mode    {self.mode} ({self.method}{settings})", f"target  {self.target}"]
@@ -160,6 +168,11 @@ def told_settings(plan: MergePlan, preweight: str = "equal", dtype: str | None =
                  for name in ("split", "scope", "num_examples", "batch_size", "max_length")
                  if getattr(plan.measuring, name) != getattr(usual, name)]
     return told + ([dtype] if dtype else [])
+
+
+def preweight_of(weights: list[float]) -> str:
+    """equal or uriel, which a merge's record does not tell: similarities that are all equal are none."""
+    return "equal" if max(weights) - min(weights) < 1e-9 else "uriel"
 
 
 def needs_text(mode: str) -> bool:

@@ -42,8 +42,12 @@ def initial_name(base_model: str, seed: int) -> str:
 
 def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
     """`told`: words for what has not its default, so that another setting gets another folder."""
-    words = [re.sub(r"[^A-Za-z0-9.=,_-]+", ".", word).strip(".") for word in told]
-    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *words])
+    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *map(word, told)])
+
+
+def word(text: str) -> str:
+    """`text` as it can stand in a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.=,_-]+", ".", text).strip(".")
 
 
 def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:
@@ -69,6 +73,33 @@ def training_run_name(base_model: str, locales: list[str], learning_rate: float,
 def parse_training_run(name: str) -> tuple[str, str] | None:
     """(base model, locale) of a run of one locale, e.g. xlm-roberta-base_massive_af-ZA_lr5e-05_ep15_compile."""
     match = re.fullmatch(rf"(.+)_massive_({_LOCALE})_lr\d(?:\.\d+)?e-?\d+_ep[\d.]+(?:_compile)?", name)
+    return (match[1], match[2]) if match else None
+
+
+def parse_model(name: str) -> tuple[str, str] | None:
+    """(base model, locale) of the model of one locale, wherever it was trained."""
+    match = re.fullmatch(rf"(.+)_massive_k_({_LOCALE})", name)
+    return (match[1], match[2]) if match else parse_training_run(name)
+
+
+def parse_result(name: str) -> tuple[str, str, int | None] | None:
+    """(mode, locale, number of sources) of a result of a merge, an ensemble or a baseline; None for what is unsaid.
+
+    All the patterns that results have had: similarity_merge_af-ZA, similarity_4lang_af-ZA,
+    similarity_merge_af-ZA_4merged, ensemble_soft_af-ZA, ensemble_soft_af-ZA_4lang, baseline_af-ZA.
+    """
+    for pattern in (rf"(?P<mode>.+?)_merge_(?P<locale>{_LOCALE})(?:_(?P<number>\d+)merged)?(?:_.+)?",
+                    rf"(?P<mode>.+?)_(?P<number>\d+)lang_(?P<locale>{_LOCALE})(?:_.+)?",
+                    rf"(?P<mode>ensemble_.+?)_(?P<locale>{_LOCALE})(?:_.*?(?P<number>\d+)lang)?(?:_.+)?",
+                    rf"(?P<mode>baseline)_(?P<locale>{_LOCALE})(?P<number>)"):
+        if match := re.fullmatch(pattern, name):
+            return match["mode"], match["locale"], int(match["number"]) if match["number"] else None
+    return None
+
+
+def parse_cell(name: str) -> tuple[str, str] | None:
+    """(source, target) of a cell of an N×N; older cells have the model's whole name for the source."""
+    match = re.fullmatch(rf"(?:.+_massive_k_)?({_LOCALE})_on_({_LOCALE})", name)
     return (match[1], match[2]) if match else None
 
 

@@ -32,9 +32,14 @@ class NxnPlan:
     text_column: str = "utt"
     label_column: str = "intent"
     max_workers: int = 1
+    _splits: dict[str, massive.Split] = field(default_factory=dict, repr=False, compare=False)
 
     def load(self, target: str) -> massive.Split:
-        return massive.load_split(self.dataset_name, target, self.split, self.text_column, self.label_column)
+        """Read once, for the worker processes too."""
+        if target not in self._splits:
+            self._splits[target] = massive.load_split(self.dataset_name, target, self.split, self.text_column,
+                                                      self.label_column)
+        return self._splits[target]
 
     def describe(self) -> str:
         return (f"{len(self.sources)} source models on {len(self.targets)} target locales, {self.split} split of "
@@ -85,6 +90,8 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
     Raises InputError where a target has no data.
     """
+    from tqdm import tqdm
+
     from merginguriel.utils import evaluation, scoring
 
     dtype = scoring.evaluation_dtype(scoring.default_device())
@@ -100,7 +107,9 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
 
     # Hashing gigabytes of weights runs beside reading them.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sources = dict(zip(plan.sources, pool.map(fingerprint, plan.sources)))
+        fingerprints = tqdm(pool.map(fingerprint, plan.sources), desc="fingerprints", total=len(plan.sources),
+                            unit=" models", leave=False, disable=None)
+        sources = dict(zip(plan.sources, fingerprints))
     settings = {"split": plan.split, "precision": str(dtype).removeprefix("torch."), "data": data, "sources": sources}
     for folder in [] if anew else sorted(plan.folder.glob("nxn_eval_*"), reverse=True):
         run = Run(plan, folder, settings, failures)
@@ -192,15 +201,14 @@ class _Scorer:
         self._run, self._device = run, scoring.default_device()
         self._dtype = scoring.evaluation_dtype(self._device)
         self._tokens = scoring.TokenCache(run.plan.folder / TOKENS)
-        self._split = functools.cache(run.plan.load)
         self._batches = {}
 
     def __call__(self, source: str, targets: list[str], report: Callable) -> dict[str, float]:
         """Target -> accuracy. Cells are written in a thread, while the next is computed."""
-        from merginguriel.utils import scoring
+        from merginguriel.utils import evaluation, scoring
 
         path = self._run.plan.sources[source]
-        labels = models.read_labels(path)
+        labels, info = models.read_labels(path), evaluation.model_info(path)
         model = models.load_model(path, self._device, self._dtype)
         accuracies = {}
         with ThreadPoolExecutor(1) as writer:
@@ -208,7 +216,7 @@ class _Scorer:
             for target in targets:
                 name = f"{source} on {target}"
                 scores = scoring.batch_logits(model, self._inputs(path, model, target), name)
-                writing[target] = writer.submit(self._write, source, target, scores, labels)
+                writing[target] = writer.submit(self._write, source, target, scores, labels, info)
                 report("cell", source)
             for target, written in writing.items():
                 accuracies[target] = written.result()
@@ -217,22 +225,23 @@ class _Scorer:
     def _inputs(self, path: Path, model, target: str):
         from merginguriel.utils import scoring
 
-        tokens = self._tokens.tokens(path, self._split(target).texts, models.longest_input(model, scoring.MAX_TOKENS))
+        texts = self._run.plan.load(target).texts
+        tokens = self._tokens.tokens(path, texts, models.longest_input(model, scoring.MAX_TOKENS))
         # Sources of one tokenizer share the very same tokens.
         key = (id(tokens), model.config.pad_token_id)
         if key not in self._batches:
             self._batches[key] = scoring.make_batches(tokens, model.config.pad_token_id, self._device)
         return self._batches[key]
 
-    def _write(self, source: str, target: str, scores: np.ndarray, labels: list[str]) -> float:
+    def _write(self, source: str, target: str, scores: np.ndarray, labels: list[str], info: dict) -> float:
         from merginguriel.utils import evaluation
 
-        split, path = self._split(target), self._run.plan.sources[source]
+        split, path = self._run.plan.load(target), self._run.plan.sources[source]
         by_intent = evaluation.in_massive_order(scores, labels)
         result = evaluation.results_record(
             split, by_intent.argmax(-1), dataset_name=self._run.plan.dataset_name, model_name=str(path),
             settings=evaluation.data_settings(self._run.settings["sources"][source], split),
-            model_info=evaluation.model_info(path), experiment={"source": source, "target": target})
+            model_info=info, experiment={"source": source, "target": target})
         # What may stand there is a cell without a result.
         with records.whole_folder(self._run.cell(source, target), overwrite=True) as partial:
             np.save(partial / nxn_logits.CELL_LOGITS, nxn_logits.halved(by_intent))
@@ -243,14 +252,14 @@ class _Scorer:
 # What a run leaves
 
 def _gather(run: Run) -> None:
-    from merginguriel.utils import plots
+    from merginguriel.utils import heatmaps, plots
 
     matrix = run.matrix()
     matrix.to_csv(run.folder / MATRIX_CSV)
     nxn_logits.gather(run)
-    with records.beside(run.folder / HEATMAP) as partial:
-        plots.heatmap(matrix.values, matrix.sources, matrix.targets, partial, label=f"accuracy, {run.plan.split} split",
-                      row_title="model of", column_title="evaluated on")
+    picture = heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, row_title="model of",
+                               column_title="evaluated on", label=f"accuracy, {run.plan.split} split")
+    plots.save(picture, run.folder / HEATMAP)
     records.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
 
 

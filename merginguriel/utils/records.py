@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import zipfile
@@ -150,6 +151,23 @@ def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp
     return "\n".join([*lines, "", f"Total Weight: {total:.6f}", ""])
 
 
+def read_merge_details(text: str) -> dict:
+    """Mode, base model, target, time and sources of a merge_details.txt, as merge_details.json has them.
+
+    What a line does not tell is missing; the published ones are read too.
+    """
+    def after(title: str) -> str | None:
+        match = re.search(rf"^{re.escape(title)}: *(\S.*?)\s*$", text, re.MULTILINE)
+        return match[1] if match else None
+
+    sources = [{"path": path, "locale": locale, "weight": float(weight)} for path, locale, weight in re.findall(
+        r"^\d+\. Model: (.+?)\s*$(?:\n\s+- (?!Locale).*)*\n\s+- Locale: (\S+)\s*\n\s+- Weight: ([\d.eE+-]+)", text,
+        re.MULTILINE)]
+    found = {"mode": after("Merge Mode"), "base_model": after("Base Model (for architecture)"),
+             "target": after("Target Language"), "timestamp": after("Timestamp (UTC)"), "sources": sources}
+    return {name: value for name, value in found.items() if value}
+
+
 def write_predictions(path: Path, ids, labels, predictions, intents, logits=None) -> None:
     """Keep what paired tests need: item ids, gold labels and predictions (n,).
 
@@ -163,16 +181,16 @@ def write_predictions(path: Path, ids, labels, predictions, intents, logits=None
                             predictions=np.array(predictions, np.int16), intents=np.array(intents), **kept)
 
 
-def read_predictions(path: Path) -> dict:
-    """`ids`, `labels`, `predictions`, `intents` and, where kept, `logits` of a predictions.npz."""
+def read_predictions(path: Path, names=None) -> dict:
+    """`ids`, `labels`, `predictions`, `intents` and, where kept, `logits` of a predictions.npz; or only `names`."""
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            return {name: arrays[name] for name in names or arrays}
     except FileNotFoundError:
         raise InputError(f"no predictions at {path}; evaluate the model again with --overwrite") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
         raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
 
 

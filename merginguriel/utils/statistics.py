@@ -19,9 +19,14 @@ def mcnemar(correct_a, correct_b) -> float:
     Only the items on which exactly one is right count: under the null each favours either side
     with probability 1/2 (McNemar 1947). 1.0 where they never differ.
     """
-    only_a = int((correct_a & ~correct_b).sum())
-    only_b = int((correct_b & ~correct_a).sum())
-    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    return float(mcnemar_of_counts((correct_a & ~correct_b).sum(), (correct_b & ~correct_a).sum()))
+
+
+def mcnemar_of_counts(only_a, only_b) -> np.ndarray:
+    """`mcnemar` of many pairs at once, from how many items only the one and only the other has right, (pairs,) each."""
+    only_a, only_b = np.asarray(only_a), np.asarray(only_b)
+    # The binomial of 1/2 is symmetric: both tails are equal, and one of all items counts its middle twice.
+    return np.minimum(2 * stats.binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5), 1)
 
 
 def paired_bootstrap(correct_a, correct_b, **options) -> tuple[float, float]:
@@ -98,3 +103,14 @@ def holm(p_values) -> np.ndarray:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
     return adjusted
+
+
+def mean_ranks(accuracies) -> np.ndarray:
+    """(methods,) mean ranks over locales of `accuracies`, (locales, methods): 1 is best, ties share their mean rank."""
+    return stats.rankdata(-np.round(np.asarray(accuracies, float), 12), axis=1).mean(0)
+
+
+def nemenyi_distance(num_methods: int, num_locales: int, alpha: float = 0.05) -> float:
+    """By how much two of `mean_ranks` differ at least where their methods do (Nemenyi 1963; Demšar 2006, eq. 5.2)."""
+    quantile = stats.studentized_range.ppf(1 - alpha, num_methods, np.inf) / np.sqrt(2)
+    return float(quantile * np.sqrt(num_methods * (num_methods + 1) / (6 * num_locales)))

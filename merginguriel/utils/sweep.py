@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import calculators, massive, merge_jobs, merging, models, naming, records
+from merginguriel.utils import calculators, job_lists, massive, merge_jobs, merging, models, naming, records
 from merginguriel.utils.calculators import SimilarityOptions
 from merginguriel.utils.errors import said_once
 from merginguriel.utils.jobs import Job, Outcome, work_off
@@ -173,6 +173,8 @@ def run_sweep(sweep: Sweep, backend, config: dict, results_root: Path, shard: tu
     ending = f"_shard{shard[0]}of{shard[1]}" if shard else ""
     progress_json, final_json = (results_root / name.replace(".json", f"{ending}.json")
                                  for name in (PROGRESS_JSON, FINAL_JSON))
+    job_lists.keep(results_root, {job.name: job.hash for job in sweep.jobs} | dict.fromkeys(sweep.failures),
+                   config["command"])
     outcome = work_off(sweep.jobs, backend,
                        lambda outcome: records.write_json(progress_json, progress(sweep, outcome)))
     outcome.failures.update(sweep.failures)

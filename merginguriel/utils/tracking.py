@@ -7,7 +7,7 @@ from auto_merge_llm.errors import InputError
 
 def check_installed() -> None:
     if importlib.util.find_spec("wandb") is None:
-        raise InputError("--wandb needs the package wandb: pip install wandb, or leave --wandb out")
+        raise InputError("tracking needs the package wandb: pip install wandb, or leave its flag out")
 
 
 def start(project: str, name: str, config: dict):

@@ -1,6 +1,7 @@
 """One Trainer set-up for all training commands: shared initial head, dynamic padding, whole or resumable."""
 
 import contextlib
+import functools
 import logging
 import random
 import shutil
@@ -42,6 +43,7 @@ class TrainingSettings:
     seed: int = 42
     fp16: bool = False
     bf16: bool = False
+    tf32: bool = False
     use_cpu: bool = False
     gradient_checkpointing: bool = False
     torch_compile: bool = False
@@ -121,22 +123,17 @@ def unfinished(output_dir: Path) -> Path:
 
 def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]], overwrite: bool,
            progress: Callable[[float], None]) -> dict:
-    import torch
-
     record = {**records.plain(asdict(settings)), "locales": list(settings.locales)}
     _claim(work, record, overwrite)
-    trainer = _trainer(settings, work, start, splits)
+    trainer, vocabulary = _trainer(settings, work, start, splits)
     trainer.add_callback(_reporting_progress(progress))
     metrics = {}
     with _tracking(settings, trainer, record) as tracked:
-        try:
-            metrics |= trainer.train(resume_from_checkpoint=_newest_checkpoint(work)).metrics
-        except torch.cuda.OutOfMemoryError:
-            raise InputError("the GPU's memory is too small; use a smaller --per-device-train-batch-size with "
-                             "--gradient-accumulation-steps, --gradient-checkpointing, --bf16, or fewer "
-                             "workers") from None
+        metrics |= fit(trainer, _newest_checkpoint(work))
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
+        if vocabulary:
+            vocabulary.restore()
         with records.whole_folder(settings.output_dir, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
@@ -153,6 +150,17 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
     return metrics
 
 
+def fit(trainer, checkpoint: str | None) -> dict:
+    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends."""
+    import torch
+
+    try:
+        return trainer.train(resume_from_checkpoint=checkpoint).metrics
+    except torch.cuda.OutOfMemoryError:
+        raise InputError("the GPU's memory is too small; use smaller batches with --gradient-accumulation-steps, "
+                         "--gradient-checkpointing, --bf16, or fewer workers") from None
+
+
 def free_memory() -> None:
     """Give back what a finished run holds on the GPU; a Trainer refers to itself, so it would linger."""
     import gc
@@ -167,7 +175,7 @@ def free_memory() -> None:
 def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
     metrics = {}
     if "validation" in splits:
-        metrics |= _trainer(settings, work, settings.output_dir, splits).evaluate(metric_key_prefix="eval")
+        metrics |= _trainer(settings, work, settings.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
         shutil.rmtree(work, ignore_errors=True)
     if "test" in splits:
         metrics |= _predict(settings.output_dir, splits["test"], settings)[1]
@@ -186,18 +194,44 @@ def check_environment(settings: TrainingSettings) -> None:
         raise InputError("--fp16 needs a GPU; on a CPU use --bf16 or neither")
     if settings.bf16 and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"{torch.cuda.get_device_name()} has no bfloat16; use --fp16")
+    if settings.tf32 and not (on_gpu and torch.cuda.get_device_capability() >= (8, 0)):
+        raise InputError("--tf32 needs a GPU since Ampere; leave it out")
     if settings.cuda_graphs and not on_gpu:
         raise InputError("--cuda-graphs needs a CUDA GPU; leave it out")
 
 
 def _trainer(settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]):
+    """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     import torch
-    import transformers
 
     model, tokenizer = models.load_classifier(start, "cpu", torch.float32)
     longest = models.longest_input(model, settings.max_seq_length)
-    datasets = {name: _encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
-    evaluates = "train" in splits and "validation" in splits
+    datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
+    vocabulary = trim_vocabulary(settings, model, datasets) if "train" in splits else None
+    return make_trainer(settings, work, model, tokenizer, datasets), vocabulary
+
+
+def trim_vocabulary(settings: TrainingSettings, model, datasets: dict[str, list[dict]]):
+    """The TrimmedVocabulary of `model` and of what `encode` made; None, and nothing changed, under weight decay."""
+    from merginguriel.utils.vocabulary import TrimmedVocabulary
+
+    if settings.weight_decay:
+        return None
+    rows = [row for rows in datasets.values() for row in rows]
+    vocabulary = TrimmedVocabulary(model, [row["input_ids"] for row in rows])
+    for row in rows:
+        row["input_ids"] = vocabulary.ids(row["input_ids"])
+    return vocabulary
+
+
+def make_trainer(settings: TrainingSettings, work: Path, model, tokenizer, datasets: dict[str, list[dict]]):
+    """A Trainer of `model` on what `encode` made of the train and validation split, or of one of them.
+
+    Its checkpoints go to `work`.
+    """
+    import transformers
+
+    evaluates = "train" in datasets and "validation" in datasets
     padding = {}
     kind = transformers.Trainer
     if settings.cuda_graphs:
@@ -241,6 +275,14 @@ def _graphed_trainer(batch_size: int):
             self._passes.hold_gradients()
             return super().training_step(model, inputs, num_items_in_batch)
 
+        @functools.cached_property
+        def _operations_a_token(self):
+            return 6 * self.model.num_parameters(exclude_embeddings=True)
+
+        def floating_point_ops(self, inputs):
+            # As Trainer counts them, which goes through all parameters again at each step.
+            return self._operations_a_token * inputs["input_ids"].numel()
+
         def _loss(self, model, batch):
             with self.compute_loss_context_manager():
                 return self.compute_loss(model, batch) / self.args.gradient_accumulation_steps
@@ -253,10 +295,11 @@ def _predict(folder: Path, items: list[Item], settings: TrainingSettings):
     from merginguriel.utils import scoring
 
     device = settings.device
-    model, tokenizer = models.load_classifier(folder, device, scoring.evaluation_dtype(device))
+    model = models.load_model(folder, device, scoring.evaluation_dtype(device))
     texts, labels, locales = zip(*items)
-    token_ids = scoring.tokenise(tokenizer, list(texts), models.longest_input(model, settings.max_seq_length))
-    predicted = scoring.logits(model, token_ids, tokenizer.pad_token_id, "predicting").argmax(-1)
+    # A worker that trains many models parses their one tokenizer once.
+    tokens = scoring.TOKENS.tokens(folder, list(texts), models.longest_input(model, settings.max_seq_length))
+    predicted = scoring.logits(model, tokens, model.config.pad_token_id, "predicting").argmax(-1)
     hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
     totals = Counter(locales)
     return predicted, {"predict_accuracy": hits.total() / len(items), "predict_samples": len(items),
@@ -366,7 +409,7 @@ def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str,
     return splits
 
 
-def _encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
+def encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
     encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
     return [{"input_ids": ids, "attention_mask": mask, "labels": item.label}
             for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)]
@@ -401,7 +444,8 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         gradient_checkpointing=settings.gradient_checkpointing,
         weight_decay=settings.weight_decay, optim="adamw_torch_fused" if on_gpu else "adamw_torch",
-        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16, torch_compile=settings.torch_compile,
+        seed=settings.seed, fp16=settings.fp16, bf16=settings.bf16, tf32=settings.tf32 or None,
+        torch_compile=settings.torch_compile,
         save_strategy=settings.save_strategy, save_total_limit=settings.save_total_limit,
         evaluation_strategy=settings.eval_strategy if evaluates else "no",
         load_best_model_at_end=evaluates and settings.selects_best,

@@ -129,7 +129,7 @@ class Workbench:
             return self._module(plan.base, start, torch.float32), models.load_tokenizer(plan.base), start
 
         return measuring.learn(method, plan, plan.measuring, examples, self.checkpoint,
-                               lambda: {source.path.name: single(source.path) for source in plan.sources}, base)
+                               lambda: {name: single(path) for path, name in plan.identities.items()}, base)
 
 
 class Alone:

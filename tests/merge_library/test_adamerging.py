@@ -268,13 +268,14 @@ def test_missing_coefficients_are_refused(lost):
         merge_state_dicts(AdaMerging(coefficients=coefficients), sources, WEIGHTS, base=base)
 
 
-def test_two_sources_of_one_folder_name_are_refused():
+def test_two_sources_of_one_folder_name_have_coefficients_of_their_own():
     base, sources = states("ab")
-    weights = {"x/a": 0.5, "y/a": 0.5}
-    sources = dict(zip(weights, sources.values()))
-    merge_state_dicts(AdaMerging(), sources, weights, base=base)
-    with pytest.raises(InputError, match="one folder name"):
-        merge_state_dicts(AdaMerging(coefficients={name: {"a": 0.5} for name in base}), sources, weights, base=base)
+    weights = {"somewhere/x/1/a": 0.5, "somewhere/y/1/a": 0.5}
+    named = dict(zip(weights, sources.values()))
+    method = AdaMerging(coefficients={name: {"x/1/a": 1.0, "y/1/a": 0.0} for name in base})
+    merged = merge_state_dicts(method, named, weights, base=base)
+    for name, values in merged.items():
+        torch.testing.assert_close(values, sources["a"][name])
 
 
 def test_arguments_that_do_not_go_together_are_refused():

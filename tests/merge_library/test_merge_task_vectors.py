@@ -49,6 +49,15 @@ def mean(vectors, key):
     return sum(np.float32(weight) * vector[key] for weight, vector in zip(WEIGHTS.values(), vectors))
 
 
+def test_two_sources_of_one_folder_name_are_dropped_from_independently():
+    base = {"x": torch.zeros(1000)}
+    method = create("dare", drop_rate=0.5, seed=1)
+    apart = {folder: {"x": torch.ones(1000)} for folder in ("nl/newest", "de/newest")}
+    merged = merge_state_dicts(method, apart, dict.fromkeys(apart, 0.5), base=base)["x"]
+    # Kept by both, by one, by neither: one mask for both would leave no ones.
+    assert {0.0, 1.0, 2.0} == set(merged.tolist())
+
+
 # Task arithmetic
 
 def test_hand_worked_task_arithmetic():

@@ -78,21 +78,32 @@ class Checkpoint:
         path = self.vocabulary_file
         if path is None or path.name != "tokenizer.json":
             return self.vocabulary_file_sha256
-        tokenizer = _read_json_object(path)
-        try:
-            vocabulary = tokenizer["model"]["vocab"]
-            # Unigram lists [piece, score] by id; the other models map pieces to ids.
-            pieces = ([entry[0] for entry in vocabulary] if isinstance(vocabulary, list)
-                      else sorted(vocabulary, key=vocabulary.get))
-            added = [[token["id"], token["content"]] for token in tokenizer.get("added_tokens") or []]
-        except (KeyError, TypeError, IndexError):
-            raise InputError(f"{path} has no vocabulary; copy the tokenizer again") from None
-        return hashlib.sha256(json.dumps([pieces, added]).encode()).hexdigest()
+        # XLM-R's file takes a second to parse, and the models of one sweep have the same.
+        if self.vocabulary_file_sha256 not in _FINGERPRINTS:
+            _FINGERPRINTS[self.vocabulary_file_sha256] = _vocabulary_sha256(path)
+        return _FINGERPRINTS[self.vocabulary_file_sha256]
 
     @functools.cached_property
     def weights_fingerprint(self) -> str:
         """sha256 over the content of the weight files, by file name; reads all of them."""
         return _sha256(weight_files(self.path))
+
+
+# Of a tokenizer.json: sha256 of its bytes -> that of its vocabulary.
+_FINGERPRINTS: dict[str, str] = {}
+
+
+def _vocabulary_sha256(path: Path) -> str:
+    tokenizer = _read_json_object(path)
+    try:
+        vocabulary = tokenizer["model"]["vocab"]
+        # Unigram lists [piece, score] by id; the other models map pieces to ids.
+        pieces = ([entry[0] for entry in vocabulary] if isinstance(vocabulary, list)
+                  else sorted(vocabulary, key=vocabulary.get))
+        added = [[token["id"], token["content"]] for token in tokenizer.get("added_tokens") or []]
+    except (KeyError, TypeError, IndexError):
+        raise InputError(f"{path} has no vocabulary; copy the tokenizer again") from None
+    return hashlib.sha256(json.dumps([pieces, added]).encode()).hexdigest()
 
 
 def _sha256(paths: list[Path]) -> str:

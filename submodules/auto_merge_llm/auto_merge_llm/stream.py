@@ -29,7 +29,7 @@ from auto_merge_llm.heads import align_labels
 from auto_merge_llm.methods.base import Method, Piece
 from auto_merge_llm.model_files import copy_model_files, merged_config
 from auto_merge_llm.safetensors_writer import SafetensorsWriter, file_sha256
-from auto_merge_llm.tensors import LoadedTensor, Source, is_parameter
+from auto_merge_llm.tensors import LoadedTensor, Source, identities, is_parameter
 from auto_merge_llm.weight_files import find_weights, open_file
 
 # 1 MiB of float32: a piece of every source stays in the processor's cache from read to write.
@@ -178,7 +178,8 @@ def _prepare(method: Method, sources, weights: Sequence[float], base, measuremen
         raise InputError(f"{len(sources)} sources have {len(weights)} weights; give one weight a source")
     opened = [_open(source) for source in sources]
     # Folder names first: the result is the same wherever the models are stored.
-    order = sorted(range(len(opened)), key=lambda i: (opened[i].path.name, opened[i].name, weights[i]))
+    names = identities([checkpoint.name for checkpoint in opened])
+    order = sorted(range(len(opened)), key=lambda i: (names[i], opened[i].name, weights[i]))
     checkpoints, weights = [opened[i] for i in order], [weights[i] for i in order]
     measured = [measurement if isinstance(measurement, Source) else
                 Source(str(measurement), open_file(Path(measurement))) for measurement in measurements]
@@ -244,6 +245,8 @@ class _Job:
         self._method, self._base = method, base
         active = [index for index, weight in enumerate(weights) if weight]
         self._sources = [sources[index] for index in active]
+        names = identities([source.name for source in sources])
+        self._identities = tuple(names[index] for index in active)
         self._weights = tuple(float(weights[index]) for index in active)
         self._measurements = [measurements[index] for index in active] if measurements else []
         self.counts: Counter[str] = Counter()
@@ -350,7 +353,7 @@ class _Job:
     def _piece(self, span: _Span, statistics: Any = None, totals: Mapping[str, int] | None = None) -> Piece:
         return Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
                      None if self._base is None else self._read(self._base, span),
-                     tuple(source.identity for source in self._sources), span.start,
+                     self._identities, span.start,
                      tuple(self._measured(source, span) for source in self._measurements), statistics,
                      totals=totals)
 

@@ -89,7 +89,14 @@ class Source:
     name: str
     tensors: Mapping[str, FileTensor | LoadedTensor | ReorderedRows]
 
-    @property
-    def identity(self) -> str:
-        """The folder's name, the same wherever the model is stored."""
-        return PurePath(self.name).name
+
+def identities(names: Sequence[str]) -> tuple[str, ...]:
+    """What tells sources apart wherever they are stored: their folders' names.
+
+    Where two are the same, as many of the folders around them as are needed, for all.
+    """
+    parts = [PurePath(name).parts for name in names]
+    depth = 1
+    while len({path[-depth:] for path in parts}) < len(set(parts)):
+        depth += 1
+    return tuple("/".join(path[-depth:]) for path in parts)

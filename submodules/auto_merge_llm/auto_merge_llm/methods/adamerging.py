@@ -51,8 +51,6 @@ class AdaMerging(Method):
             if missing:
                 raise InputError(f"tensor {piece.name} has no coefficient for {', '.join(missing)}; learn them for "
                                  "these sources")
-            if len(set(piece.identities)) < len(piece.identities):
-                raise InputError("two sources of one folder name cannot have coefficients of their own; rename one")
             factors = [known[identity] for identity in piece.identities]
         return weighted_sum([source.sub_(piece.base) for source in piece.sources], factors).add_(piece.base)
 

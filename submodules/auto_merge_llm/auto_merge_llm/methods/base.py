@@ -22,12 +22,12 @@ class Piece:
     `sources` are in canonical order (sorted by name), float32 (float64 where a source is), of one shape: what
     the method's `granularity` says. They belong to the method, which may overwrite them. `weights` go with
     `sources`: positive, of sum 1; sources of weight 0 are left out. `base` is None unless the method needs it; it
-    belongs to the method too. `identities` go with `sources`: their folders' names. `start` is the flat offset of
-    the first element in the tensor `name`. `measurements` go with `sources` where the method takes them: Fisher
-    information in the sources' shape, or the Gram matrix (in, in) of the tensor's inputs (empty for a tensor that
-    has none). `statistics` is what the method's own `statistics` returned. What `merge` adds to `counts` is summed
-    over all pieces for the report, but for names that begin with an underscore. `totals` are these sums, of a piece
-    that was postponed; None before.
+    belongs to the method too. `identities` go with `sources`: their folders' names, made distinct. `start` is the
+    flat offset of the first element in the tensor `name`. `measurements` go with `sources` where the method takes
+    them: Fisher information in the sources' shape, or the Gram matrix (in, in) of the tensor's inputs (empty for a
+    tensor that has none). `statistics` is what the method's own `statistics` returned. What `merge` adds to
+    `counts` is summed over all pieces for the report, but for names that begin with an underscore. `totals` are
+    these sums, of a piece that was postponed; None before.
     """
 
     name: str

@@ -1,0 +1,84 @@
+"""Put every result into tables, merges and ensembles beside fair baselines, with intervals and paired tests.
+
+Results that differ in method, number of sources, selection, seed or any other setting are never mixed. Files that are
+damaged are named and left out, with exit code 1.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import arguments
+from merginguriel.utils.errors import command
+
+log = logging.getLogger(__name__)
+
+
+def build_parser():
+    parser = arguments.ArgumentParser(prog="aggregate_results.py", description=__doc__)
+    arguments.add_results(parser)
+    against = arguments.add_baselines(parser)
+    against.add_argument("--no-baselines", action="store_true", help="leave baselines out")
+    against.add_argument("--no-tests", action="store_true",
+                         help="leave out what needs predictions: paired tests and intervals of gains")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output-dir", type=Path, default=Path("."), metavar="DIR", help="where the files go")
+    output.add_argument("--output-prefix", default="results", metavar="NAME", help="how their names begin")
+    output.add_argument("--format", choices=["csv", "json", "markdown", "all"], default="all", help="which files")
+    output.add_argument("--export", choices=["csv", "parquet"],
+                        help="also one long table with a row a result, every setting and version")
+    output.add_argument("--tables", nargs="+", choices=["latex", "markdown"], default=[], metavar="KIND",
+                        help="also tables for a paper: latex, markdown or both")
+    output.add_argument("--show-missing", action="store_true",
+                        help="also list what is missing, and the command that makes it")
+    output.add_argument("--verbose", action="store_true", help="name every result that is read")
+    return parser
+
+
+def choose_nxn(args) -> Path | None:
+    if args.no_baselines:
+        arguments.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
+        return None
+    return arguments.nxn_of(args)
+
+
+@command
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    if Path(args.output_prefix).name != args.output_prefix:
+        raise InputError(f"--output-prefix {args.output_prefix} is not a plain name; --output-dir chooses the folder")
+    nxn = choose_nxn(args)
+    if args.verbose:
+        logging.getLogger("merginguriel").setLevel(logging.DEBUG)
+
+    from merginguriel.utils import aggregation, aggregation_files, job_lists
+
+    collection = aggregation.collect(args.results_dir, nxn)
+    long = aggregation.choose(collection.long, args.split, args.locales, args.experiment_types)
+    comparison = aggregation.compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
+    results = aggregation_files.Aggregate(long, comparison, aggregation.summarise(comparison), not args.no_baselines)
+    log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))
+    files = aggregation_files.write(
+        results, args.output_dir, args.output_prefix, export=args.export, tables=args.tables,
+        formats=list(aggregation_files.FORMATS) if args.format == "all" else [args.format])
+
+    print(aggregation_files.printed(results))
+    print("\nFiles generated:", *(f"  {name}: {path}" for name, path in files.items()), sep="\n")
+    damaged = collection.damaged | comparison.damaged
+    if args.show_missing:
+        lists, damaged_lists = job_lists.undone(args.results_dir)
+        damaged |= damaged_lists
+        missing = [str(jobs) for jobs in lists if jobs.missing]
+        missing += aggregation.gaps(comparison.frame, args.locales)
+        print("\nMissing:", *missing or ["nothing"], sep="\n")
+    for note in comparison.notes:
+        log.warning("note: %s", note)
+    for error in damaged.values():
+        print(f"left out: {error}", file=sys.stderr)
+    return 1 if damaged else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

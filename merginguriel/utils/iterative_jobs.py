@@ -1,0 +1,87 @@
+"""Iterative training for many targets: each is a job, done in its own folder and continued there."""
+
+import shutil
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils import evaluation, iterative, jobs, merging, models, records
+from merginguriel.utils.iterative import IterativeSettings
+from merginguriel.utils.jobs import Job, Outcome
+
+PROGRESS_JSON = "iterative_large_scale_progress.json"
+FINAL_JSON = "iterative_large_scale_final_results.json"
+
+
+def plan_jobs(runs: dict[str, IterativeSettings], *, cleanup: bool,
+              overwrite: bool) -> tuple[list[Job], dict[str, str]]:
+    """(a job for each target, why others could not be planned); InputError where none can."""
+    planned, failures = [], {}
+    for target, settings in runs.items():
+        try:
+            chosen = iterative.plan(settings)
+        except InputError as error:
+            failures[target] = str(error)
+            continue
+        folder = iterative.result_folder(settings, chosen)
+        planned.append(Job("iterative", folder.name, target, folder, settings.record,
+                           {"settings": settings, "plan": chosen, "cleanup": cleanup, "overwrite": overwrite}))
+    if not planned:
+        raise InputError(next(iter(failures.values())))
+    return planned, failures
+
+
+def run_job(job: Job, shared: dict) -> str:
+    settings = job.options["settings"]
+    final = iterative.run(settings, job.options["plan"], overwrite=job.options["overwrite"])
+    if job.options["cleanup"]:
+        keep_final_model(settings)
+    return f"{final.accuracy:.4f}"
+
+
+def keep_final_model(settings: IterativeSettings) -> None:
+    """Remove checkpoints and the merges before the last one."""
+    for entry in records.read_json(settings.folder / iterative.HISTORY_JSON)["merge_history"]:
+        for locale in entry["active_locales"]:
+            shutil.rmtree(settings.folder / locale, ignore_errors=True)
+        if entry["name"] != iterative.FINAL:
+            shutil.rmtree(settings.folder / iterative.MERGED / entry["name"], ignore_errors=True)
+
+
+def memory_needed(settings: IterativeSettings) -> int:
+    """Bytes of a worker: weights, gradients, two moments, and what training works with."""
+    initial = models.initial_checkpoint(settings.training.base_model, settings.training.seed,
+                                        settings.training.models_root)
+    return 6 * sum(size for size, _ in merging.files_of(initial).values())
+
+
+def work_off(planned: list[Job], failures: dict[str, str], backend, config: dict, folder: Path) -> Outcome:
+    """Do what is missing; progress and end are kept as JSON in `folder`."""
+    def said(outcome: Outcome) -> dict:
+        return {"timestamp": records.utc_now(), "total_locales": len(planned) + len(failures),
+                "processed_locales": sum(outcome.settled(job.name) for job in planned),
+                "accuracies": {job.group: accuracy_of(job) for job in planned if outcome.is_whole(job.name)},
+                "failures": {**failures, **outcome.failures}}
+
+    outcome = jobs.work_off(planned, backend, lambda now: records.write_json(folder / PROGRESS_JSON, said(now)))
+    outcome.failures.update(failures)
+    records.write_json(folder / PROGRESS_JSON, said(outcome))
+    records.write_json(folder / FINAL_JSON, {**said(outcome), "config": config})
+    return outcome
+
+
+def accuracy_of(job: Job) -> float:
+    return records.read_json(job.folder / evaluation.RESULTS_JSON)["performance"]["accuracy"]
+
+
+def summary_table(planned: list[Job], outcome: Outcome) -> str:
+    """A line for every target that is done: its merges, its test accuracy with interval, its sources."""
+    lines = ["target  merges  accuracy  95 % interval   sources"]
+    for job in planned:
+        if outcome.is_whole(job.name):
+            result = records.read_json(job.folder / evaluation.RESULTS_JSON)
+            low, high = result["performance"]["ci95"]
+            experiment = result["experiment"]
+            lines.append(f"{job.group:<6}  {len(experiment['iterative']['merges']):6}  {accuracy_of(job):8.4f}  "
+                         f"[{low:.3f}, {high:.3f}]  {' '.join(source['locale'] for source in experiment['sources'])}")
+    return "\n".join(lines)

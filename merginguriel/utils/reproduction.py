@@ -1,0 +1,124 @@
+"""The command that makes a result again, from what its results.json tells."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+from merginguriel.utils import merging, naming
+from merginguriel.utils.arguments import DEFAULT_DATASET, base_model_of
+from merginguriel.utils.measuring import MeasuringOptions
+from merginguriel.utils.merging import WEIGHTINGS, method_of
+from merginguriel.utils.similarity import DENSE_CSV, SPARSE_CSV
+
+_TEXT_FLAGS = {"split": "--dataset-split", "scope": "--fisher-data-mode", "num_examples": "--num-fisher-examples",
+               "batch_size": "--batch-size", "max_length": "--max-seq-length"}
+
+
+def command_of(results: dict) -> str | None:
+    """One line for a shell, or None where the result does not tell enough: it is older, or nobody's command."""
+    experiment, info = results.get("experiment") or {}, results["evaluation_info"]
+    if not experiment:
+        return _evaluation(info)
+    sources = experiment.get("sources")
+    if "mode" not in experiment or not sources or not all("path" in source for source in sources):
+        return None
+    mode = experiment["mode"]
+    if mode not in merging.MODES and not mode.startswith("ensemble_"):
+        return None
+    script = (["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix("ensemble_")]
+              if mode.startswith("ensemble_") else ["run_merging_pipeline_refactored.py", "--mode", mode])
+    return _line([*script, "--target-lang", experiment["target"], *_settings(experiment, info)])
+
+
+def command_for(targets: list[str], results: dict, results_root: Path) -> str | None:
+    """The same for other targets, in one run, its results in `results_root`; None where that cannot be."""
+    experiment, info = results.get("experiment") or {}, results["evaluation_info"]
+    if command_of(results) is None or "mode" not in experiment:
+        return None
+    mode = experiment["mode"]
+    if mode.startswith("ensemble_"):
+        script = ["run_large_scale_ensemble_experiments.py", "--voting-methods", mode.removeprefix("ensemble_"),
+                  "--target-languages"]
+    elif (experiment.get("similarity") or {}).get("selection") == "explicit":
+        return None  # a sweep of merges takes no named sources
+    else:
+        script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
+    where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
+    return _line([*script, *targets, *_settings(experiment, info), *where])
+
+
+def _line(words: list) -> str:
+    return shlex.join(["python", f"merginguriel/{words[0]}", *map(str, words[1:])])
+
+
+def _settings(experiment: dict, info: dict) -> list:
+    """Flags that commands for one target and for many share."""
+    mode, similarity = experiment["mode"], experiment.get("similarity") or {}
+    items = _items(experiment, info) if mode.startswith("ensemble_") else _merge_settings(experiment)
+    return [*_data(experiment, info),
+            *_sources(mode, similarity, experiment["sources"], experiment.get("preweight")), *items]
+
+
+def _evaluation(info: dict) -> str | None:
+    """Of a model on its own."""
+    if "_massive_" not in Path(info["model_name"]).name:
+        return None
+    return _line(["evaluate_specific_model.py", "--base-model", info["model_name"], "--locale", info["locale"],
+                  *_dataset(info)])
+
+
+def _dataset(info: dict) -> list:
+    return [] if info.get("dataset") in (None, DEFAULT_DATASET) else ["--dataset-name", info["dataset"]]
+
+
+def _data(experiment: dict, info: dict) -> list:
+    flags, base = _dataset(info), experiment["base_model"]
+    flags += [] if base == base_model_of(None, info.get("dataset")) else ["--base-model", base]
+    root = Path(experiment["sources"][0]["path"]).parent
+    return flags + ([] if root == naming.MODELS_ROOT or experiment.get("nxn_dir") else ["--models-root", root])
+
+
+def _sources(mode: str, similarity: dict, sources: list[dict], preweight: str | None) -> list:
+    selection, weights = similarity.get("selection"), [source["weight"] for source in sources]
+    if selection == "manual":
+        return ["--weights", ",".join(f"{source['locale']}={source['weight']!r}" for source in sources)]
+    by_locale = ["--sources", ",".join(source["locale"] for source in sources)]
+    flags = by_locale if selection == "explicit" else ["--num-languages", len(sources), "--selection", selection]
+    matrix = similarity.get("matrix")
+    if selection == "real":
+        flags += ["--nxn-matrix", matrix]
+    elif matrix and matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV):
+        flags += ["--similarity-matrix", matrix]
+    if similarity.get("source") == "dense" and selection == "sinkhorn":
+        flags += ["--similarity-source", "dense", "--top-k", similarity["top_k"], "--sinkhorn-iters",
+                  similarity["sinkhorn_iters"]]
+    if mode in WEIGHTINGS:
+        return flags
+    chosen = preweight or merging.preweight_of(weights)
+    default = "uriel" if mode.startswith("ensemble_") else "equal"
+    return flags + ([] if chosen == default else ["--preweight", chosen])
+
+
+def _items(experiment: dict, info: dict) -> list:
+    flags = [] if info.get("split") in (None, "test") else ["--split", info["split"]]
+    if experiment.get("num_examples"):
+        flags += ["--num-examples", experiment["num_examples"], "--seed", experiment["seed"]]
+    return flags + (["--nxn-dir", experiment["nxn_dir"]] if experiment.get("nxn_dir") else [])
+
+
+def _merge_settings(experiment: dict) -> list:
+    flags = [] if experiment.get("seed") in (None, 42) else ["--seed", experiment["seed"]]
+    defaults = asdict(method_of(experiment["mode"]))
+    for name, value in (experiment.get("hyperparameters") or {}).items():
+        if name == "normalize" and not value:
+            flags += ["--no-normalize-fisher"]
+        elif name != "seed" and value != defaults.get(name):
+            flags += [f"--{name.replace('_', '-')}", value]
+    measuring = experiment.get("measuring") or {}
+    for name, flag in _TEXT_FLAGS.items():
+        if name in measuring and measuring[name] != getattr(MeasuringOptions, name):
+            flags += [flag, measuring[name]]
+    base = (experiment.get("base") or {}).get("path")
+    start = naming.initial_name(experiment["base_model"], experiment.get("seed"))
+    flags += ["--base-checkpoint", base] if base and not Path(base).match(start) else []
+    return flags + ([] if experiment.get("dtype") in (None, "sources'") else ["--dtype", experiment["dtype"]])

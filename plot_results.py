@@ -1,0 +1,6 @@
+"""merginguriel/plot_results.py, from the top of a checkout."""
+
+from merginguriel.plot_results import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

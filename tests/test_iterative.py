@@ -1,0 +1,476 @@
+"""Iterative training: nothing restarts between merges, a killed run ends as an undisturbed one, the seed's commands."""
+
+import gc
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from auto_merge_llm.errors import InputError
+from running import ROOT, environment
+
+from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
+from merginguriel import run_large_scale_iterative_training as many
+from merginguriel.utils import continued_training, evaluation, iterative, massive, merge_timing, mini, records
+
+SCRIPT = "merginguriel/run_iterative_training.py"
+
+
+@pytest.fixture
+def flags(tiny_base):
+    return ["--mode", "average", "--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--model-name-or-path",
+            str(tiny_base), "--dataset-name", "mini", "--max-train-samples", "96", "--batch-size", "32",
+            "--learning-rate", "1e-2", "--output-dir", "out"]
+
+
+@pytest.fixture
+def train(flags, tmp_path, monkeypatch):
+    """train(*flags) -> folder of the run: the command, in this process and an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*more):
+        argv = [*flags, *map(str, more)]
+        code = run_iterative_training.main(argv)
+        assert code == 0
+        return tmp_path / argv[len(argv) - 1 - argv[::-1].index("--output-dir") + 1]
+    return call
+
+
+def history(folder: Path) -> list[dict]:
+    return records.read_json(folder / "merge_history.json")["merge_history"]
+
+
+def final_bytes(folder: Path) -> bytes:
+    return (folder / "merged_models/final_merged_model/model.safetensors").read_bytes()
+
+
+def newest(folder: Path, locale: str) -> continued_training.LocaleCheckpoint:
+    return continued_training.newest(folder / locale / "checkpoints")
+
+
+# The seed's commands
+
+QUICK_START = {
+    "basic": ("--mode similarity --target-lang sw-KE --max-epochs 1 --merge-frequency 1 --output-dir test_iterative "
+              "--locales en-US", [1]),
+    "several": ("--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE --max-epochs 9 --merge-frequency 3 "
+                "--output-dir iterative_results --batch-size 16 --fp16", [3, 6, 9]),
+    "advanced": ("--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE,es-ES,it-IT --max-epochs 15 "
+                 "--merge-frequency 3 --top-k 20 --sinkhorn-iters 20 --batch-size 16 --fp16 --adaptive-merge-frequency "
+                 "--performance-merge-trigger --convergence-threshold 1e-4 --checkpoint-before-merge --enable-wandb "
+                 "--output-dir advanced_iterative", None),
+    "chosen": ("--mode similarity --target-lang sw-KE --max-epochs 12 --merge-frequency 4 --num-languages 5 --top-k 15 "
+               "--output-dir auto_select_results", [4, 8, 12]),
+}
+FAKE_WANDB = """
+import json
+class Error(Exception): pass
+class Run:
+    def __init__(self, settings): self.kept = {**settings, "logs": []}
+    def log(self, values): self.kept["logs"].append(values)
+    def finish(self): open("wandb.json", "w").write(json.dumps(self.kept))
+def init(**settings): return Run(settings)
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A few items of the mini corpus under the names of all locales that these commands need."""
+    folder = tmp_path / "massive"
+    for locale in massive.DEFAULT_LOCALES:
+        rows = mini.records(locale if locale in mini.LOCALES else "pt-PT")[::9]
+        lines = [json.dumps({**row, "locale": locale}) for row in rows]
+        records.write_text(folder / f"{locale}.jsonl", "\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", QUICK_START)
+def test_quick_start(name, corpus, tiny_base, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake/wandb.py").write_text(FAKE_WANDB)
+    monkeypatch.syspath_prepend(tmp_path / "fake")
+    command, merges = QUICK_START[name]
+    # float16 needs a GPU, and fifteen epochs of five languages need patience.
+    small = ["--dataset-name", corpus, "--model-name-or-path", tiny_base] + (["--max-epochs", 4] if not merges else [])
+    argv = [*shlex.split(command.replace("--fp16", "--bf16")), *map(str, small)]
+    assert run_iterative_training.main(argv) == 0
+    folder = tmp_path / argv[argv.index("--output-dir") + 1]
+    entries = history(folder)
+    if merges:
+        assert [entry["epoch"] for entry in entries] == merges
+    epochs = entries[-1]["epoch"]
+    locales = entries[0]["active_locales"]
+    assert len(locales) == (5 if name in ("advanced", "chosen") else argv[argv.index("--locales") + 1].count(",") + 1)
+    assert sum(entries[0]["weights"].values()) == pytest.approx(1) and "sw-KE" not in locales
+    # The tree of the seed, and nothing else.
+    assert {path.name for path in folder.iterdir()} == {*locales, "merged_models", "state_summary.json",
+                                                       "merge_history.json"}
+    merged = [f"merged_cycle_{number}" for number in range(1, len(entries))] + ["final_merged_model"]
+    assert {path.name for path in (folder / "merged_models").iterdir()} == set(merged)
+    steps = -(-sum(row["partition"] == "train" for row in mini.records("en-US")[::9])
+              // (16 if "16" in argv else 128)) * epochs
+    for locale in locales:
+        assert newest(folder, locale).path.name == f"checkpoint_epoch_{epochs}.0_step_{steps}"
+    printed = capsys.readouterr().out
+    result, = (tmp_path / "results").iterdir()
+    assert f"{records.read_json(result / 'results.json')['performance']['accuracy']:.4f}" in printed
+    experiment = records.read_json(result / "results.json")["experiment"]
+    assert experiment["mode"] == "iterative_similarity" and experiment["target"] == "sw-KE"
+    if name == "advanced":
+        kept = records.read_json(tmp_path / "wandb.json")
+        assert kept["project"] == "MergingUriel-Iterative"
+        assert [row["merged/sw-KE"] for row in kept["logs"] if "merge" in row] == [
+            entry["validation_accuracy"]["merged"]["sw-KE"] for entry in entries]
+        # Checkpoints from before merges are there beside the last one.
+        before = {entry["epoch"] for entry in entries}
+        assert {one.epoch for one in continued_training.checkpoints(folder / "en-US/checkpoints")} == before
+        assert {decision["rule"] for entry in entries for decision in entry["decisions"]} == {"plateau", "interval"}
+
+
+# Nothing restarts
+
+def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
+    folder = train("--max-epochs", 4, "--merge-frequency", 1, "--log-frequency", 1)
+    for locale in ("nl-NL", "de-DE"):
+        last = newest(folder, locale)
+        rows = [row for row in records.read_json(last.path / "trainer_state.json")["log_history"] if "loss" in row]
+        total, warmup = 12, 2  # ceil(0.1 x 12)
+        assert [row["step"] for row in rows] == list(range(1, total + 1))
+        assert [row["learning_rate"] for row in rows] == pytest.approx([
+            1e-2 * min(step / warmup, (total - step) / (total - warmup)) for step in range(total)])
+        assert records.read_json(last.path / "trainer_state.json")["max_steps"] == total
+        moments = torch.load(last.path / "optimizer.pt", weights_only=True)["state"]
+        assert {float(moment["step"]) for moment in moments.values()} == {float(total)}
+        assert list(last.metrics) == [1, 2, 3, 4] and last.metrics[4]["learning_rate"] == 0
+
+
+def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypatch):
+    """Weights are replaced, moments kept: what stands in memory when a part begins."""
+    begun = []
+    fit = continued_training.training.fit
+
+    def spy(trainer, checkpoint):
+        import transformers
+
+        class Look(transformers.TrainerCallback):
+            def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
+                weights = {name: values.clone() for name, values in model.state_dict().items()}
+                moments = optimizer.state_dict()["state"]
+                begun.append((state.global_step, weights, {
+                    key: moment["exp_avg"].clone() for key, moment in moments.items()}, checkpoint))
+
+        trainer.add_callback(Look())
+        return fit(trainer, checkpoint)
+
+    monkeypatch.setattr(continued_training.training, "fit", spy)
+    folder = train("--max-epochs", 2, "--checkpoint-before-merge")
+    assert [step for step, *_ in begun] == [0, 0, 3, 3]
+    from safetensors.torch import load_file
+
+    merged = load_file(folder / "merged_models/merged_cycle_1/model.safetensors")
+    for (_, weights, moments, checkpoint), locale in zip(begun[2:], ("nl-NL", "de-DE")):
+        assert all(torch.equal(weights[name], values) for name, values in merged.items())
+        assert Path(checkpoint).parts[-3] == locale
+        kept = torch.load(Path(checkpoint) / "optimizer.pt", weights_only=True)["state"]
+        assert all(torch.equal(moments[key], moment["exp_avg"]) for key, moment in kept.items())
+
+
+def test_one_merge_at_the_end_is_a_merge_of_trained_sources(train, flags, tiny_base, tmp_path):
+    folder = train("--max-epochs", 3, "--merge-frequency", 3)
+    for locale in ("nl-NL", "de-DE"):
+        assert training_bert.main(list(map(str, [
+            "--model-name-or-path", tiny_base, "--dataset-name", "mini", "--dataset-config-name", locale,
+            "--max-train-samples", 96, "--per-device-train-batch-size", 32, "--learning-rate", 1e-2, "--warmup-ratio",
+            0.1, "--weight-decay", 0.01, "--num-train-epochs", 3, "--do-train", "--save-strategy", "no",
+            "--output-dir", f"haryos_model/tiny_massive_k_{locale}"]))) == 0
+    assert run_merging_pipeline_refactored.main(list(map(str, [
+        "--mode", "average", "--target-lang", "af-ZA", "--base-model", tiny_base, "--dataset-name", "mini",
+        "--sources", "nl-NL,de-DE", "--no-eval", "--output-dir", "one_shot"]))) == 0
+    assert final_bytes(folder) == (tmp_path / "one_shot/model.safetensors").read_bytes()
+    # Nor do checkpoints in between change anything.
+    assert final_bytes(train("--max-epochs", 3, "--merge-frequency", 3, "--save-strategy", "merge", "--output-dir",
+                             "sparing", "--results-dir", "r2")) == final_bytes(folder)
+
+
+def test_accuracies_are_those_of_the_models_on_disk(train):
+    folder = train("--max-epochs", 2, "--merge-frequency", 2, "--bf16")
+    entry, = history(folder)
+    found = {}
+    for locale, path in {"nl-NL": newest(folder, "nl-NL").path, "de-DE": newest(folder, "de-DE").path,
+                         "af-ZA": folder / "merged_models/final_merged_model"}.items():
+        split = massive.load_split("mini", locale, "validation")
+        scores = evaluation.Classifier(path).logits(split.texts, "")
+        found[locale] = float((scores.argmax(-1) == split.labels).mean())
+    accuracy = entry["validation_accuracy"]
+    assert accuracy["own"] == {locale: found[locale] for locale in ("nl-NL", "de-DE")}
+    assert accuracy["merged"]["af-ZA"] == found["af-ZA"]
+
+
+def test_memory_is_flat_over_cycles(train, monkeypatch):
+    living = []
+    merge = iterative._Run._merge
+
+    def count(self, *args):
+        merge(self, *args)
+        gc.collect()
+        living.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+
+    monkeypatch.setattr(iterative._Run, "_merge", count)
+    folder = train("--max-epochs", 6, "--retain-merge-checkpoints", 2)
+    assert living[1] >= living[-1] and len(living) == 6
+    # So is the disk: two merges, and one checkpoint of each language.
+    assert sorted(path.name for path in (folder / "merged_models").iterdir()) == [
+        "final_merged_model", "merged_cycle_5"]
+    assert all(len(continued_training.checkpoints(folder / locale / "checkpoints")) == 1
+               for locale in ("nl-NL", "de-DE"))
+
+
+def test_task_vectors_start_at_the_last_merge(train, tmp_path):
+    folder = train("--mode", "task_arithmetic", "--form", "sum", "--scaling", 0.5, "--max-epochs", 2)
+    plan = records.read_json(folder / "merged_models/final_merged_model/merge_details.json")["plan"]
+    assert plan["base"]["path"].endswith("merged_models/merged_cycle_1")
+    from safetensors.torch import load_file
+
+    base = load_file(folder / "merged_models/merged_cycle_1/model.safetensors")
+    nl, de = (load_file(newest(folder, locale).path / "model.safetensors") for locale in ("nl-NL", "de-DE"))
+    for name, values in load_file(folder / "merged_models/final_merged_model/model.safetensors").items():
+        expected = base[name] + 0.5 * (nl[name] - base[name] + de[name] - base[name])
+        torch.testing.assert_close(values, expected)
+
+
+@pytest.mark.parametrize("mode", ["fisher_dataset", "dare_ties", "adamerging"])
+def test_methods_that_measure_learn_and_draw(train, mode):
+    folder = train("--mode", mode, "--max-epochs", 2, *(["--num-fisher-examples", 20] if mode != "dare_ties" else []))
+    assert [entry["merge_algorithm"] for entry in history(folder)] == [mode, mode]
+    assert not list(folder.glob(".*"))  # what was measured of weights that are gone
+
+
+# Killed, stopped, continued
+
+def killed_after(operations: int, argv: list[str]) -> bool:
+    """Run the command in a child process that is killed at its n-th change of the disk; False if there were fewer."""
+    child = os.fork()
+    if child == 0:
+        left = operations
+
+        def counting(function):
+            def counted(*args, **kwargs):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+            return counted
+
+        for module, name in ((os, "replace"), (os, "rename"), (shutil, "rmtree"), (torch, "save")):
+            setattr(module, name, counting(getattr(module, name)))
+        os._exit(run_iterative_training.main(argv))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wanted = ["--max-epochs", "3", "--merge-frequency", "2"]
+        whole = final_bytes(train(*wanted))
+        shutil.rmtree(tmp_path / "results")
+        kills, operations = 0, 4
+        # One run that is killed again and again, each time a little further on.
+        while killed_after(operations, [*flags, *wanted, "--output-dir", "killed"]):
+            kills, operations = kills + 1, operations + 5
+        assert kills >= 3
+        assert final_bytes(tmp_path / "killed") == whole
+        # And single kills: inside the first checkpoint, a merge, and the last merge.
+        for number, operations in enumerate((2, 17, 29)):
+            folder = f"once{number}"
+            shutil.rmtree(tmp_path / "results", ignore_errors=True)
+            assert killed_after(operations, [*flags, *wanted, "--output-dir", folder])
+            assert final_bytes(train(*wanted, "--output-dir", folder)) == whole
+            assert not list((tmp_path / folder).rglob("checkpoint-*"))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flags, tmp_path):
+    more = ["--max-epochs", "300", "--merge-frequency", "150", "--save-strategy", "merge", "--output-dir", "stopped"]
+    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *flags, *more], cwd=tmp_path, env=environment(),
+                               text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    for line in process.stderr:
+        if "run the same command again" in line:
+            break
+    assert time.monotonic() - start < 2 and "interrupted" in line
+    assert process.wait(30) == 130
+    env = {**environment(), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *flags, "--max-epochs", "2", "--output-dir", "beside",
+                           "--results-dir", "r", "--no-sequential-training"], cwd=tmp_path, env=env, text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert final_bytes(tmp_path / "beside") == final_bytes(train("--max-epochs", 2))
+
+
+def test_ctrl_c_ends_what_python_cannot_leave(tmp_path):
+    code = ("import hashlib, sys\nfrom merginguriel.utils.errors import answering_interrupts, command\n"
+            "@command\ndef main(argv):\n    with answering_interrupts(0.5):\n        print('in', flush=True)\n"
+            "        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 500_000_000)\nsys.exit(main())")
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment(), text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.readline()
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=30)[1]
+    assert time.monotonic() - start < 2
+    assert process.returncode == 130 and errors.strip() == "interrupted: run the same command again to go on"
+
+
+def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, capsys):
+    folder = train("--max-epochs", 1)
+    told = capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    train("--max-epochs", 1)
+    assert capsys.readouterr().out == told
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    assert run_iterative_training.main([*flags, "--max-epochs", "2"]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert [entry["epoch"] for entry in history(train("--max-epochs", 2, "--overwrite"))] == [1, 2]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").touch()
+    assert run_iterative_training.main([*flags, "--overwrite", "--output-dir", "mine"]) == 2
+    assert "left alone" in capsys.readouterr().err and (tmp_path / "mine/file").exists()
+
+
+def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = list(map(str, [
+        "--target-languages", "af-ZA", "he-IL", "sw-KE", "--dataset-name", "mini", "--model-name-or-path", tiny_base,
+        "--max-models", 2, "--max-epochs", 2, "--merge-frequency", 1, "--max-train-samples", 32,
+        "--cleanup-intermediate", "--workers", 1]))
+    assert many.main([*argv, "--dry-run"]) == 1  # he-IL is not in the matrix
+    assert not (tmp_path / "iterative_large_scale_results").exists() and "0." in capsys.readouterr().out
+    assert many.main(argv) == 1
+    root = tmp_path / "iterative_large_scale_results"
+    ended = records.read_json(root / "iterative_large_scale_final_results.json")
+    assert ended["accuracies"].keys() == {"af-ZA", "sw-KE"} and list(ended["failures"]) == ["he-IL"]
+    printed = capsys.readouterr().out
+    for target, accuracy in ended["accuracies"].items():
+        assert f"{target}        2    {accuracy:.4f}" in printed
+        assert [path.name for path in (root / target / "merged_models").iterdir()] == ["final_merged_model"]
+        assert {path.name for path in (root / target).iterdir()} == {
+            "merged_models", "merge_history.json", "state_summary.json"}
+    # Done is done, although the checkpoints are gone.
+    assert many.main(argv) == 1 and "0 done, 2 done before, 1 failed" in capsys.readouterr().out
+    with pytest.raises(InputError, match="with --workers"):
+        many.main.__wrapped__([*argv, "--no-sequential-training"])
+
+
+# When to merge
+
+def test_plateau_by_hand():
+    rising = {"a": {1: 0.50, 2: 0.60, 3: 0.66}, "b": {1: 0.40, 2: 0.50, 3: 0.58}}
+    # a: 0.16 / 2, b: 0.18 / 2, mean 0.085
+    decision = merge_timing.plateau(rising, 3, 0.08)
+    assert decision.value == pytest.approx(0.085) and decision.decided is False
+    assert merge_timing.plateau(rising, 3, 0.09).decided is True
+    assert "+0.08500, threshold 0.09: merge now" in str(merge_timing.plateau(rising, 3, 0.09))
+    # One falls by as much as the other rises.
+    level = {"a": {2: 0.6, 3: 0.7, 4: 0.7}, "b": {2: 0.6, 3: 0.5, 4: 0.5}}
+    assert merge_timing.plateau(level, 4, 1e-4).decided is True
+    assert merge_timing.plateau(level, 3, 1e-4).value is None and not merge_timing.plateau(level, 3, 1e-4).decided
+
+
+def test_intervals_by_hand():
+    own = {"a": 0.80, "b": 0.70}
+    costly = merge_timing.next_interval(3, own, {"a": 0.70, "b": 0.66, "target": 0.1}, 3, 1e-4)
+    assert costly.value == pytest.approx(0.07) and costly.decided == 2
+    assert merge_timing.next_interval(1, own, {"a": 0.70, "b": 0.66}, 4, 1e-4).decided == 1
+    free = merge_timing.next_interval(3, own, {"a": 0.78, "b": 0.72}, 3, 1e-4)
+    assert free.value == pytest.approx(0) and free.decided == 4
+    assert merge_timing.next_interval(3, own, {"a": 0.70, "b": 0.66}, 3, 0.08).decided == 4
+
+
+@pytest.mark.parametrize("sequence, expected", [
+    # Own accuracy of both locales by epoch -> epochs of merges, with --merge-frequency 4 and 8 epochs.
+    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], [4, 8]),
+    ([0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6], [4, 8]),
+    ([0.2, 0.2, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5], [3, 7, 8]),
+])
+def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
+    calls = []
+
+    def accuracy(self, model, locale):
+        calls.append(locale)
+        epoch = sum(one == locale for one in calls) if locale != "af-ZA" else 1
+        return sequence[min(epoch, 8) - 1]
+
+    monkeypatch.setattr(continued_training.Development, "accuracy", accuracy)
+    # Merges are evaluated too: their accuracies must not be counted among the epochs'.
+    monkeypatch.setattr(iterative._Run, "_evaluate", lambda self, folder: dict.fromkeys(
+        (*self._locales, "af-ZA"), 0.5))
+    one = np.zeros(1, int)
+    monkeypatch.setattr(iterative._Run, "judge", lambda *args: evaluation.Evaluation("judged", None, one, one, one))
+    folder = train("--max-epochs", 8, "--merge-frequency", 4, "--performance-merge-trigger", "--max-train-samples", 32)
+    assert [entry["epoch"] for entry in history(folder)] == expected
+    assert [entry["reason"] for entry in history(folder)][-1] == "end of training"
+
+
+# Flags
+
+def test_config_is_kept_and_read(train, tiny_base, tmp_path, capsys):
+    folder = train("--max-epochs", 2, "--merge-frequency", 2, "--save-config", "--save-strategy=merge")
+    config = folder / "experiment_config.json"
+    kept = records.read_json(config)
+    assert kept["locales"] == "nl-NL,de-DE" and kept["save_strategy"] == "merge" and "save_config" not in kept
+    again = ["--config-file", str(config)]
+    settings, _ = run_iterative_training.parse(again)
+    assert settings == run_iterative_training.parse([*again, "--merge-frequency", "2"])[0]
+    assert settings.record == records.read_json(folder / "state_summary.json")["settings"]
+    assert run_iterative_training.parse([*again, "--learning-rate", "1e-3"])[0].training.learning_rate == 1e-3
+    config.write_text(json.dumps({**kept, "merge_frequently": 1}))
+    assert run_iterative_training.main(again) == 2 and "no flag --merge-frequently" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more, said", [
+    (["--convergence-threshold", "0.1"], "--convergence-threshold has no effect"),
+    (["--performance-merge-trigger"], "--performance-merge-trigger has no effect"),
+    (["--wandb-project", "x"], "--wandb-project has no effect"),
+    (["--num-languages", "3"], "--num-languages has no effect"),
+    (["--max-epochs", "3", "--merge-frequency", "3", "--retain-merge-checkpoints", "1"], "--retain-merge-checkpoints"),
+    (["--fisher-batch-size", "8"], "--fisher-batch-size has no effect"),
+    (["--cuda-graphs", "--gradient-checkpointing"], "cannot be combined"),
+    (["--mode", "ties", "--drop-rate", "0.5"], "drop_rate"),
+    (["--locales", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
+    (["--locales", "nl-NL,fr-FR"], "fr-FR"),
+    (["--fp16"], "--fp16 needs a GPU"),
+    (["--max-gpu-memory", "4000"], "--max-gpu-memory needs a CUDA GPU"),
+    (["--mode", "similarly"], "invalid choice"),
+])
+def test_wrong_input(flags, more, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = run_iterative_training.main([*flags, *more])
+    except SystemExit as error:
+        code = error.code
+    errors = capsys.readouterr().err
+    assert code == 2 and re.search(rf"^error: .*{re.escape(said)}", errors, re.MULTILINE), errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_selection_real_needs_models(flags):
+    chosen = [flag for flag in flags if flag not in ("--locales", "nl-NL,de-DE")]
+    with pytest.raises(InputError, match="yet to be trained"):
+        run_iterative_training.parse([*chosen, "--selection", "real", "--nxn-matrix", "x"])
