@@ -1,4 +1,4 @@
-"""`merginguriel <command> …` runs any of the scripts of this folder."""
+"""`merginguriel <command> …` runs any of the scripts of this folder; a script's file name is a command, too."""
 
 import importlib
 import sys
@@ -32,10 +32,11 @@ def main(argv=None) -> int:
         lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
         print("usage: merginguriel COMMAND [--help] …\n\ncommands:", *lines, sep="\n")
         return 0
-    if arguments[0] not in COMMANDS:
+    by_name = {word: module for name, (module, _) in COMMANDS.items() for word in (name, f"{module}.py")}
+    if arguments[0] not in by_name:
         print(f"error: unknown command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"merginguriel.{COMMANDS[arguments[0]][0]}")
+    module = importlib.import_module(f"merginguriel.{by_name[arguments[0]]}")
     return module.main(arguments[1:])
 
 

@@ -91,8 +91,10 @@ def list_csv() -> None:
     from merginguriel.utils.material import comprehensive_files
 
     files = comprehensive_files(Path("."))
-    print(*(f"{path}  {datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}" for path in files), sep="\n") \
-        if files else print("no results_comprehensive_*.csv here; aggregate_results.py writes them")
+    for path in files:
+        print(f"{path}  {datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}")
+    if not files:
+        print("no results_comprehensive_*.csv here; aggregate_results.py writes them")
 
 
 @command

@@ -11,6 +11,7 @@ import pytest
 from made_results import merge_experiment, model_path, write_merge, write_old, write_result, write_single
 from running import ROOT
 
+from merginguriel import aggregate_results
 from merginguriel.utils import aggregation, aggregation_files, job_lists, naming, records, reproduction, text_tables
 from merginguriel.utils.statistics import mcnemar, paired_bootstrap
 
@@ -459,17 +460,29 @@ def test_command_filters_and_names_damage(run, results, nxn, tmp_path):
     assert rows[1]["best_source_accuracy"] == ""
 
 
-def test_refusals(refused, results):
+def test_baseline_is_no_type_that_can_be_missing(results):
+    for folder in (results / "tiny_massive_k_af-ZA_af-ZA", results / "tiny_massive_k_da-DK_da-DK"):
+        shutil.rmtree(folder)
+    chosen = aggregation.choose(aggregation.collect(results, None).long, "test", None, ["similarity", "baseline"])
+    assert set(chosen.method) == {"similarity", "source"}
+
+
+def test_refusals(results, tmp_path, monkeypatch, capsys):
+    def refused(*flags):
+        assert aggregate_results.main(flags) == 2 and sorted(tmp_path.iterdir()) == [results]
+        return capsys.readouterr().err
+
+    monkeypatch.chdir(tmp_path)
     assert "no result of slerp on the test split; there are some of average, native" in refused(
-        SCRIPT, "--experiment-types", "slerp")
-    assert "no folder nowhere" in refused(SCRIPT, "--results-dir", "nowhere")
-    assert "no folder nowhere" in refused(SCRIPT, "--nxn-results-dir", "nowhere")
-    assert "no file x.csv" in refused(SCRIPT, "--evaluation-matrix", "x.csv")
-    assert "--no-tests has no effect" in refused(SCRIPT, "--no-baselines", "--no-tests")
+        "--experiment-types", "slerp")
+    assert "no folder nowhere" in refused("--results-dir", "nowhere")
+    assert "no folder nowhere" in refused("--nxn-results-dir", "nowhere")
+    assert "no file x.csv" in refused("--evaluation-matrix", "x.csv")
+    assert "--no-tests has no effect" in refused("--no-baselines", "--no-tests")
     for merge in [*results.glob("similarity_*"), *results.glob("average_*")]:
         shutil.rmtree(merge)
-    assert "no merges or ensembles to make --tables of" in refused(SCRIPT, "--tables", "latex")
-    assert "no results of the validation split" in refused(SCRIPT, "--split", "validation")
+    assert "no merges or ensembles to make --tables of" in refused("--tables", "latex")
+    assert "no results of the validation split" in refused("--split", "validation")
 
 
 def test_text_tables():

@@ -16,7 +16,7 @@ SCRIPTS = sorted(script for script, _ in COMMANDS.values())
 
 
 def test_every_script_is_a_command():
-    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "cli"}
+    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "__main__", "cli"}
     assert set(SCRIPTS) == scripts
 
 
@@ -76,10 +76,12 @@ def test_locales():
 
 
 def test_cli_dispatches_and_refuses():
-    run = [sys.executable, "-m", "merginguriel.cli"]
+    run = [sys.executable, "-m", "merginguriel"]
     overview = subprocess.run(run, env=environment(), text=True, capture_output=True, check=False)
     assert overview.returncode == 0 and "merge-manual" in overview.stdout
     done = subprocess.run([*run, "evaluate", "--locale", "af-ZX"], env=environment(), text=True,
                           capture_output=True, check=False)
     assert done.returncode == 2 and "did you mean af-ZA" in done.stderr
-    assert subprocess.run([*run, "nothing"], env=environment(), capture_output=True, check=False).returncode == 2
+    for name, code in (("nothing", 2), ("plot_results.py", 0)):
+        assert subprocess.run([*run, name, "--list-csv"], env=environment(), capture_output=True,
+                              check=False).returncode == code

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from merginguriel.utils import (
 )
 from merginguriel.utils.locales import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.similarity import SimilarityMatrix
+from merginguriel.utils.transfer import TransferMatrix
 
 
 @pytest.fixture
@@ -131,6 +133,13 @@ def test_transfer_is_rows_models_and_columns_locales(found):
     expected = statistics.stats.spearmanr(similarity[0, [1, 2, 3, 4]], [0.5, 0.6, 0.8, 0.7]).statistic
     points = {label: x for label, x in zip(row_names(figure.axes[1]), figure.axes[1].lines[0].get_xdata())}
     assert points["af-ZA"] == pytest.approx(expected)
+
+
+def test_models_on_their_own_languages_alone_say_nothing_about_transfer(found):
+    locales = found.similarity.locales
+    own = np.where(np.eye(len(locales), dtype=bool), 0.9, np.nan)
+    found = replace(found, transfer=TransferMatrix(locales, locales, own, "made up"))
+    assert "similarity_and_transfer" not in {picture.name for picture in figures.pictures(found)}
 
 
 def test_rank_correlations_against_scipy():
@@ -287,6 +296,8 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     (["--csv-file", "good.csv", "--results-dir", "results"], "--results-dir has no effect beside a table"),
     (["--csv-file", "good.csv", "--num-languages", "4"], "no results with 4 sources; there are some with 3"),
     (["--csv-file", "good.csv", "--locales", "th-TH"], "good.csv has no result of those that were asked for"),
+    (["--csv-file", "good.csv", "--experiment-types", "ties", "slerp"],
+     "good.csv has no result of slerp; there are some of ties_3lang"),
     (["--num-languages", "7"], "no results with 7 sources; there are some with 2, 3"),
     (["--num-languages", "2,x"], "must be a whole number"),
     (["--results-dir", "nowhere"], "no folder nowhere"),

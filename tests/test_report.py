@@ -138,6 +138,7 @@ def test_it_tells_how_each_number_is_made(page):
     assert cells[0].startswith("howpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
                                "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2 "
                                "--selection sinkhorn")
+    assert "<pre>python merginguriel/run_nxn_evaluation.py --dataset-name mini --base-model tiny</pre>" in page[0]
 
 
 def test_it_needs_nothing_from_elsewhere(page):
@@ -175,7 +176,7 @@ def test_without_baselines_it_says_so(results):
     for folder in results.glob("tiny_*"):
         folder.rename(results.parent / folder.name)
     found = material.from_results(results, None)
-    assert findings(found.comparison.frame, found.summary, found.titles)[0].lead == "Nothing to compare with:"
+    assert findings(found.comparison.frame, found.summary, found.titles)[0].lead == "No comparison with the sources:"
     assert "No single model was measured" in report.page(found, title="", made="", origin="", command="")
 
 
@@ -302,7 +303,7 @@ def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags)
     assert plans[1] == plans[0]
 
 
-def test_votes_single_models_and_older_results_are_told_or_not():
+def test_votes_are_told_and_older_results_are_not():
     sources = [{"locale": "nl-NL", "path": "haryos_model/xlm-roberta-base_massive_k_nl-NL", "weight": 0.5},
                {"locale": "de-DE", "path": "haryos_model/xlm-roberta-base_massive_k_de-DE", "weight": 0.5}]
     vote = {"mode": "ensemble_soft", "target": "af-ZA", "base_model": "xlm-roberta-base", "preweight": "equal",
@@ -311,7 +312,5 @@ def test_votes_single_models_and_older_results_are_told_or_not():
     assert reproduction.command_of({"experiment": vote, "evaluation_info": info}) == (
         "python merginguriel/uriel_ensemble_inference.py --voting-method soft --target-lang af-ZA --sources "
         "nl-NL,de-DE --preweight equal --split validation --num-examples 100 --seed 3")
-    single = {"evaluation_info": {**info, "model_name": "haryos_model/tiny_massive_k_nl-NL", "dataset": "mini"}}
-    assert reproduction.command_of(single) == ("python merginguriel/evaluate_specific_model.py --base-model "
-                                               "haryos_model/tiny_massive_k_nl-NL --locale af-ZA --dataset-name mini")
+    assert reproduction.command_of({"evaluation_info": info}) is None
     assert reproduction.command_of({"experiment": {"mode": "ties"}, "evaluation_info": info}) is None

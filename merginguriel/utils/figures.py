@@ -13,6 +13,7 @@ import numpy as np
 from merginguriel.utils import evaluation, heatmaps, massive, plots, records, relation_plots, row_plots, statistics
 from merginguriel.utils.aggregation import ALPHA, BASELINES, TESTED
 from merginguriel.utils.aggregation_files import TITLES, only_value
+from merginguriel.utils.findings import many
 from merginguriel.utils.material import Material
 
 # What plot_results.py and quick_plot.py offer.
@@ -41,13 +42,13 @@ def write(material: Material, kinds, folder: Path, time: str, formats=("png",)) 
     """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>; returns their names."""
     from tqdm import tqdm
 
-    drawn = list(pictures(material, kinds))
-    for picture in tqdm(drawn, desc="drawing", leave=False, disable=None):
+    # Methods of tables may be called anything.
+    drawn = {re.sub(r"[^\w.=,-]+", ".", picture.name): picture for picture in pictures(material, kinds)}
+    for name, picture in tqdm(drawn.items(), desc="drawing", leave=False, disable=None):
         figure = picture.draw()
-        name = re.sub(r"[^\w.=,-]+", ".", picture.name)  # methods of tables may be called anything
         for suffix in formats:
             plots.save(figure, folder / f"{name}_{time}.{suffix}")
-    return [picture.name for picture in drawn]
+    return list(drawn)
 
 
 def pictures(material: Material, kinds=tuple(KINDS)) -> Iterator[Picture]:
@@ -162,25 +163,28 @@ def _of_matrices(material: Material) -> Iterator[Picture]:
             heatmaps.heatmap, similarity.values, similarity.locales, similarity.locales, label="similarity",
             row_title="target", column_title="source"))
     if transfer and similarity:
-        targets = [target for target in transfer.targets if target in similarity.locales]
-        sources = [source for source in transfer.sources if source in similarity.locales]
-        if len(targets) > 1 and len(sources) > 3:
+        alike, measured, sources, targets = _of_other_languages(transfer, similarity)
+        known = ~np.isnan(relation_plots.rank_correlations(alike, measured))
+        if known.sum() > 1:
             yield Picture("similarity_and_transfer", "summary", "Similarity of a source to its target, against the "
                           "accuracy of its model there. Right: rank correlation over the sources of each target.",
-                          functools.partial(_similarity_and_transfer, transfer, similarity, sources, targets))
+                          functools.partial(
+                              relation_plots.similarity_against_transfer, alike[:, known], measured[:, known],
+                              list(itertools.compress(targets, known)), sources,
+                              similarity_label="similarity of source and target",
+                              title="Similarity and measured transfer"))
 
 
-def _similarity_and_transfer(transfer, similarity, sources, targets):
+def _of_other_languages(transfer, similarity) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    """(similarity, transfer, sources, targets) of the locales in both; the two (sources, targets), NaN on the own."""
+    sources = [source for source in transfer.sources if source in similarity.locales]
+    targets = [target for target in transfer.targets if target in similarity.locales]
     alike = similarity.values[np.ix_([similarity.locales.index(target) for target in targets],
-                                     [similarity.locales.index(source) for source in sources])].T.copy()
+                                     [similarity.locales.index(source) for source in sources])].T
     measured = transfer.values[np.ix_([transfer.sources.index(source) for source in sources],
-                                      [transfer.targets.index(target) for target in targets])].copy()
-    own = np.array([[source == target for target in targets] for source in sources])
-    measured[own] = np.nan
-    alike[own] = np.nan
-    return relation_plots.similarity_against_transfer(
-        alike, measured, targets, sources, similarity_label="similarity of source and target",
-        title="Similarity and measured transfer")
+                                      [transfer.targets.index(target) for target in targets])]
+    own = np.array(sources)[:, None] == np.array(targets)
+    return np.where(own, np.nan, alike), np.where(own, np.nan, measured), sources, targets
 
 
 # Ranks
@@ -209,8 +213,8 @@ def _of_intents(material: Material) -> Iterator[Picture]:
                      for row, folder in rows["folder"].items()]]
         if len(rows):
             title = material.titles[variant]
-            yield Picture(f"intents_{title}", "summary", f"Accuracy of {title} by intent, mean over {len(rows)} "
-                          "locales.",
+            yield Picture(f"intents_{title}", "summary", f"Accuracy of {title} by intent, mean over "
+                          f"{many(len(rows), 'locale')}.",
                           functools.partial(_intents, rows, differences, title))
 
 

@@ -28,19 +28,19 @@ def findings(frame, summary, titles: dict[str, str]) -> list[Finding]:
     known = frame[frame["vs_best_source"].notna()]
     against = summary[(summary["baseline"] == "best_source") & (summary["compared"] > 0)]
     if not len(against):
-        return [Finding("Nothing to compare with:", "the sources were not measured on these items; run "
+        return [Finding("No comparison with the sources:", "they were not measured on these items; run "
                         "run_nxn_evaluation.py --split test."), _rests_on(frame)]
     # Means over other locales are no comparison.
     widest = against[against["compared"] == against["compared"].max()]
     ranked = widest.sort_values("mean_gain", ascending=False, kind="stable")
-    best, merges = ranked.iloc[0], ranked[ranked["kind"] == "merge"]
-    found = [_winner("Best on average", best, len(ranked), titles), *_beside(best, summary, titles)]
+    best, merges, tests = ranked.iloc[0], ranked[ranked["kind"] == "merge"], int(against["p_wilcoxon"].count())
+    found = [_winner("Best on average", best, tests, titles), *_beside(best, summary, titles)]
     if best["kind"] == "ensemble" and len(merges):
-        found.append(_winner("Best of those that are one model at inference", merges.iloc[0], len(ranked), titles))
+        found.append(_winner("Best of those that are one model at inference", merges.iloc[0], tests, titles))
     return [*found, _all_tests(known), *_by_locale(known, titles), _rests_on(frame)]
 
 
-def _winner(lead: str, row, rivals: int, titles) -> Finding:
+def _winner(lead: str, row, tests: int, titles) -> Finding:
     over = f" on average over {row['compared']} locales" if row["compared"] > 1 else ""
     text = (f"accuracy {row['mean_accuracy']:.4f}{over}, {points(row['mean_gain'])} points against the best of its "
             "sources")
@@ -48,9 +48,8 @@ def _winner(lead: str, row, rivals: int, titles) -> Finding:
     if row["gain_low"] == row["gain_low"]:
         details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
     if row["p_wilcoxon_holm"] == row["p_wilcoxon_holm"]:
-        adjusted = f" after Holm's adjustment for {rivals} methods" if rivals > 1 else ""
-        test = "Wilcoxon over locales" if row["compared"] > 1 else "McNemar"
-        details.append(f"{test} {p_value(row['p_wilcoxon_holm'])}{adjusted}")
+        adjusted = f" after Holm's adjustment for {tests} methods" if tests > 1 else ""
+        details.append(f"Wilcoxon over locales {p_value(row['p_wilcoxon_holm'])}{adjusted}")
     text += f" ({'; '.join(details)})." if details else "."
     if row["compared"] > 1:
         text += (f" Better on {row['wins']} of {row['compared']} locales, on {_count(row['significant_wins'])} by more "
@@ -110,10 +109,10 @@ def _rests_on(frame) -> Finding:
     seeds = sorted({int(seed) for seed in frame["seed"].dropna()})
     items = sorted({int(total) for total in frame["total"].dropna()})
     splits = " and ".join(sorted(set(frame["split"].dropna())))
-    many = " to ".join(map(str, dict.fromkeys((items[0], items[-1])))) if items else "an unknown number of"
+    number = " to ".join(map(str, dict.fromkeys((items[0], items[-1])))) if items else "an unknown number of"
     if len(seeds) == 1:
         seeded = f"One seed ({seeds[0]}): intervals and tests speak of the items, not of other training runs."
     else:
         seeded = f"Seeds {', '.join(map(str, seeds))}." if seeds else "The seed is not recorded."
-    return Finding("What this rests on:", f"{many} {splits} items a locale. {seeded} The best source is the best on "
+    return Finding("What this rests on:", f"{number} {splits} items a locale. {seeded} The best source is the best on "
                    "these very items, which nobody can know without labels of the target: the hardest baseline.")

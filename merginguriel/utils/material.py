@@ -133,6 +133,9 @@ def from_csv(path: Path, matrix: Path | None = None, *, similarity: SimilarityMa
     if locales:
         long = long[long["locale"].isin(locales)]
     if types:
+        missing = sorted({*types} - {*long["method"], *long["variant"], "baseline"})
+        if missing:
+            raise InputError(f"{path} has no result of {', '.join(missing)}; there are some of {', '.join(variants)}")
         long = long[long["method"].isin(types) | long["variant"].isin(types)]
     frame = _of_numbers(long, numbers).reset_index(drop=True)
     if frame.empty:
@@ -145,7 +148,7 @@ def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
     found = re.match(r"(.+?)_(\d+)lang", variant)
     rows = pd.DataFrame({"locale": table["locale"], "variant": variant, "accuracy": table[variant],
                          "method": found[1] if found else variant, "num_sources": int(found[2]) if found else None,
-                         "kind": "ensemble" if variant.startswith("ensemble_") else "merge", "split": "test"})
+                         "kind": "ensemble" if variant.startswith("ensemble_") else "merge"})
     for name in BASELINES:
         column = {"native": "improvement"}.get(name, f"vs_{IN_FILES[name]}")
         rows[f"vs_{name}"] = table.get(f"{variant}_{column}")

@@ -209,8 +209,12 @@ def _again(material: Material, command: str) -> str:
     groups = material.comparison.frame.groupby(list(VERSIONS), dropna=False, sort=True).size()
     columns = dict.fromkeys(VERSIONS.values(), False) | {"Results": True}
     rows = [({}, [*map(text, key), number(count, "{:.0f}")]) for key, count in groups.items()]
+    baselines = material.comparison.frame[["base_model", "models_root", "dataset", "split"]].drop_duplicates()
+    baselines = baselines.astype(object).where(baselines.notna(), None).to_dict("records")
+    commands = sorted({told for row in baselines if (told := reproduction.command_of_baselines(row))})
     parts = [f"<p>This page:</p><pre>{escape(command)}</pre>",
-             "<p>Each number: open its locale above, then <em>how</em> beside it. The results rest on</p>",
+             *(f"<p>The single models:</p><pre>{escape(told)}</pre>" for told in commands),
+             "<p>Each other number: open its locale above, then <em>how</em> beside it. The results rest on</p>",
              Table("table-versions", "Versions", columns, rows).html()]
     for heading, lines in (("Notes", material.comparison.notes), ("Left out", material.damaged.values())):
         if lines:

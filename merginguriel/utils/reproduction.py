@@ -1,5 +1,6 @@
 """The command that makes a result again, from what its results.json tells."""
 
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +16,8 @@ _TEXT_FLAGS = {"split": "--dataset-split", "scope": "--fisher-data-mode", "num_e
 
 
 def command_of(results: dict) -> str | None:
-    """One line for a shell, or None where the result does not tell enough: it is older, or nobody's command."""
+    """One line for a shell, or None where the result does not tell enough: it is older, or no merge or vote."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
-    if not experiment:
-        return _evaluation(info)
     sources = experiment.get("sources")
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
@@ -47,6 +46,17 @@ def command_for(targets: list[str], results: dict, results_root: Path) -> str | 
     return _line([*script, *targets, *_settings(experiment, info), *where])
 
 
+def command_of_baselines(row: dict) -> str | None:
+    """Of the single models that a row of `aggregation.compare` is measured against, all on all of their locales."""
+    base, root, dataset = row["base_model"], row["models_root"], row["dataset"]
+    if not base or not root or " " in base or os.pathsep in root:
+        return None  # not told, or models of several kinds
+    default = naming.base_slug(base_model_of(None, dataset))
+    return _line(["run_nxn_evaluation.py", *([] if row["split"] == "test" else ["--split", row["split"]]),
+                  *_dataset(row), *([] if base == default else ["--base-model", base]),
+                  *([] if Path(root) == naming.MODELS_ROOT else ["--models-root", root])])
+
+
 def _line(words: list) -> str:
     return shlex.join(["python", f"merginguriel/{words[0]}", *map(str, words[1:])])
 
@@ -57,14 +67,6 @@ def _settings(experiment: dict, info: dict) -> list:
     items = _items(experiment, info) if mode.startswith("ensemble_") else _merge_settings(experiment)
     return [*_data(experiment, info),
             *_sources(mode, similarity, experiment["sources"], experiment.get("preweight")), *items]
-
-
-def _evaluation(info: dict) -> str | None:
-    """Of a model on its own."""
-    if "_massive_" not in Path(info["model_name"]).name:
-        return None
-    return _line(["evaluate_specific_model.py", "--base-model", info["model_name"], "--locale", info["locale"],
-                  *_dataset(info)])
 
 
 def _dataset(info: dict) -> list:
