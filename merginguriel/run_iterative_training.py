@@ -180,7 +180,8 @@ def read_settings(args, parser):
         merge_frequency=args.merge_frequency, adaptive=args.adaptive_merge_frequency,
         performance_trigger=args.performance_merge_trigger, convergence_threshold=args.convergence_threshold,
         every_epoch=args.save_strategy == "epoch", checkpoint_before_merge=args.checkpoint_before_merge,
-        retain=args.retain_merge_checkpoints, sequential=args.sequential_training, max_gpu_memory=args.max_gpu_memory)
+        retain=args.retain_merge_checkpoints, sequential=args.sequential_training, max_gpu_memory=args.max_gpu_memory,
+        command=args.command)
 
 
 @command

@@ -20,7 +20,7 @@ from running import ROOT, environment
 
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
 from merginguriel import run_large_scale_iterative_training as many
-from merginguriel.utils import continued_training, evaluation, iterative, massive, merge_timing, mini, records
+from merginguriel.utils import continued_training, evaluation, iterative, massive, merge_timing, mini, records, reproduction
 
 SCRIPT = "merginguriel/run_iterative_training.py"
 
@@ -123,6 +123,8 @@ def test_quick_start(name, corpus, tiny_base, tmp_path, monkeypatch, capsys):
         assert newest(folder, locale).path.name == f"checkpoint_epoch_{epochs}.0_step_{steps}"
     printed = capsys.readouterr().out
     result, = (tmp_path / "results").iterdir()
+    told = reproduction.command_of(records.read_json(result / "results.json"))
+    assert shlex.split(told) == ["python", "merginguriel/run_iterative_training.py", *argv]
     assert f"{records.read_json(result / 'results.json')['performance']['accuracy']:.4f}" in printed
     experiment = records.read_json(result / "results.json")["experiment"]
     assert experiment["mode"] == "iterative_similarity" and experiment["target"] == "sw-KE"

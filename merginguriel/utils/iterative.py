@@ -48,7 +48,7 @@ class IterativeSettings:
 
     `told`: words for the result's name, of what has not its default. `every_epoch`: a checkpoint after every epoch, not
     only before merges. `checkpoint_before_merge`: keep the latter, of as many merges as merged models, `retain`.
-    `sequential`: train one locale at a time.
+    `sequential`: train one locale at a time. `command`: the line for a shell that asked for it.
     """
 
     training: training.TrainingSettings
@@ -72,6 +72,7 @@ class IterativeSettings:
     retain: int = 3
     sequential: bool = True
     max_gpu_memory: int | None = None
+    command: str | None = None
 
     @property
     def max_epochs(self) -> int:
@@ -348,7 +349,7 @@ class _Run:
         """The final model on the target's test items."""
         settings, final = self._settings, self._merged(self._history[-1])
         experiment = {**records.read_json(final / merging.DETAILS_JSON)["plan"], "mode": f"iterative_{settings.mode}",
-                      "iterative": {"merges": [entry["epoch"] for entry in self._history], **settings.record}}
+                      "command": settings.command, "iterative": {"merges": [entry["epoch"] for entry in self._history], **settings.record}}
         return evaluation.evaluate(
             evaluation.Classifier(final), test, settings.training.dataset_name, result, name=result.name,
             experiment=experiment, job=settings.hash, overwrite=overwrite and result.exists(),

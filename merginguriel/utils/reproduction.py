@@ -18,6 +18,8 @@ _TEXT_FLAGS = {"split": "--dataset-split", "scope": "--fisher-data-mode", "num_e
 def command_of(results: dict) -> str | None:
     """One line for a shell, or None where the result does not tell enough: it is older, or no merge or vote."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
+    if experiment.get("command"):
+        return experiment["command"]
     sources = experiment.get("sources")
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
@@ -32,7 +34,7 @@ def command_of(results: dict) -> str | None:
 def command_for(targets: list[str], results: dict, results_root: Path) -> str | None:
     """The same for other targets, in one run, its results in `results_root`; None where that cannot be."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
-    if command_of(results) is None or "mode" not in experiment:
+    if experiment.get("command") or command_of(results) is None:
         return None
     mode = experiment["mode"]
     if mode.startswith("ensemble_"):

@@ -60,7 +60,7 @@ IDENTITY = ("kind", "method", "num_sources", "selection", "include_target", "see
 ITERATIVE = "iterative_"  # begins the mode of a model that was merged while its sources were trained
 _READ = {"mode", "method", "hyperparameters", "base", "measuring", "target", "base_model", "num_sources", "seed",
          "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp",
-         "iterative", "merges", "num_languages", "weights", "normalize"}
+         "iterative", "merges", "num_languages", "weights", "normalize", "command"}
 SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 
