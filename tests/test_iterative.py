@@ -317,11 +317,11 @@ def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flag
     assert time.monotonic() - start < 2 and "interrupted" in line
     assert process.wait(30) == 130
     env = {**environment(), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *flags, "--max-epochs", "2", "--output-dir", "beside",
-                           "--results-dir", "r", "--no-sequential-training"], cwd=tmp_path, env=env, text=True,
-                          capture_output=True)
+    two = ["--max-epochs", "2", "--merge-frequency", "2"]
+    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *flags, *two, "--output-dir", "beside", "--results-dir",
+                           "r", "--no-sequential-training"], cwd=tmp_path, env=env, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert final_bytes(tmp_path / "beside") == final_bytes(train("--max-epochs", 2))
+    assert final_bytes(tmp_path / "beside") == final_bytes(train(*two))
 
 
 def test_ctrl_c_ends_what_python_cannot_leave(tmp_path):
@@ -347,7 +347,9 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     assert run_iterative_training.main([*flags, "--max-epochs", "2"]) == 2
     assert "other settings" in capsys.readouterr().err
-    assert [entry["epoch"] for entry in history(train("--max-epochs", 2, "--overwrite"))] == [1, 2]
+    # What is replaced is other settings' run, not this one when the command is given again.
+    again = [history(train("--max-epochs", 2, "--overwrite"))[-1] for _ in range(2)]
+    assert again[0]["epoch"] == 2 and again[0] == again[1]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/file").touch()
     assert run_iterative_training.main([*flags, "--overwrite", "--output-dir", "mine"]) == 2
@@ -405,7 +407,6 @@ def test_intervals_by_hand():
 
 @pytest.mark.parametrize("sequence, expected", [
     # Own accuracy of both locales by epoch -> epochs of merges, with --merge-frequency 4 and 8 epochs.
-    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], [4, 8]),
     ([0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6], [4, 8]),
     ([0.2, 0.2, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5], [3, 7, 8]),
 ])

@@ -1,5 +1,6 @@
 """Sweeps: the same results as one merge after the other, whatever kills them, splits them or runs beside them."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -270,15 +271,15 @@ COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "baseline", *MODES, "slerp"
 
 @pytest.fixture(scope="module")
 def unbroken(models_root, tmp_path_factory):
-    """The results of COMMAND in one go, by one process."""
+    """The results of COMMAND in one go, by one process: this one."""
     folder = tmp_path_factory.mktemp("unbroken")
-    process = start(folder, ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", *COMMAND,
-                             "--workers", 1])
-    assert process.wait() == 0, process.stderr.read()
+    with contextlib.chdir(folder):
+        assert script.main(["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini",
+                            *COMMAND, "--workers", "1"]) == 0
     return results_of(folder)
 
 
-def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
+def test_killed_at_random_points_it_ends_the_same(sweep, tmp_path, flags, unbroken):
     moments, kept = random.Random(7), {}
     for workers in (1, 2):
         process = start(tmp_path, [*flags, *COMMAND, "--workers", workers])
@@ -289,17 +290,19 @@ def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         kept |= {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path).items()}
-    process = start(tmp_path, [*flags, *COMMAND, "--workers", 2])
-    assert process.wait() == 0, process.stderr.read()
+    assert sweep(*COMMAND)[0] == 0
     now = results_of(tmp_path)
     assert_same_results(now, unbroken)
     assert 4 <= len(kept) < len(now) and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
 
 
-def test_two_sweeps_and_two_shards_in_one_folder(tmp_path, flags, unbroken):
-    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, *more])
-            for more in ([], ["--shard", "1/2"], ["--shard", "2/2"])]
-    assert [process.wait() for process in both] == [0] * 3, [process.stderr.read() for process in both]
+def test_two_sweeps_and_two_shards_in_one_folder(sweep, tmp_path, flags, unbroken):
+    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, "--shard", shard]) for shard in ("1/2", "2/2")]
+    # The third begins when they have imported what they need.
+    while not list(tmp_path.glob("results/*/results.json")) and both[0].poll() is None:
+        time.sleep(0.01)
+    assert sweep(*COMMAND)[0] == 0
+    assert [process.wait() for process in both] == [0] * 2, [process.stderr.read() for process in both]
     assert_same_results(results_of(tmp_path), unbroken)
     final = [records.read_json(tmp_path / f"results/experiment_final_results{shard}.json")
              for shard in ("", "_shard1of2", "_shard2of2")]

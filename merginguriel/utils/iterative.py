@@ -132,7 +132,7 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
                               settings.training.label_column)
     result = result_folder(settings, chosen)
     check_result(settings, result, overwrite)
-    folder = settings.folder
+    folder = settings.folder.resolve()  # "." has no name
     lock = folder.with_name(f".{folder.name}.lock")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -140,7 +140,7 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
             try:
                 _claim(settings, overwrite)
                 if config is not None:
-                    records.write_json(folder / CONFIG_JSON, config)
+                    records.write_json(settings.folder / CONFIG_JSON, config)
                 one.open()
                 with one.tracked(), one.progress:
                     one.train_and_merge()
@@ -173,11 +173,14 @@ def _claim(settings: IterativeSettings, overwrite: bool) -> None:
         if not state.is_file():
             raise InputError(f"{folder} is nothing that this command made, so it is left alone; choose another "
                              "--output-dir")
-        if overwrite:
-            shutil.rmtree(folder)
-        elif records.read_json(state).get("settings") != settings.record:
+        if records.read_json(state).get("settings") == settings.record:
+            return
+        if not overwrite:
             raise InputError(f"{folder} holds a run with other settings; repeat those to finish it, choose another "
                              "--output-dir, or use --overwrite to start again")
+        # The state goes last: without it the folder would not be known as a run's.
+        for path in sorted(folder.iterdir(), key=lambda path: path == state):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not state.exists():
         records.write_json(state, {"settings": settings.record, "models": {}})
 

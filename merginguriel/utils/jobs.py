@@ -276,7 +276,7 @@ def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:
         raise InputError("--workers-per-gpu, but this machine has no GPU; give --workers instead")
     if workers:
         return workers
-    return gpus * (per_gpu or 1) or max(1, min(os.cpu_count() or 1, _free_memory() // max(1, needed)))
+    return gpus * (per_gpu or 1) or max(1, min(processes.cores(), _free_memory() // max(1, needed)))
 
 
 def _free_memory() -> int:

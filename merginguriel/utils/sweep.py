@@ -161,9 +161,14 @@ class _Fingerprints(dict):
 
 
 def memory_needed(options: SweepOptions) -> int:
-    """Bytes of a worker: the sources, the base, the merged model, and two models to measure and to score with."""
+    """Bytes of a worker: sources, base, the merged model, and two models to measure and to score with.
+
+    Fisher information is as large as its source. Those of the next selection are loaded before the others are dropped.
+    """
     first = next(iter(models.available_models(options.models_root, options.base_model).values()))
-    return (max(options.numbers) + 4) * sum(size for size, _ in merging.files_of(first).values())
+    of_source = max(len(options.selections[:2]), 1 + any(
+        merging.method_of(mode).measurement == "fisher" for mode in options.modes if mode != BASELINE))
+    return (max(options.numbers) * of_source + 4) * sum(size for size, _ in merging.files_of(first).values())
 
 
 # Doing
