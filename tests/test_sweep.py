@@ -16,8 +16,9 @@ from running import ROOT, environment
 
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils import arguments, measuring, records
+from merginguriel.utils import arguments, measuring, mini, records
 from merginguriel.utils.errors import InputError
+from merginguriel.utils.sweep import plan_sweep
 
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
 MODES = ("ties", "regmean", "fisher", "adamerging")
@@ -240,6 +241,28 @@ def test_what_a_sweep_leaves(sweep, tmp_path):
     line = next(line for line in shown.splitlines() if line.startswith("average_merge_2merged"))
     assert line.split()[1:] == ["2", f"{np.mean(list(merged.values())):.4f}",
                                 f"{np.mean([merged[target] - best[target] for target in done]):+.4f}"]
+
+
+def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path, source_copies):
+    data = tmp_path / "massive"
+    for locale in ("af-ZA", "nl-NL"):
+        records.write_text(data / f"{locale}.jsonl", "\n".join(map(json.dumps, mini.records(locale))) + "\n")
+    given = options("--models-root", source_copies, "--dataset-name", data, "--modes", "average", "fisher",
+                    "--num-languages", 2)
+
+    def hashes():
+        return {job.name: job.hash for job in plan_sweep(["af-ZA"], given, "cpu").jobs}
+
+    first, file = hashes(), data / "af-ZA.jsonl"
+    file.touch()
+    assert hashes() == first
+    changed = [{**row, "utt": row["utt"] + "!" * (row["partition"] == "train")} for row in mini.records("af-ZA")]
+    records.write_text(file, "\n".join(map(json.dumps, changed)) + "\n")
+    second = hashes()
+    assert [name for name in first if first[name] != second[name]] == ["fisher_dataset_merge_af-ZA_2merged"]
+    (source_copies / "tiny_massive_k_id-ID/tokenizer.json").touch()
+    third = hashes()
+    assert [name for name in first if third[name] == second[name]] == ["tiny_massive_k_nl-NL_af-ZA"]
 
 
 def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source_copies):

@@ -177,7 +177,7 @@ def _claim(settings: IterativeSettings, overwrite: bool) -> None:
             return
         if not overwrite:
             raise InputError(f"{folder} holds a run with other settings; repeat those to finish it, choose another "
-                             "--output-dir, or use --overwrite to start again")
+                             "--output-dir, or use --overwrite to replace it")
         # The state goes last: without it the folder would not be known as a run's.
         for path in sorted(folder.iterdir(), key=lambda path: path == state):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -273,17 +273,25 @@ def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwr
 
 
 def files_of(folder: Path) -> dict[str, list[int]]:
-    """Size and time of every weight file of a model, by name: enough to see that it was replaced."""
+    """Size and time of a model's weights, configuration and tokenizer, by name: enough to see that it was replaced."""
     from auto_merge_llm.weight_files import weight_files
 
-    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
+    others = [folder / name for name in ("config.json", *models.TOKENIZER_FILES)]
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns]
+            for path in (*weight_files(folder), *filter(Path.is_file, others))}
 
 
-def record_of(plan: MergePlan, dtype: str | None) -> dict:
-    """The plan as plain data, with the size and time of every file that goes into the merge."""
+def record_of(plan: MergePlan, dtype: str | None, texts: measuring.TextFingerprints | None = None) -> dict:
+    """The plan as plain data, with the size and time of every file that goes into the merge, and what is measured on.
+
+    `texts` remembers fingerprints, which take reading a split, from plan to plan.
+    """
+    texts = measuring.TextFingerprints() if texts is None else texts
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
             "base": {"path": str(plan.base), "files": files_of(plan.base)} if plan.base else None,
             "measuring": records.plain(asdict(plan.measuring)) if plan.measuring else None,
+            "texts": texts.of(plan.measuring, plan.target, [source.locale for source in plan.sources])
+            if plan.measuring else None,
             "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": records.plain(plan.selection),
