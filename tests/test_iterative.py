@@ -356,6 +356,18 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     assert "left alone" in capsys.readouterr().err and (tmp_path / "mine/file").exists()
 
 
+def test_other_items_are_another_run(train, corpus, capsys):
+    given = ["--dataset-name", corpus, "--max-epochs", 1]
+    train(*given)
+    file = corpus / "de-DE.jsonl"
+    rows = [{**row, "utt": f"ach {row['utt']}"} for row in map(json.loads, file.read_text().splitlines())]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(AssertionError):
+        train(*given)
+    assert "holds a run with other items in its dataset" in capsys.readouterr().err
+    train(*given, "--overwrite")
+
+
 def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     argv = list(map(str, [

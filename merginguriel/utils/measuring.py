@@ -51,24 +51,11 @@ class Examples:
         return hashlib.sha256(rows.encode()).hexdigest()
 
 
-class TextFingerprints(dict):
-    """(options, locale) -> sha256 of the split that they read there, read when first asked for."""
-
-    def of(self, options: MeasuringOptions, target: str, sources: list[str]) -> dict[str, str]:
-        """By locale: what `draw_examples` draws from."""
-        return {locale: self[options, locale] for locale in _locales(options, target, sources)}
-
-    def __missing__(self, key: tuple[MeasuringOptions, str]) -> str:
-        self[key] = _load(*key).fingerprint()
-        return self[key]
-
-
-def _locales(options: MeasuringOptions, target: str, sources: list[str]) -> list[str]:
-    return {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
-
-
-def _load(options: MeasuringOptions, locale: str) -> massive.Split:
-    return massive.load_split(options.dataset_name, locale, options.split, options.text_column, options.label_column)
+def texts_of(options: MeasuringOptions, target: str, sources: list[str]) -> dict[str, tuple]:
+    """By locale: what `draw_examples` draws from, as arguments of `massive.load_split`."""
+    locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
+    return {locale: (options.dataset_name, locale, options.split, options.text_column, options.label_column)
+            for locale in locales}
 
 
 def draw_examples(options: MeasuringOptions, target: str, sources: list[str], seed: int) -> Examples:
@@ -77,8 +64,8 @@ def draw_examples(options: MeasuringOptions, target: str, sources: list[str], se
     Each locale's items are drawn at random by `seed` and the locale's name. Raises InputError where a locale has
     too few items.
     """
-    locales = _locales(options, target, sources)
-    splits = [_load(options, locale) for locale in locales]
+    locales, splits = zip(*((locale, massive.load_split(*split))
+                            for locale, split in texts_of(options, target, sources).items()))
     total = options.num_examples
     if total is None:
         total = min(NUM_EXAMPLES, len(locales) * min(map(len, splits)))

@@ -6,7 +6,6 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import evaluation, massive, merging, naming, records
 from merginguriel.utils.jobs import Job
-from merginguriel.utils.measuring import TextFingerprints
 from merginguriel.utils.merging import MergePlan
 
 # What the jobs of a target share beside the models: how to read its items, and what may be replaced.
@@ -22,12 +21,12 @@ def evaluation_job(folder: Path, model: Path, split: massive.Split, precision: s
 
 
 def merge_job(plan: MergePlan, results_root: Path, split: massive.Split, precision: str, dtype: str | None,
-              shared: dict, texts: TextFingerprints) -> Job:
+              shared: dict, data: massive.Fingerprints) -> Job:
     """`plan` merged and evaluated. `shared` as above, and `allow_mismatched_heads`, `keep_merged`, `keep_measurements`.
 
     The merged weights become `plan.output` only with `keep_merged`.
     """
-    settings = merging.result_settings(merging.record_of(plan, dtype, texts), split, precision)
+    settings = merging.result_settings(merging.record_of(plan, dtype, data), split, precision)
     alone = {source.locale: str(results_root / naming.evaluation_name(source.path.name, plan.target))
              for source in plan.sources}
     return Job("merge", plan.output.name, plan.target, results_root / plan.output.name, settings,

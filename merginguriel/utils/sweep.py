@@ -12,7 +12,7 @@ from merginguriel.utils import calculators, job_lists, massive, merge_jobs, merg
 from merginguriel.utils.calculators import SimilarityOptions
 from merginguriel.utils.errors import said_once
 from merginguriel.utils.jobs import Job, Outcome, work_off
-from merginguriel.utils.measuring import MeasuringOptions, TextFingerprints
+from merginguriel.utils.measuring import MeasuringOptions
 
 log = logging.getLogger(__name__)
 BASELINE = "baseline"  # the mode that evaluates the target's own model
@@ -75,12 +75,12 @@ def plan_sweep(targets: list[str], options: SweepOptions, device: str) -> Sweep:
 
     precision = str(scoring.evaluation_dtype(device)).removeprefix("torch.")
     available = models.available_models(options.models_root, options.base_model)
-    fingerprints, texts, jobs, failures = _Fingerprints(available), TextFingerprints(), {}, {}
+    fingerprints, data, jobs, failures = _Fingerprints(available), massive.Fingerprints(), {}, {}
     with said_once(calculators.log):
         for target in targets:
-            plans = _plan_merges(target, options, available, fingerprints, texts, failures)
+            plans = _plan_merges(target, options, available, fingerprints, data, failures)
             try:
-                for job in _jobs_of(target, plans, options, available, texts, precision):
+                for job in _jobs_of(target, plans, options, available, data, precision):
                     jobs.setdefault(job.name, job)
             except InputError as error:
                 failures[target] = str(error)
@@ -94,7 +94,7 @@ def plan_sweep(targets: list[str], options: SweepOptions, device: str) -> Sweep:
 
 
 def _plan_merges(target: str, options: SweepOptions, available: dict[str, Path], fingerprints: "_Fingerprints",
-                 texts: TextFingerprints, failures: dict[str, str]) -> list[merging.MergePlan]:
+                 data: massive.Fingerprints, failures: dict[str, str]) -> list[merging.MergePlan]:
     """Selections apart, a method after the other, so that what is measured for it serves all numbers of sources."""
     plans = []
     for selection in options.selections:
@@ -102,8 +102,8 @@ def _plan_merges(target: str, options: SweepOptions, available: dict[str, Path],
             for number in sorted(options.numbers, reverse=True) if mode != BASELINE else ():
                 try:
                     plan = _plan(target, mode, number, selection, options, available, fingerprints)
-                    if plan.measuring:  # what cannot be read is missed by this merge alone
-                        texts.of(plan.measuring, target, [source.locale for source in plan.sources])
+                    for split in merging.texts_of(plan).values():
+                        data[split]  # what cannot be read is missed by this merge alone
                     plans.append(plan)
                 except InputError as error:
                     name = naming.merge_name(mode, target, number, [selection] if selection else [])
@@ -126,7 +126,7 @@ def _plan(target: str, mode: str, number: int, selection: str | None, options: S
 
 
 def _jobs_of(target: str, plans: list[merging.MergePlan], options: SweepOptions, available: dict[str, Path],
-             texts: TextFingerprints, precision: str) -> list[Job]:
+             data: massive.Fingerprints, precision: str) -> list[Job]:
     """The target's own model, then the sources of each selection alone, and its merges."""
     own = available.get(target) if BASELINE in options.modes else None
     if not plans and own is None:
@@ -142,7 +142,7 @@ def _jobs_of(target: str, plans: list[merging.MergePlan], options: SweepOptions,
         sources = dict.fromkeys(source.path for plan in mine for source in plan.sources)
         jobs += [alone(naming.evaluation_name(path.name, target), path) for path in sources]
         jobs += [merge_jobs.merge_job(plan, options.results_root, split, precision, options.dtype, options.of_jobs,
-                                      texts) for plan in mine]
+                                      data) for plan in mine]
     return jobs
 
 
