@@ -362,9 +362,11 @@ def test_other_items_are_another_run(train, corpus, capsys):
     file = corpus / "de-DE.jsonl"
     rows = [{**row, "utt": f"ach {row['utt']}"} for row in map(json.loads, file.read_text().splitlines())]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    with pytest.raises(AssertionError):
-        train(*given)
-    assert "holds a run with other items in its dataset" in capsys.readouterr().err
+    for more, said in (([], "exists already; use --overwrite"),
+                       (["--results-dir", "r"], "holds a run with other items in its dataset")):
+        with pytest.raises(AssertionError):
+            train(*given, *more)
+        assert said in capsys.readouterr().err
     train(*given, "--overwrite")
 
 
