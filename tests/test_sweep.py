@@ -268,7 +268,7 @@ def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path
 def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source_copies):
     given = ["--base-model", "tiny", "--models-root", str(source_copies), "--dataset-name", "mini"]
     command = ("--locales", "af-ZA", "--modes", "average", "--num-languages", 2)
-    assert sweep(*command, given=given)[0] == 0
+    assert sweep(*command, "--keep-merged", given=given)[0] == 0
     shutil.copyfile(source_copies / "tiny_massive_k_de-DE/model.safetensors",
                     source_copies / "tiny_massive_k_nl-NL/model.safetensors")
     before = records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json")
@@ -279,6 +279,11 @@ def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source
     assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") == before
     assert sweep(*command, "--overwrite", given=given)[0] == 0
     assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") != before
+    # The merged model is still the first one's.
+    assert sweep(*command, "--keep-merged", given=given)[0] == 1
+    code, shown = sweep(*command, "--keep-merged", "--overwrite", given=given)
+    assert code == 0 and "1 done, 2 done before" in shown
+    assert "0 done, 3 done before" in sweep(*command, "--keep-merged", given=given)[1]
 
 
 # Several processes

@@ -31,7 +31,8 @@ def merge_job(plan: MergePlan, results_root: Path, split: massive.Split, precisi
              for source in plan.sources}
     return Job("merge", plan.output.name, plan.target, results_root / plan.output.name, settings,
                {**shared, "output": str(plan.output), "dtype": dtype, "alone": alone, "num_items": len(split)},
-               (str(plan.output),) if shared["keep_merged"] else ())
+               ((str(plan.output / merging.DETAILS_JSON), {"plan": settings["experiment"]}),)
+               if shared["keep_merged"] else ())
 
 
 def run_evaluation(job: Job, shared: dict) -> str:
