@@ -37,7 +37,7 @@ def build_parser(prog="run_iterative_training.py"):
                         help="folder of the run: checkpoints, merged models, history")
     parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
                         help="where the result of the last merge goes")
-    parser.add_argument("--overwrite", action="store_true", help="start again in a folder that holds another run")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run of other settings")
     parser.add_argument("--config-file", type=Path, metavar="JSON",
                         help="flags by name; those of the command line count more")
     parser.add_argument("--save-config", action="store_true",

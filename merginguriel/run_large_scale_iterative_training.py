@@ -36,7 +36,7 @@ def build_parser():
                         help="where the results of the last merges go")
     parser.add_argument("--cleanup-intermediate", action="store_true",
                         help="keep only the final model of a run that is done")
-    parser.add_argument("--overwrite", action="store_true", help="start again in folders that hold other runs")
+    parser.add_argument("--overwrite", action="store_true", help="replace runs of other settings")
     parser.add_argument("--dry-run", action="store_true", help="print targets, sources and weights, then stop")
     single.add_run(parser)
     parser.set_defaults(merge_frequency=3)

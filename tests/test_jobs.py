@@ -40,7 +40,7 @@ def test_other_settings_are_another_job(tmp_path):
     changed = jobs.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 77})
     assert listed[0].is_done() and not changed.is_done()
     assert not jobs.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 0},
-                        products=(str(tmp_path / "merged"),)).is_done()
+                        products=((str(tmp_path / "merged.json"), {}),)).is_done()
     (tmp_path / "job0/results.json").write_text('{"job"')
     assert not listed[0].is_done()
 

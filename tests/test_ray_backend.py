@@ -1,5 +1,6 @@
 """Sweeps on a Ray cluster of two nodes on this machine, one of which is killed."""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -7,6 +8,8 @@ import time
 import pytest
 from running import ROOT, environment
 from test_sweep import assert_same_results, results_of
+
+from merginguriel import run_large_scale_experiment
 
 pytest.importorskip("ray")
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
@@ -25,12 +28,14 @@ def cluster(tmp_path, monkeypatch):
     started.shutdown()
 
 
+def flags_of(models_root):
+    return ["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini", *COMMAND]
+
+
 def sweep(folder, models_root, *more):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), "--base-model", "tiny", "--models-root", str(models_root),
-         "--dataset-name", "mini", *COMMAND, *more], cwd=folder, env=environment(), text=True,
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *flags_of(models_root), *more], cwd=folder,
+                            env=environment(), text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def wait_for(process, folder, wanted):
@@ -42,8 +47,9 @@ def wait_for(process, folder, wanted):
 
 def test_command_and_node_are_killed_and_it_ends_as_without(cluster, models_root, tmp_path):
     node = cluster.add_node(num_cpus=1)
-    alone = sweep(tmp_path / "local", models_root, "--workers", "1")
-    assert alone.wait() == 0, alone.stderr.read()
+    (tmp_path / "local").mkdir()
+    with contextlib.chdir(tmp_path / "local"):
+        assert run_large_scale_experiment.main([*flags_of(models_root), "--workers", "1"]) == 0
     on_ray = (tmp_path / "ray", models_root, "--backend", "ray", "--address", cluster.address)
     process = sweep(*on_ray)
     wait_for(process, tmp_path / "ray", len)

@@ -1,5 +1,6 @@
 """Sweeps: the same results as one merge after the other, whatever kills them, splits them or runs beside them."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -15,8 +16,9 @@ from running import ROOT, environment
 
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils import arguments, measuring, records
+from merginguriel.utils import arguments, measuring, mini, records
 from merginguriel.utils.errors import InputError
+from merginguriel.utils.sweep import plan_sweep
 
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
 MODES = ("ties", "regmean", "fisher", "adamerging")
@@ -241,10 +243,32 @@ def test_what_a_sweep_leaves(sweep, tmp_path):
                                 f"{np.mean([merged[target] - best[target] for target in done]):+.4f}"]
 
 
+def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path, source_copies):
+    data = tmp_path / "massive"
+    for locale in ("af-ZA", "nl-NL"):
+        records.write_text(data / f"{locale}.jsonl", "\n".join(map(json.dumps, mini.records(locale))) + "\n")
+    given = options("--models-root", source_copies, "--dataset-name", data, "--modes", "average", "fisher",
+                    "--num-languages", 2)
+
+    def hashes():
+        return {job.name: job.hash for job in plan_sweep(["af-ZA"], given, "cpu").jobs}
+
+    first, file = hashes(), data / "af-ZA.jsonl"
+    file.touch()
+    assert hashes() == first
+    changed = [{**row, "utt": row["utt"] + "!" * (row["partition"] == "train")} for row in mini.records("af-ZA")]
+    records.write_text(file, "\n".join(map(json.dumps, changed)) + "\n")
+    second = hashes()
+    assert [name for name in first if first[name] != second[name]] == ["fisher_dataset_merge_af-ZA_2merged"]
+    (source_copies / "tiny_massive_k_id-ID/tokenizer.json").touch()
+    third = hashes()
+    assert [name for name in first if third[name] == second[name]] == ["tiny_massive_k_nl-NL_af-ZA"]
+
+
 def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source_copies):
     given = ["--base-model", "tiny", "--models-root", str(source_copies), "--dataset-name", "mini"]
     command = ("--locales", "af-ZA", "--modes", "average", "--num-languages", 2)
-    assert sweep(*command, given=given)[0] == 0
+    assert sweep(*command, "--keep-merged", given=given)[0] == 0
     shutil.copyfile(source_copies / "tiny_massive_k_de-DE/model.safetensors",
                     source_copies / "tiny_massive_k_nl-NL/model.safetensors")
     before = records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json")
@@ -255,6 +279,11 @@ def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source
     assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") == before
     assert sweep(*command, "--overwrite", given=given)[0] == 0
     assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") != before
+    # The merged model is still the first one's.
+    assert sweep(*command, "--keep-merged", given=given)[0] == 1
+    code, shown = sweep(*command, "--keep-merged", "--overwrite", given=given)
+    assert code == 0 and "1 done, 2 done before" in shown
+    assert "0 done, 3 done before" in sweep(*command, "--keep-merged", given=given)[1]
 
 
 # Several processes
@@ -270,15 +299,15 @@ COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "baseline", *MODES, "slerp"
 
 @pytest.fixture(scope="module")
 def unbroken(models_root, tmp_path_factory):
-    """The results of COMMAND in one go, by one process."""
+    """The results of COMMAND in one go, by one process: this one."""
     folder = tmp_path_factory.mktemp("unbroken")
-    process = start(folder, ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", *COMMAND,
-                             "--workers", 1])
-    assert process.wait() == 0, process.stderr.read()
+    with contextlib.chdir(folder):
+        assert script.main(["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini",
+                            *COMMAND, "--workers", "1"]) == 0
     return results_of(folder)
 
 
-def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
+def test_killed_at_random_points_it_ends_the_same(sweep, tmp_path, flags, unbroken):
     moments, kept = random.Random(7), {}
     for workers in (1, 2):
         process = start(tmp_path, [*flags, *COMMAND, "--workers", workers])
@@ -289,17 +318,19 @@ def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         kept |= {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path).items()}
-    process = start(tmp_path, [*flags, *COMMAND, "--workers", 2])
-    assert process.wait() == 0, process.stderr.read()
+    assert sweep(*COMMAND)[0] == 0
     now = results_of(tmp_path)
     assert_same_results(now, unbroken)
     assert 4 <= len(kept) < len(now) and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
 
 
-def test_two_sweeps_and_two_shards_in_one_folder(tmp_path, flags, unbroken):
-    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, *more])
-            for more in ([], ["--shard", "1/2"], ["--shard", "2/2"])]
-    assert [process.wait() for process in both] == [0] * 3, [process.stderr.read() for process in both]
+def test_two_sweeps_and_two_shards_in_one_folder(sweep, tmp_path, flags, unbroken):
+    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, "--shard", shard]) for shard in ("1/2", "2/2")]
+    # The third begins when they have imported what they need.
+    while not list(tmp_path.glob("results/*/results.json")) and both[0].poll() is None:
+        time.sleep(0.01)
+    assert sweep(*COMMAND)[0] == 0
+    assert [process.wait() for process in both] == [0] * 2, [process.stderr.read() for process in both]
     assert_same_results(results_of(tmp_path), unbroken)
     final = [records.read_json(tmp_path / f"results/experiment_final_results{shard}.json")
              for shard in ("", "_shard1of2", "_shard2of2")]

@@ -44,7 +44,7 @@ def job_table(jobs: list[Job], backend, options) -> str:
 def _bytes(job: Job) -> int:
     """Of the weights of one model of the job."""
     files = (job.settings["experiment"]["sources"][0] if job.kind == "merge" else job.settings)["files"]
-    return sum(size for size, _ in files.values())
+    return sum(size for name, (size, _) in files.items() if name.endswith((".safetensors", ".bin")))
 
 
 def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:

@@ -96,10 +96,6 @@ class IterativeSettings:
         plain["training"]["locales"] = list(self.training.locales)
         return {**others, **plain}
 
-    @property
-    def hash(self) -> str:
-        return jobs.settings_hash("iterative", self.record)
-
 
 def plan(settings: IterativeSettings) -> merging.MergePlan:
     """Sources, weights and method of all merges. Raises InputError where they cannot be chosen as asked."""
@@ -113,6 +109,16 @@ def plan(settings: IterativeSettings) -> merging.MergePlan:
         weights=settings.weights, normalize=settings.normalize, sources=list(settings.training.locales) or None,
         seed=settings.training.seed, hyperparameters=settings.hyperparameters, measuring=settings.measuring,
         available=dict.fromkeys(wanted, initial))
+
+
+def rests_on(settings: IterativeSettings, chosen: merging.MergePlan, data: massive.Fingerprints) -> dict:
+    """What the final model and its result rest on, as plain data: the settings, and items of every split."""
+    training, sources = settings.training, [source.locale for source in chosen.sources]
+    splits = [(training.dataset_name, locale, split, training.text_column, training.label_column)
+              for split, locales in (("train", sources), ("validation", [*sources, settings.target]),
+                                     ("test", [settings.target])) for locale in locales]
+    return {**settings.record, "data": {f"{split[1]} {split[2]}": data[split]
+                                        for split in (*splits, *merging.texts_of(chosen).values())}}
 
 
 def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bool = False,
@@ -132,16 +138,16 @@ def run(settings: IterativeSettings, chosen: merging.MergePlan, *, overwrite: bo
     test = massive.load_split(settings.training.dataset_name, settings.target, "test", settings.training.text_column,
                               settings.training.label_column)
     result = result_folder(settings, chosen)
-    check_result(settings, result, overwrite)
-    folder = settings.folder
+    check_result(one.hash, result, overwrite)
+    folder = settings.folder.resolve()  # "." has no name
     lock = folder.with_name(f".{folder.name}.lock")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
             try:
-                _claim(settings, overwrite)
+                _claim(settings, one.data, overwrite)
                 if config is not None:
-                    records.write_json(folder / CONFIG_JSON, config)
+                    records.write_json(settings.folder / CONFIG_JSON, config)
                 one.open()
                 with one.tracked(), one.progress:
                     one.train_and_merge()
@@ -159,28 +165,33 @@ def result_folder(settings: IterativeSettings, chosen: merging.MergePlan) -> Pat
                                                      len(chosen.sources), told)
 
 
-def check_result(settings: IterativeSettings, folder: Path, overwrite: bool) -> None:
-    """Refuse, before anything is trained, a result folder that holds something else (InputError)."""
+def check_result(job: str, folder: Path, overwrite: bool) -> None:
+    """Refuse, before anything is trained, a result folder that holds another one than of this hash (InputError)."""
     kept = folder / evaluation.RESULTS_JSON
-    if not kept.is_file() or records.read_json(kept).get("job") != settings.hash:
+    if not kept.is_file() or records.read_json(kept).get("job") != job:
         records.check_replaceable(folder, overwrite)
 
 
-def _claim(settings: IterativeSettings, overwrite: bool) -> None:
-    """Find the run that the same settings have left in the folder, or an empty place for a new one."""
+def _claim(settings: IterativeSettings, data: dict, overwrite: bool) -> None:
+    """Find the run that the same settings and items have left in the folder, or an empty place for a new one."""
     folder = settings.folder
     state = folder / STATE_JSON
     if folder.exists() and any(folder.iterdir()):
         if not state.is_file():
             raise InputError(f"{folder} is nothing that this command made, so it is left alone; choose another "
                              "--output-dir")
-        if overwrite:
-            shutil.rmtree(folder)
-        elif records.read_json(state).get("settings") != settings.record:
-            raise InputError(f"{folder} holds a run with other settings; repeat those to finish it, choose another "
-                             "--output-dir, or use --overwrite to start again")
+        kept = records.read_json(state)
+        if kept.get("settings") == settings.record and kept.get("data") == data:
+            return
+        if not overwrite:
+            what = "settings" if kept.get("settings") != settings.record else "items in its dataset"
+            raise InputError(f"{folder} holds a run with other {what}; repeat those to finish it, choose another "
+                             "--output-dir, or use --overwrite to replace it")
+        # The state goes last: without it the folder would not be known as a run's.
+        for path in sorted(folder.iterdir(), key=lambda path: path == state):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not state.exists():
-        records.write_json(state, {"settings": settings.record, "models": {}})
+        records.write_json(state, {"settings": settings.record, "data": data, "models": {}})
 
 
 class _Run:
@@ -194,6 +205,8 @@ class _Run:
         for locale in (*self._locales, settings.target):
             self._development.split(locale)
         self._log = lambda values: None
+        whole = rests_on(settings, chosen, massive.Fingerprints())
+        self.data, self.hash = whole["data"], jobs.settings_hash("iterative", whole)
 
     def open(self) -> None:
         """Read how far the folder's run has come."""
@@ -349,10 +362,11 @@ class _Run:
         """The final model on the target's test items."""
         settings, final = self._settings, self._merged(self._history[-1])
         experiment = {**records.read_json(final / merging.DETAILS_JSON)["plan"], "mode": f"iterative_{settings.mode}",
-                      "command": settings.command, "iterative": {"merges": [entry["epoch"] for entry in self._history], **settings.record}}
+                      "command": settings.command,
+                      "iterative": {"merges": [entry["epoch"] for entry in self._history], **settings.record}}
         return evaluation.evaluate(
             evaluation.Classifier(final), test, settings.training.dataset_name, result, name=result.name,
-            experiment=experiment, job=settings.hash, overwrite=overwrite and result.exists(),
+            experiment=experiment, job=self.hash, overwrite=overwrite and result.exists(),
             attachments={name: (final / name).read_text(encoding="utf-8")
                          for name in (merging.DETAILS_TXT, merging.DETAILS_JSON)})
 
@@ -368,7 +382,7 @@ class _Run:
                 "current_metrics": metrics[-1] if metrics else None,
                 "best_metrics": max(metrics, key=lambda metric: metric["eval_accuracy"], default=None)}
         records.write_json(self._settings.folder / STATE_JSON, {
-            "timestamp": records.utc_now(), "settings": self._settings.record, "models": state})
+            "timestamp": records.utc_now(), "settings": self._settings.record, "data": self.data, "models": state})
 
     def _write_history(self) -> None:
         seconds = [entry["merge_duration"] for entry in self._history]

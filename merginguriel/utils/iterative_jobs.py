@@ -5,7 +5,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import evaluation, iterative, jobs, merging, models, records
+from merginguriel.utils import evaluation, iterative, jobs, massive, merging, models, records
 from merginguriel.utils.iterative import IterativeSettings
 from merginguriel.utils.jobs import Job, Outcome
 
@@ -16,15 +16,16 @@ FINAL_JSON = "iterative_large_scale_final_results.json"
 def plan_jobs(runs: dict[str, IterativeSettings], *, cleanup: bool,
               overwrite: bool) -> tuple[list[Job], dict[str, str]]:
     """(a job for each target, why others could not be planned); InputError where none can."""
-    planned, failures = [], {}
+    planned, failures, data = [], {}, massive.Fingerprints()
     for target, settings in runs.items():
         try:
             chosen = iterative.plan(settings)
+            rests_on = iterative.rests_on(settings, chosen, data)
         except InputError as error:
             failures[target] = str(error)
             continue
         folder = iterative.result_folder(settings, chosen)
-        planned.append(Job("iterative", folder.name, target, folder, settings.record,
+        planned.append(Job("iterative", folder.name, target, folder, rests_on,
                            {"settings": settings, "plan": chosen, "cleanup": cleanup, "overwrite": overwrite}))
     if not planned:
         raise InputError(next(iter(failures.values())))

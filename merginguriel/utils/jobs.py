@@ -35,8 +35,8 @@ class Job:
     """One result to make, as plain data, which pickles and means the same on every machine.
 
     `name` is unique among the jobs; `folder` holds the result. `settings`: everything that the result rests on, as
-    JSON has it; `options`: what else the kind needs to know; `products`: what it makes beside the result. One process
-    does the jobs of a `group`, in order.
+    JSON has it; `options`: what else the kind needs to know; `products`: what it makes beside the result, as JSON files
+    and what stands in them. One process does the jobs of a `group`, in order.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Job:
     folder: Path
     settings: dict
     options: dict = field(default_factory=dict)
-    products: tuple[str, ...] = ()
+    products: tuple[tuple[str, dict], ...] = ()
 
     @functools.cached_property
     def hash(self) -> str:
@@ -53,13 +53,17 @@ class Job:
         return settings_hash(self.kind, self.settings)
 
     def is_done(self) -> bool:
-        return self.has_result() and all(Path(path).exists() for path in self.products)
+        return self.has_result() and all(_tells(Path(file), content) for file, content in self.products)
 
     def has_result(self) -> bool:
-        try:
-            return records.read_json(self.folder / RESULTS_JSON).get("job") == self.hash
-        except InputError:  # none, or a damaged one, which is reported when the job would replace it
-            return False
+        return _tells(self.folder / RESULTS_JSON, {"job": self.hash})
+
+
+def _tells(file: Path, content: dict) -> bool:
+    try:
+        return content.items() <= records.read_json(file).items()
+    except InputError:  # none, or a damaged one, which is reported when the job would replace it
+        return False
 
 
 def settings_hash(kind: str, settings: dict) -> str:
@@ -276,7 +280,7 @@ def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:
         raise InputError("--workers-per-gpu, but this machine has no GPU; give --workers instead")
     if workers:
         return workers
-    return gpus * (per_gpu or 1) or max(1, min(os.cpu_count() or 1, _free_memory() // max(1, needed)))
+    return gpus * (per_gpu or 1) or max(1, min(processes.cores(), _free_memory() // max(1, needed)))
 
 
 def _free_memory() -> int:

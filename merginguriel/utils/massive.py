@@ -102,6 +102,14 @@ def load_split(dataset_name: str, locale: str, split: str, text_column: str = "u
     return _select(rows, locale, split, text_column, label_column, where)
 
 
+class Fingerprints(dict):
+    """The arguments of `load_split` -> that split's fingerprint, read when first asked for."""
+
+    def __missing__(self, split: tuple) -> str:
+        self[split] = load_split(*split).fingerprint()
+        return self[split]
+
+
 def _read_folder(folder: Path, locale: str, split: str):
     jsonl = folder / f"{locale}.jsonl"
     if jsonl.is_file():

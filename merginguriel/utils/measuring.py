@@ -51,15 +51,21 @@ class Examples:
         return hashlib.sha256(rows.encode()).hexdigest()
 
 
+def texts_of(options: MeasuringOptions, target: str, sources: list[str]) -> dict[str, tuple]:
+    """By locale: what `draw_examples` draws from, as arguments of `massive.load_split`."""
+    locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
+    return {locale: (options.dataset_name, locale, options.split, options.text_column, options.label_column)
+            for locale in locales}
+
+
 def draw_examples(options: MeasuringOptions, target: str, sources: list[str], seed: int) -> Examples:
     """Exactly `num_examples` items: an equal share of each locale, one more of the first where it does not divide.
 
     Each locale's items are drawn at random by `seed` and the locale's name. Raises InputError where a locale has
     too few items.
     """
-    locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
-    splits = [massive.load_split(options.dataset_name, locale, options.split, options.text_column,
-                                 options.label_column) for locale in locales]
+    locales, splits = zip(*((locale, massive.load_split(*split))
+                            for locale, split in texts_of(options, target, sources).items()))
     total = options.num_examples
     if total is None:
         total = min(NUM_EXAMPLES, len(locales) * min(map(len, splits)))

@@ -21,17 +21,18 @@ def evaluation_job(folder: Path, model: Path, split: massive.Split, precision: s
 
 
 def merge_job(plan: MergePlan, results_root: Path, split: massive.Split, precision: str, dtype: str | None,
-              shared: dict) -> Job:
+              shared: dict, data: massive.Fingerprints) -> Job:
     """`plan` merged and evaluated. `shared` as above, and `allow_mismatched_heads`, `keep_merged`, `keep_measurements`.
 
     The merged weights become `plan.output` only with `keep_merged`.
     """
-    settings = merging.result_settings(merging.record_of(plan, dtype), split, precision)
+    settings = merging.result_settings(merging.record_of(plan, dtype, data), split, precision)
     alone = {source.locale: str(results_root / naming.evaluation_name(source.path.name, plan.target))
              for source in plan.sources}
     return Job("merge", plan.output.name, plan.target, results_root / plan.output.name, settings,
                {**shared, "output": str(plan.output), "dtype": dtype, "alone": alone, "num_items": len(split)},
-               (str(plan.output),) if shared["keep_merged"] else ())
+               ((str(plan.output / merging.DETAILS_JSON), {"plan": settings["experiment"]}),)
+               if shared["keep_merged"] else ())
 
 
 def run_evaluation(job: Job, shared: dict) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS
 
-from merginguriel.utils import calculators, measuring, models, naming, records
+from merginguriel.utils import calculators, massive, measuring, models, naming, records
 from merginguriel.utils.calculators import Source
 from merginguriel.utils.measuring import MeasuringOptions
 
@@ -181,6 +181,12 @@ def needs_text(mode: str) -> bool:
     return method.measurement is not None or method.learns
 
 
+def texts_of(plan: MergePlan) -> dict[str, tuple]:
+    """By locale: the splits that the method measures its sources on, or learns from, as `massive.load_split` has it."""
+    sources = [source.locale for source in plan.sources]
+    return measuring.texts_of(plan.measuring, plan.target, sources) if plan.measuring else {}
+
+
 def run_merge(plan: MergePlan, *, overwrite: bool = False, dtype: str | None = None,
               allow_mismatched_heads: bool = False) -> Path:
     """Merge into `plan.output`: weights, config, tokenizer, merge_details.txt and .json, model card.
@@ -273,17 +279,24 @@ def check_results(plan: MergePlan, results_root: Path, dtype: str | None, overwr
 
 
 def files_of(folder: Path) -> dict[str, list[int]]:
-    """Size and time of every weight file of a model, by name: enough to see that it was replaced."""
+    """Size and time of a model's weights, configuration and tokenizer, by name: enough to see that it was replaced."""
     from auto_merge_llm.weight_files import weight_files
 
-    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weight_files(folder)}
+    others = [folder / name for name in ("config.json", *models.TOKENIZER_FILES)]
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns]
+            for path in (*weight_files(folder), *filter(Path.is_file, others))}
 
 
-def record_of(plan: MergePlan, dtype: str | None) -> dict:
-    """The plan as plain data, with the size and time of every file that goes into the merge."""
+def record_of(plan: MergePlan, dtype: str | None, data: massive.Fingerprints | None = None) -> dict:
+    """The plan as plain data, with the size and time of every file that goes into the merge, and what is measured on.
+
+    `data` remembers fingerprints from plan to plan, each of which takes reading a split.
+    """
+    data = massive.Fingerprints() if data is None else data
     return {"mode": plan.mode, "method": plan.method, "hyperparameters": plan.hyperparameters,
             "base": {"path": str(plan.base), "files": files_of(plan.base)} if plan.base else None,
             "measuring": records.plain(asdict(plan.measuring)) if plan.measuring else None,
+            "texts": {locale: data[split] for locale, split in texts_of(plan).items()},
             "target": plan.target, "base_model": plan.base_model,
             "num_sources": len(plan.sources), "seed": plan.seed, "dtype": dtype or "sources'",
             "similarity": records.plain(plan.selection),

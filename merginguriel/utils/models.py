@@ -158,13 +158,13 @@ def _quiet_loading() -> None:
 
 
 # Everything that decides how a text is tokenised.
-_TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "added_tokens.json",
+TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "added_tokens.json",
                     "tokenizer_config.json", "special_tokens_map.json")
 
 
 def tokenizer_files_sha256(path: Path) -> str:
     """sha256 over the names and bytes of a model folder's tokenizer files."""
-    files = [file for file in (Path(path) / name for name in _TOKENIZER_FILES) if file.is_file()]
+    files = [file for file in (Path(path) / name for name in TOKENIZER_FILES) if file.is_file()]
     return _files_sha256(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 
 

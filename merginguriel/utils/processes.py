@@ -11,6 +11,12 @@ from auto_merge_llm.errors import InputError
 
 AGAIN = "run the same command again"
 
+
+def cores() -> int:
+    """Those that this process may use: fewer than the machine has, where SLURM or taskset shares it out."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 # Of both functions: `make()` is called once a process and returns `do(name, job, report)`. Events go to the methods of
 # `progress`, with the worker's number and the job's name: start(), done(result, seconds), failed(reason), and whatever
 # `do` reports itself. A job that raises InputError has failed; the others go on.
@@ -119,12 +125,13 @@ def _environment(number: int, workers: int):
     import torch
 
     settings = {"TOKENIZERS_PARALLELISM": "false"}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = visible.split(",") if visible else [str(gpu) for gpu in range(torch.cuda.device_count())]
-    if gpus and torch.cuda.is_available():
+    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
+    # The list may name more than there are.
+    gpus = visible.split(",")[:count] if visible else [str(gpu) for gpu in range(count)]
+    if gpus:
         settings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
     if "OMP_NUM_THREADS" not in os.environ:
-        settings["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+        settings["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

@@ -58,9 +58,9 @@ COLUMNS = {
 IDENTITY = ("kind", "method", "num_sources", "selection", "include_target", "seed", "base_model", "models_root",
             "split", "dataset", "precision")
 ITERATIVE = "iterative_"  # begins the mode of a model that was merged while its sources were trained
-_READ = {"mode", "method", "hyperparameters", "base", "measuring", "target", "base_model", "num_sources", "seed",
-         "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target", "timestamp",
-         "iterative", "merges", "num_languages", "weights", "normalize", "command"}
+_READ = {"mode", "method", "hyperparameters", "base", "measuring", "texts", "target", "base_model", "num_sources",
+         "seed", "dtype", "similarity", "sources", "preweight", "num_examples", "nxn_dir", "include_target",
+         "timestamp", "iterative", "merges", "num_languages", "weights", "normalize", "command"}
 SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 

@@ -75,12 +75,12 @@ def plan_sweep(targets: list[str], options: SweepOptions, device: str) -> Sweep:
 
     precision = str(scoring.evaluation_dtype(device)).removeprefix("torch.")
     available = models.available_models(options.models_root, options.base_model)
-    fingerprints, jobs, failures = _Fingerprints(available), {}, {}
+    fingerprints, data, jobs, failures = _Fingerprints(available), massive.Fingerprints(), {}, {}
     with said_once(calculators.log):
         for target in targets:
-            plans = _plan_merges(target, options, available, fingerprints, failures)
+            plans = _plan_merges(target, options, available, fingerprints, data, failures)
             try:
-                for job in _jobs_of(target, plans, options, available, precision):
+                for job in _jobs_of(target, plans, options, available, data, precision):
                     jobs.setdefault(job.name, job)
             except InputError as error:
                 failures[target] = str(error)
@@ -94,14 +94,17 @@ def plan_sweep(targets: list[str], options: SweepOptions, device: str) -> Sweep:
 
 
 def _plan_merges(target: str, options: SweepOptions, available: dict[str, Path], fingerprints: "_Fingerprints",
-                 failures: dict[str, str]) -> list[merging.MergePlan]:
+                 data: massive.Fingerprints, failures: dict[str, str]) -> list[merging.MergePlan]:
     """Selections apart, a method after the other, so that what is measured for it serves all numbers of sources."""
     plans = []
     for selection in options.selections:
         for mode in options.modes:
             for number in sorted(options.numbers, reverse=True) if mode != BASELINE else ():
                 try:
-                    plans.append(_plan(target, mode, number, selection, options, available, fingerprints))
+                    plan = _plan(target, mode, number, selection, options, available, fingerprints)
+                    for split in merging.texts_of(plan).values():
+                        data[split]  # what cannot be read is missed by this merge alone
+                    plans.append(plan)
                 except InputError as error:
                     name = naming.merge_name(mode, target, number, [selection] if selection else [])
                     failures[name] = str(error)
@@ -123,7 +126,7 @@ def _plan(target: str, mode: str, number: int, selection: str | None, options: S
 
 
 def _jobs_of(target: str, plans: list[merging.MergePlan], options: SweepOptions, available: dict[str, Path],
-             precision: str) -> list[Job]:
+             data: massive.Fingerprints, precision: str) -> list[Job]:
     """The target's own model, then the sources of each selection alone, and its merges."""
     own = available.get(target) if BASELINE in options.modes else None
     if not plans and own is None:
@@ -138,8 +141,8 @@ def _jobs_of(target: str, plans: list[merging.MergePlan], options: SweepOptions,
         mine = [plan for plan in plans if plan.selection["selection"] == selection]
         sources = dict.fromkeys(source.path for plan in mine for source in plan.sources)
         jobs += [alone(naming.evaluation_name(path.name, target), path) for path in sources]
-        jobs += [merge_jobs.merge_job(plan, options.results_root, split, precision, options.dtype, options.of_jobs)
-                 for plan in mine]
+        jobs += [merge_jobs.merge_job(plan, options.results_root, split, precision, options.dtype, options.of_jobs,
+                                      data) for plan in mine]
     return jobs
 
 
@@ -161,9 +164,14 @@ class _Fingerprints(dict):
 
 
 def memory_needed(options: SweepOptions) -> int:
-    """Bytes of a worker: the sources, the base, the merged model, and two models to measure and to score with."""
+    """Bytes of a worker: sources, base, the merged model, and two models to measure and to score with.
+
+    Fisher information is as large as its source. Those of the next selection are loaded before the others are dropped.
+    """
     first = next(iter(models.available_models(options.models_root, options.base_model).values()))
-    return (max(options.numbers) + 4) * sum(size for size, _ in merging.files_of(first).values())
+    of_source = max(len(options.selections[:2]), 1 + any(
+        merging.method_of(mode).measurement == "fisher" for mode in options.modes if mode != BASELINE))
+    return (max(options.numbers) * of_source + 4) * sum(size for size, _ in merging.files_of(first).values())
 
 
 # Doing
