@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -72,7 +72,7 @@ class IterativeSettings:
     retain: int = 3
     sequential: bool = True
     max_gpu_memory: int | None = None
-    command: str | None = None
+    command: str | None = field(default=None, compare=False)
 
     @property
     def max_epochs(self) -> int:
