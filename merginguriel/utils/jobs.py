@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import json
 import logging
-import os
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import processes, records
+from merginguriel.utils import memory, processes, records
 from merginguriel.utils.evaluation import RESULTS_JSON
 
 log = logging.getLogger(__name__)
@@ -121,8 +120,11 @@ def conclude(outcome: Outcome, table: str) -> int:
     """Print how a command's jobs ended; its exit code."""
     print(table)
     print(outcome)
+    names = {}
     for name, reason in outcome.failures.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+        names.setdefault(reason, []).append(name)
+    for reason, failed in names.items():
+        print(f"failed: {', '.join(failed)}: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
@@ -280,16 +282,7 @@ def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:
         raise InputError("--workers-per-gpu, but this machine has no GPU; give --workers instead")
     if workers:
         return workers
-    return gpus * (per_gpu or 1) or max(1, min(processes.cores(), _free_memory() // max(1, needed)))
-
-
-def _free_memory() -> int:
-    """Bytes that processes can have without swapping."""
-    meminfo = Path("/proc/meminfo")
-    for line in meminfo.read_text().splitlines() if meminfo.is_file() else ():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return gpus * (per_gpu or 1) or max(1, min(processes.cores(), memory.free_memory() // max(1, needed)))
 
 
 def backend_of(args, needed: int):
