@@ -18,7 +18,19 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import heatmaps, massive, mini, models, naming, nxn, nxn_logits, plots, records, transfer
+from merginguriel.utils import (
+    heatmaps,
+    massive,
+    mini,
+    models,
+    naming,
+    nxn,
+    nxn_logits,
+    plots,
+    records,
+    scoring,
+    transfer,
+)
 from merginguriel.utils.locales import LOCALES
 from merginguriel.utils.model_card import model_card
 
@@ -71,21 +83,24 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert header == ["", "af-ZA", "de-DE"] and [row[0] for row in rows] == ["nl-NL", "de-DE", "id-ID"]
     kept = nxn_logits.open_logits(folder)
     assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
-    assert kept.precision == "float32"
+    # The expectation is float32 arithmetic; an intent that is as good within the tolerance may be predicted instead.
+    assert f"torch.{kept.precision}" == str(scoring.evaluation_dtype(scoring.default_device()))
+    tolerance = {"float32": 2e-3, "bfloat16": 5e-3}[kept.precision]
     accuracies = {}
     for source, *row in rows:
         for target, cell in zip(header[1:], row):
             split = massive.load_split("mini", target, "test")
             expected = by_hand(source_copies / f"tiny_massive_k_{source}", target)
             logits = kept.logits(source, target)
-            assert logits.dtype == np.float16 and logits == pytest.approx(expected, abs=2e-3)
+            assert logits.dtype == np.float16 and logits == pytest.approx(expected, abs=tolerance)
             assert kept.ids(target).tolist() == split.ids and kept.labels(target).tolist() == split.labels
             accuracies[source, target] = float(cell)
-            assert float(cell) == np.mean(expected.argmax(-1) == split.labels) == np.mean(logits.argmax(-1)
-                                                                                         == kept.labels(target))
+            assert float(cell) == np.mean(logits.argmax(-1) == kept.labels(target))
+            predicted = np.take_along_axis(expected, logits.argmax(-1)[:, None], -1)[:, 0]
+            assert (expected.max(-1) - predicted <= 2 * tolerance).all()
             result = records.read_json(folder / f"{source}_on_{target}/results.json")
             assert result["performance"]["accuracy"] == float(cell)
-            assert result["settings"]["precision"] == result["environment"]["dtype"] == "float32"
+            assert result["settings"]["precision"] == result["environment"]["dtype"] == kept.precision
             assert {path.name for path in (folder / f"{source}_on_{target}").iterdir()} == {"results.json"}
     summary = records.read_json(folder / "evaluation_summary.json")
     assert (summary["total_evaluations"], summary["successful_evaluations"], summary["failed_evaluations"]) == (6, 6, 0)

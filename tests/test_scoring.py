@@ -22,6 +22,19 @@ def classifier(source):
     return models.load_classifier(source, "cpu", torch.float32)
 
 
+@pytest.mark.parametrize("can, expected", [({"amx_bf16": True}, torch.bfloat16), ({"amx_bf16": False}, torch.float32),
+                                           ({}, torch.float32)])
+def test_precision_is_that_of_the_matrix_units(monkeypatch, can, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+    assert scoring.evaluation_dtype("cpu") == expected
+    assert scoring.evaluation_dtype("cuda:1") == torch.bfloat16
+
+
+def test_a_torch_that_cannot_say_what_the_cpu_has_scores_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert scoring.evaluation_dtype("cpu") == torch.float32
+
+
 @pytest.mark.parametrize("budget", [1, 24, 10_000])
 def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
     model, tokenizer = classifier

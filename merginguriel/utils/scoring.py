@@ -17,7 +17,7 @@ from merginguriel.utils import models, records
 
 log = logging.getLogger(__name__)
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16384}
+TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
 MAX_TOKENS = 128
 
 
@@ -26,8 +26,13 @@ def default_device() -> str:
 
 
 def evaluation_dtype(device: str) -> torch.dtype:
-    """bfloat16 on CUDA, float32 on the CPU: one precision for every number of a machine."""
-    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    """One precision for every number of a machine: bfloat16 where matrix units have it, float32 elsewhere.
+
+    They have it on CUDA devices and on CPUs with Intel's AMX.
+    """
+    # Releases of torch that cannot say what the CPU has score in float32.
+    fast = device.startswith("cuda") or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    return torch.bfloat16 if fast else torch.float32
 
 
 @dataclass(frozen=True)
