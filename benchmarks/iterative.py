@@ -10,7 +10,7 @@ same command goes on with the others. A run that was cut off goes on from its ch
 about 20 times the size of the model for every worker. On one H100:
 
     python benchmarks/iterative.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
-        --similarity-matrix dense.csv --train-samples 5120 --bf16 --cuda-graphs --workers 8 --output OUT
+        --similarity-matrix dense.csv --epochs 4 --bf16 --cuda-graphs --workers 8 --output OUT
 
 docs/iterative.md has the result. The steps in all are printed first: targets x seeds x 4 x 5 sources x epochs x items /
 batch size; `--dry-run` stops there.
