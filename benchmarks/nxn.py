@@ -138,7 +138,9 @@ def main(argv=None):
         sources = make_models(args.base_model, largest, locales, folder / "haryos_model")
         first, targets = dict(list(sources.items())[:args.models]), list(locales[:args.targets])
         cells = args.models * args.targets
-        peers = {"float32": False} | ({"bfloat16": True} if device == "cuda" else {})
+        peers = {"float32": False}
+        if scoring.evaluation_dtype(device) == torch.bfloat16:
+            peers["bfloat16"] = True
         report["straightforward"] = {name: {"seconds_a_cell": []} for name in peers}
         pairs = [(path, target) for target in targets for path in first.values()][:args.peer_cells]
         for path, target in pairs:
