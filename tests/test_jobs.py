@@ -22,6 +22,15 @@ def toy_run(folder):
     return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
 
 
+def test_jobs_that_fail_for_one_reason_are_one_line(capsys):
+    outcome = jobs.Outcome(done={"a": "0.5"}, failures={"b": "no model", "c": "damaged", "d": "no model"})
+    assert jobs.conclude(outcome, "table") == 1
+    said = capsys.readouterr()
+    assert said.out == "table\n1 done, 0 done before, 3 failed\n"
+    assert said.err == "failed: b, d: no model\nfailed: c: damaged\n"
+    assert jobs.conclude(jobs.Outcome(done={"a": "0.5"}), "table") == 0
+
+
 def test_failures_are_named_and_the_others_go_on(tmp_path):
     listed, seen = toy_jobs.make_jobs(tmp_path, job1={"refuses": True}, job3={"breaks": True}), []
     outcome = jobs.work_off(listed, toy_jobs.Here(), lambda outcome: seen.append(str(outcome)))
