@@ -120,11 +120,11 @@ def conclude(outcome: Outcome, table: str) -> int:
     """Print how a command's jobs ended; its exit code."""
     print(table)
     print(outcome)
-    names = {}
+    by_reason = {}
     for name, reason in outcome.failures.items():
-        names.setdefault(reason, []).append(name)
-    for reason, failed in names.items():
-        print(f"failed: {', '.join(failed)}: {reason}", file=sys.stderr)
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        print(f"failed: {', '.join(names)}: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
