@@ -162,7 +162,7 @@ def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypat
     begun = []
     fit = continued_training.training.fit
 
-    def spy(trainer, checkpoint):
+    def spy(trainer, checkpoint, max_gpu_memory):
         import transformers
 
         class Look(transformers.TrainerCallback):
@@ -173,7 +173,7 @@ def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypat
                     key: moment["exp_avg"].clone() for key, moment in moments.items()}, checkpoint))
 
         trainer.add_callback(Look())
-        return fit(trainer, checkpoint)
+        return fit(trainer, checkpoint, max_gpu_memory)
 
     monkeypatch.setattr(continued_training.training, "fit", spy)
     folder = train("--max-epochs", 2, "--checkpoint-before-merge")
@@ -236,6 +236,26 @@ def test_memory_is_flat_over_cycles(train, monkeypatch):
         "final_merged_model", "merged_cycle_5"]
     assert all(len(continued_training.checkpoints(folder / locale / "checkpoints")) == 1
                for locale in ("nl-NL", "de-DE"))
+
+
+@pytest.mark.parametrize("allowed, said", [(None, "error: nl-NL, de-DE: the GPU's memory is too small; .* workers"),
+                                           (600, "error: nl-NL, de-DE: --max-gpu-memory 600 is too small")])
+def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeypatch, capsys, allowed, said):
+    """No GPU is here: what torch raises there is raised by the Trainer."""
+    def out_of_memory(trainer, **kwargs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("transformers.Trainer.train", out_of_memory)
+    made = continued_training.Trainers.__init__
+
+    def make(self, settings, initial, max_gpu_memory=None, development=None):
+        made(self, settings, initial, None, development)
+        self._max_gpu_memory = allowed
+
+    monkeypatch.setattr(continued_training.Trainers, "__init__", make)
+    monkeypatch.chdir(tmp_path)
+    assert run_iterative_training.main(flags) == 2
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_task_vectors_start_at_the_last_merge(train, tmp_path):

@@ -66,7 +66,7 @@ class Trainers:
 
     def __init__(self, settings: training.TrainingSettings, initial: Path, max_gpu_memory: int | None = None,
                  development: "Development | None" = None):
-        self._settings, self._initial = settings, initial
+        self._settings, self._initial, self._max_gpu_memory = settings, initial, max_gpu_memory
         self._tokenizer = models.load_tokenizer(initial)
         self._encoded, self._development = {}, development or Development(settings, initial)
         if not gc.get_freeze_count():
@@ -108,7 +108,7 @@ class Trainers:
         trainer._load_from_checkpoint = lambda *args, **kwargs: None
         metrics = last.metrics if last else {}
         trainer.add_callback(_stopping(part, metrics, reached))
-        training.fit(trainer, str(last.path) if last else None)
+        training.fit(trainer, str(last.path) if last else None, self._max_gpu_memory)
         step = trainer.state.global_step
         own = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         metrics = {**metrics, part.until: {

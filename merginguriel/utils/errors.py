@@ -54,6 +54,14 @@ def command(main):
     return run
 
 
+def by_reason(failures: dict[str, str]) -> list[str]:
+    """A line for each reason, after the names of what failed for it."""
+    names = {}
+    for name, reason in failures.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(failed)}: {reason}" for reason, failed in names.items()]
+
+
 @contextlib.contextmanager
 def said_once(*loggers):
     """Drop messages that were said before: many plans of one target have the same warnings."""

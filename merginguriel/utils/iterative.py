@@ -18,6 +18,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils import (
     continued_training,
+    errors,
     evaluation,
     jobs,
     massive,
@@ -296,7 +297,7 @@ class _Run:
         else:
             processes.in_processes(self._make, parts, len(parts), self.progress)
         if self.progress.failures:
-            raise InputError("; ".join(f"{locale}: {reason}" for locale, reason in self.progress.failures.items()))
+            raise InputError("; ".join(errors.by_reason(self.progress.failures)))
 
     def _trained(self, locale: str) -> None:
         epoch, metrics = max(self._metrics(locale).items())

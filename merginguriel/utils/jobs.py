@@ -14,7 +14,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import memory, processes, records
+from merginguriel.utils import errors, memory, processes, records
 from merginguriel.utils.evaluation import RESULTS_JSON
 
 log = logging.getLogger(__name__)
@@ -120,11 +120,8 @@ def conclude(outcome: Outcome, table: str) -> int:
     """Print how a command's jobs ended; its exit code."""
     print(table)
     print(outcome)
-    by_reason = {}
-    for name, reason in outcome.failures.items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
-        print(f"failed: {', '.join(names)}: {reason}", file=sys.stderr)
+    for line in errors.by_reason(outcome.failures):
+        print(f"failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 

@@ -150,15 +150,20 @@ def _train(settings: TrainingSettings, work: Path, start: Path, splits: dict[str
     return metrics
 
 
-def fit(trainer, checkpoint: str | None) -> dict:
-    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends."""
+def fit(trainer, checkpoint: str | None, max_gpu_memory: int | None = None) -> dict:
+    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends.
+
+    `max_gpu_memory`, in MiB, is what the caller allowed of the GPU.
+    """
     import torch
 
     try:
         return trainer.train(resume_from_checkpoint=checkpoint).metrics
     except torch.cuda.OutOfMemoryError:
-        raise InputError("the GPU's memory is too small; use smaller batches with --gradient-accumulation-steps, "
-                         "--gradient-checkpointing, --bf16, or fewer workers") from None
+        what, more = (f"--max-gpu-memory {max_gpu_memory}", "more of it") if max_gpu_memory else (
+            "the GPU's memory", "fewer workers")
+        raise InputError(f"{what} is too small; use smaller batches with --gradient-accumulation-steps, "
+                         f"--gradient-checkpointing, --bf16, or {more}") from None
 
 
 def free_memory() -> None:
