@@ -1,10 +1,13 @@
 """A sweep beside the original's way: a process a merge, the merged model written, a process an evaluation.
 
-The original's way is run on some of the merges, and its mean stands for all. Its merges are made by this toolkit's own
-command, which streams; its evaluation is a plain loop over batches of 32 in file order, padded to their longest text.
-The sweep also evaluates every source on every target; the second ratio counts those evaluations the original's way
-too, a process each. Everything is timed as commands, from the start of the interpreter on. Without --models-root,
-sources are the initial checkpoint plus noise.
+The original's way is run on some of the merges, and its mean stands for all. It loads the sources with transformers'
+from_pretrained, merges their state dicts and saves the model; its evaluation is a plain loop over batches of 32 in file
+order, padded to their longest text. Modes that measure on data are merged by this toolkit's own command. A second peer
+is that command, which streams, for all modes, with the same evaluation.
+
+The sweep also evaluates every source on its targets; ratios are given for the merges alone, and with those evaluations
+counted the peer too, a process each. Everything is timed as commands, from the start of the interpreter on. Without
+--models-root, sources are the initial checkpoint plus noise.
 
     python benchmarks/sweep.py --base-model DIR --dataset-name DIR --targets af-ZA,nl-NL --workers 1 2 \
         --output sweep.json
@@ -25,7 +28,7 @@ from pathlib import Path
 from merginguriel.utils import arguments, merging, naming, records
 
 ROOT = Path(__file__).resolve().parents[1]
-MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "regmean")
+MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "dare")
 
 
 def build_parser():
@@ -60,6 +63,22 @@ def make_sources(base_model: str, locales: list[str], root: Path) -> None:
         torch.manual_seed(seed)
         save_file({name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in values.items()},
                   folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
+    """One merge, alone in its process, with equal weights."""
+    from auto_merge_llm.stream import merge_state_dicts
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    method = merging.method_of(mode)
+    loaded = {path: AutoModelForSequenceClassification.from_pretrained(path) for path in sources}
+    start = AutoModelForSequenceClassification.from_pretrained(base).state_dict() if method.needs_base else None
+    merged = merge_state_dicts(method, {path: model.state_dict() for path, model in loaded.items()},
+                               dict.fromkeys(sources, 1 / len(sources)), base=start)
+    model = loaded[sources[0]]
+    model.load_state_dict(merged)
+    model.save_pretrained(output)
+    AutoTokenizer.from_pretrained(sources[0]).save_pretrained(output)
 
 
 def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
@@ -134,33 +153,45 @@ def main(argv=None):
         report["original"] = []
         pairs = [(args.targets[number % len(args.targets)], mode) for number, mode in enumerate(args.modes)
                  if mode != "baseline"]
+        start, count = root / naming.initial_name(base_model, 42), args.num_languages[0]
         for target, mode in pairs[:args.original_jobs]:
+            others = [root / naming.model_name(base_model, locale) for locale in args.sources or args.targets
+                      if locale != target]
             text = data if merging.needs_text(merging.ALIASES.get(mode, mode)) else []
-            writing = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, *text, "--mode",
-                            mode, "--target-lang", target, "--num-languages", args.num_languages[0], "--no-eval",
-                            "--output-dir", "merged")
-            evaluating = timed(folder, __file__, "evaluate", folder / "merged", target, args.dataset_name)
-            shutil.rmtree(folder / "merged")
-            seconds, cpu = map(sum, zip(writing, evaluating))
-            report["original"].append({"target": target, "mode": mode, "seconds": seconds, "cpu_seconds": cpu,
-                                       "seconds_of_merging": writing[0], "seconds_of_evaluating": evaluating[0]})
-            keep(f"original's way, {mode} for {target}: merging {writing[0]:.1f} s, evaluating {evaluating[0]:.1f} s "
-                 f"({cpu:.1f} of the processor)")
+            streaming = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, *text,
+                              "--mode", mode, "--target-lang", target, "--num-languages", count, "--no-eval",
+                              "--output-dir", "merged")
+            writing = streaming if text else timed(folder, __file__, "merge", mode, folder / "plain", start.resolve(),
+                                                   *(path.resolve() for path in others[:count]))
+            evaluating = timed(folder, __file__, "evaluate", folder / ("merged" if text else "plain"), target,
+                               args.dataset_name)
+            for name in ("merged", "plain"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            report["original"].append({"target": target, "mode": mode, "merging": writing, "streaming": streaming,
+                                       "evaluating": evaluating})
+            keep(f"original's way, {mode} for {target}: merging {writing[0]:.1f} s (our command {streaming[0]:.1f} s), "
+                 f"evaluating {evaluating[0]:.1f} s")
         for sweep in report["sweeps"] if report["original"] else ():
-            merge = statistics.mean(job["seconds"] for job in report["original"])
-            single = statistics.mean(job["seconds_of_evaluating"] for job in report["original"])
-            sweep["ratio_for_the_merges"] = sweep["merges"] * merge / sweep["seconds"]
-            sweep["ratio_for_all"] = (sweep["ratio_for_the_merges"]
-                                      + sweep["evaluations_of_single_models"] * single / sweep["seconds"])
-            sweep["ratio_of_cpu_seconds"] = sweep["merges"] * statistics.mean(
-                job["cpu_seconds"] for job in report["original"]) / sweep["cpu_seconds"]
-            keep(f"original's way, one after the other, to the sweep with {sweep['workers']} workers: "
-                 f"{sweep['ratio_for_the_merges']:.1f} for the merges alone ({sweep['ratio_of_cpu_seconds']:.1f} of "
-                 f"processor time), {sweep['ratio_for_all']:.1f} with the single models")
+            for peer, way in (("original's way", "merging"), ("our commands", "streaming")):
+                ratios = {what: compare(report["original"], way, sweep, which)
+                          for what, which in (("seconds", 0), ("processor", 1))}
+                sweep[way] = ratios
+                keep(f"{peer}, one after the other, to the sweep with {sweep['workers']} workers: "
+                     f"{ratios['seconds'][0]:.1f} for the merges alone ({ratios['processor'][0]:.1f} of processor "
+                     f"time), {ratios['seconds'][1]:.1f} with the single models ({ratios['processor'][1]:.1f})")
+
+
+def compare(jobs: list[dict], way: str, sweep: dict, which: int) -> tuple[float, float]:
+    """(merges alone, with the single models) in `way` to the sweep, in seconds (`which` 0) or of the processor (1)."""
+    merge, single = (statistics.mean(job[part][which] for job in jobs) for part in (way, "evaluating"))
+    own = sweep["cpu_seconds" if which else "seconds"]
+    merges = sweep["merges"] * (merge + single) / own
+    return merges, merges + sweep["evaluations_of_single_models"] * single / own
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["evaluate"]:
-        evaluate_plainly(*sys.argv[2:])
+    alone = {"merge": merge_plainly, "evaluate": evaluate_plainly}.get(*sys.argv[1:2] or [""])
+    if alone:
+        alone(*sys.argv[2:])
     else:
         main()

@@ -33,12 +33,13 @@ def input_grams(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *,
     handles = [module.register_forward_pre_hook(add) for module in layers]
     model.eval()
     try:
-        for batch in batches:
-            inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
-            real = inputs["attention_mask"].bool()
-            with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        # One block for all batches: it keeps the weights that it has cast.
+        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            for batch in batches:
+                inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+                real = inputs["attention_mask"].bool()
                 model(**inputs)
-            seen += len(real)
+                seen += len(real)
     finally:
         for handle in handles:
             handle.remove()

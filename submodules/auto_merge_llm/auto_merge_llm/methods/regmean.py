@@ -39,7 +39,7 @@ class RegMean(Method):
     def merge(self, piece: Piece):
         if len(piece.sources) == 1 or not piece.measurements[0].numel():
             return weighted_sum(piece.sources, piece.weights)
-        grams = [self._regular(gram).mul_(weight) for gram, weight in zip(piece.measurements, piece.weights)]
+        grams = [self._regular(gram, weight) for gram, weight in zip(piece.measurements, piece.weights)]
         total = sum(grams[1:], grams[0].clone())
         if not total.any():
             piece.counts["linear_tensors"] += 1
@@ -53,9 +53,10 @@ class RegMean(Method):
                              f"{self.ridge} or take more examples")
         return torch.cholesky_solve(outputs.T, factor).T.to(piece.sources[0].dtype).contiguous()
 
-    def _regular(self, gram: torch.Tensor) -> torch.Tensor:
-        diagonal = gram.diagonal()
-        return gram * self.alpha + torch.diag(diagonal * (1 - self.alpha) + self.ridge * diagonal.mean())
+    def _regular(self, gram: torch.Tensor, weight: float) -> torch.Tensor:
+        scaled, diagonal = gram * (weight * self.alpha), gram.diagonal()
+        scaled.diagonal().copy_(weight * (diagonal + self.ridge * diagonal.mean()))
+        return scaled
 
 
 METHOD = RegMean
