@@ -54,7 +54,7 @@ LOCALES = {
     "ml-IN": Locale("mal", "Malayalam", "Dravidian", "Malayalam"),
     "mn-MN": Locale("mon", "Mongolian", "Mongolic", "Cyrillic"),
     "ms-MY": Locale("msa", "Malay", "Austronesian", "Latin"),
-    "my-MM": Locale("mya", "Burmese", "Sino-Tibetan", "Burmese"),
+    "my-MM": Locale("mya", "Burmese", "Tibeto-Burman", "Burmese"),
     "nb-NO": Locale("nob", "Norwegian", "Germanic", "Latin"),
     "nl-NL": Locale("nld", "Dutch", "Germanic", "Latin"),
     "pl-PL": Locale("pol", "Polish", "Slavic", "Latin"),
