@@ -117,7 +117,7 @@ def timed(folder: Path, *line) -> tuple[float, float]:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     base_model = arguments.base_model_of(args.base_model, args.dataset_name)
-    report = {"environment": records.run_environment(), "cores": os.cpu_count(),
+    report = {"environment": records.run_environment(), "cores": len(os.sched_getaffinity(0)),
               "settings": {name: str(value) for name, value in vars(args).items()}}
 
     def keep(line: str) -> None:
