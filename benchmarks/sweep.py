@@ -155,14 +155,13 @@ def main(argv=None):
                  if mode != "baseline"]
         start, count = root / naming.initial_name(base_model, 42), args.num_languages[0]
         for target, mode in pairs[:args.original_jobs]:
-            others = [root / naming.model_name(base_model, locale) for locale in args.sources or args.targets
-                      if locale != target]
             text = data if merging.needs_text(merging.ALIASES.get(mode, mode)) else []
             streaming = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, *text,
                               "--mode", mode, "--target-lang", target, "--num-languages", count, "--no-eval",
                               "--output-dir", "merged")
+            plan = records.read_json(folder / "merged/merge_details.json")["plan"]
             writing = streaming if text else timed(folder, __file__, "merge", mode, folder / "plain", start.resolve(),
-                                                   *(path.resolve() for path in others[:count]))
+                                                   *(source["path"] for source in plan["sources"]))
             evaluating = timed(folder, __file__, "evaluate", folder / ("merged" if text else "plain"), target,
                                args.dataset_name)
             for name in ("merged", "plain"):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,7 +242,11 @@ def test_memory_is_flat_over_cycles(train, monkeypatch):
 @pytest.mark.parametrize("allowed, said", [(None, "error: nl-NL, de-DE: the GPU's memory is too small; .* workers"),
                                            (600, "error: nl-NL, de-DE: --max-gpu-memory 600 is too small")])
 def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeypatch, capsys, allowed, said):
-    """No GPU is here: what torch raises there is raised by the Trainer."""
+    """No GPU is here: what torch raises there is raised by the Trainer, and the card is one of 2,400 MiB."""
+    limits = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2400 << 20))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+
     def out_of_memory(trainer, **kwargs):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
@@ -249,13 +254,12 @@ def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeyp
     made = continued_training.Trainers.__init__
 
     def make(self, settings, initial, max_gpu_memory=None, development=None):
-        made(self, settings, initial, None, development)
-        self._max_gpu_memory = allowed
+        made(self, settings, initial, allowed, development)
 
     monkeypatch.setattr(continued_training.Trainers, "__init__", make)
     monkeypatch.chdir(tmp_path)
     assert run_iterative_training.main(flags) == 2
-    assert re.search(said, capsys.readouterr().err)
+    assert re.search(said, capsys.readouterr().err) and limits == ([0.25] if allowed else [])
 
 
 def test_task_vectors_start_at_the_last_merge(train, tmp_path):
