@@ -18,8 +18,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from merginguriel.utils import arguments, evaluation, massive, naming, records
-from merginguriel.utils.locales import DEFAULT_LOCALES
+from merginguriel.utils.data import massive
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.split import Split
+from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.evaluation.results import label_maps, results_record
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.storage import atomic, naming
 
 ROOT = Path(__file__).resolve().parents[1]
 ITEMS = 2974
@@ -27,7 +32,7 @@ ITEMS = 2974
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=arguments.positive_int, default=10_000, help="how many folders")
+    parser.add_argument("--results", type=argument_types.positive_int, default=10_000, help="how many folders")
     parser.add_argument("--logits", action="store_true", help="keep logits beside predictions: 0.6 MB a result")
     parser.add_argument("--dir", type=Path, help="keep the results here (default: a temporary folder)")
     parser.add_argument("--output", type=Path, help="JSON")
@@ -38,31 +43,66 @@ def make_results(folder: Path, count: int, with_logits: bool) -> None:
     """`count` results: a single model for every pair of locales, then one merge of five after another."""
     generator = np.random.default_rng(0)
     labels = generator.integers(len(massive.INTENTS), size=ITEMS)
-    splits = {locale: massive.Split(locale, "test", [str(item) for item in range(ITEMS)],
-                                    [f"{locale} text {item}" for item in range(ITEMS)], labels.tolist())
-              for locale in DEFAULT_LOCALES}
+    splits = {
+        locale: Split(
+            locale,
+            "test",
+            [str(item) for item in range(ITEMS)],
+            [f"{locale} text {item}" for item in range(ITEMS)],
+            labels.tolist(),
+        )
+        for locale in DEFAULT_LOCALES
+    }
     settings = {locale: {"precision": "float32", "data": split.fingerprint()} for locale, split in splits.items()}
-    plan = [(f"base_massive_k_{source}_{target}", target, f"haryos_model/base_massive_k_{source}", None)
-            for target in DEFAULT_LOCALES for source in DEFAULT_LOCALES]
+    plan = [
+        (f"base_massive_k_{source}_{target}", target, f"haryos_model/base_massive_k_{source}", None)
+        for target in DEFAULT_LOCALES
+        for source in DEFAULT_LOCALES
+    ]
     for seed in range(count):
         for target in DEFAULT_LOCALES:
-            sources = [locale for locale in DEFAULT_LOCALES if locale != target][seed % 40:][:5]
+            sources = [locale for locale in DEFAULT_LOCALES if locale != target][seed % 40 :][:5]
             name = f"seed{seed}/{naming.merge_name('average', target, 5)}"
-            plan.append((name, target, f"merged_models/{name}", {
-                "mode": "average", "method": "linear", "target": target, "base_model": "base", "seed": seed,
-                "num_sources": 5, "similarity": {"selection": "sinkhorn"},
-                "sources": [{"locale": locale, "path": f"haryos_model/base_massive_k_{locale}", "weight": 0.2}
-                            for locale in sources]}))
+            plan.append(
+                (
+                    name,
+                    target,
+                    f"merged_models/{name}",
+                    {
+                        "mode": "average",
+                        "method": "linear",
+                        "target": target,
+                        "base_model": "base",
+                        "seed": seed,
+                        "num_sources": 5,
+                        "similarity": {"selection": "sinkhorn"},
+                        "sources": [
+                            {"locale": locale, "path": f"haryos_model/base_massive_k_{locale}", "weight": 0.2}
+                            for locale in sources
+                        ],
+                    },
+                )
+            )
     for name, target, model, experiment in tqdm(plan[:count], desc="inventing results"):
         wrong = generator.random(ITEMS) < generator.uniform(0.1, 0.5)
         predicted = np.where(wrong, (labels + 1) % len(massive.INTENTS), labels)
         logits = generator.normal(size=(ITEMS, len(massive.INTENTS))) if with_logits else None
         (folder / name).mkdir(parents=True)
-        records.write_predictions(folder / name / evaluation.PREDICTIONS, splits[target].ids, labels, predicted,
-                                  massive.INTENTS, logits)
-        records.write_json(folder / name / evaluation.RESULTS_JSON, evaluation.results_record(
-            splits[target], predicted, settings=settings[target], dataset_name="massive", model_name=model,
-            model_info=evaluation.label_maps(massive.INTENTS), experiment=experiment))
+        predictions.write_predictions(
+            folder / name / predictions.PREDICTIONS, splits[target].ids, labels, predicted, massive.INTENTS, logits
+        )
+        atomic.write_json(
+            folder / name / naming.RESULTS_JSON,
+            results_record(
+                splits[target],
+                predicted,
+                settings=settings[target],
+                dataset_name="massive",
+                model_name=model,
+                model_info=label_maps(massive.INTENTS),
+                experiment=experiment,
+            ),
+        )
 
 
 # Linux counts the peak of a process from its exec on; getrusage would count this one's, too.
@@ -80,9 +120,24 @@ def measure(results: Path, *flags) -> dict:
     with tempfile.TemporaryDirectory() as output:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'submodules/auto_merge_llm'}"}
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", CHILD, ROOT / "merginguriel/aggregate_results.py", "--results-dir",
-                               results, "--output-dir", output, *flags], check=True, env=environment, text=True,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                CHILD,
+                ROOT / "merginguriel/aggregate_results.py",
+                "--results-dir",
+                results,
+                "--output-dir",
+                output,
+                *flags,
+            ],
+            check=True,
+            env=environment,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         seconds = time.perf_counter() - start
     return {"seconds": seconds, "peak_mib": int(done.stderr.split("VmHWM:")[1].split()[0]) / 1024}
 
@@ -94,12 +149,15 @@ def main():
         if not folder.exists():
             make_results(folder, args.results, args.logits)
         report = {"results": args.results, "logits": args.logits}
-        for name, flags in (("without_baselines", ["--no-baselines"]), ("without_tests", ["--no-tests"]),
-                            ("with_tests", [])):
+        for name, flags in (
+            ("without_baselines", ["--no-baselines"]),
+            ("without_tests", ["--no-tests"]),
+            ("with_tests", []),
+        ):
             report[name] = measure(folder, *flags)
             print(name, json.dumps(report[name]), flush=True)
     if args.output:
-        records.write_json(args.output, report)
+        atomic.write_json(args.output, report)
 
 
 if __name__ == "__main__":

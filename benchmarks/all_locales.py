@@ -20,7 +20,9 @@ from pathlib import Path
 
 from commands import Commands
 
-from merginguriel.utils import arguments, massive, naming, records
+from merginguriel.utils.data import task
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.storage import atomic, environment, naming
 
 SECONDS_A_REPORT = 5
 
@@ -29,13 +31,16 @@ def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", required=True, help="encoder folder")
     parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
-    parser.add_argument("--locales", type=arguments.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
+    parser.add_argument("--locales", type=argument_types.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
     parser.add_argument("--folder", type=Path, required=True, help="where models and results go")
-    parser.add_argument("--workers", type=arguments.positive_int, default=7, help="of the training and of the N×N")
+    parser.add_argument("--workers", type=argument_types.positive_int, default=7, help="of the training and of the N×N")
     parser.add_argument("--epochs", type=float, default=5)
-    parser.add_argument("--train-flags", help="of train_missing_models.py (default: %(default)s)",
-                        default="--lr 2e-4 --warmup-ratio 0.1 --bf16 --additional-args --cuda_graphs "
-                                "--save_strategy no --eval_strategy no")
+    parser.add_argument(
+        "--train-flags",
+        help="of train_missing_models.py (default: %(default)s)",
+        default="--lr 2e-4 --warmup-ratio 0.1 --bf16 --additional-args --cuda_graphs "
+        "--save_strategy no --eval_strategy no",
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON, written as it goes")
     return parser
 
@@ -65,43 +70,79 @@ class Watch:
 
     def _write(self):
         busy = [value for values in self._busy for value in values]
-        self._part |= {"seconds": time.monotonic() - self._start,
-                       "gpu_utilisation": {"mean": statistics.mean(busy), "median": statistics.median(busy)}
-                       if busy else None}
-        done = {locale: records.read_json(folder / "all_results.json") for locale, folder in self._models.items()
-                if (folder / "all_results.json").is_file()}
+        self._part |= {
+            "seconds": time.monotonic() - self._start,
+            "gpu_utilisation": {"mean": statistics.mean(busy), "median": statistics.median(busy)} if busy else None,
+        }
+        done = {
+            locale: atomic.read_json(folder / "all_results.json")
+            for locale, folder in self._models.items()
+            if (folder / "all_results.json").is_file()
+        }
         self._report["own_language_test_accuracy"] = {locale: run["predict_accuracy"] for locale, run in done.items()}
         self._report["models"] = len(done)
         self._report["mean"] = statistics.mean(run["predict_accuracy"] for run in done.values()) if done else None
-        records.write_json(self._output, self._report)
+        atomic.write_json(self._output, self._report)
 
 
 def _utilisation() -> list[int]:
     """Per cent of each GPU, [] without one."""
     if not shutil.which("nvidia-smi"):
         return []
-    said = subprocess.run(["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"],
-                          capture_output=True, text=True, check=False).stdout
+    said = subprocess.run(
+        ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
     return [int(line) for line in said.split() if line.isdigit()]
 
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
     root = args.folder / naming.MODELS_ROOT
-    locales = args.locales or massive.default_locales(args.dataset_name)
+    locales = args.locales or task.default_locales(args.dataset_name)
     models = {locale: root / naming.model_name(args.base_model, locale) for locale in locales}
-    report = {"command": shlex.join(sys.argv), "environment": records.run_environment()}
-    shared = ["--base-model", args.base_model, "--dataset-name", args.dataset_name, "--models-root", root, "--locales",
-              ",".join(locales)]
+    report = {"command": shlex.join(sys.argv), "environment": environment.run_environment()}
+    shared = [
+        "--base-model",
+        args.base_model,
+        "--dataset-name",
+        args.dataset_name,
+        "--models-root",
+        root,
+        "--locales",
+        ",".join(locales),
+    ]
     run = Commands(args.folder, 1).run_here
     with Watch(report, "training", args.output, models):
-        run(["train_missing_models.py", *shared, "--workers", args.workers, "--epochs", args.epochs,
-             *shlex.split(args.train_flags)])
-    print(f"{report['models']} models in {report['training']['seconds']:.0f} s, mean own-language test accuracy "
-          f"{report['mean']:.4f}", flush=True)
+        run(
+            [
+                "train_missing_models.py",
+                *shared,
+                "--workers",
+                args.workers,
+                "--epochs",
+                args.epochs,
+                *shlex.split(args.train_flags),
+            ]
+        )
+    print(
+        f"{report['models']} models in {report['training']['seconds']:.0f} s, mean own-language test accuracy "
+        f"{report['mean']:.4f}",
+        flush=True,
+    )
     with Watch(report, "nxn", args.output, models):
-        run(["run_nxn_evaluation.py", *shared, "--max-workers", args.workers, "--results-dir",
-             args.folder / naming.NXN_ROOT])
+        run(
+            [
+                "run_nxn_evaluation.py",
+                *shared,
+                "--max-workers",
+                args.workers,
+                "--results-dir",
+                args.folder / naming.NXN_ROOT,
+            ]
+        )
     print(f"N×N in {report['nxn']['seconds']:.0f} s", flush=True)
 
 

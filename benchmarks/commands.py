@@ -10,19 +10,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from merginguriel.utils import arguments
+from merginguriel.utils.flags import argument_types, flag_groups
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def add_study(parser, *, locales: str, k: int, workers: int, folder: str) -> None:
     """The flags of a study that trains a model for each locale and merges them; the arguments are their defaults."""
-    arguments.add_base_model(parser)
-    arguments.add_data(parser, text_column=False)
-    parser.add_argument("--locales", type=arguments.locale_list, default=locales.split(","))
-    parser.add_argument("--k", type=arguments.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
+    flag_groups.add_base_model(parser)
+    flag_groups.add_data(parser, text_column=False)
+    parser.add_argument("--locales", type=argument_types.locale_list, default=locales.split(","))
+    parser.add_argument("--k", type=argument_types.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
     parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
-    parser.add_argument("--workers", type=arguments.positive_int, default=workers, help="processes at a time")
+    parser.add_argument("--workers", type=argument_types.positive_int, default=workers, help="processes at a time")
     parser.add_argument("--dir", type=Path, default=Path(folder), help="working folder")
     parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
 
@@ -33,8 +33,12 @@ class Commands:
     def __init__(self, folder: Path, workers: int):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.log, self.workers = folder, folder / "log.txt", workers
-        self.environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2",
-                            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
+        self.environment = {
+            **os.environ,
+            "TOKENIZERS_PARALLELISM": "false",
+            "OMP_NUM_THREADS": "2",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")]),
+        }
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
@@ -42,8 +46,14 @@ class Commands:
         gpus = _gpus()
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]], text=True,
-                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]],
+            text=True,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"$ {shlex.join(line)}\n{done.stdout}\n")
         if done.returncode:
@@ -51,9 +61,11 @@ class Commands:
 
     def run_here(self, line: list) -> None:
         """One command on all GPUs that can be seen; its output is shown as it comes. Ends the benchmark if it fails."""
-        done = subprocess.run([sys.executable, str(ROOT / "merginguriel" / line[0]), *map(str, line[1:])],
-                              env={**self.environment, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
-                              check=False)
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "merginguriel" / line[0]), *map(str, line[1:])],
+            env={**self.environment, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
+            check=False,
+        )
         if done.returncode:
             raise SystemExit(done.returncode)
 
@@ -66,25 +78,53 @@ class Commands:
 
     def train(self, models: dict[str, Path], base: str, dataset: str, models_root: Path, flags: str) -> float:
         """Train the models, by locale, that are not there yet; seconds that it took."""
-        return self.run_all("training", [
-            ["training_bert.py", "--model-name-or-path", base, "--dataset-name", dataset, "--dataset-config-name",
-             locale, "--output-dir", path, "--models-root", models_root, *shlex.split(flags)]
-            for locale, path in models.items() if not path.exists()])
+        return self.run_all(
+            "training",
+            [
+                [
+                    "training_bert.py",
+                    "--model-name-or-path",
+                    base,
+                    "--dataset-name",
+                    dataset,
+                    "--dataset-config-name",
+                    locale,
+                    "--output-dir",
+                    path,
+                    "--models-root",
+                    models_root,
+                    *shlex.split(flags),
+                ]
+                for locale, path in models.items()
+                if not path.exists()
+            ],
+        )
 
     def similarity_matrices(self, locales: list[str], k: int, dense_csv: Path | None) -> tuple[Path, Path]:
         """Dense and sparse matrix of `locales`; cut out of `dense_csv` where lang2vec is not installed."""
         dense, sparse = self.folder / "dense.csv", self.folder / "sparse.csv"
         if dense_csv is None:
-            self.run(["generate_sparse_similarity_unified.py", "--locales", ",".join(locales), "--k", k,
-                      "--out-dense", dense, "--out-sparse", sparse])
+            self.run(
+                [
+                    "generate_sparse_similarity_unified.py",
+                    "--locales",
+                    ",".join(locales),
+                    "--k",
+                    k,
+                    "--out-dense",
+                    dense,
+                    "--out-sparse",
+                    sparse,
+                ]
+            )
             return dense, sparse
-        from merginguriel.utils import similarity
+        from merginguriel.utils.similarity import matrix, sparsify
 
-        whole = similarity.read_matrix(dense_csv)
+        whole = matrix.read_matrix(dense_csv)
         rows = [whole.locales.index(locale) for locale in locales]
-        part = similarity.SimilarityMatrix(tuple(locales), whole.values[rows][:, rows], whole.origin)
+        part = matrix.SimilarityMatrix(tuple(locales), whole.values[rows][:, rows], whole.origin)
         part.to_csv(dense)
-        similarity.sparsify(part, k, 20).to_csv(sparse)
+        sparsify.sparsify(part, k, 20).to_csv(sparse)
         return dense, sparse
 
 

@@ -20,10 +20,12 @@ from auto_merge_llm.fisher import diagonal_fisher
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 SIZES = {
-    "me5-small": dict(vocab_size=134962, hidden_size=384, num_hidden_layers=12, num_attention_heads=12,
-                      intermediate_size=1536),
-    "xlm-r-base": dict(vocab_size=250002, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
-                       intermediate_size=3072),
+    "me5-small": dict(
+        vocab_size=134962, hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536
+    ),
+    "xlm-r-base": dict(
+        vocab_size=250002, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072
+    ),
     "tiny": dict(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64),
 }
 
@@ -42,8 +44,9 @@ def build_parser():
 
 def make_model(size: str, device: str, num_labels: int = 60):
     torch.manual_seed(0)
-    config = XLMRobertaConfig(**SIZES[size], max_position_embeddings=514, type_vocab_size=1, num_labels=num_labels,
-                              pad_token_id=1)
+    config = XLMRobertaConfig(
+        **SIZES[size], max_position_embeddings=514, type_vocab_size=1, num_labels=num_labels, pad_token_id=1
+    )
     return XLMRobertaForSequenceClassification(config).to(device).eval()
 
 
@@ -52,12 +55,17 @@ def make_batches(count: int, batch_size: int, vocabulary: int, device: str) -> l
     lengths = sorted((torch.randn(count, generator=generator) * 4 + 12).round().clamp(3, 24).int().tolist())
     batches = []
     for start in range(0, count, batch_size):
-        part = lengths[start:start + batch_size]
+        part = lengths[start : start + batch_size]
         ids = torch.full((len(part), max(part)), 1)
         for row, length in enumerate(part):
             ids[row, :length] = torch.randint(4, vocabulary, (length,), generator=generator)
-        batches.append({"input_ids": ids.to(device), "attention_mask": (ids != 1).long().to(device),
-                        "labels": torch.zeros(len(part), dtype=torch.long, device=device)})
+        batches.append(
+            {
+                "input_ids": ids.to(device),
+                "attention_mask": (ids != 1).long().to(device),
+                "labels": torch.zeros(len(part), dtype=torch.long, device=device),
+            }
+        )
     return batches
 
 
@@ -79,7 +87,7 @@ def loop(model, batches, autocast):
     for batch in batches:
         for row in range(len(batch["input_ids"])):
             length = int(batch["attention_mask"][row].sum())
-            one = {name: values[row:row + 1, :length] for name, values in batch.items() if name != "labels"}
+            one = {name: values[row : row + 1, :length] for name, values in batch.items() if name != "labels"}
             model.zero_grad(set_to_none=True)
             forward(model, one, autocast)[:, 0].sum().backward()
             for total, parameter in zip(squares, model.parameters()):
@@ -115,8 +123,12 @@ def compare(size: str, args, autocast) -> dict:
     vocabulary = SIZES[size]["vocab_size"]
     batches = make_batches(args.examples, args.batch_size, vocabulary, args.device)
     few = make_batches(args.loop_examples, args.batch_size, vocabulary, args.device)
-    jobs = {"plain": (plain, batches), "loop": (loop, few), "batch": (batch_estimator, batches),
-            "ours": (ours, batches)}
+    jobs = {
+        "plain": (plain, batches),
+        "loop": (loop, few),
+        "batch": (batch_estimator, batches),
+        "ours": (ours, batches),
+    }
     times = {name: [] for name in jobs}
     for repeat in range(args.repeat + 1):
         for name, (job, data) in jobs.items():
@@ -125,10 +137,14 @@ def compare(size: str, args, autocast) -> dict:
                 times[name].append(seconds)
             model.zero_grad(set_to_none=True)
     median = {name: statistics.median(values) for name, values in times.items()}
-    return {"size": size, "precision": str(autocast or torch.float32).removeprefix("torch."),
-            "ms_per_example": {name: 1000 * value for name, value in median.items()},
-            "ours_to_plain": median["ours"] / median["plain"], "loop_to_ours": median["loop"] / median["ours"],
-            "ours_to_batch": median["ours"] / median["batch"]}
+    return {
+        "size": size,
+        "precision": str(autocast or torch.float32).removeprefix("torch."),
+        "ms_per_example": {name: 1000 * value for name, value in median.items()},
+        "ours_to_plain": median["ours"] / median["plain"],
+        "loop_to_ours": median["loop"] / median["ours"],
+        "ours_to_batch": median["ours"] / median["batch"],
+    }
 
 
 def memory(size: str, args) -> dict:
@@ -147,8 +163,14 @@ def memory(size: str, args) -> dict:
 def agreement() -> dict:
     """Cosine to the exact expectation over labels on a small model, for 256 examples of 12 labels."""
     torch.manual_seed(0)
-    config = XLMRobertaConfig(**SIZES["tiny"], max_position_embeddings=64, type_vocab_size=1, num_labels=12,
-                              pad_token_id=1, initializer_range=0.2)
+    config = XLMRobertaConfig(
+        **SIZES["tiny"],
+        max_position_embeddings=64,
+        type_vocab_size=1,
+        num_labels=12,
+        pad_token_id=1,
+        initializer_range=0.2,
+    )
     model = XLMRobertaForSequenceClassification(config).eval()
     result = {}
 
@@ -169,21 +191,32 @@ def main(argv=None):
     precisions = [None, torch.bfloat16] if args.device.startswith("cuda") else [None]
     if args.device.startswith("cuda"):
         torch.backends.cuda.matmul.allow_tf32 = True
-    report = {"device": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
-              "torch": torch.__version__, "batch_size": args.batch_size, "speed": [], "memory": []}
+    report = {
+        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
+        "torch": torch.__version__,
+        "batch_size": args.batch_size,
+        "speed": [],
+        "memory": [],
+    }
     for size in args.sizes:
         for autocast in precisions:
             row = compare(size, args, autocast)
             report["speed"].append(row)
-            print(f"{row['size']:<11} {row['precision']:<9} ours/plain {row['ours_to_plain']:.2f}   loop/ours "
-                  f"{row['loop_to_ours']:.1f}   ours/batch {row['ours_to_batch']:.2f}   "
-                  f"ours {row['ms_per_example']['ours']:.3f} ms an example", flush=True)
+            print(
+                f"{row['size']:<11} {row['precision']:<9} ours/plain {row['ours_to_plain']:.2f}   loop/ours "
+                f"{row['loop_to_ours']:.1f}   ours/batch {row['ours_to_batch']:.2f}   "
+                f"ours {row['ms_per_example']['ours']:.3f} ms an example",
+                flush=True,
+            )
         if args.device.startswith("cuda"):
             report["memory"].append(memory(size, args))
             print(report["memory"][-1], flush=True)
     report["cosine_to_exact"] = agreement()
-    print("\n".join(f"cosine to the exact Fisher, {name}: {value:.3f}"
-                    for name, value in report["cosine_to_exact"].items()))
+    print(
+        "\n".join(
+            f"cosine to the exact Fisher, {name}: {value:.3f}" for name, value in report["cosine_to_exact"].items()
+        )
+    )
     if args.output:
         args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 

@@ -31,7 +31,12 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel import run_iterative_training, training_bert
-from merginguriel.utils import arguments, calculators, massive, mini, naming, processes, records
+from merginguriel.utils.data import mini, task
+from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.jobs import processes
+from merginguriel.utils.merging import selection
+from merginguriel.utils.storage import atomic, environment, naming
 
 JOINT, BEST, ONE_SHOT = "joint training", "best source", "once at the end"
 METHODS = ("every epoch", "every 2 epochs", ONE_SHOT, JOINT)
@@ -53,24 +58,25 @@ class Run(NamedTuple):
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_base_model(parser)
-    arguments.add_data(parser, text_column=False)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag_groups.add_base_model(parser)
+    flag_groups.add_data(parser, text_column=False)
     parser.add_argument("--similarity-matrix", type=Path, required=True, help="CSV of cosines")
-    parser.add_argument("--targets", type=arguments.locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
-    parser.add_argument("--seeds", type=lambda text: [arguments.seed(part) for part in text.split(",")],
-                        default=[42, 43])
-    parser.add_argument("--num-languages", type=arguments.positive_int, default=5)
+    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
+    parser.add_argument(
+        "--seeds", type=lambda text: [argument_types.seed(part) for part in text.split(",")], default=[42, 43]
+    )
+    parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--mode", default="average", help="how to merge")
-    parser.add_argument("--epochs", type=arguments.positive_int, default=6)
-    parser.add_argument("--train-samples", type=arguments.positive_int, help="items of a language, default: all")
-    parser.add_argument("--batch-size", type=arguments.positive_int, default=32)
+    parser.add_argument("--epochs", type=argument_types.positive_int, default=6)
+    parser.add_argument("--train-samples", type=argument_types.positive_int, help="items of a language, default: all")
+    parser.add_argument("--batch-size", type=argument_types.positive_int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--bf16", action="store_true")
     precision.add_argument("--tf32", action="store_true")
     parser.add_argument("--cuda-graphs", action="store_true")
-    parser.add_argument("--workers", type=arguments.positive_int, default=8)
+    parser.add_argument("--workers", type=argument_types.positive_int, default=8)
     parser.add_argument("--work-dir", type=Path, default=Path("iterative_work"), help="checkpoints, removed when done")
     parser.add_argument("--output", type=Path, default=Path("iterative_control"), help="small: what is measured")
     parser.add_argument("--dry-run", action="store_true", help="print the runs and their steps, then stop")
@@ -78,9 +84,9 @@ def build_parser():
 
 
 def choose_sources(args, target: str) -> list[str]:
-    options = calculators.SimilarityOptions("cosine", matrix=args.similarity_matrix)
-    there = dict.fromkeys(massive.find_locales(args.dataset_name), Path())
-    return list(calculators.select_sources(calculators.similarity_matrix(options), target, args.num_languages, there))
+    options = selection.SimilarityOptions("cosine", matrix=args.similarity_matrix)
+    there = dict.fromkeys(task.find_locales(args.dataset_name), Path())
+    return list(selection.select_sources(selection.similarity_matrix(options), target, args.num_languages, there))
 
 
 def draw_items(args, locales: set[str]) -> str:
@@ -101,8 +107,14 @@ def draw_items(args, locales: set[str]) -> str:
         if args.train_samples > len(ids):
             raise InputError(f"--train-samples {args.train_samples}, but {locale} has {len(ids)}")
         chosen = set(random.Random(0).sample(ids, args.train_samples))
-        records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows
-                                         if row["partition"] != "train" or row["id"] in chosen))
+        atomic.write_text(
+            file,
+            "".join(
+                json.dumps(row, ensure_ascii=False) + "\n"
+                for row in rows
+                if row["partition"] != "train" or row["id"] in chosen
+            ),
+        )
     return str(folder)
 
 
@@ -116,69 +128,141 @@ class Work:
         start = time.monotonic()
         folder = self._args.work_dir / run.folder
         measured = self._joint(run, folder) if run.method == JOINT else self._iterative(run, folder)
-        records.write_json(self._args.output / "runs" / f"{run.folder}.json", {
-            **run._asdict(), "settings": settings_of(self._args), "seconds": time.monotonic() - start,
-            "environment": records.run_environment(), **measured})
+        atomic.write_json(
+            self._args.output / "runs" / f"{run.folder}.json",
+            {
+                **run._asdict(),
+                "settings": settings_of(self._args),
+                "seconds": time.monotonic() - start,
+                "environment": environment.run_environment(),
+                **measured,
+            },
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
     def _common(self, run: Run) -> list:
         args = self._args
-        return ["--model-name-or-path", arguments.base_model_of(args.base_model, args.dataset_name), "--dataset-name",
-                self._dataset, "--models-root", args.work_dir / "haryos_model", "--learning-rate", args.learning_rate,
-                "--warmup-ratio", 0.1, "--weight-decay", 0.01, "--seed", run.seed,
-                *(["--bf16"] if args.bf16 else []), *(["--tf32"] if args.tf32 else []),
-                *(["--cuda-graphs"] if args.cuda_graphs else [])]
+        return [
+            "--model-name-or-path",
+            task.base_model_of(args.base_model, args.dataset_name),
+            "--dataset-name",
+            self._dataset,
+            "--models-root",
+            args.work_dir / "haryos_model",
+            "--learning-rate",
+            args.learning_rate,
+            "--warmup-ratio",
+            0.1,
+            "--weight-decay",
+            0.01,
+            "--seed",
+            run.seed,
+            *(["--bf16"] if args.bf16 else []),
+            *(["--tf32"] if args.tf32 else []),
+            *(["--cuda-graphs"] if args.cuda_graphs else []),
+        ]
 
     def _iterative(self, run: Run, folder: Path) -> dict:
-        from merginguriel.utils import continued_training, iterative, training
+        from merginguriel.utils.iterative.run import HISTORY_JSON, plan, run
+        from merginguriel.utils.training import parts, trainer
 
         args = self._args
         every = {"every epoch": 1, "every 2 epochs": 2, ONE_SHOT: args.epochs}[run.method]
-        settings, _ = run_iterative_training.parse([
-            "--mode", args.mode, "--target-lang", run.target, "--locales", ",".join(run.sources), "--max-epochs",
-            args.epochs, "--merge-frequency", every, "--batch-size", args.batch_size, *self._common(run),
-            "--save-strategy", "merge", "--output-dir", folder / "run", "--results-dir", folder / "results",
-            *(["--retain-merge-checkpoints", 1] if every < args.epochs else [])])
-        final = iterative.run(settings, iterative.plan(settings))
-        history = records.read_json(folder / "run" / iterative.HISTORY_JSON)["merge_history"]
-        measured = {"correct": bits(final), "curve": [
-            {"epoch": entry["epoch"], "own": entry["validation_accuracy"]["own"],
-             "merged": entry["validation_accuracy"]["merged"], "merge_seconds": entry["merge_duration"]}
-            for entry in history]}
-        last = {locale: continued_training.newest(folder / "run" / locale / "checkpoints") for locale in run.sources}
+        settings, _ = run_iterative_training.parse(
+            [
+                "--mode",
+                args.mode,
+                "--target-lang",
+                run.target,
+                "--locales",
+                ",".join(run.sources),
+                "--max-epochs",
+                args.epochs,
+                "--merge-frequency",
+                every,
+                "--batch-size",
+                args.batch_size,
+                *self._common(run),
+                "--save-strategy",
+                "merge",
+                "--output-dir",
+                folder / "run",
+                "--results-dir",
+                folder / "results",
+                *(["--retain-merge-checkpoints", 1] if every < args.epochs else []),
+            ]
+        )
+        final = run(settings, plan(settings))
+        history = atomic.read_json(folder / "run" / HISTORY_JSON)["merge_history"]
+        measured = {
+            "correct": bits(final),
+            "curve": [
+                {
+                    "epoch": entry["epoch"],
+                    "own": entry["validation_accuracy"]["own"],
+                    "merged": entry["validation_accuracy"]["merged"],
+                    "merge_seconds": entry["merge_duration"],
+                }
+                for entry in history
+            ],
+        }
+        last = {locale: parts.newest(folder / "run" / locale / "checkpoints") for locale in run.sources}
         measured["steps"] = sum(checkpoint.step for checkpoint in last.values())
         if run.method == ONE_SHOT:
-            measured["sources_correct"] = {locale: bits(self._test(checkpoint.path, run, folder / "results" / locale))
-                                           for locale, checkpoint in last.items()}
-            training.free_memory()
+            measured["sources_correct"] = {
+                locale: bits(self._test(checkpoint.path, run, folder / "results" / locale))
+                for locale, checkpoint in last.items()
+            }
+            trainer.free_memory()
         return measured
 
     def _joint(self, run: Run, folder: Path) -> dict:
-        from merginguriel.utils import continued_training, models, scoring, training
+        from merginguriel.utils.models import devices, loading
+        from merginguriel.utils.training import parts, train, trainer
 
         args = self._args
-        settings, steps = training_bert.parse([
-            "--dataset-config-name", ",".join(run.sources), "--num-train-epochs", args.epochs,
-            "--per-device-train-batch-size", args.batch_size, *self._common(run), "--output-dir", folder / "model",
-            "--do-train", "--do-eval", "--load-best-model-at-end", "false", "--save-total-limit", 1])
+        settings, steps = training_bert.parse(
+            [
+                "--dataset-config-name",
+                ",".join(run.sources),
+                "--num-train-epochs",
+                args.epochs,
+                "--per-device-train-batch-size",
+                args.batch_size,
+                *self._common(run),
+                "--output-dir",
+                folder / "model",
+                "--do-train",
+                "--do-eval",
+                "--load-best-model-at-end",
+                "false",
+                "--save-total-limit",
+                1,
+            ]
+        )
         if not (folder / "model").exists():
-            training.train(settings, **steps)
-            training.free_memory()
-        state = records.read_json(folder / "model" / "trainer_state.json")
-        model = models.load_model(folder / "model", settings.device,
-                                  scoring.evaluation_dtype(settings.device))
-        judge = continued_training.Development(settings, folder / "model")
+            train.train(settings, **steps)
+            trainer.free_memory()
+        state = atomic.read_json(folder / "model" / "trainer_state.json")
+        model = loading.load_model(folder / "model", settings.device, devices.evaluation_dtype(settings.device))
+        judge = parts.Development(settings, folder / "model")
         validation = {locale: judge.accuracy(model, locale) for locale in (*run.sources, run.target)}
-        return {"correct": bits(self._test(folder / "model", run, folder / "results")), "steps": state["global_step"],
-                "validation": validation,
-                "curve": [{"epoch": round(row["epoch"]), "on_sources": row["eval_accuracy"]}
-                          for row in state["log_history"] if "eval_accuracy" in row]}
+        return {
+            "correct": bits(self._test(folder / "model", run, folder / "results")),
+            "steps": state["global_step"],
+            "validation": validation,
+            "curve": [
+                {"epoch": round(row["epoch"]), "on_sources": row["eval_accuracy"]}
+                for row in state["log_history"]
+                if "eval_accuracy" in row
+            ],
+        }
 
     def _test(self, model: Path, run: Run, folder: Path):
-        from merginguriel.utils import evaluation
+        from merginguriel.utils.evaluation import classifier
 
-        split = massive.load_split(self._dataset, run.target, "test")
-        return evaluation.evaluate(evaluation.Classifier(model), split, self._dataset, folder)
+        split = task.load_split(self._dataset, run.target, "test")
+        return classifier.evaluate(classifier.Classifier(model), split, self._dataset, folder)
 
 
 def bits(evaluation) -> str:
@@ -188,11 +272,16 @@ def bits(evaluation) -> str:
 
 
 def settings_of(args) -> dict:
-    settings = {name: getattr(args, name) for name in (
-        "num_languages", "mode", "epochs", "train_samples", "batch_size", "learning_rate")}
+    settings = {
+        name: getattr(args, name)
+        for name in ("num_languages", "mode", "epochs", "train_samples", "batch_size", "learning_rate")
+    }
     precision = "bf16" if args.bf16 else "tf32" if args.tf32 else "float32"
-    return {"base_model": naming.base_slug(arguments.base_model_of(args.base_model, args.dataset_name)), **settings,
-            "precision": precision}
+    return {
+        "base_model": naming.base_slug(task.base_model_of(args.base_model, args.dataset_name)),
+        **settings,
+        "precision": precision,
+    }
 
 
 class Progress:
@@ -221,7 +310,7 @@ def read_runs(args, runs: list[Run]) -> dict[Run, dict]:
     for run in runs:
         file = args.output / "runs" / f"{run.folder}.json"
         if file.exists():
-            kept = records.read_json(file)
+            kept = atomic.read_json(file)
             if kept["settings"] != settings_of(args) or tuple(kept["sources"]) != run.sources:
                 raise InputError(f"{file} was made with other settings; choose another --output")
             done[run] = kept
@@ -230,21 +319,40 @@ def read_runs(args, runs: list[Run]) -> dict[Run, dict]:
 
 def rows_of(done: dict[Run, dict]) -> list[dict]:
     """A row for each target, seed and method, with `correct` (items,) bool; the best source is a method."""
-    from merginguriel.utils.statistics import wilson_interval
+    from merginguriel.utils.evaluation.statistics import wilson_interval
 
     rows = []
 
     def add(run: Run, method: str, correct: str, steps, **more):
         right = np.array(list(correct)) == "1"
         low, high = wilson_interval(int(right.sum()), len(right))
-        rows.append({"target": run.target, "seed": run.seed, "method": method, "sources": " ".join(run.sources),
-                     "accuracy": right.mean(), "low": low, "high": high, "steps": steps, "correct": right, **more})
+        rows.append(
+            {
+                "target": run.target,
+                "seed": run.seed,
+                "method": method,
+                "sources": " ".join(run.sources),
+                "accuracy": right.mean(),
+                "low": low,
+                "high": high,
+                "steps": steps,
+                "correct": right,
+                **more,
+            }
+        )
 
     for run, kept in done.items():
         last = kept["curve"][-1]
         on = kept.get("validation") or last["merged"]
-        add(run, run.method, kept["correct"], kept["steps"], validation_target=on[run.target],
-            validation_sources=np.mean([on[locale] for locale in run.sources]), seconds=kept["seconds"])
+        add(
+            run,
+            run.method,
+            kept["correct"],
+            kept["steps"],
+            validation_target=on[run.target],
+            validation_sources=np.mean([on[locale] for locale in run.sources]),
+            seconds=kept["seconds"],
+        )
         if "sources_correct" in kept:
             best = max(run.sources, key=lambda locale: kept["sources_correct"][locale].count("1"))
             add(run, BEST, kept["sources_correct"][best], kept["steps"] // len(run.sources), best=best)
@@ -253,7 +361,7 @@ def rows_of(done: dict[Run, dict]) -> list[dict]:
 
 def compare(rows: list[dict]) -> None:
     """Difference to the one-shot merge of the same target and seed: McNemar's p, and Holm's over all of them."""
-    from merginguriel.utils.statistics import holm, mcnemar
+    from merginguriel.utils.evaluation.statistics import holm, mcnemar
 
     one_shot = {(row["target"], row["seed"]): row for row in rows if row["method"] == ONE_SHOT}
     tested = []
@@ -269,7 +377,7 @@ def compare(rows: list[dict]) -> None:
 
 def table(rows: list[dict]) -> str:
     """Markdown: every target and seed, then means over those that all methods have, with intervals and tests."""
-    from merginguriel.utils.statistics import holm, paired_bootstrap, wilcoxon
+    from merginguriel.utils.evaluation.statistics import holm, paired_bootstrap, wilcoxon
 
     found = {(row["target"], row["seed"], row["method"]): row for row in rows}
     pairs = list(dict.fromkeys((row["target"], row["seed"]) for row in rows))
@@ -287,17 +395,27 @@ def table(rows: list[dict]) -> str:
                 cell += f" ({100 * row['vs_one_shot']:+.1f}{'*' if row['p_holm'] < 0.05 else ''})"
             cells.append(cell + (f" {row['best']}" if "best" in row else ""))
         lines.append(f"| {target} | {seed} | " + " | ".join(cells) + " |")
-    lines += ["", "In brackets the difference to the merge once at the end, in points; * where p < 0.05 (McNemar, Holm "
-              f"over all cells). {len(pairs)} of target and seed.", ""]
+    lines += [
+        "",
+        "In brackets the difference to the merge once at the end, in points; * where p < 0.05 (McNemar, Holm "
+        f"over all cells). {len(pairs)} of target and seed.",
+        "",
+    ]
     whole = [pair for pair in pairs if all((*pair, method) in found for method in methods)]
     if not whole:
         return "\n".join(lines)
     correct = {method: np.stack([found[(*pair, method)]["correct"] for pair in whole]) for method in methods}
     references = (ONE_SHOT, BEST, JOINT)
-    lines += [f"| mean of {len(whole)} | test accuracy | " + " | ".join(f"minus {name}" for name in references) + " |",
-              "|---|---|" + "---|" * len(references)]
-    p_values = {(method, reference): wilcoxon(correct[method].mean(1), correct[reference].mean(1))
-                for method in methods for reference in references if method != reference}
+    lines += [
+        f"| mean of {len(whole)} | test accuracy | " + " | ".join(f"minus {name}" for name in references) + " |",
+        "|---|---|" + "---|" * len(references),
+    ]
+    p_values = {
+        (method, reference): wilcoxon(correct[method].mean(1), correct[reference].mean(1))
+        for method in methods
+        for reference in references
+        if method != reference
+    }
     adjusted = dict(zip(p_values, holm(list(p_values.values()))))
     for method in methods:
         cells = []
@@ -307,11 +425,16 @@ def table(rows: list[dict]) -> str:
                 continue
             difference = correct[method].mean() - correct[reference].mean()
             low, high = paired_bootstrap(correct[method], correct[reference])
-            cells.append(f"{100 * difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] "
-                         f"p {p_values[method, reference]:.2g}, Holm {adjusted[method, reference]:.2g}")
+            cells.append(
+                f"{100 * difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] "
+                f"p {p_values[method, reference]:.2g}, Holm {adjusted[method, reference]:.2g}"
+            )
         lines.append(f"| {method} | {correct[method].mean():.4f} | " + " | ".join(cells) + " |")
-    lines += ["", "Points; 95 % intervals by a paired bootstrap of the items, drawn by id; p by Wilcoxon's test over "
-              f"the {len(whole)} pairs of target and seed. They speak of these targets, not of others."]
+    lines += [
+        "",
+        "Points; 95 % intervals by a paired bootstrap of the items, drawn by id; p by Wilcoxon's test over "
+        f"the {len(whole)} pairs of target and seed. They speak of these targets, not of others.",
+    ]
     return "\n".join(lines)
 
 
@@ -338,8 +461,15 @@ def draw(args, done: dict[Run, dict], path: Path) -> None:
             continue
         axes[0, column].plot(epochs, [point["merged"][run.target] for point in curve], label=label, **style)
         axes[1, column].plot(epochs, [mean_of(point["merged"], run.sources) for point in curve], **style)
-        axes[1, column].plot(epochs, [mean_of(point["own"], run.sources) for point in curve], color=colour,
-                             linestyle=":", linewidth=1, marker="^", markersize=3)
+        axes[1, column].plot(
+            epochs,
+            [mean_of(point["own"], run.sources) for point in curve],
+            color=colour,
+            linestyle=":",
+            linewidth=1,
+            marker="^",
+            markersize=3,
+        )
     for column, target in enumerate(args.targets):
         axes[0, column].set_title(f"validation of the target {target}", fontsize=10)
         axes[1, column].set_title("mean over the sources' validation", fontsize=10)
@@ -357,8 +487,23 @@ def mean_of(accuracies: dict, locales) -> float:
     return float(np.mean([accuracies[locale] for locale in locales]))
 
 
-COLUMNS = ("target", "seed", "method", "best", "sources", "accuracy", "low", "high", "validation_target",
-           "validation_sources", "vs_one_shot", "p_mcnemar", "p_holm", "steps", "seconds")
+COLUMNS = (
+    "target",
+    "seed",
+    "method",
+    "best",
+    "sources",
+    "accuracy",
+    "low",
+    "high",
+    "validation_target",
+    "validation_sources",
+    "vs_one_shot",
+    "p_mcnemar",
+    "p_holm",
+    "steps",
+    "seconds",
+)
 
 
 def write_report(args, runs: list[Run]) -> str:
@@ -368,22 +513,27 @@ def write_report(args, runs: list[Run]) -> str:
         return "nothing is done yet"
     rows = rows_of(done)
     compare(rows)
-    with records.beside(args.output / "table.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+    with atomic.beside(args.output / "table.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()
-                             if name != "correct"})
+            writer.writerow(
+                {
+                    name: f"{value:.6g}" if isinstance(value, float) else value
+                    for name, value in row.items()
+                    if name != "correct"
+                }
+            )
     text = table(rows)
-    records.write_text(args.output / "table.md", text + "\n")
-    with records.beside(args.output / "curves.png") as partial:
+    atomic.write_text(args.output / "table.md", text + "\n")
+    with atomic.beside(args.output / "curves.png") as partial:
         draw(args, done, partial)
     return text
 
 
 def fitting_workers(args) -> int:
     """As many as were asked for, or as the disk has room for."""
-    base = Path(arguments.base_model_of(args.base_model, args.dataset_name))
+    base = Path(task.base_model_of(args.base_model, args.dataset_name))
     size = sum(file.stat().st_size for file in base.glob("*.safetensors")) if base.is_dir() else 0
     args.work_dir.mkdir(parents=True, exist_ok=True)
     fit = max(1, int(shutil.disk_usage(args.work_dir).free // max(1, (3.2 * args.num_languages + 5) * size)))
@@ -396,10 +546,14 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     sources = {target: tuple(choose_sources(args, target)) for target in args.targets}
-    runs = [Run(target, seed, method, sources[target])
-            for seed in args.seeds for target in args.targets for method in METHODS]
+    runs = [
+        Run(target, seed, method, sources[target])
+        for seed in args.seeds
+        for target in args.targets
+        for method in METHODS
+    ]
     waiting = [run for run in runs if run not in read_runs(args, runs)]
-    items = args.train_samples or len(massive.load_split(args.dataset_name, args.targets[0], "train"))
+    items = args.train_samples or len(task.load_split(args.dataset_name, args.targets[0], "train"))
     steps = args.num_languages * args.epochs * -(-items // args.batch_size)
     print(f"{len(waiting)} of {len(runs)} runs to do, {steps} steps each, {steps * len(waiting)} in all", flush=True)
     for target, chosen in sources.items():
@@ -413,8 +567,12 @@ def main(argv=None):
     with tqdm(total=len(runs), initial=len(runs) - len(waiting), desc="runs", leave=False, disable=None) as bar:
         progress = Progress(args, runs, bar)
         if waiting:
-            processes.in_processes(functools.partial(Work, args, dataset), [(run.name, run) for run in waiting],
-                                   fitting_workers(args), progress)
+            processes.in_processes(
+                functools.partial(Work, args, dataset),
+                [(run.name, run) for run in waiting],
+                fitting_workers(args),
+                progress,
+            )
     print(write_report(args, runs))
     if progress.failures:
         raise SystemExit(1)

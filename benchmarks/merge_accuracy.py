@@ -16,23 +16,27 @@ import sys
 
 from commands import Commands, add_study
 
-from merginguriel.utils import arguments, naming
+from merginguriel.utils.data import task
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_study(parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN", k=5,
-              workers=8, folder="merge_accuracy")
-    parser.add_argument("--targets", type=arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_study(
+        parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN", k=5, workers=8, folder="merge_accuracy"
+    )
+    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--modes", nargs="+", default=["average", "similarity"])
-    parser.add_argument("--num-languages", type=arguments.positive_int, nargs="+", default=[3, 5])
+    parser.add_argument("--num-languages", type=argument_types.positive_int, nargs="+", default=[3, 5])
     parser.add_argument("--selections", nargs="+", default=["cosine", "sinkhorn"])
     return parser
 
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = arguments.base_model_of(args.base_model, args.dataset_name)
+    base = task.base_model_of(args.base_model, args.dataset_name)
     models_root, results = args.dir / "haryos_model", args.dir / "results"
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
@@ -42,18 +46,54 @@ def main(argv=None):
     dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
 
     pairs = [(source, target) for source in args.locales for target in dict.fromkeys([source, *args.targets])]
-    commands.run_all("evaluating sources", [
-        ["evaluate_specific_model.py", "--base-model", model[source], "--locale", target, "--results-dir", results,
-         *data] for source, target in pairs])
+    commands.run_all(
+        "evaluating sources",
+        [
+            [
+                "evaluate_specific_model.py",
+                "--base-model",
+                model[source],
+                "--locale",
+                target,
+                "--results-dir",
+                results,
+                *data,
+            ]
+            for source, target in pairs
+        ],
+    )
 
     grid = list(itertools.product(args.targets, args.modes, args.num_languages, args.selections))
     outputs = {job: args.dir / "merged_models" / job[3] / naming.merge_name(job[1], job[0], job[2]) for job in grid}
-    commands.run_all("merging", [
-        ["run_merging_pipeline_refactored.py", "--mode", mode, "--target-lang", target, "--num-languages", count,
-         "--base-model", base, "--models-root", models_root, *data, "--selection", selection,
-         "--similarity-matrix", dense if selection == "cosine" else sparse, "--no-baselines",
-         "--output-dir", outputs[target, mode, count, selection], "--results-dir", results / selection]
-        for target, mode, count, selection in grid])
+    commands.run_all(
+        "merging",
+        [
+            [
+                "run_merging_pipeline_refactored.py",
+                "--mode",
+                mode,
+                "--target-lang",
+                target,
+                "--num-languages",
+                count,
+                "--base-model",
+                base,
+                "--models-root",
+                models_root,
+                *data,
+                "--selection",
+                selection,
+                "--similarity-matrix",
+                dense if selection == "cosine" else sparse,
+                "--no-baselines",
+                "--output-dir",
+                outputs[target, mode, count, selection],
+                "--results-dir",
+                results / selection,
+            ]
+            for target, mode, count, selection in grid
+        ],
+    )
 
     table = report(args, grid, outputs, results, model)
     if seconds > 1:
@@ -63,8 +103,8 @@ def main(argv=None):
 
 
 def report(args, grid, outputs, results, model) -> str:
-    from merginguriel.utils.evaluation import read_evaluation
-    from merginguriel.utils.statistics import mcnemar
+    from merginguriel.utils.evaluation.results import read_evaluation
+    from merginguriel.utils.evaluation.statistics import mcnemar
 
     def alone(source, target):
         return read_evaluation(results / naming.evaluation_name(model[source].name, target), source)
@@ -75,15 +115,26 @@ def report(args, grid, outputs, results, model) -> str:
 
     own = {locale: alone(locale, locale) for locale in args.locales}
     mean = sum(evaluation.accuracy for evaluation in own.values()) / len(own)
-    lines = [f"Own-language test accuracy, mean over {len(own)} locales: {mean:.4f}", "",
-             "| locale | accuracy | 95 % interval |", "|---|---|---|",
-             *(f"| {locale} | {cell(evaluation)} |" for locale, evaluation in own.items())]
+    lines = [
+        f"Own-language test accuracy, mean over {len(own)} locales: {mean:.4f}",
+        "",
+        "| locale | accuracy | 95 % interval |",
+        "|---|---|---|",
+        *(f"| {locale} | {cell(evaluation)} |" for locale, evaluation in own.items()),
+    ]
     for target in args.targets:
-        sources = sorted((alone(source, target) for source in args.locales if source != target),
-                         key=lambda evaluation: -evaluation.accuracy)
-        lines += ["", f"### {target}", "", "| model | sources | accuracy | 95 % interval | best source used | p |",
-                  "|---|---|---|---|---|---|",
-                  *(f"| {source.name} alone | | {cell(source)} | | |" for source in sources)]
+        sources = sorted(
+            (alone(source, target) for source in args.locales if source != target),
+            key=lambda evaluation: -evaluation.accuracy,
+        )
+        lines += [
+            "",
+            f"### {target}",
+            "",
+            "| model | sources | accuracy | 95 % interval | best source used | p |",
+            "|---|---|---|---|---|---|",
+            *(f"| {source.name} alone | | {cell(source)} | | |" for source in sources),
+        ]
         for job in grid:
             if job[0] != target:
                 continue
@@ -92,8 +143,10 @@ def report(args, grid, outputs, results, model) -> str:
             details = json.loads((outputs[job] / "merge_details.json").read_text(encoding="utf-8"))
             used = [source["locale"] for source in details["plan"]["sources"]]
             best = next(source for source in sources if source.name in used)
-            lines.append(f"| {mode}, N = {count}, {selection} | {', '.join(used)} | {cell(merged)} | "
-                         f"{best.name} {best.accuracy:.4f} | {mcnemar(merged.correct, best.correct):.2g} |")
+            lines.append(
+                f"| {mode}, N = {count}, {selection} | {', '.join(used)} | {cell(merged)} | "
+                f"{best.name} {best.accuracy:.4f} | {mcnemar(merged.correct, best.correct):.2g} |"
+            )
     return "\n".join(lines) + "\n"
 
 

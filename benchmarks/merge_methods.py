@@ -25,10 +25,24 @@ SAMPLE_SECONDS = 0.02
 LABELS = [f"intent_{number}" for number in range(60)]
 # Vocabulary size, positions, hidden size, layers, heads, feed-forward size, as XLMRobertaConfig names them.
 SIZES = {
-    "base": dict(vocab_size=250002, max_position_embeddings=514, hidden_size=768, num_hidden_layers=12,
-                 num_attention_heads=12, intermediate_size=3072, type_vocab_size=1),
-    "tiny": dict(vocab_size=1000, max_position_embeddings=66, hidden_size=32, num_hidden_layers=2,
-                 num_attention_heads=2, intermediate_size=64, type_vocab_size=1),
+    "base": dict(
+        vocab_size=250002,
+        max_position_embeddings=514,
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        type_vocab_size=1,
+    ),
+    "tiny": dict(
+        vocab_size=1000,
+        max_position_embeddings=66,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        type_vocab_size=1,
+    ),
 }
 
 
@@ -55,18 +69,28 @@ class Case:
 # numbers, and ranks whole tensors where Breadcrumbs ranks rows) it gets the settings that come closest.
 CASES = {
     "linear": Case("linear", {}, {"merge_method": "linear"}, agree=True),
-    "task_arithmetic": Case("task_arithmetic", {}, {
-        "merge_method": "task_arithmetic", "parameters": {"lambda": 0.3, "normalize": False}}, {"weight": 1.0}, True),
+    "task_arithmetic": Case(
+        "task_arithmetic",
+        {},
+        {"merge_method": "task_arithmetic", "parameters": {"lambda": 0.3, "normalize": False}},
+        {"weight": 1.0},
+        True,
+    ),
     "stock": Case("stock", {}, {"merge_method": "model_stock"}, {}, True),
     "ties": Case("ties", {}, {"merge_method": "ties", "parameters": {"density": 0.2}}),
-    "ties_tensor": Case("ties", {"scope": "tensor"}, {"merge_method": "ties", "parameters": {"density": 0.2}},
-                        agree=True),
+    "ties_tensor": Case(
+        "ties", {"scope": "tensor"}, {"merge_method": "ties", "parameters": {"density": 0.2}}, agree=True
+    ),
     "dare_ties": Case("dare_ties", {}, {"merge_method": "dare_ties", "parameters": {"density": 0.5}}),
-    "dare_ties_untrimmed": Case("dare_ties", {"density": 1.0}, {
-        "merge_method": "dare_ties", "parameters": {"density": 0.5}}),
-    "breadcrumbs": Case("breadcrumbs", {}, {
-        "merge_method": "breadcrumbs", "parameters": {"density": 0.15, "gamma": 0.006, "lambda": 0.2}},
-        {"weight": 1.0}),
+    "dare_ties_untrimmed": Case(
+        "dare_ties", {"density": 1.0}, {"merge_method": "dare_ties", "parameters": {"density": 0.5}}
+    ),
+    "breadcrumbs": Case(
+        "breadcrumbs",
+        {},
+        {"merge_method": "breadcrumbs", "parameters": {"density": 0.15, "gamma": 0.006, "lambda": 0.2}},
+        {"weight": 1.0},
+    ),
     "karcher": Case("karcher", {}, {"merge_method": "karcher"}, {}, True),
     "slerp": Case("slerp"),
     "fisher": Case("fisher"),
@@ -91,12 +115,15 @@ def make_sources(folder: Path, size: str) -> list[Path]:
     from safetensors.torch import save_file
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-    config = XLMRobertaConfig(**SIZES[size], id2label=dict(enumerate(LABELS)),
-                              label2id={label: index for index, label in enumerate(LABELS)},
-                              architectures=["XLMRobertaForSequenceClassification"], initial_head="0" * 64)
+    config = XLMRobertaConfig(
+        **SIZES[size],
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: index for index, label in enumerate(LABELS)},
+        architectures=["XLMRobertaForSequenceClassification"],
+        initial_head="0" * 64,
+    )
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value
-                  in XLMRobertaForSequenceClassification(config).state_dict().items()}
+        shapes = {name: value.shape for name, value in XLMRobertaForSequenceClassification(config).state_dict().items()}
     vocabulary = [[f"piece{number}", -float(number)] for number in range(config.vocab_size)]
     start = {}
     for number, path in enumerate([base_folder(folder), *folders]):
@@ -107,9 +134,14 @@ def make_sources(folder: Path, size: str) -> list[Path]:
         start = start or noise
         # Sources share a part of their way, as fine-tuned models do: the cosine of two task vectors is 0.2.
         shared = torch.Generator().manual_seed(len(folders) + 1)
-        state = noise if noise is start else {
-            name: start[name] + 0.1 * noise[name] + 0.001 * torch.randn(shapes[name], generator=shared)
-            for name in shapes}
+        state = (
+            noise
+            if noise is start
+            else {
+                name: start[name] + 0.1 * noise[name] + 0.001 * torch.randn(shapes[name], generator=shared)
+                for name in shapes
+            }
+        )
         save_file(state, path / "model.safetensors", metadata={"format": "pt"})
         config.save_pretrained(path)
         (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": vocabulary}}))
@@ -135,8 +167,11 @@ def measurement_files(case: Case, sources: list[Path]) -> list[Path]:
         if kind == "fisher":
             measured = {name: torch.randn(value.shape, generator=generator).square_() for name, value in state.items()}
         else:
-            inputs = {name: torch.randn(1000, value.shape[1], generator=generator) for name, value in state.items()
-                      if value.dim() == 2 and "embedding" not in name}
+            inputs = {
+                name: torch.randn(1000, value.shape[1], generator=generator)
+                for name, value in state.items()
+                if value.dim() == 2 and "embedding" not in name
+            }
             measured = {name: values.T @ values for name, values in inputs.items()}
         partial = file.with_suffix(".partial")
         save_file(measured, partial)
@@ -150,8 +185,14 @@ def merge_ours(case: Case, sources: list[Path], output: Path) -> None:
 
     output.mkdir()
     method = create(case.name, **case.hyperparameters)
-    merge_checkpoints(method, sources, case.weights, output, measurements=measurement_files(case, sources),
-                      base=base_folder(output.parent) if method.needs_base else None)
+    merge_checkpoints(
+        method,
+        sources,
+        case.weights,
+        output,
+        measurements=measurement_files(case, sources),
+        base=base_folder(output.parent) if method.needs_base else None,
+    )
 
 
 def measure(command: list[str], log: Path) -> tuple[float, float]:
@@ -206,8 +247,13 @@ def byte_floor(files: list[Path], written: int, scratch: Path) -> dict:
     read_seconds, write_seconds = least_seconds(read_all), least_seconds(write_one)
     scratch.unlink()
     read = sum(path.stat().st_size for path in files)
-    return {"bytes_read": read, "bytes_written": written, "read_gb_per_s": read / 1e9 / read_seconds,
-            "write_gb_per_s": written / 1e9 / write_seconds, "seconds": read_seconds + write_seconds}
+    return {
+        "bytes_read": read,
+        "bytes_written": written,
+        "read_gb_per_s": read / 1e9 / read_seconds,
+        "write_gb_per_s": written / 1e9 / write_seconds,
+        "seconds": read_seconds + write_seconds,
+    }
 
 
 def least_seconds(action: Callable[[], None]) -> float:
@@ -242,9 +288,14 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
     commands = {"ours": [sys.executable, __file__, "merge-ours", name, str(folder), str(outputs["ours"])]}
     needs_base = create(case.name).needs_base
     if arguments.mergekit and case.mergekit:
-        recipe = {**case.mergekit, "dtype": "float32", "models": [
-            {"model": str(path), "parameters": {"weight": weight} if case.each is None else case.each}
-            for path, weight in zip(sources, case.weights)]}
+        recipe = {
+            **case.mergekit,
+            "dtype": "float32",
+            "models": [
+                {"model": str(path), "parameters": {"weight": weight} if case.each is None else case.each}
+                for path, weight in zip(sources, case.weights)
+            ],
+        }
         if needs_base:
             recipe["base_model"] = str(base_folder(folder))
         # JSON is YAML.
@@ -252,8 +303,14 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
         outputs["mergekit"] = folder / f"{name}_mergekit"
         # The tokenizer and the model card are left out: less work for mergekit, not for ours.
         commands["mergekit"] = [
-            str(arguments.mergekit), str(folder / f"{name}.yaml"), str(outputs["mergekit"]),
-            "--no-copy-tokenizer", "--no-write-model-card", "--quiet", *arguments.mergekit_flags.split()]
+            str(arguments.mergekit),
+            str(folder / f"{name}.yaml"),
+            str(outputs["mergekit"]),
+            "--no-copy-tokenizer",
+            "--no-write-model-card",
+            "--quiet",
+            *arguments.mergekit_flags.split(),
+        ]
     models = [*sources, base_folder(folder)] if needs_base else sources
     files = [*(path / "model.safetensors" for path in models), *measurement_files(case, sources)]
     floor = byte_floor(files, files[0].stat().st_size, folder / "scratch")
@@ -263,10 +320,14 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
             shutil.rmtree(outputs[tool], ignore_errors=True)
             runs[tool].append(measure(command, folder / f"{name}_{tool}.log"))
             print(f"{name} {tool} run {number + 1}: {runs[tool][-1][0]:.2f} s", file=sys.stderr)
-    tools = {tool: {"wall_s": statistics.median(seconds for seconds, _ in measured),
-                    "walls_s": [seconds for seconds, _ in measured],
-                    "peak_anonymous_mib": max(memory for _, memory in measured)}
-             for tool, measured in runs.items()}
+    tools = {
+        tool: {
+            "wall_s": statistics.median(seconds for seconds, _ in measured),
+            "walls_s": [seconds for seconds, _ in measured],
+            "peak_anonymous_mib": max(memory for _, memory in measured),
+        }
+        for tool, measured in runs.items()
+    }
     result = {"method": name, "floor": floor, "tools": tools}
     if case.agree and len(outputs) == 2:
         result["difference"] = difference(*outputs.values())
@@ -276,30 +337,39 @@ def run_case(name: str, sources: list[Path], arguments: argparse.Namespace) -> d
 
 
 def show(results: list[dict]) -> None:
-    print(f"{'method':12} {'tool':10} {'wall s':>8} {'min':>7} {'max':>7} {'ratio':>7} "
-          f"{'anon MiB':>9} {'ratio':>7}")
+    print(f"{'method':12} {'tool':10} {'wall s':>8} {'min':>7} {'max':>7} {'ratio':>7} {'anon MiB':>9} {'ratio':>7}")
     for result in results:
         tools = result["tools"]
         reference = tools.get("mergekit", tools["ours"])
         for tool, found in tools.items():
-            print(f"{result['method']:12} {tool:10} {found['wall_s']:8.2f} {min(found['walls_s']):7.2f} "
-                  f"{max(found['walls_s']):7.2f} {found['wall_s'] / reference['wall_s']:7.2f} "
-                  f"{found['peak_anonymous_mib']:9.0f} "
-                  f"{found['peak_anonymous_mib'] / reference['peak_anonymous_mib']:7.2f}")
+            print(
+                f"{result['method']:12} {tool:10} {found['wall_s']:8.2f} {min(found['walls_s']):7.2f} "
+                f"{max(found['walls_s']):7.2f} {found['wall_s'] / reference['wall_s']:7.2f} "
+                f"{found['peak_anonymous_mib']:9.0f} "
+                f"{found['peak_anonymous_mib'] / reference['peak_anonymous_mib']:7.2f}"
+            )
         floor = result["floor"]
-        print(f"  bytes alone, one thread, warm cache: {floor['bytes_read'] / 1e9:.2f} GB read at "
-              f"{floor['read_gb_per_s']:.1f} GB/s + {floor['bytes_written'] / 1e9:.2f} GB written at "
-              f"{floor['write_gb_per_s']:.1f} GB/s = {floor['seconds']:.2f} s")
+        print(
+            f"  bytes alone, one thread, warm cache: {floor['bytes_read'] / 1e9:.2f} GB read at "
+            f"{floor['read_gb_per_s']:.1f} GB/s + {floor['bytes_written'] / 1e9:.2f} GB written at "
+            f"{floor['write_gb_per_s']:.1f} GB/s = {floor['seconds']:.2f} s"
+        )
         if "difference" in result:
-            print(f"  outputs differ by at most {result['difference']['largest']:.3g}; by over 1e-6 in "
-                  f"{result['difference']['share_over_1e-6']:.2g} of the elements")
+            print(
+                f"  outputs differ by at most {result['difference']['largest']:.3g}; by over 1e-6 in "
+                f"{result['difference']['share_over_1e-6']:.2g} of the elements"
+            )
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--work-dir", type=Path, required=True,
-                        help="folder for the models (written once, 4.5 GB) and the outputs (2.3 GB, removed)")
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        required=True,
+        help="folder for the models (written once, 4.5 GB) and the outputs (2.3 GB, removed)",
+    )
     parser.add_argument("--mergekit", type=Path, help="its program mergekit-yaml; without it only ours runs")
     parser.add_argument("--mergekit-flags", default="", help="more flags for mergekit, in one string")
     parser.add_argument("--methods", nargs="+", choices=CASES, default=list(CASES))

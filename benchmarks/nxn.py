@@ -22,26 +22,39 @@ from pathlib import Path
 
 import torch
 
-from merginguriel.utils import arguments, massive, mini, models, naming, nxn, records, scoring
-from merginguriel.utils.locales import DEFAULT_LOCALES
+from merginguriel.utils.data import mini, task
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.evaluation import nxn
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.models import devices, initial, loading, scoring
+from merginguriel.utils.models.tokens import MAX_TOKENS, tokenise
+from merginguriel.utils.storage import atomic, environment, naming
 
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
     parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
-    parser.add_argument("--models", type=arguments.positive_int, default=3)
-    parser.add_argument("--targets", type=arguments.positive_int, default=4)
-    parser.add_argument("--peer-cells", type=arguments.positive_int, default=2, help="cells of the straightforward way")
-    parser.add_argument("--growth", type=arguments.positive_int, nargs="*", default=[], metavar="N",
-                        help="sizes of N×N matrices to time, e.g. 5 10 20")
-    parser.add_argument("--max-workers", type=arguments.positive_int, default=1)
+    parser.add_argument("--models", type=argument_types.positive_int, default=3)
+    parser.add_argument("--targets", type=argument_types.positive_int, default=4)
+    parser.add_argument(
+        "--peer-cells", type=argument_types.positive_int, default=2, help="cells of the straightforward way"
+    )
+    parser.add_argument(
+        "--growth",
+        type=argument_types.positive_int,
+        nargs="*",
+        default=[],
+        metavar="N",
+        help="sizes of N×N matrices to time, e.g. 5 10 20",
+    )
+    parser.add_argument("--max-workers", type=argument_types.positive_int, default=1)
     parser.add_argument("--output", type=Path, help="JSON, written as it goes")
     return parser
 
 
 def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, Path]:
-    start = models.initial_checkpoint(base_model, 42, root)
+    start = initial.initial_checkpoint(base_model, 42, root)
     sources = {locale: root / naming.model_name(base_model, locale) for locale in locales[:count]}
     for folder in sources.values():
         shutil.copytree(start, folder, copy_function=os.link)
@@ -51,8 +64,9 @@ def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, P
 def ours(args, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included."""
     start = time.perf_counter()
-    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", args.dataset_name, folder,
-                                  max_workers=args.max_workers))
+    run = nxn.prepare(
+        nxn.NxnPlan(sources, tuple(targets), "test", args.dataset_name, folder, max_workers=args.max_workers)
+    )
     prepared = time.perf_counter()
     nxn.evaluate(run)
     end = time.perf_counter()
@@ -69,13 +83,21 @@ def straightforward(args, path: Path, target: str, bf16: bool, folder: Path) -> 
     start = time.perf_counter()
     model = AutoModelForSequenceClassification.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = massive.load_split(args.dataset_name, target, "test")
-    longest = models.longest_input(model, 128)
+    split = task.load_split(args.dataset_name, target, "test")
+    longest = loading.longest_input(model, 128)
     encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)
-    items = [{"input_ids": ids, "attention_mask": mask, "labels": label}
-             for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels)]
-    settings = TrainingArguments(output_dir=str(folder), per_device_eval_batch_size=64, report_to=[], disable_tqdm=True,
-                                 bf16_full_eval=bf16, use_cpu=not torch.cuda.is_available())
+    items = [
+        {"input_ids": ids, "attention_mask": mask, "labels": label}
+        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels)
+    ]
+    settings = TrainingArguments(
+        output_dir=str(folder),
+        per_device_eval_batch_size=64,
+        report_to=[],
+        disable_tqdm=True,
+        bf16_full_eval=bf16,
+        use_cpu=not torch.cuda.is_available(),
+    )
     predicted = Trainer(model, settings).predict(items)
     accuracy = float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
     return time.perf_counter() - start, accuracy
@@ -98,11 +120,11 @@ def matmul_peak(device: str, dtype) -> float:
 
 def scoring_alone(args, path: Path, target: str) -> dict:
     """FLOP/s of one cell's forward passes, real tokens only: padding is no work."""
-    device = scoring.default_device()
-    dtype = scoring.evaluation_dtype(device)
-    model, tokenizer = models.load_classifier(path, device, dtype)
-    texts = massive.load_split(args.dataset_name, target, "test").texts
-    tokens = scoring.tokenise(tokenizer, texts, models.longest_input(model, scoring.MAX_TOKENS))
+    device = devices.default_device()
+    dtype = devices.evaluation_dtype(device)
+    model, tokenizer = loading.load_classifier(path, device, dtype)
+    texts = task.load_split(args.dataset_name, target, "test").texts
+    tokens = tokenise(tokenizer, texts, loading.longest_input(model, MAX_TOKENS))
     batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
     seconds = []
     for _ in range(4):
@@ -113,8 +135,14 @@ def scoring_alone(args, path: Path, target: str) -> dict:
     layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
     flop = 2 * config.num_hidden_layers * layer * len(tokens.ids)
     peak, padded = matmul_peak(device, dtype), sum(ids.numel() for ids, _ in batches.inputs)
-    return {"seconds_a_cell": min(seconds), "tokens": len(tokens.ids), "padding": padded / len(tokens.ids) - 1,
-            "flop_per_s": flop / min(seconds), "matmul_flop_per_s": peak, "share_of_peak": flop / min(seconds) / peak}
+    return {
+        "seconds_a_cell": min(seconds),
+        "tokens": len(tokens.ids),
+        "padding": padded / len(tokens.ids) - 1,
+        "flop_per_s": flop / min(seconds),
+        "matmul_flop_per_s": peak,
+        "share_of_peak": flop / min(seconds) / peak,
+    }
 
 
 def main(argv=None):
@@ -125,24 +153,26 @@ def main(argv=None):
     largest = max([args.models, args.targets, *args.growth])
     if largest > len(locales):
         raise SystemExit(f"{args.dataset_name} has {len(locales)} locales; ask for fewer than {largest}")
-    device = scoring.default_device()
-    report = {"environment": {**records.run_environment(), "threads": torch.get_num_threads()},
-              "settings": {name: str(value) for name, value in vars(args).items()}}
+    device = devices.default_device()
+    report = {
+        "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
+        "settings": {name: str(value) for name, value in vars(args).items()},
+    }
 
     def keep():
         if args.output:
-            records.write_json(args.output, report)
+            atomic.write_json(args.output, report)
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         sources = make_models(args.base_model, largest, locales, folder / "haryos_model")
-        first, targets = dict(list(sources.items())[:args.models]), list(locales[:args.targets])
+        first, targets = dict(list(sources.items())[: args.models]), list(locales[: args.targets])
         cells = args.models * args.targets
         peers = {"float32": False}
-        if scoring.evaluation_dtype(device) == torch.bfloat16:
+        if devices.evaluation_dtype(device) == torch.bfloat16:
             peers["bfloat16"] = True
         report["straightforward"] = {name: {"seconds_a_cell": []} for name in peers}
-        pairs = [(path, target) for target in targets for path in first.values()][:args.peer_cells]
+        pairs = [(path, target) for target in targets for path in first.values()][: args.peer_cells]
         for path, target in pairs:
             for name, bf16 in peers.items():
                 seconds, _ = straightforward(args, path, target, bf16, folder / "trainer")
@@ -152,16 +182,20 @@ def main(argv=None):
         report["ours"] = {"cells": cells}
         seconds = ours(args, first, targets, folder / "nxn", report["ours"])
         report["ours"] |= {"seconds": seconds, "seconds_a_cell": seconds / cells}
-        say(f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
-            f"precision {str(scoring.evaluation_dtype(device)).removeprefix('torch.')}")
+        say(
+            f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
+            f"precision {str(devices.evaluation_dtype(device)).removeprefix('torch.')}"
+        )
         for name in peers:
             peer = report["straightforward"][name]
             peer["ratio_to_ours"] = statistics.mean(peer["seconds_a_cell"]) * cells / seconds
             say(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
         keep()
         report["scoring"] = scoring_alone(args, next(iter(first.values())), targets[0])
-        say(f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
-            f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}")
+        say(
+            f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
+            f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}"
+        )
         report["growth"] = []
         for size in args.growth:
             row = {"size": size}

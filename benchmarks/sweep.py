@@ -25,25 +25,35 @@ import tempfile
 import time
 from pathlib import Path
 
-from merginguriel.utils import arguments, merging, naming, records
+from merginguriel.utils.data import task
+from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.merging import modes
+from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.environment import run_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "dare")
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_base_model(parser)
-    arguments.add_data(parser, text_column=False)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag_groups.add_base_model(parser)
+    flag_groups.add_data(parser, text_column=False)
     parser.add_argument("--models-root", type=Path, help="sources that are there already")
-    parser.add_argument("--targets", type=arguments.locale_list,
-                        default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"])
-    parser.add_argument("--sources", type=arguments.locale_list, help="to be made (default: the targets)")
+    parser.add_argument(
+        "--targets", type=argument_types.locale_list, default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"]
+    )
+    parser.add_argument("--sources", type=argument_types.locale_list, help="to be made (default: the targets)")
     parser.add_argument("--modes", nargs="+", default=list(MODES))
-    parser.add_argument("--num-languages", nargs="+", type=arguments.positive_int, default=[5])
+    parser.add_argument("--num-languages", nargs="+", type=argument_types.positive_int, default=[5])
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
-    parser.add_argument("--workers", nargs="+", type=arguments.positive_int, default=[1], help="sweeps to be timed")
-    parser.add_argument("--original-jobs", type=arguments.whole_number, default=2, help="merges the original's way")
+    parser.add_argument(
+        "--workers", nargs="+", type=argument_types.positive_int, default=[1], help="sweeps to be timed"
+    )
+    parser.add_argument(
+        "--original-jobs", type=argument_types.whole_number, default=2, help="merges the original's way"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the results of the last sweep are put")
     parser.add_argument("--output", type=Path, help="JSON, written as it goes")
     return parser
@@ -53,16 +63,19 @@ def make_sources(base_model: str, locales: list[str], root: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from merginguriel.utils import models
+    from merginguriel.utils.models import initial
 
-    start = models.initial_checkpoint(base_model, 42, root)
+    start = initial.initial_checkpoint(base_model, 42, root)
     values = load_file(start / "model.safetensors")
     for seed, locale in enumerate(locales):
         folder = root / naming.model_name(base_model, locale)
         shutil.copytree(start, folder)
         torch.manual_seed(seed)
-        save_file({name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in values.items()},
-                  folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in values.items()},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
 
 
 def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
@@ -70,11 +83,15 @@ def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     from auto_merge_llm.stream import merge_state_dicts
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    method = merging.method_of(mode)
+    method = modes.method_of(mode)
     loaded = {path: AutoModelForSequenceClassification.from_pretrained(path) for path in sources}
     start = AutoModelForSequenceClassification.from_pretrained(base).state_dict() if method.needs_base else None
-    merged = merge_state_dicts(method, {path: model.state_dict() for path, model in loaded.items()},
-                               dict.fromkeys(sources, 1 / len(sources)), base=start)
+    merged = merge_state_dicts(
+        method,
+        {path: model.state_dict() for path, model in loaded.items()},
+        dict.fromkeys(sources, 1 / len(sources)),
+        base=start,
+    )
     model = loaded[sources[0]]
     model.load_state_dict(merged)
     model.save_pretrained(output)
@@ -86,19 +103,29 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from merginguriel.utils import massive
+    from merginguriel.utils.data import task
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForSequenceClassification.from_pretrained(
-        model_path, dtype=torch.bfloat16 if device == "cuda" else torch.float32).to(device).eval()
+    model = (
+        AutoModelForSequenceClassification.from_pretrained(
+            model_path, dtype=torch.bfloat16 if device == "cuda" else torch.float32
+        )
+        .to(device)
+        .eval()
+    )
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    split, hits = massive.load_split(dataset_name, locale, "test"), 0
+    split, hits = task.load_split(dataset_name, locale, "test"), 0
     with torch.no_grad():
         for start in range(0, len(split), 32):
-            batch = tokenizer(split.texts[start:start + 32], padding=True, truncation=True, return_tensors="pt",
-                              max_length=min(512, model.config.max_position_embeddings - 2))
+            batch = tokenizer(
+                split.texts[start : start + 32],
+                padding=True,
+                truncation=True,
+                return_tensors="pt",
+                max_length=min(512, model.config.max_position_embeddings - 2),
+            )
             predicted = model(**batch.to(device)).logits.argmax(-1).tolist()
-            hits += sum(map(int.__eq__, predicted, split.labels[start:start + 32]))
+            hits += sum(map(int.__eq__, predicted, split.labels[start : start + 32]))
     print(hits / len(split))
 
 
@@ -106,8 +133,15 @@ def timed(folder: Path, *line) -> tuple[float, float]:
     """(seconds, seconds of processor time) of a command in `folder`: only the latter are the same on a busy machine."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *map(str, line)], cwd=folder, env=environment, text=True, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [sys.executable, *map(str, line)],
+        cwd=folder,
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, line))}\n{done.stdout[-3000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -116,68 +150,126 @@ def timed(folder: Path, *line) -> tuple[float, float]:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base_model = arguments.base_model_of(args.base_model, args.dataset_name)
-    report = {"environment": records.run_environment(), "cores": len(os.sched_getaffinity(0)),
-              "settings": {name: str(value) for name, value in vars(args).items()}}
+    base_model = task.base_model_of(args.base_model, args.dataset_name)
+    report = {
+        "environment": run_environment(),
+        "cores": len(os.sched_getaffinity(0)),
+        "settings": {name: str(value) for name, value in vars(args).items()},
+    }
 
     def keep(line: str) -> None:
         print(line, flush=True)
         if args.output:
-            records.write_json(args.output, report)
+            atomic.write_json(args.output, report)
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         root = args.models_root or folder / "haryos_model"
         if args.models_root is None:
             make_sources(base_model, args.sources or args.targets, root)
-        shared, data = ["--base-model", base_model, "--models-root", root.resolve(), "--selection", "cosine"], [
-            "--dataset-name", args.dataset_name]
+        shared, data = (
+            ["--base-model", base_model, "--models-root", root.resolve(), "--selection", "cosine"],
+            ["--dataset-name", args.dataset_name],
+        )
         shared += ["--similarity-matrix", args.similarity_matrix.resolve()] if args.similarity_matrix else []
         report["sweeps"] = []
         for workers in args.workers:
             where = folder / f"sweep{workers}"
             where.mkdir()
             seconds, cpu = timed(
-                where, ROOT / "merginguriel/run_large_scale_experiment.py", *shared, *data, "--locales",
-                ",".join(args.targets), "--modes", *args.modes, "--num-languages", *args.num_languages, "--workers",
-                workers)
+                where,
+                ROOT / "merginguriel/run_large_scale_experiment.py",
+                *shared,
+                *data,
+                "--locales",
+                ",".join(args.targets),
+                "--modes",
+                *args.modes,
+                "--num-languages",
+                *args.num_languages,
+                "--workers",
+                workers,
+            )
             names = json.loads((where / "results/experiment_final_results.json").read_text())["accuracies"]
             merges = sum("_merge_" in name for name in names)
-            report["sweeps"].append({"workers": workers, "seconds": seconds, "cpu_seconds": cpu, "merges": merges,
-                                     "evaluations_of_single_models": len(names) - merges,
-                                     "jobs_a_minute": 60 * len(names) / seconds})
-            keep(f"sweep, workers {workers}: {seconds:.1f} s ({cpu:.1f} of the processor), {merges} merges and "
-                 f"{len(names) - merges} single models, {60 * len(names) / seconds:.1f} jobs a minute")
+            report["sweeps"].append(
+                {
+                    "workers": workers,
+                    "seconds": seconds,
+                    "cpu_seconds": cpu,
+                    "merges": merges,
+                    "evaluations_of_single_models": len(names) - merges,
+                    "jobs_a_minute": 60 * len(names) / seconds,
+                }
+            )
+            keep(
+                f"sweep, workers {workers}: {seconds:.1f} s ({cpu:.1f} of the processor), {merges} merges and "
+                f"{len(names) - merges} single models, {60 * len(names) / seconds:.1f} jobs a minute"
+            )
             if args.keep:
                 shutil.copytree(where / "results", args.keep, dirs_exist_ok=True)
         report["original"] = []
-        pairs = [(args.targets[number % len(args.targets)], mode) for number, mode in enumerate(args.modes)
-                 if mode != "baseline"]
+        pairs = [
+            (args.targets[number % len(args.targets)], mode)
+            for number, mode in enumerate(args.modes)
+            if mode != "baseline"
+        ]
         start, count = root / naming.initial_name(base_model, 42), args.num_languages[0]
-        for target, mode in pairs[:args.original_jobs]:
-            text = data if merging.needs_text(merging.ALIASES.get(mode, mode)) else []
-            streaming = timed(folder, ROOT / "merginguriel/run_merging_pipeline_refactored.py", *shared, *text,
-                              "--mode", mode, "--target-lang", target, "--num-languages", count, "--no-eval",
-                              "--output-dir", "merged")
-            plan = records.read_json(folder / "merged/merge_details.json")["plan"]
-            writing = streaming if text else timed(folder, __file__, "merge", mode, folder / "plain", start.resolve(),
-                                                   *(source["path"] for source in plan["sources"]))
-            evaluating = timed(folder, __file__, "evaluate", folder / ("merged" if text else "plain"), target,
-                               args.dataset_name)
+        for target, mode in pairs[: args.original_jobs]:
+            text = data if modes.needs_text(modes.ALIASES.get(mode, mode)) else []
+            streaming = timed(
+                folder,
+                ROOT / "merginguriel/run_merging_pipeline_refactored.py",
+                *shared,
+                *text,
+                "--mode",
+                mode,
+                "--target-lang",
+                target,
+                "--num-languages",
+                count,
+                "--no-eval",
+                "--output-dir",
+                "merged",
+            )
+            plan = atomic.read_json(folder / "merged/merge_details.json")["plan"]
+            writing = (
+                streaming
+                if text
+                else timed(
+                    folder,
+                    __file__,
+                    "merge",
+                    mode,
+                    folder / "plain",
+                    start.resolve(),
+                    *(source["path"] for source in plan["sources"]),
+                )
+            )
+            evaluating = timed(
+                folder, __file__, "evaluate", folder / ("merged" if text else "plain"), target, args.dataset_name
+            )
             for name in ("merged", "plain"):
                 shutil.rmtree(folder / name, ignore_errors=True)
-            report["original"].append({"target": target, "mode": mode, "merging": writing, "streaming": streaming,
-                                       "evaluating": evaluating})
-            keep(f"original's way, {mode} for {target}: merging {writing[0]:.1f} s (our command {streaming[0]:.1f} s), "
-                 f"evaluating {evaluating[0]:.1f} s")
+            report["original"].append(
+                {"target": target, "mode": mode, "merging": writing, "streaming": streaming, "evaluating": evaluating}
+            )
+            keep(
+                f"original's way, {mode} for {target}: merging {writing[0]:.1f} s (our command {streaming[0]:.1f} s), "
+                f"evaluating {evaluating[0]:.1f} s"
+            )
         for sweep in report["sweeps"] if report["original"] else ():
             for peer, way in (("original's way", "merging"), ("our commands", "streaming")):
-                ratios = {what: compare(report["original"], way, sweep, which)
-                          for what, which in (("seconds", 0), ("processor", 1))}
+                ratios = {
+                    what: compare(report["original"], way, sweep, which)
+                    for what, which in (("seconds", 0), ("processor", 1))
+                }
                 sweep[way] = ratios
-                keep(f"{peer}, one after the other, to the sweep with {sweep['workers']} workers: "
-                     f"{ratios['seconds'][0]:.1f} for the merges alone ({ratios['processor'][0]:.1f} of processor "
-                     f"time), {ratios['seconds'][1]:.1f} with the single models ({ratios['processor'][1]:.1f})")
+                keep(
+                    f"{peer}, one after the other, to the sweep with {sweep['workers']} workers: "
+                    f"{ratios['seconds'][0]:.1f} for the merges alone ({ratios['processor'][0]:.1f} of processor "
+                    f"time), {ratios['seconds'][1]:.1f} with the single models ({ratios['processor'][1]:.1f})"
+                )
 
 
 def compare(jobs: list[dict], way: str, sweep: dict, which: int) -> tuple[float, float]:

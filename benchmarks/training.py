@@ -21,90 +21,155 @@ from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 from merginguriel import training_bert
-from merginguriel.utils import arguments, massive, models, naming, records, scoring, training, training_batch
-from merginguriel.utils.statistics import wilson_interval
+from merginguriel.utils.data import task
+from merginguriel.utils.evaluation.statistics import wilson_interval
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.models import initial, loading, scoring
+from merginguriel.utils.models.tokens import tokenise
+from merginguriel.utils.storage import atomic, environment, naming
+from merginguriel.utils.training import batch, train
+from merginguriel.utils.training.items import load
+from merginguriel.utils.training.settings import TrainingSettings
 
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
     parser.add_argument("--dataset-name", default="mini", help="folder of MASSIVE, or mini")
-    parser.add_argument("--locales", type=arguments.locale_list, default=["af-ZA", "nl-NL"], metavar="LOC[,LOC…]",
-                        help="the first is trained alone, all are trained together")
-    parser.add_argument("--workers", type=arguments.positive_int, default=2)
+    parser.add_argument(
+        "--locales",
+        type=argument_types.locale_list,
+        default=["af-ZA", "nl-NL"],
+        metavar="LOC[,LOC…]",
+        help="the first is trained alone, all are trained together",
+    )
+    parser.add_argument("--workers", type=argument_types.positive_int, default=2)
     parser.add_argument("--epochs", type=float, default=1)
-    parser.add_argument("--batch-size", type=arguments.positive_int, default=32)
+    parser.add_argument("--batch-size", type=argument_types.positive_int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16", help="of ours on a GPU")
-    parser.add_argument("--max-train-samples", type=arguments.positive_int, help="of a locale")
-    parser.add_argument("--repeats", type=arguments.positive_int, default=1, help="of both ways, alternating")
+    parser.add_argument("--max-train-samples", type=argument_types.positive_int, help="of a locale")
+    parser.add_argument("--repeats", type=argument_types.positive_int, default=1, help="of both ways, alternating")
     parser.add_argument("--output", type=Path, help="JSON, written as it goes")
     return parser
 
 
 def flags(args, locale: str, root: Path, name: str) -> list[str]:
-    line = ["--dataset-config-name", locale, "--model-name-or-path", args.base_model, "--dataset-name",
-            args.dataset_name, "--models-root", str(root), "--output-dir", str(root / name), "--do-train",
-            "--do-predict", "--save-strategy", "no", "--num-train-epochs", str(args.epochs), "--learning-rate",
-            str(args.learning_rate), "--per-device-train-batch-size", str(args.batch_size)]
+    line = [
+        "--dataset-config-name",
+        locale,
+        "--model-name-or-path",
+        args.base_model,
+        "--dataset-name",
+        args.dataset_name,
+        "--models-root",
+        str(root),
+        "--output-dir",
+        str(root / name),
+        "--do-train",
+        "--do-predict",
+        "--save-strategy",
+        "no",
+        "--num-train-epochs",
+        str(args.epochs),
+        "--learning-rate",
+        str(args.learning_rate),
+        "--per-device-train-batch-size",
+        str(args.batch_size),
+    ]
     if args.max_train_samples:
         line += ["--max-train-samples", str(args.max_train_samples)]
     return line + ([f"--{args.precision}", "--cuda-graphs"] if torch.cuda.is_available() else [])
 
 
-def straightforward(args, settings: training.TrainingSettings, folder: Path) -> dict:
+def straightforward(args, settings: TrainingSettings, folder: Path) -> dict:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-    start = models.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
+    start = initial.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(start), AutoTokenizer.from_pretrained(start)
-    longest = models.longest_input(model, 128)
-    items = training.load(settings, {"train": settings.max_train_samples})["train"]
+    longest = loading.longest_input(model, 128)
+    items = load(settings, {"train": settings.max_train_samples})["train"]
     encoded = tokenizer([item.text for item in items], truncation=True, padding="max_length", max_length=longest)
-    rows = [{"input_ids": ids, "attention_mask": mask, "labels": item.label}
-            for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)]
-    trainer = Trainer(model, TrainingArguments(
-        output_dir=str(folder), num_train_epochs=args.epochs, learning_rate=args.learning_rate, seed=settings.seed,
-        per_device_train_batch_size=args.batch_size, save_strategy="no", report_to=[], disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available()), train_dataset=rows)
+    rows = [
+        {"input_ids": ids, "attention_mask": mask, "labels": item.label}
+        for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)
+    ]
+    trainer = Trainer(
+        model,
+        TrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            seed=settings.seed,
+            per_device_train_batch_size=args.batch_size,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        ),
+        train_dataset=rows,
+    )
     speed = trainer.train().metrics["train_samples_per_second"]
-    split = massive.load_split(args.dataset_name, settings.locales[0], "test")
-    tokens = scoring.tokenise(tokenizer, split.texts, longest)
+    split = task.load_split(args.dataset_name, settings.locales[0], "test")
+    tokens = tokenise(tokenizer, split.texts, longest)
     predicted = scoring.logits(model.eval(), tokens, tokenizer.pad_token_id).argmax(-1)
     hits = int((predicted == split.labels).sum())
     return {"items_per_second": speed, "accuracy": hits / len(split), "ci95": wilson_interval(hits, len(split))}
 
 
-def ours(settings: training.TrainingSettings, steps: dict) -> dict:
-    metrics = training.train(settings, **steps)
+def ours(settings: TrainingSettings, steps: dict) -> dict:
+    metrics = train.train(settings, **steps)
     items = metrics["predict_samples"]
-    return {"items_per_second": metrics["train_samples_per_second"], "accuracy": metrics["predict_accuracy"],
-            "ci95": wilson_interval(round(metrics["predict_accuracy"] * items), items)}
+    return {
+        "items_per_second": metrics["train_samples_per_second"],
+        "accuracy": metrics["predict_accuracy"],
+        "ci95": wilson_interval(round(metrics["predict_accuracy"] * items), items),
+    }
 
 
 def together(args, root: Path) -> dict:
-    jobs = [training_batch.Job(locale, root / naming.model_name(args.base_model, locale),
-                               tuple(flags(args, locale, root, naming.model_name(args.base_model, locale))))
-            for locale in args.locales]
+    jobs = [
+        batch.Job(
+            locale,
+            root / naming.model_name(args.base_model, locale),
+            tuple(flags(args, locale, root, naming.model_name(args.base_model, locale))),
+        )
+        for locale in args.locales
+    ]
     start = time.perf_counter()
-    outcome = training_batch.train_all(jobs, training_bert.parse, args.workers)
+    outcome = batch.train_all(jobs, training_bert.parse, args.workers)
     seconds = time.perf_counter() - start
     if outcome.failures:
         raise SystemExit(f"failed: {outcome.failures}")
-    items = sum(len(massive.load_split(args.dataset_name, locale, "train")) if not args.max_train_samples
-                else args.max_train_samples for locale in args.locales) * args.epochs
-    return {"seconds": seconds, "items_per_second": items / seconds,
-            "accuracy": {name: metrics["predict_accuracy"] for name, metrics in outcome.metrics.items()}}
+    items = (
+        sum(
+            len(task.load_split(args.dataset_name, locale, "train"))
+            if not args.max_train_samples
+            else args.max_train_samples
+            for locale in args.locales
+        )
+        * args.epochs
+    )
+    return {
+        "seconds": seconds,
+        "items_per_second": items / seconds,
+        "accuracy": {name: metrics["predict_accuracy"] for name, metrics in outcome.metrics.items()},
+    }
 
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
-    report = {"environment": {**records.run_environment(), "threads": torch.get_num_threads()},
-              "settings": {name: str(value) for name, value in vars(args).items()}, "straightforward": [], "ours": []}
+    report = {
+        "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
+        "settings": {name: str(value) for name, value in vars(args).items()},
+        "straightforward": [],
+        "ours": [],
+    }
 
     def keep():
         if args.output:
-            records.write_json(args.output, report)
+            atomic.write_json(args.output, report)
 
     def keep_run(name: str, run: dict):
         report[name].append(run)
@@ -120,14 +185,18 @@ def main(argv=None):
         report["together"] = together(args, root)
     speed = {name: max(run["items_per_second"] for run in report[name]) for name in ("straightforward", "ours")}
     slowest = min(run["items_per_second"] for run in report["ours"])
-    report["ratios"] = {"ours": slowest / speed["straightforward"],
-                        "together": report["together"]["items_per_second"] / speed["straightforward"]}
+    report["ratios"] = {
+        "ours": slowest / speed["straightforward"],
+        "together": report["together"]["items_per_second"] / speed["straightforward"],
+    }
     low, high = report["straightforward"][0]["ci95"]
     report["same_accuracy"] = low <= report["ours"][0]["accuracy"] <= high
     keep()
     say(f"{len(args.locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
-    say(f"to the straightforward way: {report['ratios']['ours']:.1f} times alone (our slowest to its fastest), "
-        f"{report['ratios']['together']:.1f} times together")
+    say(
+        f"to the straightforward way: {report['ratios']['ours']:.1f} times alone (our slowest to its fastest), "
+        f"{report['ratios']['together']:.1f} times together"
+    )
     say(f"accuracy within its interval [{low:.4f}, {high:.4f}]: {'yes' if report['same_accuracy'] else 'no'}")
 
 

@@ -17,36 +17,52 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from merginguriel.utils import arguments, calculators, massive, measuring, models, naming, records, scoring
-from merginguriel.utils.statistics import mcnemar, wilson_interval
+from merginguriel.utils.data import massive, task
+from merginguriel.utils.evaluation.statistics import mcnemar, wilson_interval
+from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.merging import selection
+from merginguriel.utils.merging.examples import MeasuringOptions, draw_examples
+from merginguriel.utils.models import devices, loading, scoring, store, tokens
+from merginguriel.utils.storage import atomic, naming
 
 # Method -> settings, the first its defaults. "scope" and "num_examples" are of the text, the rest the method's own.
 GRID = {
     "linear": [{}],
-    "slerp": [{}], "karcher": [{}], "fisher_simple": [{}], "widen": [{}], "stock": [{}],
+    "slerp": [{}],
+    "karcher": [{}],
+    "fisher_simple": [{}],
+    "widen": [{}],
+    "stock": [{}],
     "task_arithmetic": [{}, {"scaling": 0.2}, {"scaling": 0.25}, {"scaling": 0.4}],
     "ties": [{}, {"density": 0.5}, {"density": 1.0}, {"scaling": 0.7}],
     "dare": [{}, {"drop_rate": 0.1}],
     "dare_ties": [{}, {"density": 1.0}, {"drop_rate": 0.1, "density": 1.0}, {"density": 1.0, "scaling": 0.5}],
     "breadcrumbs": [{}, {"scaling": 0.5}, {"beta": 0.5}, {"beta": 0.994, "scaling": 0.2}, {"beta": 1.0, "gamma": 0.0}],
-    "fisher_dataset": [{}, {"floor": 0.1}, {"floor": 1.0}, {"normalize": False}, {"scope": "sources"},
-                       {"scope": "sources", "floor": 1.0}],
+    "fisher_dataset": [
+        {},
+        {"floor": 0.1},
+        {"floor": 1.0},
+        {"normalize": False},
+        {"scope": "sources"},
+        {"scope": "sources", "floor": 1.0},
+    ],
     "regmean": [{}, {"alpha": 0.5}, {"alpha": 1.0}, {"ridge": 0.1}, {"scope": "sources"}],
     "adamerging": [{}, {"learning_rate": 1e-2}, {"per": "model", "learning_rate": 1e-2}],
 }
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_base_model(parser)
-    arguments.add_models_root(parser)
-    arguments.add_data(parser, text_column=False)
-    parser.add_argument("--targets", type=arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag_groups.add_base_model(parser)
+    flag_groups.add_models_root(parser)
+    flag_groups.add_data(parser, text_column=False)
+    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--methods", nargs="+", choices=GRID, default=list(GRID))
-    parser.add_argument("--num-languages", type=arguments.positive_int, default=5)
+    parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
-    parser.add_argument("--seed", type=arguments.seed, default=42)
-    parser.add_argument("--workers", type=arguments.positive_int, default=1, help="targets at a time")
+    parser.add_argument("--seed", type=argument_types.seed, default=42)
+    parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="targets at a time")
     parser.add_argument("--output", type=Path, default=Path("tuning"), help="folder, written after each setting")
     return parser
 
@@ -58,19 +74,20 @@ class Target:
         import torch
 
         self.args, self.target = args, target
-        base_model = arguments.base_model_of(args.base_model, args.dataset_name)
-        found = models.available_models(args.models_root, base_model)
-        options = calculators.SimilarityOptions("cosine", matrix=args.similarity_matrix)
-        scores = calculators.select_sources(calculators.similarity_matrix(options), target, args.num_languages, found)
-        self.device = scoring.default_device()
-        self.sources = {locale: models.load_classifier(found[locale], self.device, torch.float32)[0]
-                        for locale in scores}
+        base_model = task.base_model_of(args.base_model, args.dataset_name)
+        found = store.available_models(args.models_root, base_model)
+        options = selection.SimilarityOptions("cosine", matrix=args.similarity_matrix)
+        scores = selection.select_sources(selection.similarity_matrix(options), target, args.num_languages, found)
+        self.device = devices.default_device()
+        self.sources = {
+            locale: loading.load_classifier(found[locale], self.device, torch.float32)[0] for locale in scores
+        }
         self.states = {locale: model.state_dict() for locale, model in self.sources.items()}
         initial = args.models_root / naming.initial_name(base_model, args.seed)
-        self.model, self.tokenizer = models.load_classifier(initial, self.device, torch.float32)
+        self.model, self.tokenizer = loading.load_classifier(initial, self.device, torch.float32)
         self.base = {name: values.clone() for name, values in self.model.state_dict().items()}
-        self.judge = models.load_classifier(initial, self.device, scoring.evaluation_dtype(self.device))[0]
-        self.intents = np.array([massive.LABEL_OF[label] for label in models.read_labels(initial)])
+        self.judge = loading.load_classifier(initial, self.device, devices.evaluation_dtype(self.device))[0]
+        self.intents = np.array([massive.LABEL_OF[label] for label in store.read_labels(initial)])
         self.autocast = torch.bfloat16 if self.device == "cuda" else None
         self.weights = dict.fromkeys(scores, 1 / len(scores))
         self.measured, self.items = {}, {}
@@ -78,9 +95,14 @@ class Target:
     def batches(self, setting: dict, **options):
         from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 
-        examples = measuring.draw_examples(measuring.MeasuringOptions(
-            self.args.dataset_name, scope=setting.get("scope", "target"),
-            num_examples=setting.get("num_examples")), self.target, list(self.sources), self.args.seed)
+        examples = draw_examples(
+            MeasuringOptions(
+                self.args.dataset_name, scope=setting.get("scope", "target"), num_examples=setting.get("num_examples")
+            ),
+            self.target,
+            list(self.sources),
+            self.args.seed,
+        )
         return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
 
     def merge(self, name: str, setting: dict) -> dict:
@@ -92,23 +114,33 @@ class Target:
         if "seed" in {field.name for field in fields(method)}:
             method = create(name, **hyperparameters, seed=self.args.seed)
         if method.learns:
-            method = method.learn(self.model, self.states, self.base,
-                                  self.batches(setting, shuffle_seed=self.args.seed), self.weights,
-                                  autocast=self.autocast)
+            method = method.learn(
+                self.model,
+                self.states,
+                self.base,
+                self.batches(setting, shuffle_seed=self.args.seed),
+                self.weights,
+                autocast=self.autocast,
+            )
         if method.measurement:
             key = (method.measurement, setting.get("estimator"), setting.get("scope"), setting.get("num_examples"))
             if key not in self.measured:
-                self.measured[key] = {locale: method.measure(model, self.batches(setting), autocast=self.autocast)
-                                      for locale, model in self.sources.items()}
+                self.measured[key] = {
+                    locale: method.measure(model, self.batches(setting), autocast=self.autocast)
+                    for locale, model in self.sources.items()
+                }
             measurements = self.measured[key]
-        return merge_state_dicts(method, self.states, self.weights, base=self.base if method.needs_base else None,
-                                 measurements=measurements)
+        return merge_state_dicts(
+            method, self.states, self.weights, base=self.base if method.needs_base else None, measurements=measurements
+        )
 
     def correct(self, state: dict, split_name: str) -> np.ndarray:
         if split_name not in self.items:
-            split = massive.load_split(self.args.dataset_name, self.target, split_name)
-            self.items[split_name] = np.array(split.labels), scoring.tokenise(
-                self.tokenizer, split.texts, models.longest_input(self.judge, scoring.MAX_TOKENS))
+            split = task.load_split(self.args.dataset_name, self.target, split_name)
+            self.items[split_name] = (
+                np.array(split.labels),
+                tokens.tokenise(self.tokenizer, split.texts, loading.longest_input(self.judge, tokens.MAX_TOKENS)),
+            )
         labels, ids = self.items[split_name]
         self.judge.load_state_dict(state)
         scores = scoring.logits(self.judge, ids, self.tokenizer.pad_token_id)
@@ -128,7 +160,7 @@ def run_target(args, name: str) -> None:
     def keep(called: str, state: dict) -> None:
         for split in ("dev", "test"):
             done[f"{split} {called}"] = target.correct(state, split)
-        with records.beside(file) as partial, open(partial, "wb") as out:
+        with atomic.beside(file) as partial, open(partial, "wb") as out:
             np.savez_compressed(out, **done)
 
     for locale, state in target.states.items():
@@ -148,11 +180,17 @@ def main(argv=None):
 
 def table(args, correct: dict[str, dict[str, np.ndarray]]) -> str:
     """Markdown: dev means of all settings, then test accuracies of the defaults and of the best by dev."""
-    dev = {label(method, setting): np.mean([kept[f"dev {label(method, setting)}"].mean() for kept in correct.values()])
-           for method in args.methods for setting in GRID[method]}
+    dev = {
+        label(method, setting): np.mean([kept[f"dev {label(method, setting)}"].mean() for kept in correct.values()])
+        for method in args.methods
+        for setting in GRID[method]
+    }
     lines = ["| setting | mean dev accuracy |", "|---|---|", *(f"| {job} | {mean:.4f} |" for job, mean in dev.items())]
-    lines += ["", "| mode | " + " | ".join(f"{target} | against best source | against average" for target in correct)
-              + " |", "|---|" + "---|" * (3 * len(correct))]
+    lines += [
+        "",
+        "| mode | " + " | ".join(f"{target} | against best source | against average" for target in correct) + " |",
+        "|---|" + "---|" * (3 * len(correct)),
+    ]
     alone = {}
     for target, kept in correct.items():
         sources = {job.removeprefix("test "): right for job, right in kept.items() if job.startswith("test alone")}
@@ -167,8 +205,10 @@ def table(args, correct: dict[str, dict[str, np.ndarray]]) -> str:
             best_name, best = alone[target]
             right = best if job == "best source" else kept[f"test {job}"]
             low, high = wilson_interval(int(right.sum()), len(right))
-            cells.append(f"{right.mean():.4f} ({low:.3f} to {high:.3f})"
-                         + (f" {best_name.removeprefix('alone ')}" if job == "best source" else ""))
+            cells.append(
+                f"{right.mean():.4f} ({low:.3f} to {high:.3f})"
+                + (f" {best_name.removeprefix('alone ')}" if job == "best source" else "")
+            )
             cells += [against(right, best), against(right, kept["test linear"])]
         lines.append(f"| {job} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

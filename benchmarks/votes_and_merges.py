@@ -18,17 +18,25 @@ from pathlib import Path
 import numpy as np
 from commands import Commands, add_study
 
-from merginguriel.utils import arguments, naming
+from merginguriel.utils.data import task
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import naming
 
 SELECTIONS = ("cosine", "sinkhorn", "real")
 MERGE = "average"
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_study(parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE", k=8,
-              workers=12, folder="votes_and_merges")
-    parser.add_argument("--num-languages", type=arguments.positive_int, default=5)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_study(
+        parser,
+        locales="af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE",
+        k=8,
+        workers=12,
+        folder="votes_and_merges",
+    )
+    parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--csv", type=Path, help="write every number to this file")
     return parser
 
@@ -41,7 +49,7 @@ def nxn_folder(root: Path, split: str) -> Path:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = arguments.base_model_of(args.base_model, args.dataset_name)
+    base = task.base_model_of(args.base_model, args.dataset_name)
     models_root, nxn_root = args.dir / "haryos_model", args.dir / "nxn_results"
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
@@ -51,23 +59,72 @@ def main(argv=None):
     dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
 
     for split in ("validation", "test"):
-        commands.run(["run_nxn_evaluation.py", *common, "--locales", *args.locales, "--split", split, "--max-workers",
-                      min(4, args.workers), "--results-dir", nxn_root])
+        commands.run(
+            [
+                "run_nxn_evaluation.py",
+                *common,
+                "--locales",
+                *args.locales,
+                "--split",
+                split,
+                "--max-workers",
+                min(4, args.workers),
+                "--results-dir",
+                nxn_root,
+            ]
+        )
     validation, test = (nxn_folder(nxn_root, split) for split in ("validation", "test"))
 
-    chosen_by = {"cosine": ["--similarity-matrix", dense], "sinkhorn": ["--similarity-matrix", sparse],
-                 "real": ["--nxn-matrix", validation]}
-    flags = {name: ["--num-languages", args.num_languages, "--selection", name, *chosen_by[name]]
-             for name in SELECTIONS}
+    chosen_by = {
+        "cosine": ["--similarity-matrix", dense],
+        "sinkhorn": ["--similarity-matrix", sparse],
+        "real": ["--nxn-matrix", validation],
+    }
+    flags = {
+        name: ["--num-languages", args.num_languages, "--selection", name, *chosen_by[name]] for name in SELECTIONS
+    }
     folders = {name: args.dir / "results" / name for name in SELECTIONS}
-    outputs = {(name, target): args.dir / "merged_models" / name / naming.merge_name(MERGE, target, args.num_languages)
-               for name in SELECTIONS for target in args.locales}
-    commands.run_all("votes and merges", [
-        *(["run_large_scale_ensemble_experiments.py", *data, *flags[name], "--target-languages", *args.locales,
-           "--nxn-dir", test, "--results-dir", folders[name]] for name in SELECTIONS),
-        *(["run_merging_pipeline_refactored.py", "--mode", MERGE, "--target-lang", target, *common, *flags[name],
-           "--no-baselines", "--output-dir", output, "--results-dir", folders[name]]
-          for (name, target), output in outputs.items())])
+    outputs = {
+        (name, target): args.dir / "merged_models" / name / naming.merge_name(MERGE, target, args.num_languages)
+        for name in SELECTIONS
+        for target in args.locales
+    }
+    commands.run_all(
+        "votes and merges",
+        [
+            *(
+                [
+                    "run_large_scale_ensemble_experiments.py",
+                    *data,
+                    *flags[name],
+                    "--target-languages",
+                    *args.locales,
+                    "--nxn-dir",
+                    test,
+                    "--results-dir",
+                    folders[name],
+                ]
+                for name in SELECTIONS
+            ),
+            *(
+                [
+                    "run_merging_pipeline_refactored.py",
+                    "--mode",
+                    MERGE,
+                    "--target-lang",
+                    target,
+                    *common,
+                    *flags[name],
+                    "--no-baselines",
+                    "--output-dir",
+                    output,
+                    "--results-dir",
+                    folders[name],
+                ]
+                for (name, target), output in outputs.items()
+            ),
+        ],
+    )
     rows = compare(args, test, folders, {key: path.name for key, path in outputs.items()})
     if args.csv:
         with open(args.csv, "w", newline="", encoding="utf-8") as out:
@@ -81,34 +138,47 @@ def main(argv=None):
 
 def compare(args, test: Path, folders: dict, merged: dict) -> list[dict]:
     """A row for each selection, target and method: accuracy, Wilson interval, McNemar p against the best source."""
-    from merginguriel.utils import nxn_logits
-    from merginguriel.utils.evaluation import read_evaluation
-    from merginguriel.utils.statistics import holm, mcnemar, wilson_interval
-    from merginguriel.utils.votes import VOTES
+    from merginguriel.utils.ensembles.votes import VOTES
+    from merginguriel.utils.evaluation import nxn_logits
+    from merginguriel.utils.evaluation.results import read_evaluation
+    from merginguriel.utils.evaluation.statistics import holm, mcnemar, wilson_interval
 
     logits = nxn_logits.open_logits(test)
     rows = []
     for selection in SELECTIONS:
         for target in args.locales:
             folder = folders[selection]
-            done = {method: read_evaluation(folder / naming.ensemble_name(method, target, args.num_languages), method)
-                    for method in VOTES}
+            done = {
+                method: read_evaluation(folder / naming.ensemble_name(method, target, args.num_languages), method)
+                for method in VOTES
+            }
             done[MERGE] = read_evaluation(folder / merged[selection, target], MERGE)
             experiment = json.loads((done["majority"].folder / "results.json").read_text())["experiment"]
             gold = logits.labels(target)
-            sources = {source["locale"]: logits.logits(source["locale"], target).argmax(-1) == gold
-                       for source in experiment["sources"]}
+            sources = {
+                source["locale"]: logits.logits(source["locale"], target).argmax(-1) == gold
+                for source in experiment["sources"]
+            }
             ranked = sorted(sources, key=lambda locale: -sources[locale].mean())
             best = sources[ranked[0]]
             correct = {"best source": best, **{method: one.correct for method, one in done.items()}}
             for method, right in correct.items():
                 low, high = wilson_interval(int(right.sum()), len(right))
-                rows.append({"selection": selection, "target": target, "method": method, "sources": " ".join(sources),
-                             "best_source": ranked[0], "accuracy": round(float(right.mean()), 4),
-                             "low": round(low, 4), "high": round(high, 4),
-                             "vs_best_source": round(float(right.mean() - best.mean()), 4),
-                             "p_mcnemar": mcnemar(right, best) if method != "best source" else "",
-                             "correct": "".join("01"[value] for value in right.astype(int))})
+                rows.append(
+                    {
+                        "selection": selection,
+                        "target": target,
+                        "method": method,
+                        "sources": " ".join(sources),
+                        "best_source": ranked[0],
+                        "accuracy": round(float(right.mean()), 4),
+                        "low": round(low, 4),
+                        "high": round(high, 4),
+                        "vs_best_source": round(float(right.mean() - best.mean()), 4),
+                        "p_mcnemar": mcnemar(right, best) if method != "best source" else "",
+                        "correct": "".join("01"[value] for value in right.astype(int)),
+                    }
+                )
     tested = [row for row in rows if row["method"] != "best source"]
     for row, adjusted in zip(tested, holm([row["p_mcnemar"] for row in tested])):
         row["p_holm"] = float(f"{adjusted:.3g}")
@@ -120,7 +190,7 @@ def compare(args, test: Path, folders: dict, merged: dict) -> list[dict]:
 
 def tables(args, rows: list[dict]) -> str:
     """Markdown: a table a selection, a line a target, and the means with their tests over the targets."""
-    from merginguriel.utils.statistics import holm, paired_bootstrap, wilcoxon
+    from merginguriel.utils.evaluation.statistics import holm, paired_bootstrap, wilcoxon
 
     methods = list(dict.fromkeys(row["method"] for row in rows))
     found = {(row["selection"], row["target"], row["method"]): row for row in rows}
@@ -132,18 +202,27 @@ def tables(args, rows: list[dict]) -> str:
             for method in methods:
                 row = found[selection, target, method]
                 star = "*" if row["p_holm"] != "" and row["p_holm"] < 0.05 else ""
-                cells.append(f"{row['accuracy']:.3f} {row['best_source']}" if method == "best source" else
-                             f"{row['accuracy']:.3f} ({100 * row['vs_best_source']:+.1f}){star}")
+                cells.append(
+                    f"{row['accuracy']:.3f} {row['best_source']}"
+                    if method == "best source"
+                    else f"{row['accuracy']:.3f} ({100 * row['vs_best_source']:+.1f}){star}"
+                )
             lines.append(f"| {target} | " + " | ".join(cells) + " |")
-        correct = {method: np.array([[char == "1" for char in found[selection, target, method]["correct"]]
-                                     for target in args.locales]) for method in methods}
+        correct = {
+            method: np.array(
+                [[char == "1" for char in found[selection, target, method]["correct"]] for target in args.locales]
+            )
+            for method in methods
+        }
         best = correct["best source"]
         p_values = holm([wilcoxon(correct[method].mean(1), best.mean(1)) for method in methods[1:]])
         cells = [f"**{best.mean():.4f}**"]
         for method, p_value in zip(methods[1:], p_values):
             low, high = paired_bootstrap(correct[method], best)
-            cells.append(f"**{correct[method].mean():.4f}** ({100 * (correct[method].mean() - best.mean()):+.1f}, "
-                         f"{100 * low:+.1f} to {100 * high:+.1f}, p {p_value:.2g})")
+            cells.append(
+                f"**{correct[method].mean():.4f}** ({100 * (correct[method].mean() - best.mean()):+.1f}, "
+                f"{100 * low:+.1f} to {100 * high:+.1f}, p {p_value:.2g})"
+            )
         lines += ["| mean | " + " | ".join(cells) + " |", ""]
     return "\n".join(lines)
 

@@ -10,38 +10,50 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import arguments
-from merginguriel.utils.errors import command
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentParser
 
 log = logging.getLogger(__name__)
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(prog="aggregate_results.py", description=__doc__)
-    arguments.add_results(parser)
-    against = arguments.add_baselines(parser)
+    parser = ArgumentParser(prog="aggregate_results.py", description=__doc__)
+    flag_groups.add_results(parser)
+    against = flag_groups.add_baselines(parser)
     against.add_argument("--no-baselines", action="store_true", help="leave baselines out")
-    against.add_argument("--no-tests", action="store_true",
-                         help="leave out what needs predictions: paired tests and intervals of gains")
+    against.add_argument(
+        "--no-tests", action="store_true", help="leave out what needs predictions: paired tests and intervals of gains"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--output-dir", type=Path, default=Path("."), metavar="DIR", help="where the files go")
     output.add_argument("--output-prefix", default="results", metavar="NAME", help="how their names begin")
     output.add_argument("--format", choices=["csv", "json", "markdown", "all"], default="all", help="which files")
-    output.add_argument("--export", choices=["csv", "parquet"],
-                        help="also one long table with a row a result, every setting and version")
-    output.add_argument("--tables", nargs="+", choices=["latex", "markdown"], default=[], metavar="KIND",
-                        help="also tables for a paper: latex, markdown or both")
-    output.add_argument("--show-missing", action="store_true",
-                        help="also list what is missing, and the command that makes it")
+    output.add_argument(
+        "--export",
+        choices=["csv", "parquet"],
+        help="also one long table with a row a result, every setting and version",
+    )
+    output.add_argument(
+        "--tables",
+        nargs="+",
+        choices=["latex", "markdown"],
+        default=[],
+        metavar="KIND",
+        help="also tables for a paper: latex, markdown or both",
+    )
+    output.add_argument(
+        "--show-missing", action="store_true", help="also list what is missing, and the command that makes it"
+    )
     output.add_argument("--verbose", action="store_true", help="name every result that is read")
     return parser
 
 
 def choose_nxn(args) -> Path | None:
     if args.no_baselines:
-        arguments.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
+        flag_groups.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
         return None
-    return arguments.nxn_of(args)
+    return flag_groups.nxn_of(args)
 
 
 @command
@@ -53,25 +65,34 @@ def main(argv=None):
     if args.verbose:
         logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
-    from merginguriel.utils import aggregation, aggregation_files, job_lists
+    from merginguriel.utils.jobs import ledger
+    from merginguriel.utils.results import collect, markdown_report, summary, tables
+    from merginguriel.utils.results.comparison import compare
+    from merginguriel.utils.results.files import FORMATS, write
+    from merginguriel.utils.results.missing import gaps
 
-    collection = aggregation.collect(args.results_dir, nxn)
-    long = aggregation.choose(collection.long, args.split, args.locales, args.experiment_types)
-    comparison = aggregation.compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
-    results = aggregation_files.Aggregate(long, comparison, aggregation.summarise(comparison), not args.no_baselines)
+    collection = collect.collect(args.results_dir, nxn)
+    long = collect.choose(collection.long, args.split, args.locales, args.experiment_types)
+    comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
+    results = tables.Aggregate(long, comparison, summary.summarise(comparison), not args.no_baselines)
     log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))
-    files = aggregation_files.write(
-        results, args.output_dir, args.output_prefix, export=args.export, tables=args.tables,
-        formats=list(aggregation_files.FORMATS) if args.format == "all" else [args.format])
+    files = write(
+        results,
+        args.output_dir,
+        args.output_prefix,
+        export=args.export,
+        tables=args.tables,
+        formats=list(FORMATS) if args.format == "all" else [args.format],
+    )
 
-    print(aggregation_files.printed(results))
+    print(markdown_report.printed(results))
     print("\nFiles generated:", *(f"  {name}: {path}" for name, path in files.items()), sep="\n")
     damaged = collection.damaged | comparison.damaged
     if args.show_missing:
-        lists, damaged_lists = job_lists.undone(args.results_dir)
+        lists, damaged_lists = ledger.undone(args.results_dir)
         damaged |= damaged_lists
         missing = [str(jobs) for jobs in lists if jobs.missing]
-        missing += aggregation.gaps(comparison.frame, args.locales)
+        missing += gaps(comparison.frame, args.locales)
         print("\nMissing:", *missing or ["nothing"], sep="\n")
     for note in comparison.notes:
         log.warning("note: %s", note)

@@ -7,17 +7,24 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(prog="copy_models_to_haryos.py", description=__doc__)
-    parser.add_argument("--runs", nargs="+", type=Path, metavar="DIR",
-                        help=f"runs to copy (default: every one in {naming.CHECKPOINTS_ROOT}/)")
+    parser = ArgumentParser(prog="copy_models_to_haryos.py", description=__doc__)
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help=f"runs to copy (default: every one in {naming.CHECKPOINTS_ROOT}/)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace models that are there")
     parser.add_argument("--dry-run", action="store_true", help="print what would be copied, then stop")
-    arguments.add_models_root(parser)
+    flag_groups.add_models_root(parser)
     return parser
 
 
@@ -25,17 +32,19 @@ def build_parser():
 def main(argv=None):
     args = build_parser().parse_args(argv)
 
-    from merginguriel.utils import model_copies
+    from merginguriel.utils.training.copies import copy, plan
 
-    copies, refused = model_copies.plan(args.runs, args.models_root)
+    copies, refused = plan(args.runs, args.models_root)
     if not copies and not refused:
         raise InputError(f"no runs in {naming.CHECKPOINTS_ROOT}; train with training_bert.py, or name some with --runs")
     for source, target in copies.items():
         try:
             if not args.dry_run:
-                model_copies.copy(source, target, args.overwrite)
-            print(f"{'would copy' if args.dry_run else 'copied'} {source} -> {target}"
-                  + (" (exists)" if args.dry_run and target.exists() else ""))
+                copy(source, target, args.overwrite)
+            print(
+                f"{'would copy' if args.dry_run else 'copied'} {source} -> {target}"
+                + (" (exists)" if args.dry_run and target.exists() else "")
+            )
         except InputError as error:
             refused[source] = str(error)
     for source, reason in refused.items():

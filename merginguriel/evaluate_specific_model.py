@@ -4,26 +4,35 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(prog="evaluate_specific_model.py", description=__doc__)
-    parser.add_argument("--base-model", "--model-path", dest="model", type=Path, required=True, metavar="DIR",
-                        help="folder of the model; its config.json must have id2label")
-    arguments.add_locales(parser, "--locale", required=True,
-                          help="one locale or several; the model is loaded once")
-    parser.add_argument("--split", choices=["test", "validation", "train"], default="test",
-                        help="which items")
+    parser = ArgumentParser(prog="evaluate_specific_model.py", description=__doc__)
+    parser.add_argument(
+        "--base-model",
+        "--model-path",
+        dest="model",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the model; its config.json must have id2label",
+    )
+    flag_groups.add_locales(parser, "--locale", required=True, help="one locale or several; the model is loaded once")
+    parser.add_argument("--split", choices=["test", "validation", "train"], default="test", help="which items")
     parser.add_argument("--prefix", metavar="NAME", help="of the results' folders (default: the model's name)")
-    parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR",
-                        help="where results go")
+    parser.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
-    parser.add_argument("--per-intent", action="store_true",
-                        help="print precision, recall, F1 and support of every intent, as in per_intent.csv")
+    parser.add_argument(
+        "--per-intent",
+        action="store_true",
+        help="print precision, recall, F1 and support of every intent, as in per_intent.csv",
+    )
     parser.add_argument("--confusion-plot", action="store_true", help="draw confusion.png into the results' folders")
-    arguments.add_data(parser)
+    flag_groups.add_data(parser)
     return parser
 
 
@@ -35,32 +44,40 @@ def main(argv=None):
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
 
-    from merginguriel.utils import massive, models
+    from merginguriel.utils.data import task
+    from merginguriel.utils.models import store
 
-    models.read_labels(args.model)
-    splits = [massive.load_split(args.dataset_name, locale, args.split, args.text_column, args.label_column)
-              for locale in args.locale]
+    store.read_labels(args.model)
+    splits = [
+        task.load_split(args.dataset_name, locale, args.split, args.text_column, args.label_column)
+        for locale in args.locale
+    ]
 
-    from merginguriel.utils import evaluation
+    from merginguriel.utils.evaluation import comparison, per_label
+    from merginguriel.utils.evaluation.classifier import Classifier, evaluate
+    from merginguriel.utils.storage import naming
 
-    classifier = evaluation.Classifier(args.model)
+    classifier = Classifier(args.model)
     results = []
     for split in splits:
         folder = args.results_dir / naming.evaluation_name(name, split.locale, args.split)
-        result = evaluation.evaluate(classifier, split, args.dataset_name, folder, overwrite=args.overwrite)
+        result = evaluate(classifier, split, args.dataset_name, folder, overwrite=args.overwrite)
         results.append(result)
-        evaluation.write_per_intent(result)
+        per_label.write_per_intent(result)
         if args.confusion_plot:
-            evaluation.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
+            per_label.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
         low, high = result.interval
-        print(f"{split.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "
-              f"{result.macro_f1:.4f}, {len(result.correct)} items\n{folder / evaluation.RESULTS_JSON}", flush=True)
+        print(
+            f"{split.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "
+            f"{result.macro_f1:.4f}, {len(result.correct)} items\n{folder / naming.RESULTS_JSON}",
+            flush=True,
+        )
         if args.per_intent:
-            print(evaluation.per_intent_table(result))
+            print(per_label.per_intent_table(result))
     if len(results) > 1:
         accuracy = sum(result.accuracy for result in results) / len(results)
         try:
-            low, high = evaluation.mean_interval(results)
+            low, high = comparison.mean_interval(results)
             interval = f"[{low:.4f}, {high:.4f}], items resampled by id"
         except InputError:  # the results stand all the same
             interval = "without an interval: these locales do not share their ids"

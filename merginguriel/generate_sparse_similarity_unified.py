@@ -10,30 +10,55 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import arguments
-from merginguriel.utils.errors import command
-from merginguriel.utils.locales import DEFAULT_LOCALES, check_locale
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentParser
 
 log = logging.getLogger(__name__)
 DEFAULT_LOCALES_CSV = "model_mapping_unified.csv"
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(prog="generate_sparse_similarity_unified.py", description=__doc__)
-    parser.add_argument("--k", type=arguments.positive_int, default=20, metavar="K",
-                        help="neighbours kept per row, ties at the cut included")
-    parser.add_argument("--iterations", type=arguments.positive_int, default=20, metavar="N",
-                        help="Sinkhorn iterations")
+    parser = ArgumentParser(prog="generate_sparse_similarity_unified.py", description=__doc__)
+    parser.add_argument(
+        "--k",
+        type=argument_types.positive_int,
+        default=20,
+        metavar="K",
+        help="neighbours kept per row, ties at the cut included",
+    )
+    parser.add_argument(
+        "--iterations", type=argument_types.positive_int, default=20, metavar="N", help="Sinkhorn iterations"
+    )
     parser.add_argument("--feature-type", default="syntax_knn", metavar="NAME", help="lang2vec feature set")
-    parser.add_argument("--locales-csv", type=Path, metavar="FILE",
-                        help="CSV with a 'locale' column or a list, one locale a line (default: "
-                             f"{DEFAULT_LOCALES_CSV} if it is there, else the project's 49 locales)")
-    parser.add_argument("--locales", type=arguments.locale_list, metavar="LOC,LOC,…",
-                        help="the locales themselves, instead of a file")
-    parser.add_argument("--out-dense", type=Path, metavar="CSV", help="where the half cosines go",
-                        default=Path("language_similarity_matrix_unified.csv"))
-    parser.add_argument("--out-sparse", type=Path, metavar="CSV", help="where the Sinkhorn shares go",
-                        default=Path("sparsed_language_similarity_matrix_unified.csv"))
+    parser.add_argument(
+        "--locales-csv",
+        type=Path,
+        metavar="FILE",
+        help="CSV with a 'locale' column or a list, one locale a line (default: "
+        f"{DEFAULT_LOCALES_CSV} if it is there, else the project's 49 locales)",
+    )
+    parser.add_argument(
+        "--locales",
+        type=argument_types.locale_list,
+        metavar="LOC,LOC,…",
+        help="the locales themselves, instead of a file",
+    )
+    parser.add_argument(
+        "--out-dense",
+        type=Path,
+        metavar="CSV",
+        help="where the half cosines go",
+        default=Path("language_similarity_matrix_unified.csv"),
+    )
+    parser.add_argument(
+        "--out-sparse",
+        type=Path,
+        metavar="CSV",
+        help="where the Sinkhorn shares go",
+        default=Path("sparsed_language_similarity_matrix_unified.csv"),
+    )
     return parser
 
 
@@ -67,7 +92,7 @@ def main(argv=None):
         raise InputError("--locales and --locales-csv exclude each other; give one")
     if args.out_dense.absolute() == args.out_sparse.absolute():
         raise InputError("--out-dense and --out-sparse are one file; give two")
-    from merginguriel.utils import similarity
+    from merginguriel.utils.similarity import sparsify, uriel
 
     default_csv = Path(DEFAULT_LOCALES_CSV)
     if args.locales:
@@ -79,20 +104,26 @@ def main(argv=None):
     if len(locales) < 2:
         raise InputError("one locale has no neighbours; give at least 2")
 
-    dense = similarity.dense_matrix(locales, args.feature_type)
-    sparse = similarity.sparsify(dense, args.k, args.iterations)
-    error = similarity.row_error(sparse.values)
+    dense = uriel.dense_matrix(locales, args.feature_type)
+    sparse = sparsify.sparsify(dense, args.k, args.iterations)
+    error = sparsify.row_error(sparse.values)
     if args.k >= len(locales):
         log.warning("warning: --k %d keeps every neighbour: there are only %d locales", args.k, len(locales))
-    if not similarity.has_doubly_stochastic_limit(sparse.values):
-        log.warning("warning: with --k %d these %d locales have no doubly stochastic limit: columns sum to 1 "
-                    "but rows never will; raise --k", args.k, len(locales))
+    if not sparsify.has_doubly_stochastic_limit(sparse.values):
+        log.warning(
+            "warning: with --k %d these %d locales have no doubly stochastic limit: columns sum to 1 "
+            "but rows never will; raise --k",
+            args.k,
+            len(locales),
+        )
     elif error > 0.01:
         log.warning("warning: rows are still %.3f away from 1; raise --iterations or --k", error)
     dense.to_csv(args.out_dense)
     sparse.to_csv(args.out_sparse)
-    print(f"{len(locales)} locales, {args.feature_type}, top {args.k}, {args.iterations} Sinkhorn iterations; "
-          f"largest row error {error:.2e}")
+    print(
+        f"{len(locales)} locales, {args.feature_type}, top {args.k}, {args.iterations} Sinkhorn iterations; "
+        f"largest row error {error:.2e}"
+    )
     print(f"dense:  {args.out_dense}\nsparse: {args.out_sparse}")
 
 

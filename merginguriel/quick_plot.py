@@ -3,8 +3,9 @@
 from auto_merge_llm.errors import InputError
 
 from merginguriel.plot_results import build_parser, described, draw, read_material
-from merginguriel.utils import arguments
-from merginguriel.utils.errors import command
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentTypeError
 
 
 def ask(question: str, read, default: str):
@@ -19,7 +20,7 @@ def ask(question: str, read, default: str):
             return None
         try:
             return read(answer or default)
-        except (InputError, arguments.ArgumentTypeError) as error:
+        except (InputError, ArgumentTypeError) as error:
             print(f"  {error}")
 
 
@@ -37,7 +38,7 @@ def kinds_of(answer: str, offered: list[str]) -> list[str]:
 def locales_of(answer: str, there: set[str]) -> list[str]:
     if answer == "all":
         return sorted(there)
-    locales = arguments.locale_list(",".join(answer.replace(",", " ").split()))
+    locales = argument_types.locale_list(",".join(answer.replace(",", " ").split()))
     missing = [locale for locale in locales if locale not in there]
     if missing:
         raise InputError(f"no results on {', '.join(missing)}; there are some on {', '.join(sorted(there))}")
@@ -50,7 +51,7 @@ def main(argv=None):
     material, origin = read_material(args)
     there = set(material.comparison.frame["locale"])
 
-    from merginguriel.utils import figures
+    from merginguriel.utils.report import figures
 
     print(described(material, origin), end="\n\n")
     offered = list(figures.KINDS)

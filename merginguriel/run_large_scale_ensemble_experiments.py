@@ -8,24 +8,30 @@ import sys
 from auto_merge_llm.errors import InputError
 
 from merginguriel.uriel_ensemble_inference import VOTE_LINES, add_ensemble, read_options
-from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command
-from merginguriel.utils.votes import VOTES
+from merginguriel.utils.data import task
+from merginguriel.utils.ensembles.votes import VOTES
+from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
+from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = arguments.ArgumentParser(prog="run_large_scale_ensemble_experiments.py", description=__doc__,
-                                      epilog=f"votes:\n{VOTE_LINES}")
+    parser = ArgumentParser(
+        prog="run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{VOTE_LINES}"
+    )
     parser.add_argument("--list-locales", action="store_true", help="list the targets there are, then stop")
-    parser.add_argument("--list-voting-methods", action=arguments.PrintAndStop, text=VOTE_LINES,
-                        help="list the votes")
-    arguments.add_locales(parser, "--target-languages",
-                          help="targets (default: every locale with a model, or every target of --nxn-dir)")
-    parser.add_argument("--voting-methods", nargs="+", choices=list(VOTES), default=list(VOTES), metavar="VOTE",
-                        help="see below")
-    parser.add_argument("--start-from", type=arguments.whole_number, default=0, metavar="N",
-                        help="leave out the first N targets")
-    parser.add_argument("--max-locales", type=arguments.positive_int, metavar="N", help="at most N targets")
+    parser.add_argument("--list-voting-methods", action=PrintAndStop, text=VOTE_LINES, help="list the votes")
+    flag_groups.add_locales(
+        parser, "--target-languages", help="targets (default: every locale with a model, or every target of --nxn-dir)"
+    )
+    parser.add_argument(
+        "--voting-methods", nargs="+", choices=list(VOTES), default=list(VOTES), metavar="VOTE", help="see below"
+    )
+    parser.add_argument(
+        "--start-from", type=argument_types.whole_number, default=0, metavar="N", help="leave out the first N targets"
+    )
+    parser.add_argument("--max-locales", type=argument_types.positive_int, metavar="N", help="at most N targets")
     add_ensemble(parser)
     return parser
 
@@ -35,16 +41,18 @@ def choose_targets(args) -> tuple[list[str], str]:
     if args.target_languages:
         targets, where = args.target_languages, "--target-languages"
     elif args.nxn_dir:
-        from merginguriel.utils import nxn_logits
+        from merginguriel.utils.evaluation import nxn_logits
 
         targets, where = list(nxn_logits.open_logits(args.nxn_dir).targets), args.nxn_dir
     else:
-        base_model = arguments.base_model_of(args.base_model, args.dataset_name)
+        base_model = task.base_model_of(args.base_model, args.dataset_name)
         targets, where = list(naming.find_models(args.models_root, base_model)), args.models_root
-    chosen = targets[args.start_from:][:args.max_locales]
+    chosen = targets[args.start_from :][: args.max_locales]
     if not chosen:
-        raise InputError(f"no targets: {len(targets)} found, --start-from {args.start_from}; check --models-root and "
-                         "--base-model, or name targets with --target-languages")
+        raise InputError(
+            f"no targets: {len(targets)} found, --start-from {args.start_from}; check --models-root and "
+            "--base-model, or name targets with --target-languages"
+        )
     return chosen, where
 
 
@@ -58,10 +66,9 @@ def main(argv=None):
         return 0
     options = read_options(args)
 
-    from merginguriel.utils import ensemble
+    from merginguriel.utils.ensembles import ensemble
 
-    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options,
-                                          args.command)
+    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options, args.command)
     for target in outcome.votes:
         print(f"{target}\n{outcome.table(target)}\n")
     if len(outcome.votes) > 1 and comparisons:

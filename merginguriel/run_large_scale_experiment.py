@@ -10,8 +10,13 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils import arguments, naming
-from merginguriel.utils.errors import command, said_once
+from merginguriel.utils.data import task
+from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
+from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
+from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.messages import said_once
 
 BASELINE = "baseline"
 DEFAULT_MODES = ("baseline", "similarity", "average", "fisher_dataset", "ties", "task_arithmetic", "slerp", "regmean")
@@ -24,45 +29,68 @@ PRESETS = {
 
 
 def build_parser():
-    from merginguriel.utils.merging import ALIASES, MODES
+    from merginguriel.utils.merging.modes import ALIASES, MODES
 
     modes = f"  {BASELINE:<16}the target's own model, nothing merged\n{pipeline.mode_lines()}"
-    parser = arguments.ArgumentParser(prog="run_large_scale_experiment.py", description=__doc__,
-                                      epilog=f"modes:\n{modes}")
-    parser.add_argument("--list-modes", action=arguments.PrintAndStop, text=modes, help="list the modes")
+    parser = ArgumentParser(prog="run_large_scale_experiment.py", description=__doc__, epilog=f"modes:\n{modes}")
+    parser.add_argument("--list-modes", action=PrintAndStop, text=modes, help="list the modes")
     parser.add_argument("--list-locales", action="store_true", help="list the targets there are, then stop")
-    arguments.add_locales(parser, "--locales",
-                          help="targets (default: all of the similarity matrix that the dataset has)")
-    parser.add_argument("--modes", nargs="+", choices=[BASELINE, *MODES], default=list(DEFAULT_MODES), metavar="MODE",
-                        type=lambda name: ALIASES.get(name, name), help="see below")
-    parser.add_argument("--start-from", type=arguments.whole_number, default=0, metavar="N",
-                        help="leave out the first N targets")
-    parser.add_argument("--max-locales", type=arguments.positive_int, metavar="N", help="at most N targets")
-    parser.add_argument("--preset", choices=list(PRESETS), default="none",
-                        help="fairness: text of the sources, equal weights; target: text of the target, URIEL weights; "
-                             "flags that are given win")
-    arguments.add_base_model(parser)
-    arguments.add_models_root(parser)
-    parser.add_argument("--seed", type=arguments.seed, default=42, metavar="N",
-                        help="of the sources' initial checkpoint, and of methods that draw numbers")
-    arguments.add_sources(parser, selection_help="; cosine in mode uriel", several=True)
+    flag_groups.add_locales(
+        parser, "--locales", help="targets (default: all of the similarity matrix that the dataset has)"
+    )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=[BASELINE, *MODES],
+        default=list(DEFAULT_MODES),
+        metavar="MODE",
+        type=lambda name: ALIASES.get(name, name),
+        help="see below",
+    )
+    parser.add_argument(
+        "--start-from", type=argument_types.whole_number, default=0, metavar="N", help="leave out the first N targets"
+    )
+    parser.add_argument("--max-locales", type=argument_types.positive_int, metavar="N", help="at most N targets")
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        default="none",
+        help="fairness: text of the sources, equal weights; target: text of the target, URIEL weights; "
+        "flags that are given win",
+    )
+    flag_groups.add_base_model(parser)
+    flag_groups.add_models_root(parser)
+    parser.add_argument(
+        "--seed",
+        type=argument_types.seed,
+        default=42,
+        metavar="N",
+        help="of the sources' initial checkpoint, and of methods that draw numbers",
+    )
+    flag_groups.add_sources(parser, selection_help="; cosine in mode uriel", several=True)
     pipeline.add_merging(parser)
-    arguments.add_data(parser)
+    flag_groups.add_data(parser)
 
     output = parser.add_argument_group("output")
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
     output.add_argument("--keep-merged", action="store_true", help="write every merged model too")
-    output.add_argument("--merged-models-dir", type=Path, default=naming.MERGED_ROOT, metavar="DIR",
-                        help="where, with --keep-merged")
-    output.add_argument("--keep-measurements", action="store_true",
-                        help="write what Fisher merging and regmean measured, to use it again")
+    output.add_argument(
+        "--merged-models-dir", type=Path, default=naming.MERGED_ROOT, metavar="DIR", help="where, with --keep-merged"
+    )
+    output.add_argument(
+        "--keep-measurements",
+        action="store_true",
+        help="write what Fisher merging and regmean measured, to use it again",
+    )
     pipeline.add_dtype(output)
     output.add_argument("--overwrite", action="store_true", help="replace results of other settings")
-    output.add_argument("--allow-mismatched-heads", action="store_true",
-                        help="merge sources of different initial heads all the same")
-    output.add_argument("--dry-run", action="store_true",
-                        help="print the jobs with rough estimates of time and disk, then stop")
-    arguments.add_backend(parser)
+    output.add_argument(
+        "--allow-mismatched-heads", action="store_true", help="merge sources of different initial heads all the same"
+    )
+    output.add_argument(
+        "--dry-run", action="store_true", help="print the jobs with rough estimates of time and disk, then stop"
+    )
+    flag_groups.add_backend(parser)
     return parser
 
 
@@ -70,44 +98,48 @@ def choose_targets(args, flag: str = "--locales") -> tuple[list[str], str]:
     """(the targets, where they come from); `flag` names targets."""
     targets, where = getattr(args, flag[2:].replace("-", "_")), flag
     if not targets:
-        from merginguriel.utils import massive, similarity
+        from merginguriel.utils.data import task
+        from merginguriel.utils.similarity import matrix
 
-        path = args.similarity_matrix or similarity.find_matrix(similarity.SPARSE_CSV) or Path(similarity.SPARSE_CSV)
-        there = set(massive.find_locales(args.dataset_name))
-        targets = [locale for locale in similarity.read_matrix(path).locales if locale in there]
+        path = args.similarity_matrix or matrix.find_matrix(matrix.SPARSE_CSV) or Path(matrix.SPARSE_CSV)
+        there = set(task.find_locales(args.dataset_name))
+        targets = [locale for locale in matrix.read_matrix(path).locales if locale in there]
         where = f"{path}, as far as {args.dataset_name} has them"
-    chosen = targets[args.start_from:][:args.max_locales]
+    chosen = targets[args.start_from :][: args.max_locales]
     if not chosen:
-        raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; name others with "
-                         f"{flag}")
+        raise InputError(
+            f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; name others with {flag}"
+        )
     return chosen, where
 
 
 def check_flags(args) -> None:
     """Apply the preset; a flag that none of the modes reads is refused, not ignored."""
-    from merginguriel.utils import merging
+    from merginguriel.utils.merging.modes import method_of, own_hyperparameters
 
     if args.similarity_type == "REAL" and not args.selection:
         args.selection = ["real"]
     modes = [mode for mode in args.modes if mode != BASELINE]
-    combinations = [argparse.Namespace(**{**vars(args), "mode": mode, "selection": selection})
-                    for mode in modes for selection in args.selection or [None]]
-    with said_once(arguments.log):
+    combinations = [
+        argparse.Namespace(**{**vars(args), "mode": mode, "selection": selection})
+        for mode in modes
+        for selection in args.selection or [None]
+    ]
+    with said_once(flag_groups.log):
         idle = [set(pipeline.idle_flags(combination)) for combination in combinations]
     everywhere = set.intersection(*idle) if idle else {"num_languages", "selection", "preweight", *pipeline.TEXT_FLAGS}
-    taken = {name for mode in modes
-             for name in merging.own_hyperparameters(mode, dict.fromkeys(pipeline.HYPERPARAMETER_NAMES))}
+    taken = {name for mode in modes for name in own_hyperparameters(mode, dict.fromkeys(pipeline.HYPERPARAMETER_NAMES))}
     everywhere |= pipeline.HYPERPARAMETER_NAMES - taken
-    methods = [merging.method_of(mode) for mode in modes]
+    methods = [method_of(mode) for mode in modes]
     if not any(method.needs_base for method in methods):
         everywhere |= {"base_checkpoint"}
     if not any(method.measurement for method in methods):
         everywhere |= {"keep_measurements"}
     if not args.keep_merged:
         everywhere |= {"merged_models_dir"}
-    arguments.refuse_idle(args, sorted(everywhere))
+    flag_groups.refuse_idle(args, sorted(everywhere))
     pipeline.check_weight_flags(args)
-    arguments.refuse_idle_backend_flags(args)
+    flag_groups.refuse_idle_backend_flags(args)
     preset = PRESETS[args.preset]
     if preset and everywhere >= preset.keys():
         raise InputError(f"--preset {args.preset} has no effect on the modes given; leave it out")
@@ -116,26 +148,42 @@ def check_flags(args) -> None:
 
 
 def read_options(args):
-    from merginguriel.utils.sweep import SweepOptions
+    from merginguriel.utils.merging.sweep import SweepOptions
 
     selections = tuple(dict.fromkeys(args.selection or [None]))
-    similarity = arguments.similarity_options(argparse.Namespace(
-        **{**vars(args), "selection": "real" if "real" in selections else None}))
+    similarity = flag_groups.similarity_options(
+        argparse.Namespace(**{**vars(args), "selection": "real" if "real" in selections else None})
+    )
     return SweepOptions(
-        base_model=arguments.base_model_of(args.base_model, args.dataset_name), models_root=args.models_root,
-        results_root=args.results_dir, merged_root=args.merged_models_dir, modes=tuple(dict.fromkeys(args.modes)),
-        numbers=tuple(dict.fromkeys(args.num_languages)), selections=selections, similarity=similarity,
-        preweight=args.preweight, weights=pipeline.read_weights(args), normalize=args.normalize_weights,
-        seed=args.seed, base=args.base_checkpoint,
+        base_model=task.base_model_of(args.base_model, args.dataset_name),
+        models_root=args.models_root,
+        results_root=args.results_dir,
+        merged_root=args.merged_models_dir,
+        modes=tuple(dict.fromkeys(args.modes)),
+        numbers=tuple(dict.fromkeys(args.num_languages)),
+        selections=selections,
+        similarity=similarity,
+        preweight=args.preweight,
+        weights=pipeline.read_weights(args),
+        normalize=args.normalize_weights,
+        seed=args.seed,
+        base=args.base_checkpoint,
         hyperparameters={name: getattr(args, name) for name in pipeline.HYPERPARAMETER_NAMES & args.explicit},
-        measuring=pipeline.measuring_options(args), dataset_name=args.dataset_name, text_column=args.text_column,
-        label_column=args.label_column, dtype=args.dtype, allow_mismatched_heads=args.allow_mismatched_heads,
-        keep_merged=args.keep_merged, keep_measurements=args.keep_measurements, overwrite=args.overwrite)
+        measuring=pipeline.measuring_options(args),
+        dataset_name=args.dataset_name,
+        text_column=args.text_column,
+        label_column=args.label_column,
+        dtype=args.dtype,
+        allow_mismatched_heads=args.allow_mismatched_heads,
+        keep_merged=args.keep_merged,
+        keep_measurements=args.keep_measurements,
+        overwrite=args.overwrite,
+    )
 
 
 @command
 def main(argv=None):
-    args = arguments.parse_with_config(build_parser(), argv)
+    args = parse_with_config(build_parser(), argv)
     targets, where = choose_targets(args)
     if args.list_locales:
         print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
@@ -144,20 +192,22 @@ def main(argv=None):
     check_flags(args)
     options = read_options(args)
 
-    from merginguriel.utils import estimates, jobs, records, sweep
+    from merginguriel.utils.jobs import engine
+    from merginguriel.utils.merging import cost, sweep
+    from merginguriel.utils.storage import atomic
 
-    backend = jobs.backend_of(args, sweep.memory_needed(options))
+    backend = engine.backend_of(args, sweep.memory_needed(options))
     plan = sweep.plan_sweep(targets, options, backend.device)
     if args.shard:
-        plan.jobs = jobs.shard(plan.jobs, *args.shard)
+        plan.jobs = engine.shard(plan.jobs, *args.shard)
     if args.dry_run:
-        print(estimates.job_table(plan.jobs, backend, options))
+        print(cost.job_table(plan.jobs, backend, options))
         for name, reason in plan.failures.items():
             print(f"impossible: {name}: {reason}")
         return 1 if plan.failures else 0
-    config = {name: value for name, value in records.plain(vars(args)).items() if name != "explicit"}
+    config = {name: value for name, value in atomic.plain(vars(args)).items() if name != "explicit"}
     outcome = sweep.run_sweep(plan, backend, config, args.results_dir, args.shard)
-    return jobs.conclude(outcome, sweep.summary_table(plan, outcome))
+    return engine.conclude(outcome, sweep.summary_table(plan, outcome))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The same job as run_merging_pipeline_refactored.py --mode manual.
 """
 
 from merginguriel.run_merging_pipeline_refactored import build_parser, run
-from merginguriel.utils.errors import command
+from merginguriel.utils.flags.command import command
 
 
 @command

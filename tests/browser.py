@@ -11,8 +11,10 @@ from pathlib import Path
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Runs first, so that nothing that goes wrong is missed.
 WATCH = "<script>var problems = []; addEventListener('error', event => problems.push(event.message), true);</script>"
-ANSWER = "<script>document.body.append(Object.assign(document.createElement('pre'), {{id: 'answer', textContent: " \
-         "JSON.stringify((() => {{ {script} }})())}}));</script>"
+ANSWER = (
+    "<script>document.body.append(Object.assign(document.createElement('pre'), {{id: 'answer', textContent: "
+    "JSON.stringify((() => {{ {script} }})())}}));</script>"
+)
 
 
 def answer(page: Path, script: str, *, fragment: str = "", flags=()) -> tuple[dict, str]:
@@ -28,10 +30,13 @@ def answer_in_frame(page: Path, script: str, *, width: int, flags=()) -> dict:
     """The same in a frame of `width` pixels, which a window of Chromium's least width may not have."""
     outer = page.with_name("frame.html")
     frame = f'<iframe src="{page.name}" style="width: {width}px; height: 900px; border: 0"></iframe>'
-    outer.write_text(f"<!doctype html><body>{frame}<script>onload = () => {{ "
-                     f"const page = document.querySelector('iframe').contentWindow, found = (() => {{ {script} }})(); "
-                     "document.body.append(Object.assign(document.createElement('pre'), "
-                     "{id: 'answer', textContent: JSON.stringify(found)})); }</script></body>", encoding="utf-8")
+    outer.write_text(
+        f"<!doctype html><body>{frame}<script>onload = () => {{ "
+        f"const page = document.querySelector('iframe').contentWindow, found = (() => {{ {script} }})(); "
+        "document.body.append(Object.assign(document.createElement('pre'), "
+        "{id: 'answer', textContent: JSON.stringify(found)})); }</script></body>",
+        encoding="utf-8",
+    )
     dom, _ = _dump(outer, "", ("--allow-file-access-from-files", *flags))
     return json.loads(html.unescape(re.search(r'<pre id="answer">(.*?)</pre>', dom, re.DOTALL)[1]))
 
@@ -39,8 +44,24 @@ def answer_in_frame(page: Path, script: str, *, width: int, flags=()) -> dict:
 def _dump(page: Path, fragment: str, flags) -> tuple[str, str]:
     """(the document after loading, the lines of the console)"""
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-         f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", "--window-size=1280,900", *flags,
-         "--dump-dom", f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=60,
-        env={**os.environ, "HOME": str(page.parent)}, check=False)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            f"--user-data-dir={page.parent / 'profile'}",
+            "--enable-logging=stderr",
+            "--window-size=1280,900",
+            *flags,
+            "--dump-dom",
+            f"{page.as_uri()}{fragment}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "HOME": str(page.parent)},
+        check=False,
+    )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)

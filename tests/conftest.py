@@ -20,8 +20,15 @@ def run(tmp_path):
     """run(script, *flags) -> CompletedProcess, in an empty working folder."""
 
     def call(script, *flags, timeout=240):
-        return subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=tmp_path, text=True,
-                              capture_output=True, env=environment(), timeout=timeout)
+        return subprocess.run(
+            [sys.executable, str(ROOT / script), *map(str, flags)],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            env=environment(),
+            timeout=timeout,
+        )
+
     return call
 
 
@@ -37,6 +44,7 @@ def refused(run, tmp_path):
         assert len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
         assert sorted(tmp_path.rglob("*")) == before
         return errors[0]
+
     return call
 
 
@@ -47,21 +55,38 @@ def tiny_base(tmp_path_factory) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-    from merginguriel.utils import mini
+    from merginguriel.utils.data import mini
 
     words = sorted({word for locale in mini.LOCALES for row in mini.records(locale) for word in row["utt"].split()})
     vocabulary = {word: index for index, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>",
-                                                           special_tokens=[("<s>", 0), ("</s>", 2)])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
     folder = tmp_path_factory.mktemp("base") / "tiny"
-    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-                            unk_token="<unk>", cls_token="<s>", sep_token="</s>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+    ).save_pretrained(folder)
     torch.manual_seed(0)
-    XLMRobertaModel(XLMRobertaConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1)).save_pretrained(folder)
+    XLMRobertaModel(
+        XLMRobertaConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=66,
+            type_vocab_size=1,
+            pad_token_id=1,
+        )
+    ).save_pretrained(folder)
     return folder
 
 
@@ -71,10 +96,11 @@ def models_root(tiny_base, tmp_path_factory) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from merginguriel.utils import models, naming
+    from merginguriel.utils.models import initial
+    from merginguriel.utils.storage import naming
 
     root = tmp_path_factory.mktemp("models")
-    start = models.initial_checkpoint(str(tiny_base), 42, root)
+    start = initial.initial_checkpoint(str(tiny_base), 42, root)
     for seed, locale in enumerate(SOURCES):
         model = AutoModelForSequenceClassification.from_pretrained(start)
         torch.manual_seed(seed)
@@ -104,11 +130,21 @@ def results(tmp_path):
     from made_results import write_merge, write_single
 
     folder = tmp_path / "results"
-    for source, right in (("af-ZA", "1111111110"), ("nl-NL", "1111111000"), ("de-DE", "0000111111"),
-                          ("en-US", "1111111100"), ("da-DK", "1111100000")):
+    for source, right in (
+        ("af-ZA", "1111111110"),
+        ("nl-NL", "1111111000"),
+        ("de-DE", "0000111111"),
+        ("en-US", "1111111100"),
+        ("da-DK", "1111100000"),
+    ):
         write_single(folder, source, "af-ZA", right)
-    for source, right in (("da-DK", "1111111100"), ("nl-NL", "1111000000"), ("de-DE", "1111111100"),
-                          ("en-US", "1111100000"), ("af-ZA", "1110000000")):
+    for source, right in (
+        ("da-DK", "1111111100"),
+        ("nl-NL", "1111000000"),
+        ("de-DE", "1111111100"),
+        ("en-US", "1111100000"),
+        ("af-ZA", "1110000000"),
+    ):
         write_single(folder, source, "da-DK", right)
     write_merge(folder, "similarity", "af-ZA", {"nl-NL": 0.6, "de-DE": 0.4}, "1111111010")
     write_merge(folder, "similarity", "da-DK", {"nl-NL": 0.3, "de-DE": 0.7}, "0011111111")

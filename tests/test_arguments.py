@@ -9,8 +9,8 @@ import pytest
 from running import ROOT, environment
 
 from merginguriel.cli import COMMANDS
-from merginguriel.utils import arguments
-from merginguriel.utils.locales import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.flags.parser import ArgumentParser
 
 SCRIPTS = sorted(script for script, _ in COMMANDS.values())
 
@@ -22,12 +22,19 @@ def test_every_script_is_a_command():
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_is_light_and_fits_80_columns(script):
-    code = (f"import sys; sys.argv = ['x', '--help']\nfrom merginguriel import {script}\n"
-            f"try: {script}.main()\nexcept SystemExit: pass\n"
-            "heavy = {'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)\n"
-            "sys.exit(f'imports {heavy}' if heavy else 0)")
-    done = subprocess.run([sys.executable, "-c", code], env={**environment(), "COLUMNS": "80"}, text=True,
-                          capture_output=True, check=False)
+    code = (
+        f"import sys; sys.argv = ['x', '--help']\nfrom merginguriel import {script}\n"
+        f"try: {script}.main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment(), "COLUMNS": "80"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ") and max(map(len, done.stdout.splitlines())) <= 80
 
@@ -41,16 +48,21 @@ def test_help_answers_at_once(run):
 
 
 def parser():
-    result = arguments.ArgumentParser()
+    result = ArgumentParser()
     result.add_argument("--target-lang", default="sq-AL")
     result.add_argument("--num_languages", type=int, default=5)
     result.add_argument("--dry-run", action="store_true")
     return result
 
 
-@pytest.mark.parametrize("argv", [["--target-lang", "a_b", "--num-languages", "3"],
-                                  ["--target_lang", "a_b", "--num_languages", "3"],
-                                  ["--target_lang=a_b", "--num-languages=3"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--target-lang", "a_b", "--num-languages", "3"],
+        ["--target_lang", "a_b", "--num_languages", "3"],
+        ["--target_lang=a_b", "--num-languages=3"],
+    ],
+)
 def test_both_spellings(argv):
     args = parser().parse_args(argv)
     assert (args.target_lang, args.num_languages, args.dry_run) == ("a_b", 3, False)
@@ -79,9 +91,12 @@ def test_cli_dispatches_and_refuses():
     run = [sys.executable, "-m", "merginguriel"]
     overview = subprocess.run(run, env=environment(), text=True, capture_output=True, check=False)
     assert overview.returncode == 0 and "merge-manual" in overview.stdout
-    done = subprocess.run([*run, "evaluate", "--locale", "af-ZX"], env=environment(), text=True,
-                          capture_output=True, check=False)
+    done = subprocess.run(
+        [*run, "evaluate", "--locale", "af-ZX"], env=environment(), text=True, capture_output=True, check=False
+    )
     assert done.returncode == 2 and "did you mean af-ZA" in done.stderr
     for name, code in (("nothing", 2), ("plot_results.py", 0)):
-        assert subprocess.run([*run, name, "--list-csv"], env=environment(), capture_output=True,
-                              check=False).returncode == code
+        assert (
+            subprocess.run([*run, name, "--list-csv"], env=environment(), capture_output=True, check=False).returncode
+            == code
+        )

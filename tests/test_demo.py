@@ -3,7 +3,7 @@
 import re
 import time
 
-from merginguriel.utils import transfer
+from merginguriel.utils.similarity import transfer
 
 
 def test_demo(run, tmp_path):

@@ -7,18 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference, utils
-from merginguriel.utils import ensemble, evaluation, massive, records
-from merginguriel.utils.evaluation import Evaluation
-from merginguriel.utils.statistics import holm, mcnemar, paired_bootstrap, wilcoxon
-from merginguriel.utils.votes import VOTES
+from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference
+from merginguriel.utils.data import task
+from merginguriel.utils.ensembles import ensemble
+from merginguriel.utils.ensembles.votes import VOTES
+from merginguriel.utils.evaluation import classifier, comparison, nxn_logits, results
+from merginguriel.utils.evaluation.predictions import read_predictions
+from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.evaluation.statistics import holm, mcnemar, paired_bootstrap, wilcoxon
+from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/uriel_ensemble_inference.py"
 SWEEP = "merginguriel/run_large_scale_ensemble_experiments.py"
@@ -30,29 +33,59 @@ NAME = "ensemble_{}_af-ZA_3lang"
 def voted(models_root, tmp_path_factory):
     """One finished run of all votes: (working folder, command line, completed process)."""
     folder = tmp_path_factory.mktemp("voted")
-    command = [sys.executable, str(ROOT / SCRIPT), "--target-lang", "af-ZA", "--base-model", "tiny", "--models-root",
-               str(models_root), "--dataset-name", "mini", "--num-languages", "3", "--voting-method", "all"]
+    command = [
+        sys.executable,
+        str(ROOT / SCRIPT),
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--models-root",
+        str(models_root),
+        "--dataset-name",
+        "mini",
+        "--num-languages",
+        "3",
+        "--voting-method",
+        "all",
+    ]
     done = subprocess.run(command, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder, command, done
 
 
 def kept(folder, name):
-    return records.read_predictions(folder / "results" / name / "predictions.npz")
+    return read_predictions(folder / "results" / name / "predictions.npz")
 
 
 def weights_in(folder, method="soft"):
-    experiment = records.read_json(folder / "results" / NAME.format(method) / "results.json")["experiment"]
+    experiment = atomic.read_json(folder / "results" / NAME.format(method) / "results.json")["experiment"]
     return {source["locale"]: source["weight"] for source in experiment["sources"]}
 
 
 # From models
 
+
 def test_sources_and_weights_are_a_merges(voted, run, models_root):
-    merge = run(MERGE, "--mode", "similarity", "--target-lang", "af-ZA", "--base-model", "tiny", "--models-root",
-                models_root, "--dataset-name", "mini", "--num-languages", 3, "--dry-run")
-    expected = {locale: float(weight) for weight, locale in re.findall(r"^  (\d\.\d{6})  (\S+)", merge.stdout,
-                                                                       re.MULTILINE)}
+    merge = run(
+        MERGE,
+        "--mode",
+        "similarity",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--models-root",
+        models_root,
+        "--dataset-name",
+        "mini",
+        "--num-languages",
+        3,
+        "--dry-run",
+    )
+    expected = {
+        locale: float(weight) for weight, locale in re.findall(r"^  (\d\.\d{6})  (\S+)", merge.stdout, re.MULTILINE)
+    }
     assert weights_in(voted[0]) == pytest.approx(expected, abs=1e-6) and len(expected) == 3
 
 
@@ -73,13 +106,13 @@ def test_votes_are_of_the_sources_kept_logits(voted, method):
         votes = stacked.argmax(-1)
         agreed = np.where((votes[1] == votes[2]), votes[1], votes[0])  # the heaviest is first and decides else
         assert np.array_equal(result["predictions"], agreed)
-    split = massive.load_split("mini", "af-ZA", "test")
+    split = task.load_split("mini", "af-ZA", "test")
     assert result["ids"].tolist() == split.ids and result["labels"].tolist() == split.labels
 
 
 def test_results_have_the_schema_of_a_models(voted):
-    ours = records.read_json(voted[0] / "results" / NAME.format("soft") / "results.json")
-    models = records.read_json(voted[0] / "results/tiny_massive_k_nl-NL_af-ZA/results.json")
+    ours = atomic.read_json(voted[0] / "results" / NAME.format("soft") / "results.json")
+    models = atomic.read_json(voted[0] / "results/tiny_massive_k_nl-NL_af-ZA/results.json")
     for block, content in models.items():
         if block == "examples":
             assert content[0].keys() == ours[block][0].keys()
@@ -112,30 +145,38 @@ def test_nothing_is_scored_twice(voted, tmp_path):
     again = subprocess.run(command, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
     assert again.returncode == 0 and again.stdout == first.stdout and again.stderr.count("already evaluated") == 7
     # Other weights are other votes: refused, and replaced on demand, the sources kept.
-    other = subprocess.run([*command, "--preweight", "equal"], cwd=folder, env=environment(), text=True,
-                           capture_output=True, check=False)
+    other = subprocess.run(
+        [*command, "--preweight", "equal"], cwd=folder, env=environment(), text=True, capture_output=True, check=False
+    )
     assert other.returncode == 2 and "--overwrite" in other.stderr
     assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     copy = shutil.copytree(folder, tmp_path / "copy")
     times = {path: path.stat().st_mtime_ns for path in copy.rglob("tiny*/*")}
-    done = subprocess.run([*command, "--preweight", "equal", "--overwrite"], cwd=copy, env=environment(), text=True,
-                          capture_output=True, check=False)
+    done = subprocess.run(
+        [*command, "--preweight", "equal", "--overwrite"],
+        cwd=copy,
+        env=environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    soft = records.read_json(copy / "results" / NAME.format("soft") / "results.json")
+    soft = atomic.read_json(copy / "results" / NAME.format("soft") / "results.json")
     assert soft["model_info"]["similarity_weights"] == pytest.approx([1 / 3] * 3)
     assert times == {path: path.stat().st_mtime_ns for path in copy.rglob("tiny*/*")}
 
 
 def flags(models_root, *extra):
-    return [str(flag) for flag in ("--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini",
-                                   *extra)]
+    return [
+        str(flag) for flag in ("--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", *extra)
+    ]
 
 
 def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_root, tmp_path, monkeypatch, capsys):
     """Two sources on three targets are six pairs; the fifth is interrupted."""
     monkeypatch.chdir(tmp_path)
     loaded, scored, interruptions = [], [], [KeyboardInterrupt]
-    load, score = evaluation.models.load_model, evaluation.Classifier.logits
+    load, score = results.models.load_model, classifier.Classifier.logits
 
     def counting_load(path, *rest):
         loaded.append(path.name[-5:])
@@ -147,30 +188,55 @@ def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_r
         scored.append(description)
         return score(self, texts, description)
 
-    monkeypatch.setattr(evaluation.models, "load_model", counting_load)
-    monkeypatch.setattr(evaluation.Classifier, "logits", counting_score)
-    sweep = flags(models_root, "--target-languages", "af-ZA,id-ID", "en-US", "--sources", "nl-NL,de-DE",
-                  "--voting-methods", "soft", "majority")
+    monkeypatch.setattr(results.models, "load_model", counting_load)
+    monkeypatch.setattr(classifier.Classifier, "logits", counting_score)
+    sweep = flags(
+        models_root,
+        "--target-languages",
+        "af-ZA,id-ID",
+        "en-US",
+        "--sources",
+        "nl-NL,de-DE",
+        "--voting-methods",
+        "soft",
+        "majority",
+    )
     done = dict.fromkeys(["soft", "majority"], True)
     assert run_large_scale_ensemble_experiments.main(sweep) == 130
     assert loaded == ["de-DE", "nl-NL"] and len(scored) == 4
     progress = tmp_path / "results/ensemble_experiment_progress.json"
-    assert records.read_json(progress)["results"] == {"af-ZA": done}
+    assert atomic.read_json(progress)["results"] == {"af-ZA": done}
     assert run_large_scale_ensemble_experiments.main(sweep) == 0
     assert loaded == ["de-DE", "nl-NL", "nl-NL"] and len(scored) == len(set(scored)) == 6
 
     out = capsys.readouterr().out
     assert "mean over 3 targets" in out
-    progress = records.read_json(progress)
+    progress = atomic.read_json(progress)
     assert progress["results"] == {"af-ZA": done, "id-ID": done, "en-US": done}
     assert (progress["total_locales"], progress["processed_locales"]) == (3, 3)
 
 
 def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
-    done = run(SWEEP, *flags(models_root, "--num-languages", 3, "--target-languages", "th-TH", "af-ZA", "nl-NL",
-                             "--start-from", 1, "--voting-methods", "soft", "--num-examples", 40))
+    done = run(
+        SWEEP,
+        *flags(
+            models_root,
+            "--num-languages",
+            3,
+            "--target-languages",
+            "th-TH",
+            "af-ZA",
+            "nl-NL",
+            "--start-from",
+            1,
+            "--voting-methods",
+            "soft",
+            "--num-examples",
+            40,
+        ),
+    )
     assert done.returncode == 1 and re.findall(r"^failed: (\S+):", done.stderr, re.MULTILINE) == ["nl-NL"]
-    final = records.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
+    final = atomic.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
     assert final["detailed_results"] == {"af-ZA": {"soft": True}, "nl-NL": {"soft": False}}
     assert final["summary"]["method_success_counts"] == {"soft": 1} and final["config"]["num_examples"] == 40
     assert "only 2 of nl-NL's neighbours" in final["failures"]["nl-NL"]
@@ -179,8 +245,13 @@ def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
 
 def test_killed_run_can_be_repeated(run, models_root, tmp_path):
     vote = flags(models_root, "--target-lang", "af-ZA", "--num-languages", 4, "--voting-method", "all")
-    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *vote], cwd=tmp_path, env=environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *vote],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     start = time.monotonic()
     while not list(tmp_path.glob("results/tiny*")) and time.monotonic() - start < 60:
         time.sleep(0.01)
@@ -199,28 +270,38 @@ def test_lists(run, models_root):
     assert [line.split()[0] for line in votes.splitlines()] == list(VOTES)
 
 
-@pytest.mark.parametrize("script, extra, message", [
-    (SCRIPT, [], "--target-lang"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--voting-method", "mean"], "invalid choice"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--seed", 3], "--seed has no effect"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--num-languages", 2], "--num-languages"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--preweight", "equal", "--similarity-matrix", "x"],
-     "--similarity-matrix has no effect"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--num-languages", 5], "only 4 of af-ZA's neighbours"),
-    (SCRIPT, ["--target-lang", "af-ZA", "--selection", "real", "--nxn-matrix", "nxn", "--split", "validation"],
-     "must not be judged"),
-    (SWEEP, ["--start-from", 4], "no targets: 4 found"),
-    (SWEEP, ["--start-from", -1], "at least 0"),
-    (SWEEP, ["--target-languages", "af-ZA,nl-NL", "af-ZA"], "twice"),
-])
+@pytest.mark.parametrize(
+    "script, extra, message",
+    [
+        (SCRIPT, [], "--target-lang"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--voting-method", "mean"], "invalid choice"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--seed", 3], "--seed has no effect"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--num-languages", 2], "--num-languages"),
+        (
+            SCRIPT,
+            ["--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--preweight", "equal", "--similarity-matrix", "x"],
+            "--similarity-matrix has no effect",
+        ),
+        (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--sources", "nl-NL,da-DK"], "da-DK"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--num-examples", 145, "--num-languages", 2], "has 144; ask for fewer"),
+        (SCRIPT, ["--target-lang", "af-ZA", "--num-languages", 5], "only 4 of af-ZA's neighbours"),
+        (
+            SCRIPT,
+            ["--target-lang", "af-ZA", "--selection", "real", "--nxn-matrix", "nxn", "--split", "validation"],
+            "must not be judged",
+        ),
+        (SWEEP, ["--start-from", 4], "no targets: 4 found"),
+        (SWEEP, ["--start-from", -1], "at least 0"),
+        (SWEEP, ["--target-languages", "af-ZA,nl-NL", "af-ZA"], "twice"),
+    ],
+)
 def test_wrong_flags(refused, models_root, script, extra, message):
     assert message in refused(script, *flags(models_root), *extra)
 
 
 # From kept N×N logits
+
 
 class KeptMatrix:
     """What utils/nxn_logits.py gives: logits of sources on targets, here random but far better than chance."""
@@ -232,7 +313,7 @@ class KeptMatrix:
         return {source: Path("elsewhere") / f"mini_massive_k_{source}" for source in self.sources}
 
     def __init__(self):
-        self._splits = {locale: massive.load_split("mini", locale, "test") for locale in self.targets}
+        self._splits = {locale: task.load_split("mini", locale, "test") for locale in self.targets}
 
     def ids(self, target):
         return self._splits[target].ids[::-1]
@@ -253,9 +334,7 @@ def matrix(monkeypatch, tmp_path):
     """Opened by --nxn-dir kept; no model is anywhere."""
     monkeypatch.chdir(tmp_path)
     matrix = KeptMatrix()
-    module = SimpleNamespace(open_logits=lambda folder: matrix)
-    monkeypatch.setitem(sys.modules, "merginguriel.utils.nxn_logits", module)
-    monkeypatch.setattr(utils, "nxn_logits", module, raising=False)
+    monkeypatch.setattr(nxn_logits, "open_logits", lambda folder: matrix)
     return matrix
 
 
@@ -265,10 +344,12 @@ MINI = ["--nxn-dir", "kept", "--dataset-name", "mini", "--num-languages", "2", "
 def test_ensemble_from_kept_logits(matrix, tmp_path, capsys):
     assert uriel_ensemble_inference.main(["--target-lang", "af-ZA", "--voting-method", "uriel_logits", *MINI]) == 0
     result = kept(tmp_path, "ensemble_uriel_logits_af-ZA_2lang")
-    weights = records.read_json(tmp_path / "results/ensemble_uriel_logits_af-ZA_2lang/results.json")["model_info"][
-        "similarity_weights"]
-    expected = sum(weight * matrix.logits(locale, "af-ZA").astype(float)
-                   for locale, weight in zip(("nl-NL", "de-DE"), weights)).argmax(-1)[::-1]
+    weights = atomic.read_json(tmp_path / "results/ensemble_uriel_logits_af-ZA_2lang/results.json")["model_info"][
+        "similarity_weights"
+    ]
+    expected = sum(
+        weight * matrix.logits(locale, "af-ZA").astype(float) for locale, weight in zip(("nl-NL", "de-DE"), weights)
+    ).argmax(-1)[::-1]
     assert np.array_equal(result["predictions"], expected)
     out = capsys.readouterr().out
     alone = (matrix.logits("nl-NL", "af-ZA").argmax(-1) == matrix.labels("af-ZA")).mean()
@@ -282,7 +363,7 @@ def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
     # nl-NL as a target has de-DE and id-ID for sources; tr-TR's best are among the three as well.
     assert run_large_scale_ensemble_experiments.main(MINI) == 0
     out = capsys.readouterr().out
-    final = records.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
+    final = atomic.read_json(tmp_path / "results/ensemble_experiment_final_results.json")
     rows = {row["method"]: row for row in final["summary"]["vs_best_source"]}
     assert list(rows) == list(VOTES)
 
@@ -291,10 +372,15 @@ def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
 
     best, votes = [], {method: [] for method in VOTES}
     for target in matrix.targets:
-        sources = records.read_json(tmp_path / f"results/ensemble_soft_{target}_2lang/results.json")["experiment"][
-            "sources"]
-        best.append(max((correct(target, matrix.logits(source["locale"], target).argmax(-1)[::-1])
-                         for source in sources), key=lambda hits: hits.mean()))
+        sources = atomic.read_json(tmp_path / f"results/ensemble_soft_{target}_2lang/results.json")["experiment"][
+            "sources"
+        ]
+        best.append(
+            max(
+                (correct(target, matrix.logits(source["locale"], target).argmax(-1)[::-1]) for source in sources),
+                key=lambda hits: hits.mean(),
+            )
+        )
         for method in VOTES:
             votes[method].append(correct(target, kept(tmp_path, f"ensemble_{method}_{target}_2lang")["predictions"]))
     best = np.array(best)
@@ -309,14 +395,17 @@ def test_sweep_from_kept_logits_compares_over_targets(matrix, tmp_path, capsys):
     assert "  2. tr-TR\nTotal: 3 locales from kept" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("extra, change, message", [
-    (["--target-lang", "af-ZA", "--split", "validation"], {}, "--split test"),
-    (["--target-lang", "fi-FI"], {}, "no fi-FI among the targets"),
-    (["--target-lang", "af-ZA", "--base-model", "xlm-roberta-large"], {}, "not xlm-roberta-large"),
-    (["--target-lang", "af-ZA", "--models-root", "haryos_model"], {}, "--models-root has no effect"),
-    (["--target-lang", "af-ZA"], {"labels": lambda target: np.zeros(144, int)}, "other items"),
-    (["--target-lang", "af-ZA"], {"ids": lambda target: [str(item) for item in range(9000, 9144)]}, "other items"),
-])
+@pytest.mark.parametrize(
+    "extra, change, message",
+    [
+        (["--target-lang", "af-ZA", "--split", "validation"], {}, "--split test"),
+        (["--target-lang", "fi-FI"], {}, "no fi-FI among the targets"),
+        (["--target-lang", "af-ZA", "--base-model", "xlm-roberta-large"], {}, "not xlm-roberta-large"),
+        (["--target-lang", "af-ZA", "--models-root", "haryos_model"], {}, "--models-root has no effect"),
+        (["--target-lang", "af-ZA"], {"labels": lambda target: np.zeros(144, int)}, "other items"),
+        (["--target-lang", "af-ZA"], {"ids": lambda target: [str(item) for item in range(9000, 9144)]}, "other items"),
+    ],
+)
 def test_kept_logits_that_do_not_fit_are_refused(matrix, monkeypatch, tmp_path, capsys, extra, change, message):
     for name, value in change.items():
         monkeypatch.setattr(matrix, name, value)
@@ -331,8 +420,18 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     for split in ("test", "validation"):
         assert run("merginguriel/run_nxn_evaluation.py", *nxn, "--split", split, "--results-dir", split).returncode == 0
     test, validation = (next((tmp_path / split).glob("nxn_eval_*")) for split in ("test", "validation"))
-    vote = ["--target-lang", "af-ZA", "--base-model", "tiny", "--dataset-name", "mini", "--voting-method", "all",
-            "--nxn-dir", test]
+    vote = [
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--dataset-name",
+        "mini",
+        "--voting-method",
+        "all",
+        "--nxn-dir",
+        test,
+    ]
     done = run(SCRIPT, *vote, "--num-languages", 3)
     assert done.returncode == 0, done.stderr
     for method in VOTES:
@@ -342,24 +441,25 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     assert not list(tmp_path.glob("results/tiny*"))
     real = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
     assert real.returncode == 0, real.stderr
-    matrix = records.read_json(validation / "evaluation_summary.json")
-    chosen = records.read_json(tmp_path / "results/ensemble_soft_af-ZA_1lang/results.json")["experiment"]
+    matrix = atomic.read_json(validation / "evaluation_summary.json")
+    chosen = atomic.read_json(tmp_path / "results/ensemble_soft_af-ZA_1lang/results.json")["experiment"]
     assert chosen["similarity"]["selection"] == "real" and chosen["similarity"]["matrix_split"] == "validation"
     assert chosen["sources"][0]["locale"] == matrix["best_zero_shot_source"]["af-ZA"]["source"]
     wrong = run(SCRIPT, *vote, "--selection", "real", "--nxn-matrix", test, "--num-languages", 2)
     assert wrong.returncode == 2 and "must not be chosen" in wrong.stderr
     matrix["models"][chosen["sources"][0]["locale"]]["weights_sha256"] = "0" * 64
-    records.write_json(validation / "evaluation_summary.json", matrix)
+    atomic.write_json(validation / "evaluation_summary.json", matrix)
     wrong = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
     assert wrong.returncode == 2 and "other models of" in wrong.stderr
 
 
 # Pieces
 
+
 def test_draws_are_the_same_ids_in_every_locale():
-    drawn = [massive.load_split("mini", locale, "test").draw(30, 7) for locale in ("af-ZA", "tr-TR")]
+    drawn = [task.load_split("mini", locale, "test").draw(30, 7) for locale in ("af-ZA", "tr-TR")]
     assert drawn[0].ids == drawn[1].ids and len(drawn[0]) == 30
-    whole = massive.load_split("mini", "af-ZA", "test")
+    whole = task.load_split("mini", "af-ZA", "test")
     place = {id_: item for item, id_ in enumerate(whole.ids)}
     assert drawn[0].ids == sorted(drawn[0].ids, key=place.get) != whole.ids[:30]
     assert drawn[0].texts == [whole.texts[place[id_]] for id_ in drawn[0].ids]
@@ -371,9 +471,9 @@ def test_items_are_aligned_by_id():
         return Evaluation(name, None, np.array(ids), np.zeros(3, int), 1 - np.array(right))
 
     a, b = made("a", ["7", "8", "9"], [1, 0, 0]), made("b", ["9", "7", "8"], [1, 1, 0])
-    assert evaluation.aligned([a, b]).tolist() == [[True, False, False], [True, False, True]]
+    assert comparison.aligned([a, b]).tolist() == [[True, False, False], [True, False, True]]
     with pytest.raises(InputError, match="other items"):
-        evaluation.aligned([a, made("c", ["7", "8", "10"], [1, 1, 1])])
+        comparison.aligned([a, made("c", ["7", "8", "10"], [1, 1, 1])])
 
 
 def test_no_comparison_without_votes():

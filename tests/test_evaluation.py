@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from merginguriel import evaluate_specific_model
-from merginguriel.utils import evaluation, heatmaps, massive, records
-from merginguriel.utils.statistics import bootstrap_interval
+from merginguriel.utils.data import massive
+from merginguriel.utils.evaluation import predictions, results
+from merginguriel.utils.evaluation.statistics import bootstrap_interval
+from merginguriel.utils.report import heatmaps
+from merginguriel.utils.storage import atomic
 
 
 @pytest.fixture
@@ -18,21 +21,23 @@ def evaluate(models_root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def call(*flags):
-        code = evaluate_specific_model.main(["--base-model", str(models_root / "tiny_massive_k_nl-NL"),
-                                             "--dataset-name", "mini", *flags])
+        code = evaluate_specific_model.main(
+            ["--base-model", str(models_root / "tiny_massive_k_nl-NL"), "--dataset-name", "mini", *flags]
+        )
         return code, capsys.readouterr().out
+
     return call
 
 
 def test_several_locales_with_one_load(evaluate, tmp_path, monkeypatch):
-    loaded, load = [], evaluation.models.load_model
-    monkeypatch.setattr(evaluation.models, "load_model", lambda *args: loaded.append(args) or load(*args))
+    loaded, load = [], results.models.load_model
+    monkeypatch.setattr(results.models, "load_model", lambda *args: loaded.append(args) or load(*args))
     code, out = evaluate("--locale", "de-DE,af-ZA", "nl-NL", "--prefix", "x", "--per-intent")
     assert code == 0 and len(loaded) == 1
     correct = []
     for locale in ("de-DE", "af-ZA", "nl-NL"):
         folder = tmp_path / f"results/x_{locale}"
-        kept = records.read_predictions(folder / "predictions.npz")
+        kept = predictions.read_predictions(folder / "predictions.npz")
         right, gold, said = kept["predictions"] == kept["labels"], kept["labels"], kept["predictions"]
         correct.append(right)
         assert f"{locale} test accuracy {right.mean():.4f} [" in out
@@ -45,7 +50,7 @@ def test_several_locales_with_one_load(evaluate, tmp_path, monkeypatch):
             for name, among in (("precision", said == index), ("recall", gold == index)):
                 assert row[name] == (f"{right[among].mean():.6f}" if among.any() else "")
             assert row["intent"] in out
-        performance = records.read_json(folder / "results.json")["performance"]
+        performance = atomic.read_json(folder / "results.json")["performance"]
         assert performance["macro_f1"] == pytest.approx(np.mean([float(row["f1"]) for row in rows.values()]), abs=1e-6)
     low, high = bootstrap_interval(np.array(correct))
     assert out.endswith(f"mean of 3 locales {np.mean(correct):.4f} [{low:.4f}, {high:.4f}], items resampled by id\n")
@@ -74,10 +79,14 @@ def test_confusion_matrix_counts(monkeypatch):
     from matplotlib.axes import Axes
 
     drawn, show, write = {}, Axes.imshow, Axes.text
-    monkeypatch.setattr(Axes, "imshow", lambda self, values, **rest: (drawn.update(shares=values),
-                                                                      show(self, values, **rest))[1])
-    monkeypatch.setattr(Axes, "text", lambda self, x, y, text, **rest: (drawn.update({(y, x): text}),
-                                                                        write(self, x, y, text, **rest))[1])
+    monkeypatch.setattr(
+        Axes, "imshow", lambda self, values, **rest: (drawn.update(shares=values), show(self, values, **rest))[1]
+    )
+    monkeypatch.setattr(
+        Axes,
+        "text",
+        lambda self, x, y, text, **rest: (drawn.update({(y, x): text}), write(self, x, y, text, **rest))[1],
+    )
     gold, predicted = np.array([0, 0, 0, 2, 2]), np.array([0, 2, 2, 2, 5])
     heatmaps.confusion_matrix(predicted, gold, ["b_x", "unused", "a_y", "", "", "c"], "title")
     # Ordered a_y, b_x, c; nobody's gold is c.
@@ -86,7 +95,7 @@ def test_confusion_matrix_counts(monkeypatch):
 
 
 def test_a_missing_locale_is_found_before_the_model_is_loaded(evaluate, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation.models, "load_model", None)
+    monkeypatch.setattr(results.models, "load_model", None)
     assert evaluate("--locale", "de-DE", "th-TH")[0] == 2
     assert evaluate("--locale", "de-DE", "--prefix", "../x")[0] == 2
     assert list(tmp_path.iterdir()) == []

@@ -24,15 +24,37 @@ def test_the_documented_method_is_one_file_and_one_line(models_root, tmp_path):
     listed.write_text(text, encoding="utf-8")
 
     done = subprocess.run(
-        [sys.executable, ROOT / "merginguriel/run_merging_pipeline_refactored.py", "--mode", "soft_threshold",
-         "--density", "0.02", "--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", "--base-model", "tiny",
-         "--models-root", models_root, "--dataset-name", "mini"], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{library}{os.pathsep}{ROOT}"}, timeout=240)
+        [
+            sys.executable,
+            ROOT / "merginguriel/run_merging_pipeline_refactored.py",
+            "--mode",
+            "soft_threshold",
+            "--density",
+            "0.02",
+            "--target-lang",
+            "af-ZA",
+            "--sources",
+            "nl-NL,de-DE",
+            "--base-model",
+            "tiny",
+            "--models-root",
+            models_root,
+            "--dataset-name",
+            "mini",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{library}{os.pathsep}{ROOT}"},
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     assert "soft_threshold_merge_af-ZA_2merged" in done.stdout
     merged = load_file(tmp_path / "merged_models/soft_threshold_merge_af-ZA_2merged/model.safetensors")
-    base, *sources = [load_file(models_root / name / "model.safetensors")
-                      for name in ("init/tiny_seed42", "tiny_massive_k_nl-NL", "tiny_massive_k_de-DE")]
+    base, *sources = [
+        load_file(models_root / name / "model.safetensors")
+        for name in ("init/tiny_seed42", "tiny_massive_k_nl-NL", "tiny_massive_k_de-DE")
+    ]
     for name, values in merged.items():
         moved = [source[name] - base[name] for source in sources]
         expected = base[name] + sum(np.sign(one) * np.maximum(abs(one) - 0.02, 0) for one in moved) / 2

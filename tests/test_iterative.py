@@ -21,17 +21,38 @@ from running import ROOT, environment
 
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
 from merginguriel import run_large_scale_iterative_training as many
-from merginguriel.utils import continued_training, evaluation, iterative, massive, merge_timing, mini, records
-from merginguriel.utils.reproduction import command_of
+from merginguriel.utils.data import massive, mini, task
+from merginguriel.utils.evaluation import classifier, results
+from merginguriel.utils.iterative import run, timing
+from merginguriel.utils.results.reproduction import command_of
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.training import parts
 
 SCRIPT = "merginguriel/run_iterative_training.py"
 
 
 @pytest.fixture
 def flags(tiny_base):
-    return ["--mode", "average", "--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--model-name-or-path",
-            str(tiny_base), "--dataset-name", "mini", "--max-train-samples", "96", "--batch-size", "32",
-            "--learning-rate", "1e-2", "--output-dir", "out"]
+    return [
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--locales",
+        "nl-NL,de-DE",
+        "--model-name-or-path",
+        str(tiny_base),
+        "--dataset-name",
+        "mini",
+        "--max-train-samples",
+        "96",
+        "--batch-size",
+        "32",
+        "--learning-rate",
+        "1e-2",
+        "--output-dir",
+        "out",
+    ]
 
 
 @pytest.fixture
@@ -44,34 +65,47 @@ def train(flags, tmp_path, monkeypatch):
         code = run_iterative_training.main(argv)
         assert code == 0
         return tmp_path / argv[len(argv) - 1 - argv[::-1].index("--output-dir") + 1]
+
     return call
 
 
 def history(folder: Path) -> list[dict]:
-    return records.read_json(folder / "merge_history.json")["merge_history"]
+    return atomic.read_json(folder / "merge_history.json")["merge_history"]
 
 
 def final_bytes(folder: Path) -> bytes:
     return (folder / "merged_models/final_merged_model/model.safetensors").read_bytes()
 
 
-def newest(folder: Path, locale: str) -> continued_training.LocaleCheckpoint:
-    return continued_training.newest(folder / locale / "checkpoints")
+def newest(folder: Path, locale: str) -> parts.LocaleCheckpoint:
+    return parts.newest(folder / locale / "checkpoints")
 
 
 # The seed's commands
 
 QUICK_START = {
-    "basic": ("--mode similarity --target-lang sw-KE --max-epochs 1 --merge-frequency 1 --output-dir test_iterative "
-              "--locales en-US", [1]),
-    "several": ("--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE --max-epochs 9 --merge-frequency 3 "
-                "--output-dir iterative_results --batch-size 16 --fp16", [3, 6, 9]),
-    "advanced": ("--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE,es-ES,it-IT --max-epochs 15 "
-                 "--merge-frequency 3 --top-k 20 --sinkhorn-iters 20 --batch-size 16 --fp16 --adaptive-merge-frequency "
-                 "--performance-merge-trigger --convergence-threshold 1e-4 --checkpoint-before-merge --enable-wandb "
-                 "--output-dir advanced_iterative", None),
-    "chosen": ("--mode similarity --target-lang sw-KE --max-epochs 12 --merge-frequency 4 --num-languages 5 --top-k 15 "
-               "--output-dir auto_select_results", [4, 8, 12]),
+    "basic": (
+        "--mode similarity --target-lang sw-KE --max-epochs 1 --merge-frequency 1 --output-dir test_iterative "
+        "--locales en-US",
+        [1],
+    ),
+    "several": (
+        "--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE --max-epochs 9 --merge-frequency 3 "
+        "--output-dir iterative_results --batch-size 16 --fp16",
+        [3, 6, 9],
+    ),
+    "advanced": (
+        "--mode similarity --target-lang sw-KE --locales en-US,fr-FR,de-DE,es-ES,it-IT --max-epochs 15 "
+        "--merge-frequency 3 --top-k 20 --sinkhorn-iters 20 --batch-size 16 --fp16 --adaptive-merge-frequency "
+        "--performance-merge-trigger --convergence-threshold 1e-4 --checkpoint-before-merge --enable-wandb "
+        "--output-dir advanced_iterative",
+        None,
+    ),
+    "chosen": (
+        "--mode similarity --target-lang sw-KE --max-epochs 12 --merge-frequency 4 --num-languages 5 --top-k 15 "
+        "--output-dir auto_select_results",
+        [4, 8, 12],
+    ),
 }
 FAKE_WANDB = """
 import json
@@ -91,7 +125,7 @@ def corpus(tmp_path):
     for locale in massive.DEFAULT_LOCALES:
         rows = mini.records(locale if locale in mini.LOCALES else "pt-PT")[::9]
         lines = [json.dumps({**row, "locale": locale}) for row in rows]
-        records.write_text(folder / f"{locale}.jsonl", "\n".join(lines) + "\n")
+        atomic.write_text(folder / f"{locale}.jsonl", "\n".join(lines) + "\n")
     return folder
 
 
@@ -115,44 +149,53 @@ def test_quick_start(name, corpus, tiny_base, tmp_path, monkeypatch, capsys):
     assert len(locales) == (5 if name in ("advanced", "chosen") else argv[argv.index("--locales") + 1].count(",") + 1)
     assert sum(entries[0]["weights"].values()) == pytest.approx(1) and "sw-KE" not in locales
     # The tree of the seed, and nothing else.
-    assert {path.name for path in folder.iterdir()} == {*locales, "merged_models", "state_summary.json",
-                                                       "merge_history.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        *locales,
+        "merged_models",
+        "state_summary.json",
+        "merge_history.json",
+    }
     merged = [f"merged_cycle_{number}" for number in range(1, len(entries))] + ["final_merged_model"]
     assert {path.name for path in (folder / "merged_models").iterdir()} == set(merged)
-    steps = -(-sum(row["partition"] == "train" for row in mini.records("en-US")[::9])
-              // (16 if "16" in argv else 128)) * epochs
+    steps = (
+        -(-sum(row["partition"] == "train" for row in mini.records("en-US")[::9]) // (16 if "16" in argv else 128))
+        * epochs
+    )
     for locale in locales:
         assert newest(folder, locale).path.name == f"checkpoint_epoch_{epochs}.0_step_{steps}"
     printed = capsys.readouterr().out
-    result, = (tmp_path / "results").iterdir()
-    told = command_of(records.read_json(result / "results.json"))
+    (result,) = (tmp_path / "results").iterdir()
+    told = command_of(atomic.read_json(result / "results.json"))
     assert shlex.split(told) == ["python", "merginguriel/run_iterative_training.py", *argv]
-    assert f"{records.read_json(result / 'results.json')['performance']['accuracy']:.4f}" in printed
-    experiment = records.read_json(result / "results.json")["experiment"]
+    assert f"{atomic.read_json(result / 'results.json')['performance']['accuracy']:.4f}" in printed
+    experiment = atomic.read_json(result / "results.json")["experiment"]
     assert experiment["mode"] == "iterative_similarity" and experiment["target"] == "sw-KE"
     if name == "advanced":
-        kept = records.read_json(tmp_path / "wandb.json")
+        kept = atomic.read_json(tmp_path / "wandb.json")
         assert kept["project"] == "MergingUriel-Iterative"
         assert [row["merged/sw-KE"] for row in kept["logs"] if "merge" in row] == [
-            entry["validation_accuracy"]["merged"]["sw-KE"] for entry in entries]
+            entry["validation_accuracy"]["merged"]["sw-KE"] for entry in entries
+        ]
         # Checkpoints from before merges are there beside the last one.
         before = {entry["epoch"] for entry in entries}
-        assert {one.epoch for one in continued_training.checkpoints(folder / "en-US/checkpoints")} == before
+        assert {one.epoch for one in parts.checkpoints(folder / "en-US/checkpoints")} == before
         assert {decision["rule"] for entry in entries for decision in entry["decisions"]} == {"plateau", "interval"}
 
 
 # Nothing restarts
 
+
 def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
     folder = train("--max-epochs", 4, "--merge-frequency", 1, "--log-frequency", 1)
     for locale in ("nl-NL", "de-DE"):
         last = newest(folder, locale)
-        rows = [row for row in records.read_json(last.path / "trainer_state.json")["log_history"] if "loss" in row]
+        rows = [row for row in atomic.read_json(last.path / "trainer_state.json")["log_history"] if "loss" in row]
         total, warmup = 12, 2  # ceil(0.1 x 12)
         assert [row["step"] for row in rows] == list(range(1, total + 1))
-        assert [row["learning_rate"] for row in rows] == pytest.approx([
-            1e-2 * min(step / warmup, (total - step) / (total - warmup)) for step in range(total)])
-        assert records.read_json(last.path / "trainer_state.json")["max_steps"] == total
+        assert [row["learning_rate"] for row in rows] == pytest.approx(
+            [1e-2 * min(step / warmup, (total - step) / (total - warmup)) for step in range(total)]
+        )
+        assert atomic.read_json(last.path / "trainer_state.json")["max_steps"] == total
         moments = torch.load(last.path / "optimizer.pt", weights_only=True)["state"]
         assert {float(moment["step"]) for moment in moments.values()} == {float(total)}
         assert list(last.metrics) == [1, 2, 3, 4] and last.metrics[4]["learning_rate"] == 0
@@ -161,7 +204,7 @@ def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
 def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypatch):
     """Weights are replaced, moments kept: what stands in memory when a part begins."""
     begun = []
-    fit = continued_training.training.fit
+    fit = parts.training.fit
 
     def spy(trainer, checkpoint, max_gpu_memory):
         import transformers
@@ -170,13 +213,19 @@ def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypat
             def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
                 weights = {name: values.clone() for name, values in model.state_dict().items()}
                 moments = optimizer.state_dict()["state"]
-                begun.append((state.global_step, weights, {
-                    key: moment["exp_avg"].clone() for key, moment in moments.items()}, checkpoint))
+                begun.append(
+                    (
+                        state.global_step,
+                        weights,
+                        {key: moment["exp_avg"].clone() for key, moment in moments.items()},
+                        checkpoint,
+                    )
+                )
 
         trainer.add_callback(Look())
         return fit(trainer, checkpoint, max_gpu_memory)
 
-    monkeypatch.setattr(continued_training.training, "fit", spy)
+    monkeypatch.setattr(parts.training, "fit", spy)
     folder = train("--max-epochs", 2, "--checkpoint-before-merge")
     assert [step for step, *_ in begun] == [0, 0, 3, 3]
     from safetensors.torch import load_file
@@ -192,28 +241,95 @@ def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypat
 def test_one_merge_at_the_end_is_a_merge_of_trained_sources(train, flags, tiny_base, tmp_path):
     folder = train("--max-epochs", 3, "--merge-frequency", 3)
     for locale in ("nl-NL", "de-DE"):
-        assert training_bert.main(list(map(str, [
-            "--model-name-or-path", tiny_base, "--dataset-name", "mini", "--dataset-config-name", locale,
-            "--max-train-samples", 96, "--per-device-train-batch-size", 32, "--learning-rate", 1e-2, "--warmup-ratio",
-            0.1, "--weight-decay", 0.01, "--num-train-epochs", 3, "--do-train", "--save-strategy", "no",
-            "--output-dir", f"haryos_model/tiny_massive_k_{locale}"]))) == 0
-    assert run_merging_pipeline_refactored.main(list(map(str, [
-        "--mode", "average", "--target-lang", "af-ZA", "--base-model", tiny_base, "--dataset-name", "mini",
-        "--sources", "nl-NL,de-DE", "--no-eval", "--output-dir", "one_shot"]))) == 0
+        assert (
+            training_bert.main(
+                list(
+                    map(
+                        str,
+                        [
+                            "--model-name-or-path",
+                            tiny_base,
+                            "--dataset-name",
+                            "mini",
+                            "--dataset-config-name",
+                            locale,
+                            "--max-train-samples",
+                            96,
+                            "--per-device-train-batch-size",
+                            32,
+                            "--learning-rate",
+                            1e-2,
+                            "--warmup-ratio",
+                            0.1,
+                            "--weight-decay",
+                            0.01,
+                            "--num-train-epochs",
+                            3,
+                            "--do-train",
+                            "--save-strategy",
+                            "no",
+                            "--output-dir",
+                            f"haryos_model/tiny_massive_k_{locale}",
+                        ],
+                    )
+                )
+            )
+            == 0
+        )
+    assert (
+        run_merging_pipeline_refactored.main(
+            list(
+                map(
+                    str,
+                    [
+                        "--mode",
+                        "average",
+                        "--target-lang",
+                        "af-ZA",
+                        "--base-model",
+                        tiny_base,
+                        "--dataset-name",
+                        "mini",
+                        "--sources",
+                        "nl-NL,de-DE",
+                        "--no-eval",
+                        "--output-dir",
+                        "one_shot",
+                    ],
+                )
+            )
+        )
+        == 0
+    )
     assert final_bytes(folder) == (tmp_path / "one_shot/model.safetensors").read_bytes()
     # Nor do checkpoints in between change anything.
-    assert final_bytes(train("--max-epochs", 3, "--merge-frequency", 3, "--save-strategy", "merge", "--output-dir",
-                             "sparing", "--results-dir", "r2")) == final_bytes(folder)
+    assert final_bytes(
+        train(
+            "--max-epochs",
+            3,
+            "--merge-frequency",
+            3,
+            "--save-strategy",
+            "merge",
+            "--output-dir",
+            "sparing",
+            "--results-dir",
+            "r2",
+        )
+    ) == final_bytes(folder)
 
 
 def test_accuracies_are_those_of_the_models_on_disk(train):
     folder = train("--max-epochs", 2, "--merge-frequency", 2, "--bf16")
-    entry, = history(folder)
+    (entry,) = history(folder)
     found = {}
-    for locale, path in {"nl-NL": newest(folder, "nl-NL").path, "de-DE": newest(folder, "de-DE").path,
-                         "af-ZA": folder / "merged_models/final_merged_model"}.items():
-        split = massive.load_split("mini", locale, "validation")
-        scores = evaluation.Classifier(path).logits(split.texts, "")
+    for locale, path in {
+        "nl-NL": newest(folder, "nl-NL").path,
+        "de-DE": newest(folder, "de-DE").path,
+        "af-ZA": folder / "merged_models/final_merged_model",
+    }.items():
+        split = task.load_split("mini", locale, "validation")
+        scores = classifier.Classifier(path).logits(split.texts, "")
         found[locale] = float((scores.argmax(-1) == split.labels).mean())
     accuracy = entry["validation_accuracy"]
     assert accuracy["own"] == {locale: found[locale] for locale in ("nl-NL", "de-DE")}
@@ -222,25 +338,31 @@ def test_accuracies_are_those_of_the_models_on_disk(train):
 
 def test_memory_is_flat_over_cycles(train, monkeypatch):
     living = []
-    merge = iterative._Run._merge
+    merge = run._Run._merge
 
     def count(self, *args):
         merge(self, *args)
         gc.collect()
         living.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
 
-    monkeypatch.setattr(iterative._Run, "_merge", count)
+    monkeypatch.setattr(run._Run, "_merge", count)
     folder = train("--max-epochs", 6, "--retain-merge-checkpoints", 2)
     assert living[1] >= living[-1] and len(living) == 6
     # So is the disk: two merges, and one checkpoint of each language.
     assert sorted(path.name for path in (folder / "merged_models").iterdir()) == [
-        "final_merged_model", "merged_cycle_5"]
-    assert all(len(continued_training.checkpoints(folder / locale / "checkpoints")) == 1
-               for locale in ("nl-NL", "de-DE"))
+        "final_merged_model",
+        "merged_cycle_5",
+    ]
+    assert all(len(parts.checkpoints(folder / locale / "checkpoints")) == 1 for locale in ("nl-NL", "de-DE"))
 
 
-@pytest.mark.parametrize("allowed, said", [(None, "error: nl-NL, de-DE: the GPU's memory is too small; .* workers"),
-                                           (600, "error: nl-NL, de-DE: --max-gpu-memory 600 is too small")])
+@pytest.mark.parametrize(
+    "allowed, said",
+    [
+        (None, "error: nl-NL, de-DE: the GPU's memory is too small; .* workers"),
+        (600, "error: nl-NL, de-DE: --max-gpu-memory 600 is too small"),
+    ],
+)
 def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeypatch, capsys, allowed, said):
     """No GPU is here: what torch raises there is raised by the Trainer, and the card is one of 2,400 MiB."""
     limits = []
@@ -251,12 +373,12 @@ def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeyp
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("transformers.Trainer.train", out_of_memory)
-    made = continued_training.Trainers.__init__
+    made = parts.Trainers.__init__
 
     def make(self, settings, initial, max_gpu_memory=None, development=None):
         made(self, settings, initial, allowed, development)
 
-    monkeypatch.setattr(continued_training.Trainers, "__init__", make)
+    monkeypatch.setattr(parts.Trainers, "__init__", make)
     monkeypatch.chdir(tmp_path)
     assert run_iterative_training.main(flags) == 2
     assert re.search(said, capsys.readouterr().err) and limits == ([0.25] if allowed else [])
@@ -264,7 +386,7 @@ def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeyp
 
 def test_task_vectors_start_at_the_last_merge(train, tmp_path):
     folder = train("--mode", "task_arithmetic", "--form", "sum", "--scaling", 0.5, "--max-epochs", 2)
-    plan = records.read_json(folder / "merged_models/final_merged_model/merge_details.json")["plan"]
+    plan = atomic.read_json(folder / "merged_models/final_merged_model/merge_details.json")["plan"]
     assert plan["base"]["path"].endswith("merged_models/merged_cycle_1")
     from safetensors.torch import load_file
 
@@ -284,6 +406,7 @@ def test_methods_that_measure_learn_and_draw(train, mode):
 
 # Killed, stopped, continued
 
+
 def killed_after(operations: int, argv: list[str]) -> bool:
     """Run the command in a child process that is killed at its n-th change of the disk; False if there were fewer."""
     child = os.fork()
@@ -297,6 +420,7 @@ def killed_after(operations: int, argv: list[str]) -> bool:
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return function(*args, **kwargs)
+
             return counted
 
         for module, name in ((os, "replace"), (os, "rename"), (shutil, "rmtree"), (torch, "save")):
@@ -331,8 +455,14 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
 
 def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flags, tmp_path):
     more = ["--max-epochs", "300", "--merge-frequency", "150", "--save-strategy", "merge", "--output-dir", "stopped"]
-    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *flags, *more], cwd=tmp_path, env=environment(),
-                               text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *flags, *more],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     for line in process.stderr:
         if line.startswith("epoch"):
             break
@@ -345,18 +475,36 @@ def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flag
     assert process.wait(30) == 130
     env = {**environment(), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     two = ["--max-epochs", "2", "--merge-frequency", "2"]
-    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *flags, *two, "--output-dir", "beside", "--results-dir",
-                           "r", "--no-sequential-training"], cwd=tmp_path, env=env, text=True, capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / SCRIPT),
+            *flags,
+            *two,
+            "--output-dir",
+            "beside",
+            "--results-dir",
+            "r",
+            "--no-sequential-training",
+        ],
+        cwd=tmp_path,
+        env=env,
+        text=True,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stderr
     assert final_bytes(tmp_path / "beside") == final_bytes(train(*two))
 
 
 def test_ctrl_c_ends_what_python_cannot_leave(tmp_path):
-    code = ("import hashlib, sys\nfrom merginguriel.utils.errors import answering_interrupts, command\n"
-            "@command\ndef main(argv):\n    with answering_interrupts(0.5):\n        print('in', flush=True)\n"
-            "        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 500_000_000)\nsys.exit(main())")
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment(), text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    code = (
+        "import hashlib, sys\nfrom merginguriel.utils.errors import answering_interrupts, command\n"
+        "@command\ndef main(argv):\n    with answering_interrupts(0.5):\n        print('in', flush=True)\n"
+        "        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 500_000_000)\nsys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.readline()
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -389,8 +537,10 @@ def test_other_items_are_another_run(train, corpus, capsys):
     file = corpus / "de-DE.jsonl"
     rows = [{**row, "utt": f"ach {row['utt']}"} for row in map(json.loads, file.read_text().splitlines())]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    for more, said in (([], "exists already; use --overwrite"),
-                       (["--results-dir", "r"], "holds a run with other items in its dataset")):
+    for more, said in (
+        ([], "exists already; use --overwrite"),
+        (["--results-dir", "r"], "holds a run with other items in its dataset"),
+    ):
         with pytest.raises(AssertionError):
             train(*given, *more)
         assert said in capsys.readouterr().err
@@ -399,22 +549,47 @@ def test_other_items_are_another_run(train, corpus, capsys):
 
 def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    argv = list(map(str, [
-        "--target-languages", "af-ZA", "he-IL", "sw-KE", "--dataset-name", "mini", "--model-name-or-path", tiny_base,
-        "--max-models", 2, "--max-epochs", 2, "--merge-frequency", 1, "--max-train-samples", 32,
-        "--cleanup-intermediate", "--workers", 1]))
+    argv = list(
+        map(
+            str,
+            [
+                "--target-languages",
+                "af-ZA",
+                "he-IL",
+                "sw-KE",
+                "--dataset-name",
+                "mini",
+                "--model-name-or-path",
+                tiny_base,
+                "--max-models",
+                2,
+                "--max-epochs",
+                2,
+                "--merge-frequency",
+                1,
+                "--max-train-samples",
+                32,
+                "--cleanup-intermediate",
+                "--workers",
+                1,
+            ],
+        )
+    )
     assert many.main([*argv, "--dry-run"]) == 1  # he-IL is not in the matrix
     assert not (tmp_path / "iterative_large_scale_results").exists() and "0." in capsys.readouterr().out
     assert many.main(argv) == 1
     root = tmp_path / "iterative_large_scale_results"
-    ended = records.read_json(root / "iterative_large_scale_final_results.json")
+    ended = atomic.read_json(root / "iterative_large_scale_final_results.json")
     assert ended["accuracies"].keys() == {"af-ZA", "sw-KE"} and list(ended["failures"]) == ["he-IL"]
     printed = capsys.readouterr().out
     for target, accuracy in ended["accuracies"].items():
         assert f"{target}        2    {accuracy:.4f}" in printed
         assert [path.name for path in (root / target / "merged_models").iterdir()] == ["final_merged_model"]
         assert {path.name for path in (root / target).iterdir()} == {
-            "merged_models", "merge_history.json", "state_summary.json"}
+            "merged_models",
+            "merge_history.json",
+            "state_summary.json",
+        }
     # Done is done, although the checkpoints are gone.
     assert many.main(argv) == 1 and "0 done, 2 done before, 1 failed" in capsys.readouterr().out
     with pytest.raises(InputError, match="with --workers"):
@@ -423,34 +598,38 @@ def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
 
 # When to merge
 
+
 def test_plateau_by_hand():
     rising = {"a": {1: 0.50, 2: 0.60, 3: 0.66}, "b": {1: 0.40, 2: 0.50, 3: 0.58}}
     # a: 0.16 / 2, b: 0.18 / 2, mean 0.085
-    decision = merge_timing.plateau(rising, 3, 0.08)
+    decision = timing.plateau(rising, 3, 0.08)
     assert decision.value == pytest.approx(0.085) and decision.decided is False
-    assert merge_timing.plateau(rising, 3, 0.09).decided is True
-    assert "+0.08500, threshold 0.09: merge now" in str(merge_timing.plateau(rising, 3, 0.09))
+    assert timing.plateau(rising, 3, 0.09).decided is True
+    assert "+0.08500, threshold 0.09: merge now" in str(timing.plateau(rising, 3, 0.09))
     # One falls by as much as the other rises.
     level = {"a": {2: 0.6, 3: 0.7, 4: 0.7}, "b": {2: 0.6, 3: 0.5, 4: 0.5}}
-    assert merge_timing.plateau(level, 4, 1e-4).decided is True
-    assert merge_timing.plateau(level, 3, 1e-4).value is None and not merge_timing.plateau(level, 3, 1e-4).decided
+    assert timing.plateau(level, 4, 1e-4).decided is True
+    assert timing.plateau(level, 3, 1e-4).value is None and not timing.plateau(level, 3, 1e-4).decided
 
 
 def test_intervals_by_hand():
     own = {"a": 0.80, "b": 0.70}
-    costly = merge_timing.next_interval(3, own, {"a": 0.70, "b": 0.66, "target": 0.1}, 3, 1e-4)
+    costly = timing.next_interval(3, own, {"a": 0.70, "b": 0.66, "target": 0.1}, 3, 1e-4)
     assert costly.value == pytest.approx(0.07) and costly.decided == 2
-    assert merge_timing.next_interval(1, own, {"a": 0.70, "b": 0.66}, 4, 1e-4).decided == 1
-    free = merge_timing.next_interval(3, own, {"a": 0.78, "b": 0.72}, 3, 1e-4)
+    assert timing.next_interval(1, own, {"a": 0.70, "b": 0.66}, 4, 1e-4).decided == 1
+    free = timing.next_interval(3, own, {"a": 0.78, "b": 0.72}, 3, 1e-4)
     assert free.value == pytest.approx(0) and free.decided == 4
-    assert merge_timing.next_interval(3, own, {"a": 0.70, "b": 0.66}, 3, 0.08).decided == 4
+    assert timing.next_interval(3, own, {"a": 0.70, "b": 0.66}, 3, 0.08).decided == 4
 
 
-@pytest.mark.parametrize("sequence, expected", [
-    # Own accuracy of both locales by epoch -> epochs of merges, with --merge-frequency 4 and 8 epochs.
-    ([0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6], [4, 8]),
-    ([0.2, 0.2, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5], [3, 7, 8]),
-])
+@pytest.mark.parametrize(
+    "sequence, expected",
+    [
+        # Own accuracy of both locales by epoch -> epochs of merges, with --merge-frequency 4 and 8 epochs.
+        ([0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6], [4, 8]),
+        ([0.2, 0.2, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5], [3, 7, 8]),
+    ],
+)
 def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
     calls = []
 
@@ -459,12 +638,11 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
         epoch = sum(one == locale for one in calls) if locale != "af-ZA" else 1
         return sequence[min(epoch, 8) - 1]
 
-    monkeypatch.setattr(continued_training.Development, "accuracy", accuracy)
+    monkeypatch.setattr(parts.Development, "accuracy", accuracy)
     # Merges are evaluated too: their accuracies must not be counted among the epochs'.
-    monkeypatch.setattr(iterative._Run, "_evaluate", lambda self, folder: dict.fromkeys(
-        (*self._locales, "af-ZA"), 0.5))
+    monkeypatch.setattr(run._Run, "_evaluate", lambda self, folder: dict.fromkeys((*self._locales, "af-ZA"), 0.5))
     one = np.zeros(1, int)
-    monkeypatch.setattr(iterative._Run, "judge", lambda *args: evaluation.Evaluation("judged", None, one, one, one))
+    monkeypatch.setattr(run._Run, "judge", lambda *args: results.Evaluation("judged", None, one, one, one))
     folder = train("--max-epochs", 8, "--merge-frequency", 4, "--performance-merge-trigger", "--max-train-samples", 32)
     assert [entry["epoch"] for entry in history(folder)] == expected
     assert [entry["reason"] for entry in history(folder)][-1] == "end of training"
@@ -472,35 +650,42 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
 
 # Flags
 
+
 def test_config_is_kept_and_read(train, tiny_base, tmp_path, capsys):
     folder = train("--max-epochs", 2, "--merge-frequency", 2, "--save-config", "--save-strategy=merge")
     config = folder / "experiment_config.json"
-    kept = records.read_json(config)
+    kept = atomic.read_json(config)
     assert kept["locales"] == "nl-NL,de-DE" and kept["save_strategy"] == "merge" and "save_config" not in kept
     again = ["--config-file", str(config)]
     settings, _ = run_iterative_training.parse(again)
     assert settings == run_iterative_training.parse([*again, "--merge-frequency", "2"])[0]
-    assert settings.record == records.read_json(folder / "state_summary.json")["settings"]
+    assert settings.record == atomic.read_json(folder / "state_summary.json")["settings"]
     assert run_iterative_training.parse([*again, "--learning-rate", "1e-3"])[0].training.learning_rate == 1e-3
     config.write_text(json.dumps({**kept, "merge_frequently": 1}))
     assert run_iterative_training.main(again) == 2 and "no flag --merge-frequently" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more, said", [
-    (["--convergence-threshold", "0.1"], "--convergence-threshold has no effect"),
-    (["--performance-merge-trigger"], "--performance-merge-trigger has no effect"),
-    (["--wandb-project", "x"], "--wandb-project has no effect"),
-    (["--num-languages", "3"], "--num-languages has no effect"),
-    (["--max-epochs", "3", "--merge-frequency", "3", "--retain-merge-checkpoints", "1"], "--retain-merge-checkpoints"),
-    (["--fisher-batch-size", "8"], "--fisher-batch-size has no effect"),
-    (["--cuda-graphs", "--gradient-checkpointing"], "cannot be combined"),
-    (["--mode", "ties", "--drop-rate", "0.5"], "drop_rate"),
-    (["--locales", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
-    (["--locales", "nl-NL,fr-FR"], "fr-FR"),
-    (["--fp16"], "--fp16 needs a GPU"),
-    (["--max-gpu-memory", "4000"], "--max-gpu-memory needs a CUDA GPU"),
-    (["--mode", "similarly"], "invalid choice"),
-])
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        (["--convergence-threshold", "0.1"], "--convergence-threshold has no effect"),
+        (["--performance-merge-trigger"], "--performance-merge-trigger has no effect"),
+        (["--wandb-project", "x"], "--wandb-project has no effect"),
+        (["--num-languages", "3"], "--num-languages has no effect"),
+        (
+            ["--max-epochs", "3", "--merge-frequency", "3", "--retain-merge-checkpoints", "1"],
+            "--retain-merge-checkpoints",
+        ),
+        (["--fisher-batch-size", "8"], "--fisher-batch-size has no effect"),
+        (["--cuda-graphs", "--gradient-checkpointing"], "cannot be combined"),
+        (["--mode", "ties", "--drop-rate", "0.5"], "drop_rate"),
+        (["--locales", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
+        (["--locales", "nl-NL,fr-FR"], "fr-FR"),
+        (["--fp16"], "--fp16 needs a GPU"),
+        (["--max-gpu-memory", "4000"], "--max-gpu-memory needs a CUDA GPU"),
+        (["--mode", "similarly"], "invalid choice"),
+    ],
+)
 def test_wrong_input(flags, more, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:

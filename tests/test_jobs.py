@@ -10,7 +10,10 @@ import pytest
 import toy_jobs
 from running import ROOT, environment
 
-from merginguriel.utils import arguments, jobs, records
+from merginguriel.utils.flags import argument_types
+from merginguriel.utils.flags.parser import ArgumentTypeError
+from merginguriel.utils.jobs import engine
+from merginguriel.utils.storage import atomic
 
 
 def log_of(folder):
@@ -23,33 +26,34 @@ def toy_run(folder):
 
 
 def test_jobs_that_fail_for_one_reason_are_one_line(capsys):
-    outcome = jobs.Outcome(done={"a": "0.5"}, failures={"b": "no model", "c": "damaged", "d": "no model"})
-    assert jobs.conclude(outcome, "table") == 1
+    outcome = engine.Outcome(done={"a": "0.5"}, failures={"b": "no model", "c": "damaged", "d": "no model"})
+    assert engine.conclude(outcome, "table") == 1
     said = capsys.readouterr()
     assert said.out == "table\n1 done, 0 done before, 3 failed\n"
     assert said.err == "failed: b, d: no model\nfailed: c: damaged\n"
-    assert jobs.conclude(jobs.Outcome(done={"a": "0.5"}), "table") == 0
+    assert engine.conclude(engine.Outcome(done={"a": "0.5"}), "table") == 0
 
 
 def test_failures_are_named_and_the_others_go_on(tmp_path):
     listed, seen = toy_jobs.make_jobs(tmp_path, job1={"refuses": True}, job3={"breaks": True}), []
-    outcome = jobs.work_off(listed, toy_jobs.Here(), lambda outcome: seen.append(str(outcome)))
+    outcome = engine.work_off(listed, toy_jobs.Here(), lambda outcome: seen.append(str(outcome)))
     assert outcome.failures == {"job1": "no such model", "job3": "ValueError: a bug"}
     # Group by group, and what jobs share lives as long as their group.
     assert list(outcome.done) == ["job0", "job6", "job4", "job7", "job2", "job5", "job8"]
     assert outcome.done["job6"] == "number 2 of its group" and outcome.done["job2"] == "number 1 of its group"
     assert len(seen) == 9 and seen[-1] == str(outcome) == "7 done, 0 done before, 2 failed"
-    again = jobs.work_off(toy_jobs.make_jobs(tmp_path), toy_jobs.Here())
+    again = engine.work_off(toy_jobs.make_jobs(tmp_path), toy_jobs.Here())
     assert len(again.kept) == 7 and set(again.done) == {"job1", "job3"} and not again.failures
 
 
 def test_other_settings_are_another_job(tmp_path):
     listed = toy_jobs.make_jobs(tmp_path)
-    jobs.work_off(listed[:1], toy_jobs.Here())
-    changed = jobs.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 77})
+    engine.work_off(listed[:1], toy_jobs.Here())
+    changed = engine.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 77})
     assert listed[0].is_done() and not changed.is_done()
-    assert not jobs.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 0},
-                        products=((str(tmp_path / "merged.json"), {}),)).is_done()
+    assert not engine.Job(
+        "toy", "job0", "group0", tmp_path / "job0", {"number": 0}, products=((str(tmp_path / "merged.json"), {}),)
+    ).is_done()
     (tmp_path / "job0/results.json").write_text('{"job"')
     assert not listed[0].is_done()
 
@@ -57,7 +61,7 @@ def test_other_settings_are_another_job(tmp_path):
 def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path):
     for name in ("dies job0", "dies job4"):
         (tmp_path / name).touch()
-    outcome = jobs.work_off(toy_jobs.make_jobs(tmp_path, job4={"once": True}), toy_jobs.InProcesses())
+    outcome = engine.work_off(toy_jobs.make_jobs(tmp_path, job4={"once": True}), toy_jobs.InProcesses())
     assert list(outcome.failures) == ["job0"] and "exit code 9" in outcome.failures["job0"]
     assert outcome.is_whole("job4") and len(outcome.done) == 8
     log = log_of(tmp_path)
@@ -68,12 +72,12 @@ def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path):
 def test_shards_are_all_the_jobs_once(tmp_path):
     listed = toy_jobs.make_jobs(tmp_path)
     for count in (1, 2, 3, 5):
-        parts = [jobs.shard(listed, number, count) for number in range(1, count + 1)]
+        parts = [engine.shard(listed, number, count) for number in range(1, count + 1)]
         assert sorted(job.name for part in parts for job in part) == [job.name for job in listed]
-    assert {job.group for job in jobs.shard(listed, 2, 2)} == {"group1"}
+    assert {job.group for job in engine.shard(listed, 2, 2)} == {"group1"}
     for wrong in ("0/3", "4/3", "1", "a/b"):
-        with pytest.raises(arguments.ArgumentTypeError):
-            arguments.shard(wrong)
+        with pytest.raises(ArgumentTypeError):
+            argument_types.shard(wrong)
 
 
 def test_killed_at_any_point_it_goes_on(tmp_path):
@@ -90,13 +94,13 @@ def test_killed_at_any_point_it_goes_on(tmp_path):
         assert process.returncode == -signal.SIGKILL, process.stderr.read()
         kills += 1
         for folder in tmp_path.glob("job*"):  # whatever there is, is whole
-            assert (folder / "part").is_file() and records.read_json(folder / "results.json")["job"]
+            assert (folder / "part").is_file() and atomic.read_json(folder / "results.json")["job"]
     assert kills >= 2 and all(job.is_done() for job in toy_jobs.make_jobs(tmp_path))
     log = log_of(tmp_path)
     for job in toy_jobs.make_jobs(tmp_path):
         # What has ended is not begun again; a kill may come before the end is noted.
         assert log.count(f"ended {job.name}") <= 1
-        assert f"began {job.name}" not in log[(log + [f"ended {job.name}"]).index(f"ended {job.name}"):]
+        assert f"began {job.name}" not in log[(log + [f"ended {job.name}"]).index(f"ended {job.name}") :]
     assert sum(line.startswith("ended") for line in log) >= 9 - kills
     assert not list(tmp_path.glob(".job*"))
 
@@ -104,5 +108,6 @@ def test_killed_at_any_point_it_goes_on(tmp_path):
 def test_two_runs_share_the_jobs(tmp_path):
     both = [toy_run(tmp_path), toy_run(tmp_path)]
     assert [process.wait() for process in both] == [0, 0], both[0].stderr.read() + both[1].stderr.read()
-    assert sorted(log_of(tmp_path)) == sorted(f"{what} job{number}" for number in range(9)
-                                              for what in ("began", "ended"))
+    assert sorted(log_of(tmp_path)) == sorted(
+        f"{what} job{number}" for number in range(9) for what in ("began", "ended")
+    )

@@ -5,7 +5,8 @@ import json
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import massive, mini
+from merginguriel.utils.data import massive, mini, readers, task
+from merginguriel.utils.data.split import SPLITS
 
 
 @pytest.fixture
@@ -25,37 +26,49 @@ def test_labels_are_the_hubs_sixty_in_their_order():
 
 @pytest.mark.parametrize("split", ["train", "validation", "dev", "test"])
 def test_folder_of_jsonl_equals_the_embedded_corpus(folder, split):
-    read = massive.load_split(str(folder), "af-ZA", split)
-    rows = [row for row in mini.records("af-ZA") if row["partition"] == massive.SPLITS[split]]
+    read = task.load_split(str(folder), "af-ZA", split)
+    rows = [row for row in mini.records("af-ZA") if row["partition"] == SPLITS[split]]
     assert read.texts == [row["utt"] for row in rows]
     assert [massive.INTENTS[label] for label in read.labels] == [row["intent"] for row in rows]
-    assert read.fingerprint() == massive.load_split("mini", "af-ZA", split).fingerprint()
+    assert read.fingerprint() == task.load_split("mini", "af-ZA", split).fingerprint()
 
 
 def test_lines_of_other_splits(folder):
     """Are passed over, but for what is cut short; a text may name a split, and ids are counted over all lines."""
-    lines = ['{"partition": "train", "utt": "say \\"test\\"", "intent": "alarm_set"}',
-             '{"partition": "test", "utt": "a", "intent": "alarm_set"}', '{"partition": "train", "utt": "b", "int']
+    lines = [
+        '{"partition": "train", "utt": "say \\"test\\"", "intent": "alarm_set"}',
+        '{"partition": "test", "utt": "a", "intent": "alarm_set"}',
+        '{"partition": "train", "utt": "b", "int',
+    ]
     (folder / "af-ZA.jsonl").write_text("\n".join(lines[:2]) + "\n")
-    read = massive.load_split(str(folder), "af-ZA", "test")
+    read = task.load_split(str(folder), "af-ZA", "test")
     assert (read.ids, read.texts) == (["1"], ["a"])
     (folder / "af-ZA.jsonl").write_text("\n".join(lines))
     with pytest.raises(InputError, match="line 3 of .* damaged"):
-        massive.load_split(str(folder), "af-ZA", "test")
+        task.load_split(str(folder), "af-ZA", "test")
 
 
 def test_folder_of_parquet_with_integer_labels_as_on_the_hub(tmp_path):
     from datasets import ClassLabel, Dataset, Features, Value
 
     rows = [row for row in mini.records("nl-NL") if row["partition"] == "dev"]
-    features = Features(id=Value("string"), partition=Value("string"), utt=Value("string"),
-                        intent=ClassLabel(names=list(massive.INTENTS)))
-    table = Dataset.from_list([{"id": row["id"], "partition": "dev", "utt": row["utt"],
-                                "intent": massive.LABEL_OF[row["intent"]]} for row in rows], features=features)
+    features = Features(
+        id=Value("string"),
+        partition=Value("string"),
+        utt=Value("string"),
+        intent=ClassLabel(names=list(massive.INTENTS)),
+    )
+    table = Dataset.from_list(
+        [
+            {"id": row["id"], "partition": "dev", "utt": row["utt"], "intent": massive.LABEL_OF[row["intent"]]}
+            for row in rows
+        ],
+        features=features,
+    )
     (tmp_path / "data/nl-NL/validation").mkdir(parents=True)
     table.to_parquet(tmp_path / "data/nl-NL/validation/0000.parquet")
-    read = massive.load_split(str(tmp_path / "data"), "nl-NL", "validation")
-    assert read.fingerprint() == massive.load_split("mini", "nl-NL", "validation").fingerprint()
+    read = task.load_split(str(tmp_path / "data"), "nl-NL", "validation")
+    assert read.fingerprint() == task.load_split("mini", "nl-NL", "validation").fingerprint()
 
 
 def test_hub_reads_the_parquet_branch(monkeypatch):
@@ -65,38 +78,44 @@ def test_hub_reads_the_parquet_branch(monkeypatch):
         asked.append(files)
         return [{"id": "7", "utt": "hallo", "intent": "general_greet", "partition": "dev"}]
 
-    monkeypatch.setattr(massive, "_read_parquet", read)
-    split = massive.load_split("AmazonScience/massive", "af-ZA", "dev")
+    monkeypatch.setattr(readers, "_read_parquet", read)
+    split = task.load_split("AmazonScience/massive", "af-ZA", "dev")
     assert asked == [["hf://datasets/AmazonScience/massive@refs%2Fconvert%2Fparquet/af-ZA/validation/*.parquet"]]
     assert (split.ids, split.texts, split.labels) == (["7"], ["hallo"], [5])
 
 
-@pytest.mark.parametrize("name, locale, split, message", [
-    ("mini", "af-ZA", "tset", "unknown split"),
-    ("mini", "th-TH", "test", "mini corpus"),
-    ("mini", "af-ZZ", "test", "af-ZA"),
-    ("./absent", "af-ZA", "test", "no dataset folder"),
-])
+@pytest.mark.parametrize(
+    "name, locale, split, message",
+    [
+        ("mini", "af-ZA", "tset", "unknown split"),
+        ("mini", "th-TH", "test", "mini corpus"),
+        ("mini", "af-ZZ", "test", "af-ZA"),
+        ("./absent", "af-ZA", "test", "no dataset folder"),
+    ],
+)
 def test_wrong_names(name, locale, split, message):
     with pytest.raises(InputError, match=message):
-        massive.load_split(name, locale, split)
+        task.load_split(name, locale, split)
 
 
 def test_folder_without_the_locale_says_what_it_has(folder):
     with pytest.raises(InputError, match="it has af-ZA, nl-NL"):
-        massive.load_split(str(folder), "de-DE", "test")
+        task.load_split(str(folder), "de-DE", "test")
 
 
-@pytest.mark.parametrize("line, message", [
-    ('{"id": "1", "utt"', "line 577 of .* is not JSON"),
-    ('{"id": "1", "partition": "test", "intent": "alarm_set"}', "no column 'utt'"),
-    ('{"id": "1", "partition": "test", "utt": "x", "intent": "alarm"}', "unknown intent 'alarm'"),
-    ('["id"]', "line 577"),
-    ('{"id": "1", "utt": "x", "intent": "alarm_set"}', "line 577 of .* no partition"),
-    ('{"id": "1", "partition": "test", "utt": null, "intent": "alarm_set"}', "no text"),
-])
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"id": "1", "utt"', "line 577 of .* is not JSON"),
+        ('{"id": "1", "partition": "test", "intent": "alarm_set"}', "no column 'utt'"),
+        ('{"id": "1", "partition": "test", "utt": "x", "intent": "alarm"}', "unknown intent 'alarm'"),
+        ('["id"]', "line 577"),
+        ('{"id": "1", "utt": "x", "intent": "alarm_set"}', "line 577 of .* no partition"),
+        ('{"id": "1", "partition": "test", "utt": null, "intent": "alarm_set"}', "no text"),
+    ],
+)
 def test_damaged_lines(folder, line, message):
     with open(folder / "af-ZA.jsonl", "a", encoding="utf-8") as out:
         out.write(line + "\n")
     with pytest.raises(InputError, match=message):
-        massive.load_split(str(folder), "af-ZA", "test")
+        task.load_split(str(folder), "af-ZA", "test")

@@ -10,8 +10,8 @@ import torch
 from auto_merge_llm.errors import InputError
 from safetensors.numpy import load_file
 
-from merginguriel.utils import massive
-from merginguriel.utils.measuring import MeasuringOptions, draw_examples
+from merginguriel.utils.data import task
+from merginguriel.utils.merging.examples import MeasuringOptions, draw_examples
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
 NEAREST = ["nl-NL", "de-DE", "en-US"]
@@ -19,23 +19,39 @@ NEAREST = ["nl-NL", "de-DE", "en-US"]
 
 @pytest.fixture
 def flags(models_root):
-    return ["--target-lang", "af-ZA", "--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini",
-            "--sources", ",".join(NEAREST)]
+    return [
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--models-root",
+        models_root,
+        "--dataset-name",
+        "mini",
+        "--sources",
+        ",".join(NEAREST),
+    ]
 
 
 # The example set
 
-@pytest.mark.parametrize("scope, expected", [
-    ("target", {"af-ZA": 11}), ("sources", {"nl-NL": 4, "de-DE": 4, "en-US": 3}),
-    ("both", {"af-ZA": 3, "nl-NL": 3, "de-DE": 3, "en-US": 2})])
+
+@pytest.mark.parametrize(
+    "scope, expected",
+    [
+        ("target", {"af-ZA": 11}),
+        ("sources", {"nl-NL": 4, "de-DE": 4, "en-US": 3}),
+        ("both", {"af-ZA": 3, "nl-NL": 3, "de-DE": 3, "en-US": 2}),
+    ],
+)
 def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
     examples = draw_examples(MeasuringOptions("mini", scope=scope, num_examples=11), "af-ZA", NEAREST, 42)
     assert examples.counts == expected and len(examples.texts) == len(examples.labels) == 11
-    train = {locale: massive.load_split("mini", locale, "train") for locale in expected}
+    train = {locale: task.load_split("mini", locale, "train") for locale in expected}
     place = 0
     for locale, count in expected.items():
         known = set(zip(train[locale].texts, train[locale].labels))
-        assert set(zip(examples.texts[place:place + count], examples.labels[place:place + count])) <= known
+        assert set(zip(examples.texts[place : place + count], examples.labels[place : place + count])) <= known
         place += count
 
 
@@ -43,13 +59,13 @@ def test_examples_are_a_seeded_draw_and_not_the_first_rows():
     options = MeasuringOptions("mini", num_examples=20)
     one, same, other = (draw_examples(options, "af-ZA", NEAREST, seed) for seed in (1, 1, 2))
     assert one == same and one.texts != other.texts
-    train = massive.load_split("mini", "af-ZA", "train")
+    train = task.load_split("mini", "af-ZA", "train")
     assert one.texts == [train.texts[item] for item in random.Random("1 af-ZA").sample(range(len(train)), 20)]
     assert one.texts != train.texts[:20]
 
 
 def test_too_many_examples_and_the_test_split_are_refused():
-    size = len(massive.load_split("mini", "af-ZA", "train"))
+    size = len(task.load_split("mini", "af-ZA", "train"))
     with pytest.raises(InputError, match=f"asks for {size + 1} examples of af-ZA, whose train split has {size}"):
         draw_examples(MeasuringOptions("mini", num_examples=size + 1), "af-ZA", NEAREST, 42)
     with pytest.raises(InputError, match="must not rest on the texts that it is judged on"):
@@ -57,6 +73,7 @@ def test_too_many_examples_and_the_test_split_are_refused():
 
 
 # The command
+
 
 def expected_fisher_merge(models_root, texts, floor=1e-6):
     """Exact expectation over all labels, one example and one label at a time, in float64."""
@@ -73,20 +90,39 @@ def expected_fisher_merge(models_root, texts, floor=1e-6):
             for label in range(len(log_p)):
                 gradients = torch.autograd.grad(log_p[label], list(model.parameters()), retain_graph=True)
                 for (name, _), gradient in zip(model.named_parameters(), gradients):
-                    sums[name] += log_p[label].exp().item() * gradient ** 2
+                    sums[name] += log_p[label].exp().item() * gradient**2
         norm = sum(value.square().sum() for value in sums.values()).sqrt()
         sums = {name: value / norm for name, value in sums.items()}
         least = floor * sum(value.sum() for value in sums.values()) / sum(value.numel() for value in sums.values())
         fishers.append({name: value.clamp(min=least.item()).numpy() for name, value in sums.items()})
         states.append({name: value.detach().numpy() for name, value in model.named_parameters()})
-    return {name: sum(f[name] * s[name] for f, s in zip(fishers, states)) / sum(f[name] for f in fishers)
-            for name in states[0]}
+    return {
+        name: sum(f[name] * s[name] for f, s in zip(fishers, states)) / sum(f[name] for f in fishers)
+        for name in states[0]
+    }
 
 
 def test_fisher_dataset_equals_a_loop_of_single_backwards(run, flags, models_root, tmp_path):
-    done = run(SCRIPT, *flags, "--mode", "fisher_dataset", "--fisher-estimator", "expected", "--num-fisher-examples", 5,
-               "--batch-size", 2, "--dataset-split", "train", "--text-column", "utt", "--fisher-data-mode", "target",
-               "--preweight", "equal")
+    done = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "fisher_dataset",
+        "--fisher-estimator",
+        "expected",
+        "--num-fisher-examples",
+        5,
+        "--batch-size",
+        2,
+        "--dataset-split",
+        "train",
+        "--text-column",
+        "utt",
+        "--fisher-data-mode",
+        "target",
+        "--preweight",
+        "equal",
+    )
     assert done.returncode == 0 and "warn" not in done.stderr.lower(), done.stderr
     texts = draw_examples(MeasuringOptions("mini", num_examples=5), "af-ZA", NEAREST, 42).texts
     folder = tmp_path / "merged_models/fisher_dataset_merge_af-ZA_3merged"
@@ -106,13 +142,40 @@ def test_measurements_are_kept_and_used_again(run, flags, tmp_path):
     times = [path.stat().st_mtime_ns for path in kept]
     assert len(kept) == 3 and not [path for path in kept if path.name.startswith(".")]
     # Other weights and normalisation, the same measurements.
-    again = run(SCRIPT, *flags, "--mode", "fisher_dataset", "--num-fisher-examples", 6, "--preweight", "uriel",
-                "--no-normalize-fisher", "--fisher-floor", 0.1, "--output-dir", "other", "--no-baselines")
+    again = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "fisher_dataset",
+        "--num-fisher-examples",
+        6,
+        "--preweight",
+        "uriel",
+        "--no-normalize-fisher",
+        "--fisher-floor",
+        0.1,
+        "--output-dir",
+        "other",
+        "--no-baselines",
+    )
     assert again.returncode == 0 and again.stderr.count("already measured") == 3, again.stderr
     assert [path.stat().st_mtime_ns for path in kept] == times
     # Another seed draws other examples.
-    other = run(SCRIPT, *flags, "--mode", "fisher", "--num-fisher-examples", 6, "--seed", 42, "--fisher-data-mode",
-                "both", "--output-dir", "third", "--no-eval")
+    other = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "fisher",
+        "--num-fisher-examples",
+        6,
+        "--seed",
+        42,
+        "--fisher-data-mode",
+        "both",
+        "--output-dir",
+        "third",
+        "--no-eval",
+    )
     assert other.returncode == 0 and "already measured" not in other.stderr
     assert len(list((tmp_path / "results/measurements").iterdir())) == 6
 
@@ -138,17 +201,22 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     assert (tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/model.safetensors").read_bytes() == first
 
 
-@pytest.mark.parametrize("extra, message", [
-    (["--mode", "fisher", "--dataset-split", "test"], "must not rest on the texts that it is judged on"),
-    (["--mode", "fisher", "--fisher-estimator", "exact"], "estimator is 'exact'; choose one of sampled"),
-    (["--mode", "fisher", "--fisher-floor", "0"], "floor is 0"),
-    (["--mode", "fisher", "--num-fisher-examples", "100000"], "asks for 100000 examples of af-ZA"),
-    (["--mode", "fisher", "--num-fisher-examples", "0"], "must be at least 1"),
-    (["--mode", "average", "--num-fisher-examples", "10"], "--num-fisher-examples has no effect in mode average"),
-    (["--mode", "ties", "--fisher-floor", "0.1"], "ties has no hyper-parameter floor"),
-    (["--mode", "adamerging", "--fisher-data-mode", "sources"], "--fisher-data-mode has no effect in mode adamerging"),
-    (["--mode", "regmean", "--alpha", "2"], "alpha is 2.0")])
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["--mode", "fisher", "--dataset-split", "test"], "must not rest on the texts that it is judged on"),
+        (["--mode", "fisher", "--fisher-estimator", "exact"], "estimator is 'exact'; choose one of sampled"),
+        (["--mode", "fisher", "--fisher-floor", "0"], "floor is 0"),
+        (["--mode", "fisher", "--num-fisher-examples", "100000"], "asks for 100000 examples of af-ZA"),
+        (["--mode", "fisher", "--num-fisher-examples", "0"], "must be at least 1"),
+        (["--mode", "average", "--num-fisher-examples", "10"], "--num-fisher-examples has no effect in mode average"),
+        (["--mode", "ties", "--fisher-floor", "0.1"], "ties has no hyper-parameter floor"),
+        (
+            ["--mode", "adamerging", "--fisher-data-mode", "sources"],
+            "--fisher-data-mode has no effect in mode adamerging",
+        ),
+        (["--mode", "regmean", "--alpha", "2"], "alpha is 2.0"),
+    ],
+)
 def test_what_cannot_be_measured_is_refused(refused, flags, extra, message):
     assert message in refused(SCRIPT, *flags, *extra)
-
-

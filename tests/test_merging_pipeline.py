@@ -13,8 +13,12 @@ from auto_merge_llm.methods import METHODS
 from running import ROOT, environment
 from safetensors.numpy import load_file, save_file
 
-from merginguriel.utils import massive, records, scoring, similarity
-from merginguriel.utils.statistics import mcnemar
+from merginguriel.utils.data import massive, task
+from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.evaluation.statistics import mcnemar
+from merginguriel.utils.models import devices
+from merginguriel.utils.similarity import matrix
+from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
 MANUAL = "merginguriel/run_merging_pipeline.py"
@@ -46,31 +50,54 @@ def assert_weighted_mean(folder, models_root, weights):
 
 # What is chosen
 
+
 def test_sinkhorn_and_cosine_select_and_weigh_differently(run, flags):
-    shares = similarity.read_matrix(similarity.PROJECT_ROOT / similarity.SPARSE_CSV).for_target("af-ZA")
+    shares = matrix.read_matrix(matrix.PROJECT_ROOT / matrix.SPARSE_CSV).for_target("af-ZA")
     sinkhorn = sources_in(run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--dry-run").stdout)
     assert list(sinkhorn) == ["id-ID", "nl-NL"]
     assert sinkhorn["id-ID"] == pytest.approx(shares["id-ID"] / (shares["id-ID"] + shares["nl-NL"]), abs=1e-6)
-    cosine = sources_in(run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--selection", "cosine",
-                            "--dry-run").stdout)
-    assert cosine == {"nl-NL": pytest.approx(0.9425 / 1.8746, abs=1e-4),
-                      "de-DE": pytest.approx(0.9321 / 1.8746, abs=1e-4)}
+    cosine = sources_in(
+        run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--selection", "cosine", "--dry-run").stdout
+    )
+    assert cosine == {
+        "nl-NL": pytest.approx(0.9425 / 1.8746, abs=1e-4),
+        "de-DE": pytest.approx(0.9321 / 1.8746, abs=1e-4),
+    }
 
 
 def test_dense_with_the_same_settings_equals_sparse(run, flags):
     sparse = run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 4, "--dry-run")
-    dense = run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 4, "--similarity-source", "dense",
-                "--top-k", 20, "--sinkhorn-iters", 20, "--dry-run")
+    dense = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "similarity",
+        "--num-languages",
+        4,
+        "--similarity-source",
+        "dense",
+        "--top-k",
+        20,
+        "--sinkhorn-iters",
+        20,
+        "--dry-run",
+    )
     assert sources_in(dense.stdout) == sources_in(sparse.stdout)
 
 
-@pytest.mark.parametrize("mode, extra, expected", [
-    ("average", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
-    ("linear", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
-    ("uriel", [], {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993}),
-    ("linear", ["--preweight", "uriel", "--selection", "cosine"],
-     {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993}),
-])
+@pytest.mark.parametrize(
+    "mode, extra, expected",
+    [
+        ("average", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
+        ("linear", [], {"id-ID": 1 / 3, "nl-NL": 1 / 3, "en-US": 1 / 3}),
+        ("uriel", [], {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993}),
+        (
+            "linear",
+            ["--preweight", "uriel", "--selection", "cosine"],
+            {"nl-NL": 0.9425 / 2.7993, "de-DE": 0.9321 / 2.7993, "en-US": 0.9247 / 2.7993},
+        ),
+    ],
+)
 def test_weights_of_modes(run, flags, mode, extra, expected):
     done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, *extra, "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -84,29 +111,56 @@ BASED = {"task_arithmetic", "ties", "dare", "dare_ties", "breadcrumbs", "stock",
 def test_every_method_is_a_mode(run, flags, tmp_path, mode):
     done = run(SCRIPT, *flags, "--mode", mode, "--num-languages", 3, "--no-eval")
     assert done.returncode == 0, done.stderr
-    plan = records.read_json(tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/merge_details.json")["plan"]
+    plan = atomic.read_json(tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/merge_details.json")["plan"]
     assert (plan["base"] is not None) == (mode in BASED) and plan["num_sources"] == 3
 
 
 def test_hyperparameters_reach_the_method(run, flags, tmp_path, models_root):
-    done = run(SCRIPT, *flags, "--mode", "task_arithmetic", "--form", "mean", "--scaling", 1, "--weights",
-               "nl-NL=0.75,de-DE=0.25", "--no-eval")
+    done = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "task_arithmetic",
+        "--form",
+        "mean",
+        "--scaling",
+        1,
+        "--weights",
+        "nl-NL=0.75,de-DE=0.25",
+        "--no-eval",
+    )
     assert done.returncode == 0, done.stderr
     # The mean form with λ = 1 is the weighted mean.
-    assert_weighted_mean(tmp_path / "merged_models/task_arithmetic_merge_af-ZA_2merged", models_root,
-                         {"nl-NL": 0.75, "de-DE": 0.25})
+    assert_weighted_mean(
+        tmp_path / "merged_models/task_arithmetic_merge_af-ZA_2merged", models_root, {"nl-NL": 0.75, "de-DE": 0.25}
+    )
     still = run(SCRIPT, *flags, "--mode", "ties", "--scaling", 0, "--num-languages", 2, "--no-eval")
     assert still.returncode == 0, still.stderr
-    merged, base = weights_of(tmp_path / "merged_models/ties_merge_af-ZA_2merged"), weights_of(
-        models_root / "init/tiny_seed42")
+    merged, base = (
+        weights_of(tmp_path / "merged_models/ties_merge_af-ZA_2merged"),
+        weights_of(models_root / "init/tiny_seed42"),
+    )
     assert all(np.array_equal(merged[name], base[name]) for name in base)
 
 
 def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
     files, base = [], models_root / "init/tiny_seed42"
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        done = run(SCRIPT, *flags, "--mode", "dare", "--num-languages", 2, "--no-eval", "--seed", seed,
-                   "--output-dir", name, "--base-checkpoint", base)
+        done = run(
+            SCRIPT,
+            *flags,
+            "--mode",
+            "dare",
+            "--num-languages",
+            2,
+            "--no-eval",
+            "--seed",
+            seed,
+            "--output-dir",
+            name,
+            "--base-checkpoint",
+            base,
+        )
         assert done.returncode == 0, done.stderr
         files.append((tmp_path / name / "model.safetensors").read_bytes())
     assert files[0] == files[1] != files[2]
@@ -115,8 +169,14 @@ def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
 def test_list_modes(run):
     listed = run(SCRIPT, "--list-modes").stdout
     assert [line.split()[0] for line in listed.splitlines()] == [
-        "average", "similarity", "uriel", "linear", "manual",
-        *(name for name in METHODS if name not in ("linear", "fisher")), "fisher"]
+        "average",
+        "similarity",
+        "uriel",
+        "linear",
+        "manual",
+        *(name for name in METHODS if name not in ("linear", "fisher")),
+        "fisher",
+    ]
     assert "fisher          another name of fisher_dataset" in listed
 
 
@@ -138,31 +198,56 @@ def test_dry_run_touches_nothing(run, flags, tmp_path):
 def test_own_weights_from_flag_file_and_calculator(run, flags, tmp_path):
     (tmp_path / "w.json").write_text('{"nl-NL": 0.75, "id-ID": 0.25}')
     expected = {"nl-NL": 0.75, "id-ID": 0.25}
-    for script, extra in ((MANUAL, ["--weights", "nl-NL=0.75,id-ID=0.25"]), (MANUAL, ["--weights-file", "w.json"]),
-                          (SCRIPT, ["--mode", "manual", "--weights", "nl-NL=3,id-ID=1", "--normalize-weights"]),
-                          (SCRIPT, ["--mode", "linear", "--weights", "nl-NL=0.75,id-ID=0.25"])):
+    for script, extra in (
+        (MANUAL, ["--weights", "nl-NL=0.75,id-ID=0.25"]),
+        (MANUAL, ["--weights-file", "w.json"]),
+        (SCRIPT, ["--mode", "manual", "--weights", "nl-NL=3,id-ID=1", "--normalize-weights"]),
+        (SCRIPT, ["--mode", "linear", "--weights", "nl-NL=0.75,id-ID=0.25"]),
+    ):
         assert sources_in(run(script, *flags, *extra, "--dry-run").stdout) == expected
     assert sources_in(run(MANUAL, *flags, "--dry-run").stdout) == {"nl-NL": 0.6, "de-DE": 0.4}
 
 
 # What is written
 
+
 @pytest.fixture(scope="module")
 def merged(models_root, tmp_path_factory):
     """One finished run: (working folder, completed process)."""
     folder = tmp_path_factory.mktemp("run")
     done = subprocess.run(
-        [sys.executable, str(ROOT / SCRIPT), "--mode", "similarity", "--target-lang", "af-ZA", "--num-languages", "3",
-         "--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini"],
-        cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+        [
+            sys.executable,
+            str(ROOT / SCRIPT),
+            "--mode",
+            "similarity",
+            "--target-lang",
+            "af-ZA",
+            "--num-languages",
+            "3",
+            "--base-model",
+            "tiny",
+            "--models-root",
+            str(models_root),
+            "--dataset-name",
+            "mini",
+        ],
+        cwd=folder,
+        env=environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return folder, done
 
 
 def test_merged_weights_are_the_weighted_mean(merged, models_root):
     output = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
-    weights = {source["locale"]: source["weight"]
-               for source in records.read_json(output / "merge_details.json")["plan"]["sources"]}
+    weights = {
+        source["locale"]: source["weight"]
+        for source in atomic.read_json(output / "merge_details.json")["plan"]["sources"]
+    }
     assert list(weights) == ["id-ID", "nl-NL", "en-US"] and sum(weights.values()) == pytest.approx(1)
     assert_weighted_mean(output, models_root, weights)
 
@@ -174,7 +259,7 @@ def test_merged_folder_is_a_complete_model(merged):
     assert re.findall(r"^\s*- Locale:\s*(\S+)", details, re.MULTILINE) == ["id-ID", "nl-NL", "en-US"]
     config = json.loads((output / "config.json").read_text())
     assert [config["id2label"][str(index)] for index in range(60)] == list(massive.INTENTS)
-    twin = records.read_json(output / "merge_details.json")
+    twin = atomic.read_json(output / "merge_details.json")
     assert twin["checks"]["head_evidence"] == "fingerprint"
     assert twin["checks"]["initial_head"] == config["initial_head"]
     from huggingface_hub import ModelCard
@@ -185,18 +270,19 @@ def test_merged_folder_is_a_complete_model(merged):
 
 def test_results_say_everything_that_the_number_rests_on(merged):
     folder = merged[0] / "results/similarity_merge_af-ZA_3merged"
-    results = records.read_json(folder / "results.json")
-    kept = records.read_predictions(folder / "predictions.npz")
-    split = massive.load_split("mini", "af-ZA", "test")
+    results = atomic.read_json(folder / "results.json")
+    kept = predictions.read_predictions(folder / "predictions.npz")
+    split = task.load_split("mini", "af-ZA", "test")
     assert kept["ids"].tolist() == split.ids and kept["labels"].tolist() == split.labels
     performance = results["performance"]
     assert performance["correct_predictions"] == int((kept["predictions"] == kept["labels"]).sum())
     assert performance["accuracy"] == performance["correct_predictions"] / len(split)
     assert performance["ci95"][0] <= performance["accuracy"] <= performance["ci95"][1]
     assert results["experiment"]["num_sources"] == 3
-    assert f'torch.{results["environment"]["dtype"]}' == str(scoring.evaluation_dtype(scoring.default_device()))
-    assert all(example["correct"] == (example["true_intent"] == example["predicted_label"])
-               for example in results["examples"])
+    assert f"torch.{results['environment']['dtype']}" == str(devices.evaluation_dtype(devices.default_device()))
+    assert all(
+        example["correct"] == (example["true_intent"] == example["predicted_label"]) for example in results["examples"]
+    )
     assert (folder / "merge_details.txt").is_file()
 
 
@@ -207,11 +293,13 @@ def test_merged_accuracy_is_transformers_own(merged):
     path = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
     model = AutoModelForSequenceClassification.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = massive.load_split("mini", "af-ZA", "test")
+    split = task.load_split("mini", "af-ZA", "test")
     with torch.inference_mode():
-        hits = sum(int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) == label
-                   for text, label in zip(split.texts, split.labels))
-    results = records.read_json(merged[0] / "results/similarity_merge_af-ZA_3merged/results.json")
+        hits = sum(
+            int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) == label
+            for text, label in zip(split.texts, split.labels)
+        )
+    results = atomic.read_json(merged[0] / "results/similarity_merge_af-ZA_3merged/results.json")
     assert results["performance"]["correct_predictions"] == hits
 
 
@@ -223,12 +311,13 @@ def test_table_sets_the_merge_beside_its_sources(merged):
     assert "(best source)" in done.stdout and "similarity_merge_af-ZA_3merged" in done.stdout
     correct = {}
     for path in (folder / "results").iterdir():
-        kept = records.read_predictions(path / "predictions.npz")
+        kept = predictions.read_predictions(path / "predictions.npz")
         correct[path.name] = kept["predictions"] == kept["labels"]
     best = max((name for name in correct if name.startswith("tiny")), key=lambda name: correct[name].mean())
     line = next(line for line in done.stdout.splitlines() if line.startswith("similarity_merge"))
     assert float(line.split()[-1]) == pytest.approx(
-        mcnemar(correct["similarity_merge_af-ZA_3merged"], correct[best]), rel=0.06)
+        mcnemar(correct["similarity_merge_af-ZA_3merged"], correct[best]), rel=0.06
+    )
 
 
 def test_done_work_is_not_repeated(merged, models_root):
@@ -258,8 +347,21 @@ def test_one_source_merges_to_itself(run, flags, tmp_path, models_root):
 
 
 def test_output_folder_dtype_and_results_folder(run, flags, tmp_path):
-    done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--output-dir", "here/x", "--dtype",
-               "bfloat16", "--results-dir", "there", "--no-baselines")
+    done = run(
+        SCRIPT,
+        *flags,
+        "--mode",
+        "average",
+        "--num-languages",
+        2,
+        "--output-dir",
+        "here/x",
+        "--dtype",
+        "bfloat16",
+        "--results-dir",
+        "there",
+        "--no-baselines",
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "here/x/config.json").read_text())["dtype"] == "bfloat16"
     assert (tmp_path / "there/x/results.json").is_file()
@@ -276,55 +378,85 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
     for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
         tensors[name] = np.ascontiguousarray(tensors[name][order])
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    done = run(SCRIPT, "--mode", "manual", "--weights", "de-DE=0.5,nl-NL=0.5", "--target-lang", "af-ZA", "--base-model",
-               "tiny", "--models-root", source_copies, "--dataset-name", "mini")
+    done = run(
+        SCRIPT,
+        "--mode",
+        "manual",
+        "--weights",
+        "de-DE=0.5,nl-NL=0.5",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--models-root",
+        source_copies,
+        "--dataset-name",
+        "mini",
+    )
     assert done.returncode == 0, done.stderr
-    assert_weighted_mean(tmp_path / "merged_models/manual_merge_af-ZA_2merged", models_root,
-                         {"nl-NL": 0.5, "de-DE": 0.5})
+    assert_weighted_mean(
+        tmp_path / "merged_models/manual_merge_af-ZA_2merged", models_root, {"nl-NL": 0.5, "de-DE": 0.5}
+    )
     # The evaluator reads outputs by name as well.
-    whole = run(EVALUATE, "--base-model", models_root / "tiny_massive_k_nl-NL", "--locale", "nl-NL",
-                "--dataset-name", "mini", "--prefix", "whole").stdout
-    permuted = run(EVALUATE, "--base-model", path, "--locale", "nl-NL", "--dataset-name", "mini", "--prefix",
-                   "permuted").stdout
+    whole = run(
+        EVALUATE,
+        "--base-model",
+        models_root / "tiny_massive_k_nl-NL",
+        "--locale",
+        "nl-NL",
+        "--dataset-name",
+        "mini",
+        "--prefix",
+        "whole",
+    ).stdout
+    permuted = run(
+        EVALUATE, "--base-model", path, "--locale", "nl-NL", "--dataset-name", "mini", "--prefix", "permuted"
+    ).stdout
     assert whole.splitlines()[0] == permuted.splitlines()[0] and "accuracy" in whole
 
 
 # What is refused
 
-@pytest.mark.parametrize("extra, message", [
-    (["--mode", "average", "--target-lang", "af-Za"], "did you mean af-ZA"),
-    (["--mode", "mean"], "invalid choice"),
-    (["--mode", "average", "--num-languages", "5"], "only 4 of af-ZA's neighbours have a model"),
-    (["--mode", "average", "--num-languages", "30"], "neighbours of af-ZA"),
-    (["--mode", "average", "--base-model", "other/none"], "training_bert.py"),
-    (["--mode", "average", "--weights", "nl-NL=1"], "--weights has no effect in mode average"),
-    (["--mode", "manual", "--weights", "nl-NL=0.6,de-DE=0.6"], "sum to 1.2, not 1"),
-    (["--mode", "manual", "--weights", "nl-NL=1,de-DE=0"], "positive"),
-    (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
-    (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "the target af-ZA is among the sources"),
-    (["--mode", "average", "--output-dir", ""], "empty"),
-    (["--mode", "average", "--density", "0.5", "--num-languages", "2"], "no hyper-parameter density"),
-    (["--mode", "ties", "--density", "0", "--num-languages", "2"], "density"),
-    (["--mode", "ties", "--seed", "7", "--num-languages", "2"], "--base-checkpoint"),
-    (["--mode", "slerp", "--base-checkpoint", "x", "--num-languages", "2"], "no effect in mode slerp"),
-    (["--mode", "breadcrumbs", "--preweight", "uriel"], "no effect"),
-    (["--mode", "average", "--seed", "-1"], "at least 0"),
-    (["--mode", "average", "--num-languages", "two"], "whole number"),
-    (["--mode", "manual", "--weights-file", "."], "cannot use ."),
-    (["--mode", "manual", "--weights", "nl-NL"], "locale=weight"),
-    (["--mode", "manual", "--weights-file", "absent.json"], "absent.json"),
-    (["--mode", "manual", "--num-languages", "2"], "--num-languages has no effect"),
-    (["--mode", "similarity", "--sources", "nl-NL,de-DE", "--similarity-source", "dense", "--top-k", "3"],
-     "--similarity-source, --top-k has no effect"),
-    (["--mode", "average", "--sources", "nl-NL,de-DE", "--similarity-matrix", "x"], "matrix has no effect"),
-    (["--mode", "similarity", "--preweight", "uriel"], "--preweight has no effect"),
-    (["--mode", "uriel", "--top-k", "3", "--similarity-source", "dense"], "no effect"),
-    (["--mode", "average", "--similarity-matrix", "absent.csv"], "generate_sparse_similarity_unified"),
-    (["--mode", "average", "--num-languages", "2", "--dataset-name", "./absent"], "no dataset folder"),
-    (["--mode", "average", "--num-languages", "2", "--target-lang", "th-TH"], "th-TH"),
-    (["--mode", "average", "--sources", "nl-NL,nl-NL"], "twice"),
-    (["--mode", "average", "--num-languages", "0"], "at least 1"),
-])
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["--mode", "average", "--target-lang", "af-Za"], "did you mean af-ZA"),
+        (["--mode", "mean"], "invalid choice"),
+        (["--mode", "average", "--num-languages", "5"], "only 4 of af-ZA's neighbours have a model"),
+        (["--mode", "average", "--num-languages", "30"], "neighbours of af-ZA"),
+        (["--mode", "average", "--base-model", "other/none"], "training_bert.py"),
+        (["--mode", "average", "--weights", "nl-NL=1"], "--weights has no effect in mode average"),
+        (["--mode", "manual", "--weights", "nl-NL=0.6,de-DE=0.6"], "sum to 1.2, not 1"),
+        (["--mode", "manual", "--weights", "nl-NL=1,de-DE=0"], "positive"),
+        (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
+        (["--mode", "manual", "--weights", "nl-NL=0.5,af-ZA=0.5"], "the target af-ZA is among the sources"),
+        (["--mode", "average", "--output-dir", ""], "empty"),
+        (["--mode", "average", "--density", "0.5", "--num-languages", "2"], "no hyper-parameter density"),
+        (["--mode", "ties", "--density", "0", "--num-languages", "2"], "density"),
+        (["--mode", "ties", "--seed", "7", "--num-languages", "2"], "--base-checkpoint"),
+        (["--mode", "slerp", "--base-checkpoint", "x", "--num-languages", "2"], "no effect in mode slerp"),
+        (["--mode", "breadcrumbs", "--preweight", "uriel"], "no effect"),
+        (["--mode", "average", "--seed", "-1"], "at least 0"),
+        (["--mode", "average", "--num-languages", "two"], "whole number"),
+        (["--mode", "manual", "--weights-file", "."], "cannot use ."),
+        (["--mode", "manual", "--weights", "nl-NL"], "locale=weight"),
+        (["--mode", "manual", "--weights-file", "absent.json"], "absent.json"),
+        (["--mode", "manual", "--num-languages", "2"], "--num-languages has no effect"),
+        (
+            ["--mode", "similarity", "--sources", "nl-NL,de-DE", "--similarity-source", "dense", "--top-k", "3"],
+            "--similarity-source, --top-k has no effect",
+        ),
+        (["--mode", "average", "--sources", "nl-NL,de-DE", "--similarity-matrix", "x"], "matrix has no effect"),
+        (["--mode", "similarity", "--preweight", "uriel"], "--preweight has no effect"),
+        (["--mode", "uriel", "--top-k", "3", "--similarity-source", "dense"], "no effect"),
+        (["--mode", "average", "--similarity-matrix", "absent.csv"], "generate_sparse_similarity_unified"),
+        (["--mode", "average", "--num-languages", "2", "--dataset-name", "./absent"], "no dataset folder"),
+        (["--mode", "average", "--num-languages", "2", "--target-lang", "th-TH"], "th-TH"),
+        (["--mode", "average", "--sources", "nl-NL,nl-NL"], "twice"),
+        (["--mode", "average", "--num-languages", "0"], "at least 1"),
+    ],
+)
 def test_wrong_flags(refused, flags, extra, message):
     assert message in refused(SCRIPT, *flags, *extra)
 
@@ -346,13 +478,26 @@ def test_another_merge_is_replaced_on_demand(run, flags, tmp_path):
     other = [*flags, "--mode", "average", "--num-languages", 3, *out]
     assert run(SCRIPT, *other).returncode == 2
     assert run(SCRIPT, *other, "--overwrite").returncode == 0
-    assert records.read_json(tmp_path / "m/x/merge_details.json")["plan"]["num_sources"] == 3
+    assert atomic.read_json(tmp_path / "m/x/merge_details.json")["plan"]["num_sources"] == 3
 
 
 @pytest.mark.parametrize("output", ["haryos_model", "haryos_model/tiny_massive_k_nl-NL", "."])
 def test_overwrite_never_touches_a_source(refused, source_copies, output):
-    error = refused(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages", 3,
-                    "--no-eval", "--output-dir", output, "--overwrite")
+    error = refused(
+        SCRIPT,
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--num-languages",
+        3,
+        "--no-eval",
+        "--output-dir",
+        output,
+        "--overwrite",
+    )
     assert "is a source of this merge or holds one" in error
 
 
@@ -397,44 +542,94 @@ def damage(path, what):
         (path / "config.json").write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("what, message", [
-    ("truncated", "copy"), ("no weights", "model.safetensors"), ("no config", "config.json"),
-    ("half config", "config.json"), ("nan", "NaN"), ("inf", "infinite"), ("shape", "shapes"),
-    ("vocabulary", "vocabular"), ("labels", "labels"), ("head", "initial head"), ("architecture", "hidden_size"),
-])
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("truncated", "copy"),
+        ("no weights", "model.safetensors"),
+        ("no config", "config.json"),
+        ("half config", "config.json"),
+        ("nan", "NaN"),
+        ("inf", "infinite"),
+        ("shape", "shapes"),
+        ("vocabulary", "vocabular"),
+        ("labels", "labels"),
+        ("head", "initial head"),
+        ("architecture", "hidden_size"),
+    ],
+)
 def test_damaged_or_foreign_sources(refused, source_copies, what, message):
     damage(source_copies / "tiny_massive_k_nl-NL", what)
-    error = refused(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages",
-                    3, "--dataset-name", "mini")
+    error = refused(
+        SCRIPT,
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--num-languages",
+        3,
+        "--dataset-name",
+        "mini",
+    )
     assert message in error and "nl-NL" in error
 
 
 def test_mismatched_heads_can_be_allowed(run, source_copies):
     damage(source_copies / "tiny_massive_k_nl-NL", "head")
-    done = run(SCRIPT, "--mode", "average", "--target-lang", "af-ZA", "--base-model", "tiny", "--num-languages", 3,
-               "--dataset-name", "mini", "--no-eval", "--allow-mismatched-heads")
+    done = run(
+        SCRIPT,
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--num-languages",
+        3,
+        "--dataset-name",
+        "mini",
+        "--no-eval",
+        "--allow-mismatched-heads",
+    )
     assert done.returncode == 0 and "0.648 to 0.486" in done.stderr
 
 
 def test_no_space_left(run, flags, tmp_path, monkeypatch):
     # A limit on the size of files stands in for a full disk: the write fails in the middle either way.
-    code = ("import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "from merginguriel.run_merging_pipeline_refactored import main; sys.exit(main())")
-    done = subprocess.run([sys.executable, "-c", code, *map(str, flags), "--mode", "average", "--num-languages", "2"],
-                          cwd=tmp_path, env=environment(), text=True, capture_output=True, check=False)
+    code = (
+        "import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from merginguriel.run_merging_pipeline_refactored import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, flags), "--mode", "average", "--num-languages", "2"],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: ")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 # What an interruption leaves
 
+
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 @pytest.mark.parametrize("delay", [1.5, 3.0])
 def test_interrupted_run_can_be_repeated(run, flags, tmp_path, sent, code, delay):
     merge = [*flags, "--mode", "average", "--num-languages", 3]
-    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, merge)], cwd=tmp_path,
-                               env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, merge)],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     time.sleep(delay)
     process.send_signal(sent)
     start = time.monotonic()
@@ -452,25 +647,46 @@ def test_interrupted_run_can_be_repeated(run, flags, tmp_path, sent, code, delay
 
 # evaluate_specific_model.py
 
+
 def test_evaluate_and_refuse_another_models_result(run, models_root):
     def evaluate(locale, *extra):
-        return run(EVALUATE, "--base-model", models_root / f"tiny_massive_k_{locale}", "--locale", "de-DE",
-                   "--dataset-name", "mini", "--prefix", "single_eval", *extra)
+        return run(
+            EVALUATE,
+            "--base-model",
+            models_root / f"tiny_massive_k_{locale}",
+            "--locale",
+            "de-DE",
+            "--dataset-name",
+            "mini",
+            "--prefix",
+            "single_eval",
+            *extra,
+        )
 
     first = evaluate("nl-NL")
-    assert re.match(r"de-DE test accuracy 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\], macro-F1 0\.\d{4}, 144 items\n"
-                    r"results/single_eval_de-DE/results.json", first.stdout), first.stderr
+    assert re.match(
+        r"de-DE test accuracy 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\], macro-F1 0\.\d{4}, 144 items\n"
+        r"results/single_eval_de-DE/results.json",
+        first.stdout,
+    ), first.stderr
     assert evaluate("nl-NL").stdout == first.stdout
     other = evaluate("en-US")
     assert other.returncode == 2 and "--overwrite" in other.stderr
     assert evaluate("en-US", "--overwrite").returncode == 0
 
 
-@pytest.mark.parametrize("what, message", [("labels", "id2label"), ("truncated", "copy"), ("no config", "config.json"),
-                                           ("no weights", "copy"), ("nan", "NaN"), ("no tokenizer", "tokenizer")])
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("labels", "id2label"),
+        ("truncated", "copy"),
+        ("no config", "config.json"),
+        ("no weights", "copy"),
+        ("nan", "NaN"),
+        ("no tokenizer", "tokenizer"),
+    ],
+)
 def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
     path = source_copies / "tiny_massive_k_nl-NL"
     damage(path, what)
     assert message in refused(EVALUATE, "--base-model", path, "--locale", "de-DE", "--dataset-name", "mini")
-
-

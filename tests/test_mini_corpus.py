@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.mini import CORPUS_DIR, LOCALES, records
+from merginguriel.utils.data.mini import CORPUS_DIR, LOCALES, records
 
 # The 60 intents of MASSIVE.
 MASSIVE_INTENTS = set(

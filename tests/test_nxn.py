@@ -18,21 +18,14 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils import (
-    heatmaps,
-    massive,
-    mini,
-    models,
-    naming,
-    nxn,
-    nxn_logits,
-    plots,
-    records,
-    scoring,
-    transfer,
-)
-from merginguriel.utils.locales import LOCALES
-from merginguriel.utils.model_card import model_card
+from merginguriel.utils.data import massive, mini, task
+from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.evaluation import nxn, nxn_logits
+from merginguriel.utils.merging.model_card import model_card
+from merginguriel.utils.models import devices, loading
+from merginguriel.utils.report import heatmaps, plots
+from merginguriel.utils.similarity import transfer
+from merginguriel.utils.storage import atomic, naming
 
 SCRIPT = "merginguriel/run_nxn_evaluation.py"
 MERGE = "merginguriel/run_merging_pipeline_refactored.py"
@@ -50,10 +43,12 @@ def runs(folder):
 
 def by_hand(folder, target, split="test"):
     """(texts, 60) logits, each text alone through the model, in MASSIVE's order of intents."""
-    model, tokenizer = models.load_classifier(folder, "cpu", torch.float32)
+    model, tokenizer = loading.load_classifier(folder, "cpu", torch.float32)
     with torch.inference_mode():
-        scores = [model(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
-                  for text in massive.load_split("mini", target, split).texts]
+        scores = [
+            model(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
+            for text in task.load_split("mini", target, split).texts
+        ]
     order = [model.config.label2id[intent] for intent in massive.INTENTS]
     return np.stack(scores)[:, order]
 
@@ -75,21 +70,33 @@ def reorder_labels(folder):
 
 def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     reorder_labels(source_copies / "tiny_massive_k_de-DE")
-    done = run(SCRIPT, "--base-model", "tiny", "--dataset-name", "mini", "--locales", "nl-NL", "de-DE,id-ID",
-               "--targets", "af-ZA,de-DE", "--max-workers", 2)
+    done = run(
+        SCRIPT,
+        "--base-model",
+        "tiny",
+        "--dataset-name",
+        "mini",
+        "--locales",
+        "nl-NL",
+        "de-DE,id-ID",
+        "--targets",
+        "af-ZA,de-DE",
+        "--max-workers",
+        2,
+    )
     assert done.returncode == 0, done.stderr
-    folder, = runs(tmp_path)
+    (folder,) = runs(tmp_path)
     header, *rows = csv.reader((folder / "evaluation_matrix.csv").read_text().splitlines())
     assert header == ["", "af-ZA", "de-DE"] and [row[0] for row in rows] == ["nl-NL", "de-DE", "id-ID"]
     kept = nxn_logits.open_logits(folder)
     assert (kept.sources, kept.targets, kept.split) == (("nl-NL", "de-DE", "id-ID"), ("af-ZA", "de-DE"), "test")
     # The expectation is float32 arithmetic; an intent that is as good within the tolerance may be predicted instead.
-    assert f"torch.{kept.precision}" == str(scoring.evaluation_dtype(scoring.default_device()))
+    assert f"torch.{kept.precision}" == str(devices.evaluation_dtype(devices.default_device()))
     tolerance = {"float32": 2e-3, "bfloat16": 5e-3}[kept.precision]
     accuracies = {}
     for source, *row in rows:
         for target, cell in zip(header[1:], row):
-            split = massive.load_split("mini", target, "test")
+            split = task.load_split("mini", target, "test")
             expected = by_hand(source_copies / f"tiny_massive_k_{source}", target)
             logits = kept.logits(source, target)
             assert logits.dtype == np.float16 and logits == pytest.approx(expected, abs=tolerance)
@@ -100,16 +107,22 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
                 assert float(cell) == np.mean(expected.argmax(-1) == split.labels)
             predicted = np.take_along_axis(expected, logits.argmax(-1)[:, None], -1)[:, 0]
             assert (expected.max(-1) - predicted <= 2 * tolerance).all()
-            result = records.read_json(folder / f"{source}_on_{target}/results.json")
+            result = atomic.read_json(folder / f"{source}_on_{target}/results.json")
             assert result["performance"]["accuracy"] == float(cell)
             assert result["settings"]["precision"] == result["environment"]["dtype"] == kept.precision
             assert {path.name for path in (folder / f"{source}_on_{target}").iterdir()} == {"results.json"}
-    summary = records.read_json(folder / "evaluation_summary.json")
+    summary = atomic.read_json(folder / "evaluation_summary.json")
     assert (summary["total_evaluations"], summary["successful_evaluations"], summary["failed_evaluations"]) == (6, 6, 0)
     values = list(accuracies.values())
-    assert summary["matrix_stats"] == pytest.approx({
-        "mean_accuracy": np.mean(values), "median_accuracy": np.median(values), "std_accuracy": np.std(values),
-        "min_accuracy": min(values), "max_accuracy": max(values)})
+    assert summary["matrix_stats"] == pytest.approx(
+        {
+            "mean_accuracy": np.mean(values),
+            "median_accuracy": np.median(values),
+            "std_accuracy": np.std(values),
+            "min_accuracy": min(values),
+            "max_accuracy": max(values),
+        }
+    )
     own = accuracies.pop(("de-DE", "de-DE"))
     assert summary["own_language_mean_accuracy"] == own
     assert summary["zero_shot_mean_accuracy"] == pytest.approx(np.mean(list(accuracies.values())))
@@ -123,8 +136,15 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     (folder / "evaluation_matrix.csv").unlink()
     with pytest.raises(InputError, match="no finished N×N"):
         nxn_logits.open_logits(folder)
-    again = nxn.prepare(nxn.NxnPlan({source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
-                                    kept.targets, "test", "mini", tmp_path / "nxn_results"))
+    again = nxn.prepare(
+        nxn.NxnPlan(
+            {source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
+            kept.targets,
+            "test",
+            "mini",
+            tmp_path / "nxn_results",
+        )
+    )
     assert again.folder == folder and not again.missing() and not again.is_whole
     nxn.evaluate(again)
     assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
@@ -141,9 +161,15 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
 
 
 def start(tmp_path, flags, *more):
-    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags), *map(str, more)], cwd=tmp_path,
-                            env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, flags), *map(str, more)],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def wait_for_cells(tmp_path, count, process):
@@ -163,10 +189,14 @@ def slowly(monkeypatch, tmp_path):
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow/sitecustomize.py").write_text(
         "import os, time\nreplace = os.rename\n"
-        "def rename(a, b):\n    if '_on_' in str(b): time.sleep(0.06)\n    replace(a, b)\nos.rename = rename\n")
+        "def rename(a, b):\n    if '_on_' in str(b): time.sleep(0.06)\n    replace(a, b)\nos.rename = rename\n"
+    )
     before = environment()["PYTHONPATH"]
-    monkeypatch.setattr(sys.modules[__name__], "environment",
-                        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path / 'slow'}{os.pathsep}{before}"})
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        "environment",
+        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path / 'slow'}{os.pathsep}{before}"},
+    )
 
 
 def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
@@ -192,7 +222,7 @@ def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
     second = cells(tmp_path)
     assert second.items() > first.items() and len(second) < 48
 
-    folder, = runs(tmp_path)
+    (folder,) = runs(tmp_path)
     (folder / ".logits.dead").mkdir()
     done = run(SCRIPT, *flags)
     assert done.returncode == 0, done.stderr
@@ -225,12 +255,12 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     flags = ["--base-model", "tiny", "--dataset-name", "mini", "--targets", "nl-NL,de-DE"]
     done = run(SCRIPT, *flags, "--max-workers", 2)
     assert done.returncode == 1, done.stderr
-    folder, = runs(tmp_path)
+    (folder,) = runs(tmp_path)
     matrix = transfer.read_csv(folder / "evaluation_matrix.csv")
     measured = dict(zip(matrix.sources, ~np.isnan(matrix.values).any(axis=1)))
     assert measured == {"nl-NL": True, "de-DE": True, "en-US": False, "id-ID": False}
     assert re.search(r"^en-US,,$", (folder / "evaluation_matrix.csv").read_text(), re.MULTILINE)
-    summary = records.read_json(folder / "evaluation_summary.json")
+    summary = atomic.read_json(folder / "evaluation_summary.json")
     assert summary["failed_evaluations"] == 4 and set(summary["failures"]) == {"en-US", "id-ID"}
     assert "failed: en-US: " in done.stdout and "tokenizer" in summary["failures"]["id-ID"]
     before = cells(tmp_path)
@@ -251,19 +281,36 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
 
 
 def test_a_source_whose_process_dies_fails_alone(models_root, tmp_path):
-    flags = ["--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini", "--max-workers", 2,
-             "--targets", "nl-NL"]
+    flags = [
+        "--base-model",
+        "tiny",
+        "--models-root",
+        models_root,
+        "--dataset-name",
+        "mini",
+        "--max-workers",
+        2,
+        "--targets",
+        "nl-NL",
+    ]
     (tmp_path / "deadly").mkdir()
     (tmp_path / "deadly/sitecustomize.py").write_text(
         "import os\nreplace = os.rename\n"
         "def rename(a, b):\n    if 'en-US_on_' in str(b): os.kill(os.getpid(), 9)\n    replace(a, b)\n"
-        "os.rename = rename\n")
+        "os.rename = rename\n"
+    )
     path = f"{tmp_path / 'deadly'}{os.pathsep}{environment()['PYTHONPATH']}"
-    done = subprocess.run([sys.executable, str(ROOT / SCRIPT), *map(str, flags)], cwd=tmp_path, text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": path}, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, flags)],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=120,
+    )
     assert done.returncode == 1 and "en-US: failed, its process ended with exit code -9" in done.stderr, done.stderr
-    folder, = runs(tmp_path)
-    assert records.read_json(folder / "evaluation_summary.json")["successful_evaluations"] == 3
+    (folder,) = runs(tmp_path)
+    assert atomic.read_json(folder / "evaluation_summary.json")["successful_evaluations"] == 3
 
 
 def test_list_and_dry_run_and_refusals(run, refused, flags, tmp_path, models_root):
@@ -286,30 +333,44 @@ def test_float16_keeps_the_winner():
 
 
 def test_a_source_that_is_never_right_counts_in_the_mean():
-    matrix = transfer.TransferMatrix(("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"),
-                                     np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), "")
+    matrix = transfer.TransferMatrix(
+        ("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"), np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), ""
+    )
     lines = nxn.table(SimpleNamespace(matrix=lambda: matrix)).splitlines()
     assert [line.split() for line in lines[1:3]] == [
         ["nl-NL", "0.9000", "0.4000", "de-DE", "0.2000", "over", "2"],
-        ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"]]
+        ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"],
+    ]
 
 
 # Choosing sources by a matrix
 
+
 def matrix_file(tmp_path, split="validation", name="nxn", models_root=None):
     """Asymmetric: by the target's column id-ID is best for nl-NL, by its row en-US is."""
-    values = np.array([[0.9, 0.2, 0.8, 0.3],     # nl-NL's model
-                       [0.4, 0.9, 0.2, 0.2],     # de-DE's
-                       [0.3, 0.2, 0.9, 0.2],     # en-US's
-                       [0.6, 0.2, 0.2, np.nan]])  # id-ID's
+    values = np.array(
+        [
+            [0.9, 0.2, 0.8, 0.3],  # nl-NL's model
+            [0.4, 0.9, 0.2, 0.2],  # de-DE's
+            [0.3, 0.2, 0.9, 0.2],  # en-US's
+            [0.6, 0.2, 0.2, np.nan],
+        ]
+    )  # id-ID's
     matrix = transfer.TransferMatrix(SOURCES, SOURCES, values, "")
     folder = tmp_path / name
     folder.mkdir()
     matrix.to_csv(folder / "evaluation_matrix.csv")
     if split:
         found = naming.find_models(models_root, "tiny") if models_root else {}
-        records.write_json(folder / "evaluation_summary.json", {"split": split, "models": {
-            locale: {"weights_sha256": Checkpoint(path).weights_fingerprint} for locale, path in found.items()}})
+        atomic.write_json(
+            folder / "evaluation_summary.json",
+            {
+                "split": split,
+                "models": {
+                    locale: {"weights_sha256": Checkpoint(path).weights_fingerprint} for locale, path in found.items()
+                },
+            },
+        )
     return folder
 
 
@@ -335,9 +396,10 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
     real = [*flags, "--selection", "real", "--nxn-matrix", folder]
     done = run(MERGE, *real, "--no-eval")
     assert done.returncode == 0, done.stderr
-    details = records.read_json(tmp_path / "merged_models/similarity_merge_nl-NL_2merged/merge_details.json")["plan"]
+    details = atomic.read_json(tmp_path / "merged_models/similarity_merge_nl-NL_2merged/merge_details.json")["plan"]
     assert {source["locale"]: source["weight"] for source in details["sources"]} == pytest.approx(
-        {"id-ID": 0.6, "de-DE": 0.4})
+        {"id-ID": 0.6, "de-DE": 0.4}
+    )
     assert details["similarity"]["selection"] == "real" and details["similarity"]["matrix_split"] == "validation"
     assert details["similarity"]["matrix"] == str(folder / "evaluation_matrix.csv")
     assert details["similarity"]["matrix_sha256"] == transfer.read_transfer_matrix(folder).fingerprint()
@@ -346,29 +408,38 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
     alias = run(MERGE, *flags, "--similarity-type", "real", "--nxn-matrix", folder, "--dry-run")
     assert re.findall(r"0\.\d{6}  (\S+)", alias.stdout) == ["id-ID", "de-DE"]
 
-    assert "test split" in refused(MERGE, *flags, "--selection", "real", "--nxn-matrix",
-                                   matrix_file(tmp_path, "test", "of_test"))
+    assert "test split" in refused(
+        MERGE, *flags, "--selection", "real", "--nxn-matrix", matrix_file(tmp_path, "test", "of_test")
+    )
     assert "needs --nxn-matrix" in refused(MERGE, *flags, "--selection", "real")
     assert "--nxn-matrix" in refused(MERGE, *flags, "--nxn-matrix", folder)
     assert "contradict" in refused(MERGE, *real, "--similarity-type", "URIEL")
     assert "--top-k" in refused(MERGE, *real, "--top-k", 3)
     assert "3 neighbours of id-ID" in refused(MERGE, *real, "--target-lang", "id-ID", "--num-languages", 4)
-    summary = records.read_json(folder / "evaluation_summary.json")
+    summary = atomic.read_json(folder / "evaluation_summary.json")
     summary["models"]["id-ID"]["weights_sha256"] = "0" * 64  # trained again since
-    records.write_json(folder / "evaluation_summary.json", summary)
+    atomic.write_json(folder / "evaluation_summary.json", summary)
     assert "other models of id-ID than" in refused(MERGE, *real)
 
 
 def test_a_card_tells_every_use_of_the_target():
     plan = SimpleNamespace(
-        target="nl-NL", base_model="mini", output=Path("merged"), mode="fisher_dataset", method="fisher_dataset",
-        sources=[], selection={"selection": "real"}, hyperparameters={"estimator": "empirical"},
-        measuring=SimpleNamespace(scope="both", split="train"))
+        target="nl-NL",
+        base_model="mini",
+        output=Path("merged"),
+        mode="fisher_dataset",
+        method="fisher_dataset",
+        sources=[],
+        selection={"selection": "real"},
+        hyperparameters={"estimator": "empirical"},
+        measuring=SimpleNamespace(scope="both", split="train"),
+    )
     card = model_card(plan)
     assert "chosen by labelled validation items of the target; it used labelled train text of the target" in card
 
 
 # The picture
+
 
 @pytest.mark.parametrize("locales", [("nl-NL",), mini.LOCALES, tuple(LOCALES)])
 def test_heatmap(tmp_path, locales):
@@ -376,13 +447,27 @@ def test_heatmap(tmp_path, locales):
 
     values = np.random.default_rng(0).random((len(locales), len(locales)))
     values[0] = np.nan
-    plots.save(heatmaps.heatmap(values, locales, locales, label="accuracy", row_title="model", column_title="on"),
-               tmp_path / "a.png")
+    plots.save(
+        heatmaps.heatmap(values, locales, locales, label="accuracy", row_title="model", column_title="on"),
+        tmp_path / "a.png",
+    )
     picture = Image.open(tmp_path / "a.png")
     assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1) and max(picture.size) < 5000
 
 
 def test_families_stand_together():
     order = [mini.LOCALES[place] for place in heatmaps.by_family(mini.LOCALES)]
-    assert order == ["af-ZA", "de-DE", "en-US", "nl-NL", "id-ID", "ms-MY", "es-ES", "pt-PT", "az-AZ", "tr-TR",
-                     "sw-KE", "fi-FI"]
+    assert order == [
+        "af-ZA",
+        "de-DE",
+        "en-US",
+        "nl-NL",
+        "id-ID",
+        "ms-MY",
+        "es-ES",
+        "pt-PT",
+        "az-AZ",
+        "tr-TR",
+        "sw-KE",
+        "fi-FI",
+    ]

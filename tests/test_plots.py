@@ -17,20 +17,12 @@ from made_results import write_merge
 from running import ROOT, environment
 
 from merginguriel import plot_results, quick_plot
-from merginguriel.utils import (
-    aggregation,
-    aggregation_files,
-    figures,
-    heatmaps,
-    material,
-    plots,
-    relation_plots,
-    row_plots,
-    statistics,
-)
-from merginguriel.utils.locales import DEFAULT_LOCALES, LOCALES
-from merginguriel.utils.similarity import SimilarityMatrix
-from merginguriel.utils.transfer import TransferMatrix
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.evaluation import statistics
+from merginguriel.utils.report import figures, heatmaps, material, plots, relation_plots, row_plots
+from merginguriel.utils.results import comparison, tables
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.transfer import TransferMatrix
 
 
 @pytest.fixture
@@ -57,27 +49,36 @@ def row_names(axes) -> list[str]:
 
 # What is drawn
 
+
 def test_every_kind_of_picture(found):
     names = {kind: [picture.name for picture in figures.pictures(found, [kind])] for kind in figures.KINDS}
     methods = ("average_2lang", "average_3lang", "similarity_2lang")
     assert names["accuracy"] == [f"pure_scores_{method}" for method in methods]
-    assert names["win_rate"] == [f"{against}_{method}" for method in methods for against in
-                                 ("vs_avg_zero", "vs_best_zero", "vs_best_source")] + ["win_rates"]
+    assert names["win_rate"] == [
+        f"{against}_{method}" for method in methods for against in ("vs_avg_zero", "vs_best_zero", "vs_best_source")
+    ] + ["win_rates"]
     assert names["heatmap"] == ["gains", "transfer", "similarity"]
     # Two locales are too few for ranks.
-    assert names["summary"] == ["ranking", "gain_by_sources", "similarity_and_transfer",
-                                *(f"intents_{method}" for method in methods)]
+    assert names["summary"] == [
+        "ranking",
+        "gain_by_sources",
+        "similarity_and_transfer",
+        *(f"intents_{method}" for method in methods),
+    ]
     assert tuple(figures.KINDS) == plot_results.KINDS and plots.FORMATS == plot_results.FORMATS
     assert {picture.name for picture in figures.pictures(found)} == set(sum(names.values(), []))
     for picture in figures.pictures(found):
         assert picture.draw().axes and picture.shows.endswith(".")
 
 
-@pytest.mark.parametrize("name, values", [
-    ("vs_avg_zero_average_2lang", {"af-ZA": 90 - 65, "da-DK": 50 - 50}),
-    ("vs_best_zero_average_2lang", {"af-ZA": 90 - 80, "da-DK": 50 - 80}),
-    ("vs_best_source_average_2lang", {"af-ZA": 90 - 70, "da-DK": 50 - 80}),
-])
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("vs_avg_zero_average_2lang", {"af-ZA": 90 - 65, "da-DK": 50 - 50}),
+        ("vs_best_zero_average_2lang", {"af-ZA": 90 - 80, "da-DK": 50 - 80}),
+        ("vs_best_source_average_2lang", {"af-ZA": 90 - 70, "da-DK": 50 - 80}),
+    ],
+)
 def test_differences_are_what_the_name_says(found, name, values):
     figure = drawn(found, name)
     axes = figure.axes[0]
@@ -101,15 +102,22 @@ def test_scores_stand_beside_their_baselines(found):
 def test_gains_rank_and_win(found):
     figure = drawn(found, "gains")
     # Best mean first: similarity, average of 2, average of 3, which has no result on da-DK.
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["similarity_2lang", "average_2lang",
-                                                                              "average_3lang"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
+        "similarity_2lang",
+        "average_2lang",
+        "average_3lang",
+    ]
     assert [text for text in texts(figure) if text[0] in "+-"] == ["+10.0", "+20.0", "-20.0", "+0.0", "-30.0"]
     figure = drawn(found, "ranking")
     assert row_names(figure.axes[0]) == ["similarity_2lang  (2)", "average_2lang  (2)", "average_3lang  (1)"]
     assert texts(figure) == ["+5.00", "-5.00", "-20.00"]
     figure = drawn(found, "win_rates")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "against best source", "against best zero-shot", "against average zero-shot", "against native"]
+        "against best source",
+        "against best zero-shot",
+        "against average zero-shot",
+        "against native",
+    ]
     # similarity wins 1 of 2 and ties once, average_2lang wins 1 and loses 1, average_3lang loses its only one.
     assert [text.get_text() for text in figure.axes[0].texts] == ["1/2", "1/2", "0/1"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [50, 50, 0, 50, 0, 0, 0, 50, 100]
@@ -117,7 +125,7 @@ def test_gains_rank_and_win(found):
 
 def test_gain_by_number_of_sources(found):
     figure = drawn(found, "gain_by_sources")
-    axes, = figure.axes
+    (axes,) = figure.axes
     points = axes.lines[-1]
     assert axes.get_title(loc="left") == "average"
     assert list(points.get_xdata()) == [2, 3] and list(points.get_ydata()) == pytest.approx([-5, -20])
@@ -155,12 +163,13 @@ def test_rank_correlations_against_scipy():
 
 def test_accuracy_by_intent(results):
     # Of 10 items all are alarm_set: the best source has 7 right of them, the merge 8.
-    figure = drawn(material.from_results(results, None, locales=["af-ZA"], types=["similarity"]),
-                   "intents_similarity")
-    axes, = figure.axes
+    figure = drawn(material.from_results(results, None, locales=["af-ZA"], types=["similarity"]), "intents_similarity")
+    (axes,) = figure.axes
     assert row_names(axes) == ["alarm_set"]
     assert [(line.get_label(), list(line.get_xdata())) for line in axes.lines] == [
-        ("best source", [0.7]), ("similarity", [0.8])]
+        ("best source", [0.7]),
+        ("similarity", [0.8]),
+    ]
 
 
 def test_critical_difference():
@@ -184,18 +193,31 @@ def test_summary_table(found):
 
 
 def test_a_table_of_aggregation_gives_the_same(found, tmp_path):
-    whole = aggregation_files.Aggregate(found.comparison.frame, found.comparison, found.summary)
+    whole = tables.Aggregate(found.comparison.frame, found.comparison, found.summary)
     file = tmp_path / "results_comprehensive_20260101_000000.csv"
-    aggregation_files.compared(whole, comprehensive=True).to_csv(file, index=False)
+    tables.compared(whole, comprehensive=True).to_csv(file, index=False)
     again = material.from_csv(file)
-    columns = ["variant", "locale", "accuracy", "num_sources", "best_source", "kind", *(
-        f"vs_{name}" for name in aggregation.BASELINES), *(f"p_{name}_holm" for name in aggregation.TESTED)]
-    first, second = (one.comparison.frame[columns].sort_values(["variant", "locale"], ignore_index=True).astype(
-        {"num_sources": float}) for one in (found, again))
+    columns = [
+        "variant",
+        "locale",
+        "accuracy",
+        "num_sources",
+        "best_source",
+        "kind",
+        *(f"vs_{name}" for name in comparison.BASELINES),
+        *(f"p_{name}_holm" for name in comparison.TESTED),
+    ]
+    first, second = (
+        one.comparison.frame[columns]
+        .sort_values(["variant", "locale"], ignore_index=True)
+        .astype({"num_sources": float})
+        for one in (found, again)
+    )
     pd.testing.assert_frame_equal(first, second, check_dtype=False)
     without = [picture.name for picture in figures.pictures(again)]
-    assert without == [picture.name for picture in figures.pictures(found) if not re.match("transfer|simil|intents",
-                                                                                          picture.name)]
+    assert without == [
+        picture.name for picture in figures.pictures(found) if not re.match("transfer|simil|intents", picture.name)
+    ]
     assert "average_2lang" in texts_of_svg(drawn(again, "gains"))
     table = file.read_text()
     file.write_text(table.replace("average_2lang", "../a b"))
@@ -212,6 +234,7 @@ def texts_of_svg(figure) -> str:
 
 # How it looks
 
+
 def test_49_locales_and_20_methods_stay_readable(tmp_path):
     """Nothing overlaps in the labels of rows, and no picture is larger than a screen is high, several times."""
     random, locales = np.random.default_rng(0), list(DEFAULT_LOCALES)
@@ -219,10 +242,17 @@ def test_49_locales_and_20_methods_stay_readable(tmp_path):
     methods = [f"a_method_with_a_name_{number}" for number in range(20)]
     every = [
         row_plots.scores(locales, random.random(49), dict.fromkeys("abcd", random.random(49)), method="m", title="t"),
-        row_plots.differences(locales, values[:, 0], title="t", label="l", intervals=np.full((49, 2), np.nan),
-                              significant=values[:, 0] > 3),
+        row_plots.differences(
+            locales,
+            values[:, 0],
+            title="t",
+            label="l",
+            intervals=np.full((49, 2), np.nan),
+            significant=values[:, 0] > 3,
+        ),
         row_plots.ranking(methods, values[0], values[:2].T, label="l", title="t"),
-        heatmaps.heatmap(values, locales, methods, label="l", row_title="r", column_title="c", signed=True)]
+        heatmaps.heatmap(values, locales, methods, label="l", row_title="r", column_title="c", signed=True),
+    ]
     for figure in every:
         plots.save(figure, tmp_path / "picture.png", dpi=50)
         labels = figure.axes[0].get_yticklabels()
@@ -257,6 +287,7 @@ def test_names_of_methods_in_pictures(results):
 
 # Commands
 
+
 def test_plot_results(run, results, tmp_path):
     flags = ["--plot-types", "heatmap", "win_rate", "--num-languages", "2", "--format", "svg"]
     done = run("plot_results.py", *flags, "--locales", "af-ZA", "da-DK", "--results-dir", "results")
@@ -275,10 +306,13 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     assert plot_results.main(["--list-csv"]) == 0 and "no results_comprehensive" in capsys.readouterr().out
     for time_, accuracy in (("20260101_000000", 0.5), ("20260202_000000", 0.6)):
         (tmp_path / f"results_comprehensive_{time_}.csv").write_text(
-            f"locale,baseline,ties_3lang,ties_3lang_vs_best_source\naf-ZA,0.9,{accuracy},0.1\n")
+            f"locale,baseline,ties_3lang,ties_3lang_vs_best_source\naf-ZA,0.9,{accuracy},0.1\n"
+        )
     assert plot_results.main(["--list-csv"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
-        "results_comprehensive_20260202_000000.csv", "results_comprehensive_20260101_000000.csv"]
+        "results_comprehensive_20260202_000000.csv",
+        "results_comprehensive_20260101_000000.csv",
+    ]
     assert plot_results.main(["--list-num-languages"]) == 0
     assert capsys.readouterr().out.splitlines() == ["2  2 results", "3  1 results"]
     assert plot_results.main(["--plot-types", "accuracy"]) == 0 and "from results\n" in capsys.readouterr().out
@@ -290,27 +324,32 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     assert "results_comprehensive_20260101" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flags, said", [
-    (["--csv-file", "nothing.csv"], "no file nothing.csv"),
-    (["--csv-file", "bad.csv"], "is no results_comprehensive table"),
-    (["--csv-file", "good.csv", "--results-dir", "results"], "--results-dir has no effect beside a table"),
-    (["--csv-file", "good.csv", "--num-languages", "4"], "no results with 4 sources; there are some with 3"),
-    (["--csv-file", "good.csv", "--locales", "th-TH"], "good.csv has no result of those that were asked for"),
-    (["--csv-file", "good.csv", "--experiment-types", "ties", "slerp"],
-     "good.csv has no result of slerp; there are some of ties_3lang"),
-    (["--num-languages", "7"], "no results with 7 sources; there are some with 2, 3"),
-    (["--num-languages", "2,x"], "must be a whole number"),
-    (["--results-dir", "nowhere"], "no folder nowhere"),
-    (["--experiment-types", "slerp"], "no result of slerp"),
-    (["--similarity-matrix", "nowhere.csv"], "no similarity matrix nowhere.csv"),
-])
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--csv-file", "nothing.csv"], "no file nothing.csv"),
+        (["--csv-file", "bad.csv"], "is no results_comprehensive table"),
+        (["--csv-file", "good.csv", "--results-dir", "results"], "--results-dir has no effect beside a table"),
+        (["--csv-file", "good.csv", "--num-languages", "4"], "no results with 4 sources; there are some with 3"),
+        (["--csv-file", "good.csv", "--locales", "th-TH"], "good.csv has no result of those that were asked for"),
+        (
+            ["--csv-file", "good.csv", "--experiment-types", "ties", "slerp"],
+            "good.csv has no result of slerp; there are some of ties_3lang",
+        ),
+        (["--num-languages", "7"], "no results with 7 sources; there are some with 2, 3"),
+        (["--num-languages", "2,x"], "must be a whole number"),
+        (["--results-dir", "nowhere"], "no folder nowhere"),
+        (["--experiment-types", "slerp"], "no result of slerp"),
+        (["--similarity-matrix", "nowhere.csv"], "no similarity matrix nowhere.csv"),
+    ],
+)
 def test_refused_in_one_line(results, tmp_path, monkeypatch, capsys, flags, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     (tmp_path / "good.csv").write_text("locale,ties_3lang,ties_3lang_vs_best_source\naf-ZA,0.5,0.1\n")
     with pytest.raises(SystemExit) if "x" in flags[-1][-1] else open(os.devnull):
         assert plot_results.main(flags) == 2
-    error, = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert said in error and not (tmp_path / "plots").exists()
 
 
@@ -327,8 +366,15 @@ class Terminal:
 
     def __init__(self, script, folder):
         self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen([sys.executable, str(ROOT / script)], cwd=folder, stdin=theirs, stdout=theirs,
-                                        stderr=theirs, env={**environment(), "TERM": "dumb"}, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / script)],
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment(), "TERM": "dumb"},
+            start_new_session=True,
+        )
         os.close(theirs)
         self.seen = ""
 
@@ -365,7 +411,7 @@ def test_quick_plot_in_a_terminal(results, tmp_path):
     terminal.type("af-ZA\n")
     assert "2 pictures, plots/<name>_" in terminal.until("Which plots? [5] ")
     assert len(list((tmp_path / "plots").iterdir())) == 2
-    drawn, = (tmp_path / "plots").glob("pure_scores_similarity_2lang_*.png")
+    (drawn,) = (tmp_path / "plots").glob("pure_scores_similarity_2lang_*.png")
     assert drawn.stat().st_size > 10_000 and len(list(tmp_path.glob("advanced_analysis_summary_*.csv"))) == 1
     time.sleep(0.3)  # so that it waits for an answer when it is interrupted
     os.killpg(terminal.process.pid, signal.SIGINT)

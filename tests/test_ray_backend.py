@@ -13,8 +13,27 @@ from merginguriel import run_large_scale_experiment
 
 pytest.importorskip("ray")
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
-COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "average", "fisher", "ties", "slerp", "adamerging", "regmean",
-           "stock", "karcher", "--num-languages", "2", "3", "--selection", "cosine", "--num-fisher-examples", "60")
+COMMAND = (
+    "--locales",
+    "af-ZA",
+    "nl-NL",
+    "--modes",
+    "average",
+    "fisher",
+    "ties",
+    "slerp",
+    "adamerging",
+    "regmean",
+    "stock",
+    "karcher",
+    "--num-languages",
+    "2",
+    "3",
+    "--selection",
+    "cosine",
+    "--num-fisher-examples",
+    "60",
+)
 
 
 @pytest.fixture
@@ -34,8 +53,14 @@ def flags_of(models_root):
 
 def sweep(folder, models_root, *more):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *flags_of(models_root), *more], cwd=folder,
-                            env=environment(), text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *flags_of(models_root), *more],
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
 
 def wait_for(process, folder, wanted):
@@ -55,8 +80,9 @@ def test_command_and_node_are_killed_and_it_ends_as_without(cluster, models_root
             break
     assert "lost" in said and "it is tried once more" in said
     # The rest of a cluster has no GPU.
-    refused = sweep(tmp_path / "gpus", models_root, "--backend", "ray", "--address", cluster.address,
-                    "--workers-per-gpu", "2")
+    refused = sweep(
+        tmp_path / "gpus", models_root, "--backend", "ray", "--address", cluster.address, "--workers-per-gpu", "2"
+    )
     assert refused.wait() == 2 and "has no GPU" in refused.stderr.read() and not list((tmp_path / "gpus").iterdir())
 
 
@@ -72,8 +98,11 @@ def kill_command_and_node(cluster, models_root, folder, expected) -> str:
     kept = {name: file.stat().st_mtime_ns for name, file in results_of(folder).items()}
     process = sweep(*on_ray)
     # Both nodes are at work.
-    wait_for(process, folder, lambda names: all(any(target in name and name not in kept for name in names)
-                                                for target in ("af-ZA", "nl-NL")))
+    wait_for(
+        process,
+        folder,
+        lambda names: all(any(target in name and name not in kept for name in names) for target in ("af-ZA", "nl-NL")),
+    )
     cluster.remove_node(node, allow_graceful=False)
     shown, said = process.communicate()
     assert process.returncode == 0 and " 0 failed" in shown, said

@@ -12,16 +12,16 @@ import pytest
 from made_results import write_merge
 from running import ROOT
 
-from merginguriel.utils import transfer
+from merginguriel.utils.similarity import transfer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The defaults need the Hub; these stand in for it.
 SMALL = {
     "training_bert.py": "--model_name_or_path {base} --dataset_name mini --max_train_samples 32 "
-                        "--max_eval_samples 16 --max_predict_samples 16 --num_train_epochs 1",
+    "--max_eval_samples 16 --max_predict_samples 16 --num_train_epochs 1",
     "train_missing_models.py": "--base-model {base} --dataset-name mini --additional-args --max_steps 2",
     "run_multilang_training.py": "--base-model {base} --dataset-name mini --locales af-ZA,nl-NL,de-DE "
-                                 "--additional-args --max_steps 2",
+    "--additional-args --max_steps 2",
     "copy_models_to_haryos.py": "",
     "run_merging_pipeline_refactored.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_merging_pipeline.py": "--dataset-name mini --base-model xlm-roberta-base",
@@ -32,9 +32,9 @@ SMALL = {
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
     "generate_sparse_similarity_unified.py": "",
     "run_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
-                                 "--max-train-samples 32",
+    "--max-train-samples 32",
     "run_large_scale_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
-                                             "--max-train-samples 32 --workers 1",
+    "--max-train-samples 32 --workers 1",
     "aggregate_results.py": "",
     "report.py": "",
     "plot_results.py": "",
@@ -56,10 +56,16 @@ def test_the_readme_shows_every_script():
 @pytest.fixture
 def workspace(models_root, tmp_path):
     """haryos_model/ with five sources under the names that xlm-roberta-base's have, and a run beside it."""
-    for locale, made_from in {"nl-NL": "nl-NL", "de-DE": "de-DE", "en-US": "en-US", "id-ID": "id-ID",
-                              "es-ES": "en-US"}.items():
-        shutil.copytree(models_root / f"tiny_massive_k_{made_from}",
-                        tmp_path / f"haryos_model/xlm-roberta-base_massive_k_{locale}")
+    for locale, made_from in {
+        "nl-NL": "nl-NL",
+        "de-DE": "de-DE",
+        "en-US": "en-US",
+        "id-ID": "id-ID",
+        "es-ES": "en-US",
+    }.items():
+        shutil.copytree(
+            models_root / f"tiny_massive_k_{made_from}", tmp_path / f"haryos_model/xlm-roberta-base_massive_k_{locale}"
+        )
     run = tmp_path / "checkpoint_results/xlm-roberta-base_massive_af-ZA_lr5e-5_ep15"
     shutil.copytree(models_root / "tiny_massive_k_nl-NL", run)
     (run / "training.json").write_text("{}")

@@ -9,15 +9,23 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import naming, records
-from merginguriel.utils.calculators import Source
+from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.merging import details
+from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.storage import atomic, naming
 
 
 def test_merge_details_layout():
-    text = records.merge_details(
-        mode="similarity", base_model="xlm-roberta-base", target="af-ZA", timestamp="2025-10-22T10:45:54.123456",
-        sources=[Source("id-ID", Path("m/id"), 0.3343), Source("hy-AM", Path("m/hy"), 0.6657)])
-    assert text == """\
+    text = details.merge_details(
+        mode="similarity",
+        base_model="xlm-roberta-base",
+        target="af-ZA",
+        timestamp="2025-10-22T10:45:54.123456",
+        sources=[Source("id-ID", Path("m/id"), 0.3343), Source("hy-AM", Path("m/hy"), 0.6657)],
+    )
+    assert (
+        text
+        == """\
 Merge Mode: similarity
 Timestamp (UTC): 2025-10-22T10:45:54.123456
 
@@ -36,16 +44,17 @@ Target Language: af-ZA
 
 Total Weight: 1.000000
 """
+    )
 
 
 def test_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "out"
     with pytest.raises(RuntimeError):
-        with records.whole_folder(target) as partial:
+        with atomic.whole_folder(target) as partial:
             (partial / "a").write_text("1")
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with records.whole_folder(target) as partial:
+    with atomic.whole_folder(target) as partial:
         (partial / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
@@ -56,17 +65,17 @@ def test_folder_is_replaced_only_on_demand_and_only_by_a_whole_one(tmp_path):
     target.mkdir()
     (target / "old").write_text("kept")
     with pytest.raises(InputError, match="nothing that this toolkit made"):
-        with records.whole_folder(target, overwrite=True):
+        with atomic.whole_folder(target, overwrite=True):
             pass
     (target / "results.json").write_text("{}")
     with pytest.raises(InputError, match="--overwrite"):
-        with records.whole_folder(target):
+        with atomic.whole_folder(target):
             pass
     with pytest.raises(RuntimeError):
-        with records.whole_folder(target, overwrite=True):
+        with atomic.whole_folder(target, overwrite=True):
             raise RuntimeError
     assert (target / "old").read_text() == "kept"
-    with records.whole_folder(target, overwrite=True) as partial:
+    with atomic.whole_folder(target, overwrite=True) as partial:
         (partial / "new").write_text("")
     assert [path.name for path in target.iterdir()] == ["new"] and [target] == list(tmp_path.iterdir())
 
@@ -76,41 +85,47 @@ def test_leftovers_of_killed_runs_are_removed_but_not_those_of_running_ones(tmp_
     dead.wait()
     for process in (dead.pid, os.getpid()):
         (tmp_path / f".out.partial-{platform.node()}-{process}-x_1").mkdir()
-    with records.whole_folder(tmp_path / "out"):
+    with atomic.whole_folder(tmp_path / "out"):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "out", f".out.partial-{platform.node()}-{os.getpid()}-x_1"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out", f".out.partial-{platform.node()}-{os.getpid()}-x_1"}
 
 
 def test_a_failure_leaves_no_parents_behind(tmp_path):
     with pytest.raises(RuntimeError):
-        with records.whole_folder(tmp_path / "a/b/out"):
+        with atomic.whole_folder(tmp_path / "a/b/out"):
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_predictions_come_back(tmp_path):
     logits = np.array([[0.1, 2, -1], [3, 1e-8, -np.inf]], np.float32)
-    records.write_predictions(tmp_path / "p.npz", ["10", "11"], [1, 2], [1, 0], ("a", "b", "c"), logits)
-    kept = records.read_predictions(tmp_path / "p.npz")
+    predictions.write_predictions(tmp_path / "p.npz", ["10", "11"], [1, 2], [1, 0], ("a", "b", "c"), logits)
+    kept = predictions.read_predictions(tmp_path / "p.npz")
     assert kept["ids"].tolist() == ["10", "11"] and kept["labels"].tolist() == [1, 2]
     assert kept["predictions"].tolist() == [1, 0] and np.array_equal(kept["logits"], logits)
     (tmp_path / "p.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:50])
     with pytest.raises(InputError, match="damaged"):
-        records.read_predictions(tmp_path / "p.npz")
+        predictions.read_predictions(tmp_path / "p.npz")
 
 
 def test_model_names():
     assert naming.model_name("FacebookAI/xlm-roberta-large", "af-ZA") == "xlm-roberta-large_massive_k_af-ZA"
     assert naming.model_name("models/me5/", "af-ZA") == "me5_massive_k_af-ZA"
     assert naming.training_run_name("xlm-roberta-base", ["af-ZA"], 5e-5, 15) == (
-        "xlm-roberta-base_massive_af-ZA_lr5e-5_ep15")
+        "xlm-roberta-base_massive_af-ZA_lr5e-5_ep15"
+    )
     assert naming.training_run_name("a/b", ["fr-FR", "de-DE", "es-ES", "it-IT"], 1e-4, 3.0) == (
-        "b_massive_4langs-fr-FR_lr1e-4_ep3")
+        "b_massive_4langs-fr-FR_lr1e-4_ep3"
+    )
 
 
 def test_only_whole_names_are_models(tmp_path):
-    for name in ("base_massive_k_af-ZA", "base_massive_k_af-ZA.training", ".base_massive_k_nl-NL.partial-x",
-                 "base_massive_k_afrikaans", "other_massive_k_de-DE"):
+    for name in (
+        "base_massive_k_af-ZA",
+        "base_massive_k_af-ZA.training",
+        ".base_massive_k_nl-NL.partial-x",
+        "base_massive_k_afrikaans",
+        "other_massive_k_de-DE",
+    ):
         (tmp_path / name).mkdir()
     assert list(naming.find_models(tmp_path, "org/base")) == ["af-ZA"]

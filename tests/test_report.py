@@ -16,20 +16,34 @@ from running import ROOT
 
 from merginguriel import report as report_command
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils import aggregation, material, merging, report, reproduction, result_rows
-from merginguriel.utils.findings import findings
-from merginguriel.utils.locales import DEFAULT_LOCALES
-from merginguriel.utils.statistics import mcnemar
-from merginguriel.utils.transfer import TransferMatrix
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.evaluation.statistics import mcnemar
+from merginguriel.utils.merging import plan
+from merginguriel.utils.report import material
+from merginguriel.utils.report.findings import findings
+from merginguriel.utils.report.page import page as page_of
+from merginguriel.utils.results import comparison, reproduction
+from merginguriel.utils.results.rows import COLUMNS
+from merginguriel.utils.similarity.transfer import TransferMatrix
 
-METHOD_NAMES = ["average", "similarity", "uriel", *[name for name in METHODS if name not in ("linear", "fisher")],
-                "ensemble_majority", "ensemble_weighted_majority", "ensemble_soft", "ensemble_uriel_logits"]
+METHOD_NAMES = [
+    "average",
+    "similarity",
+    "uriel",
+    *[name for name in METHODS if name not in ("linear", "fisher")],
+    "ensemble_majority",
+    "ensemble_weighted_majority",
+    "ensemble_soft",
+    "ensemble_uriel_logits",
+]
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: Debian's package chromium has one")
 
 
 def write_page(found: material.Material, path):
-    path.write_text(report.page(found, title="Title", made="2026-01-02 03:04", origin="results",
-                                command="merginguriel report"), encoding="utf-8")
+    path.write_text(
+        page_of(found, title="Title", made="2026-01-02 03:04", origin="results", command="merginguriel report"),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -42,23 +56,43 @@ def made_up(methods, locales, items: int = 60) -> material.Material:
             best = random.random(items) < 0.6
             own = np.where(random.random(items) < 0.3, random.random(items) < 0.55 + 0.02 * strength, best)
             differences[len(rows), "best_source"] = own.astype(np.int8) - best.astype(np.int8)
-            rows.append(dict.fromkeys([*result_rows.COLUMNS, *aggregation.COMPARISON]) | {
-                "kind": "ensemble" if method.startswith("ensemble") else "merge", "variant": f"{method}_5lang",
-                "method": method, "locale": locale, "target": locale, "num_sources": 5, "selection": "cosine",
-                "seed": 42, "split": "test", "accuracy": own.mean(), "total": items, "ci_low": own.mean() - 0.1,
-                "ci_high": own.mean() + 0.1, "sources": json.dumps(dict.fromkeys(source, 0.2)), "settings": "{}",
-                "folder": f"results/{method}_merge_{locale}_5merged", "git_commit": "abc123", "best_source": source[0],
-                "best_source_accuracy": best.mean(), "best_zero_shot": source[0],
-                "best_zero_shot_accuracy": best.mean(), "avg_zero_shot_accuracy": 0.5, "native_accuracy": 0.9,
-                "p_best_source": mcnemar(own & ~best, best & ~own)})
+            rows.append(
+                dict.fromkeys([*COLUMNS, *comparison.COMPARISON])
+                | {
+                    "kind": "ensemble" if method.startswith("ensemble") else "merge",
+                    "variant": f"{method}_5lang",
+                    "method": method,
+                    "locale": locale,
+                    "target": locale,
+                    "num_sources": 5,
+                    "selection": "cosine",
+                    "seed": 42,
+                    "split": "test",
+                    "accuracy": own.mean(),
+                    "total": items,
+                    "ci_low": own.mean() - 0.1,
+                    "ci_high": own.mean() + 0.1,
+                    "sources": json.dumps(dict.fromkeys(source, 0.2)),
+                    "settings": "{}",
+                    "folder": f"results/{method}_merge_{locale}_5merged",
+                    "git_commit": "abc123",
+                    "best_source": source[0],
+                    "best_source_accuracy": best.mean(),
+                    "best_zero_shot": source[0],
+                    "best_zero_shot_accuracy": best.mean(),
+                    "avg_zero_shot_accuracy": 0.5,
+                    "native_accuracy": 0.9,
+                    "p_best_source": mcnemar(own & ~best, best & ~own),
+                }
+            )
     frame = pd.DataFrame(rows)
-    for name in aggregation.BASELINES:
+    for name in comparison.BASELINES:
         frame[f"vs_{name}"] = frame["accuracy"] - frame[f"{name}_accuracy"]
     frame["p_best_source_holm"] = np.minimum(1, 20 * frame["p_best_source"])
-    numeric = [f"p_{name}{end}" for name in aggregation.TESTED for end in ("", "_holm")]
+    numeric = [f"p_{name}{end}" for name in comparison.TESTED for end in ("", "_holm")]
     frame = frame.astype({"num_sources": "Int64", "seed": "Int64", "total": "Int64"} | dict.fromkeys(numeric, float))
     matrix = TransferMatrix(tuple(locales), tuple(locales), random.random((len(locales), len(locales))), "made up")
-    return material.Material(aggregation.Comparison(frame, ["a note"], {}, differences), matrix)
+    return material.Material(comparison.Comparison(frame, ["a note"], {}, differences), matrix)
 
 
 class Tables(HTMLParser):
@@ -71,8 +105,11 @@ class Tables(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
-        self.fetched += [value for name, value in attributes.items()
-                         if name in ("src", "href", "xlink:href") and not value.startswith(("#", "data:"))]
+        self.fetched += [
+            value
+            for name, value in attributes.items()
+            if name in ("src", "href", "xlink:href") and not value.startswith(("#", "data:"))
+        ]
         if tag == "table":
             self._rows = self.tables.setdefault(attributes["id"], [])
         elif tag == "tr":
@@ -92,6 +129,7 @@ class Tables(HTMLParser):
 
 # What it says
 
+
 @pytest.fixture
 def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
@@ -110,8 +148,19 @@ def test_its_numbers_are_those_of_the_results(page):
     won = head.index("Won : lost")
     assert [row[won] for row in rows] == ["1 : 0", "0 : 1"] and rows[0][-3:] == ["+0.0", "+22.5", "−5.0"]
     # af-ZA: own model, mean and best of the others, the best method, its best source and gain.
-    assert tables["table-locales"][1][:-1] == ["af-ZA", "Afrikaans", "Germanic", "0.9000", "0.6500", "0.8000", "en-US",
-                                               "similarity_2lang", "0.8000", "nl-NL", "+10.0"]
+    assert tables["table-locales"][1][:-1] == [
+        "af-ZA",
+        "Afrikaans",
+        "Germanic",
+        "0.9000",
+        "0.6500",
+        "0.8000",
+        "en-US",
+        "similarity_2lang",
+        "0.8000",
+        "nl-NL",
+        "+10.0",
+    ]
     first, second = tables["table-af-ZA"][1:]
     assert first[:2] == ["similarity_2lang", "0.8000"] and second[:2] == ["average_3lang", "0.6000"]
     assert [first[-3], second[-3]] == ["nl-NL\xa060.0\xa0%, de-DE\xa040.0\xa0%", "nl-NL, de-DE, en-US, equally"]
@@ -135,9 +184,11 @@ def test_the_page_of_the_committed_results_is_theirs():
 
 def test_it_tells_how_each_number_is_made(page):
     cells = [row[-1] for row in Tables(page[0]).tables["table-da-DK"][1:]]
-    assert cells[0].startswith("howpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
-                               "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2 "
-                               "--selection sinkhorn")
+    assert cells[0].startswith(
+        "howpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
+        "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2 "
+        "--selection sinkhorn"
+    )
     assert "<pre>python merginguriel/run_nxn_evaluation.py --dataset-name mini --base-model tiny</pre>" in page[0]
 
 
@@ -162,13 +213,19 @@ def test_sentences(results):
     found = material.from_results(results, None)
     told = dict(findings(found.comparison.frame, found.summary, found.titles))
     # average: 6 against 8 and 7 against 8; similarity: 8 against 7 and 8 against 8.
-    assert told["All together:"].startswith("of 4 results, 1 (none by more than chance) better than the best of "
-                                            "their sources and 2 (none by more than chance) worse.")
-    assert told["Largest gains:"] == "Afrikaans (af-ZA) +10.0 with similarity_2lang; Danish (da-DK) +0.0 with " \
-                                     "similarity_2lang."
+    assert told["All together:"].startswith(
+        "of 4 results, 1 (none by more than chance) better than the best of "
+        "their sources and 2 (none by more than chance) worse."
+    )
+    assert (
+        told["Largest gains:"] == "Afrikaans (af-ZA) +10.0 with similarity_2lang; Danish (da-DK) +0.0 with "
+        "similarity_2lang."
+    )
     assert "No locale is lost:" in told
-    assert told["similarity_2lang beside the other baselines:"] == "+0.0 against the best of all other models, +22.5 " \
+    assert (
+        told["similarity_2lang beside the other baselines:"] == "+0.0 against the best of all other models, +22.5 "
         "against their mean, −5.0 against the target's own model, in points."
+    )
     assert told["What this rests on:"].startswith("10 test items a locale. One seed (42)")
 
 
@@ -177,7 +234,7 @@ def test_without_baselines_it_says_so(results):
         folder.rename(results.parent / folder.name)
     found = material.from_results(results, None)
     assert findings(found.comparison.frame, found.summary, found.titles)[0].lead == "No comparison with the sources:"
-    assert "No single model was measured" in report.page(found, title="", made="", origin="", command="")
+    assert "No single model was measured" in page_of(found, title="", made="", origin="", command="")
 
 
 # In a browser
@@ -215,12 +272,15 @@ def test_large_page_sorts_and_filters_in_time(tmp_path):
     frame = found.comparison.frame
     frame.loc[frame.index[:30], ["best_source_accuracy", "vs_best_source", "p_best_source_holm"]] = np.nan
     page = write_page(found, tmp_path / "report.html")
-    seen, console = answer(page, f"""
+    seen, console = answer(
+        page,
+        f"""
         const loaded = performance.now(); document.body.offsetHeight; const laid_out = performance.now();
         {SORT} document.body.offsetHeight; {FILTER} document.body.offsetHeight;
         return {{loaded, laid_out, done: performance.now(), sorted, filtered, problems,
                  open: Array.from(document.querySelectorAll('details[open]'), one => one.id)}};""",
-        fragment="#locale-sw-KE")
+        fragment="#locale-sw-KE",
+    )
     assert seen["problems"] == [] and console == ""
     gains = frame["vs_best_source"]
     for order, descending in (("descending", True), ("ascending", False)):
@@ -229,9 +289,13 @@ def test_large_page_sorts_and_filters_in_time(tmp_path):
         assert [float(value) for value in values[:-30]] == sorted(gains.dropna(), reverse=descending)
     words = sum("ties" in row.variant and "sw-KE" in (row.locale, row.best_source) for row in frame.itertuples())
     assert seen["sorted"]["others"] == 0 and seen["sorted"]["methods"] == sorted(seen["sorted"]["methods"])
-    assert seen["filtered"] == {"all": ["980 of 980 rows", 980], "words": [f"{words} of 980 rows", words],
-                                "none": ["0 of 980 rows", 0], "back": ["980 of 980 rows", 980],
-                                "family": ["60 of 980 rows", 60]}
+    assert seen["filtered"] == {
+        "all": ["980 of 980 rows", 980],
+        "words": [f"{words} of 980 rows", words],
+        "none": ["0 of 980 rows", 0],
+        "back": ["980 of 980 rows", 980],
+        "family": ["60 of 980 rows", 60],
+    }
     assert seen["open"] == ["locale-sw-KE"]
     assert seen["laid_out"] < 3000 and seen["done"] - seen["loaded"] < 3000
 
@@ -239,7 +303,9 @@ def test_large_page_sorts_and_filters_in_time(tmp_path):
 @needs_browser
 def test_phone_and_dark(tmp_path):
     page = write_page(made_up(["average", "ties"], DEFAULT_LOCALES[:7]), tmp_path / "report.html")
-    seen = answer_in_frame(page, """
+    seen = answer_in_frame(
+        page,
+        """
         const root = page.document.documentElement, style = page.getComputedStyle(page.document.body);
         for (const each of page.document.querySelectorAll('details')) each.open = true;
         return {page: root.scrollWidth, room: root.clientWidth, window: page.innerWidth, colour: style.color,
@@ -248,7 +314,9 @@ def test_phone_and_dark(tmp_path):
                                    box => box.getBoundingClientRect().width),
                 letters: Math.min(...Array.from(page.document.querySelectorAll('svg text'),
                                                 text => text.getBoundingClientRect().height))};""",
-        width=390, flags=["--blink-settings=preferredColorScheme=0"])
+        width=390,
+        flags=["--blink-settings=preferredColorScheme=0"],
+    )
     assert seen["window"] == 390 and seen["page"] == seen["room"]  # nothing sticks out; tables scroll in their frames
     assert seen["size"] == 16 and min(seen["narrow"]) > 300
     light, dark = ([int(part) for part in re.findall(r"\d+", seen[name])] for name in ("colour", "ground"))
@@ -264,39 +332,59 @@ def test_nothing_gets_out_of_its_cell(tmp_path):
     found = replace(found, comparison=replace(found.comparison, frame=frame, notes=[evil]), damaged={evil: evil})
     page = write_page(found, tmp_path / "report.html")
     assert Tables(page.read_text()).tables["table-methods"][1][0] == evil
-    seen, console = answer(page, """return {images: document.querySelectorAll('img').length, hacked: 'hacked' in window,
-        method: document.getElementById('table-methods').tBodies[0].rows[0].cells[0].textContent, problems};""")
+    seen, console = answer(
+        page,
+        """return {images: document.querySelectorAll('img').length, hacked: 'hacked' in window,
+        method: document.getElementById('table-methods').tBodies[0].rows[0].cells[0].textContent, problems};""",
+    )
     assert seen == {"images": 0, "hacked": False, "method": evil, "problems": []} and console == ""
 
 
 # Making it again
 
-@pytest.mark.parametrize("flags", [
-    "--mode average --num-languages 2",
-    "--mode similarity --num-languages 3 --selection cosine",
-    "--mode uriel --num-languages 2 --selection sinkhorn",
-    "--mode linear --num-languages 2 --preweight uriel",
-    "--mode linear --weights nl-NL=0.7,de-DE=0.3",
-    "--mode manual --weights id-ID=0.25,de-DE=0.75",
-    "--mode similarity --sources nl-NL,id-ID",
-    "--mode average --num-languages 2 --similarity-source dense --top-k 10 --sinkhorn-iters 5",
-    "--mode ties --num-languages 2 --density 0.5 --scope tensor",
-    "--mode task_arithmetic --num-languages 2 --form mean --scaling 0.4 --preweight uriel",
-    "--mode dare --num-languages 2 --base-checkpoint {root}/init/tiny_seed42 --seed 7",
-    "--mode fisher_dataset --num-languages 2 --no-normalize-fisher --num-fisher-examples 20 --fisher-data-mode both",
-])
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--mode average --num-languages 2",
+        "--mode similarity --num-languages 3 --selection cosine",
+        "--mode uriel --num-languages 2 --selection sinkhorn",
+        "--mode linear --num-languages 2 --preweight uriel",
+        "--mode linear --weights nl-NL=0.7,de-DE=0.3",
+        "--mode manual --weights id-ID=0.25,de-DE=0.75",
+        "--mode similarity --sources nl-NL,id-ID",
+        "--mode average --num-languages 2 --similarity-source dense --top-k 10 --sinkhorn-iters 5",
+        "--mode ties --num-languages 2 --density 0.5 --scope tensor",
+        "--mode task_arithmetic --num-languages 2 --form mean --scaling 0.4 --preweight uriel",
+        "--mode dare --num-languages 2 --base-checkpoint {root}/init/tiny_seed42 --seed 7",
+        "--mode fisher_dataset --num-languages 2 --no-normalize-fisher --num-fisher-examples 20 --fisher-data-mode both",
+    ],
+)
 def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags):
-    plans, plan_merge = [], merging.plan_merge
-    monkeypatch.setattr(merging, "plan_merge", lambda **options: plans.append(plan_merge(**options)) or plans[-1])
-    flags = [*flags.format(root=models_root).split(), "--target-lang", "af-ZA", "--base-model", "tiny", "--models-root",
-             str(models_root), "--dataset-name", "mini", "--dry-run"]
+    plans, plan_merge = [], plan.plan_merge
+    monkeypatch.setattr(plan, "plan_merge", lambda **options: plans.append(plan_merge(**options)) or plans[-1])
+    flags = [
+        *flags.format(root=models_root).split(),
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--models-root",
+        str(models_root),
+        "--dataset-name",
+        "mini",
+        "--dry-run",
+    ]
     if "fisher_dataset" not in flags:
         flags.remove("mini")
         flags.remove("--dataset-name")
     assert pipeline.main(flags) == 0
-    told = reproduction.command_of({
-        "experiment": merging.record_of(plans[0], None),
-        "evaluation_info": {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"}})
+    told = reproduction.command_of(
+        {
+            "experiment": plan.record_of(plans[0], None),
+            "evaluation_info": {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"},
+        }
+    )
     python, script, *again = shlex.split(told)
     assert (python, script) == ("python", "merginguriel/run_merging_pipeline_refactored.py")
     assert pipeline.main([*again, "--dry-run"]) == 0, capsys.readouterr().err
@@ -304,13 +392,24 @@ def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags)
 
 
 def test_votes_are_told_and_older_results_are_not():
-    sources = [{"locale": "nl-NL", "path": "haryos_model/xlm-roberta-base_massive_k_nl-NL", "weight": 0.5},
-               {"locale": "de-DE", "path": "haryos_model/xlm-roberta-base_massive_k_de-DE", "weight": 0.5}]
-    vote = {"mode": "ensemble_soft", "target": "af-ZA", "base_model": "xlm-roberta-base", "preweight": "equal",
-            "seed": 3, "num_examples": 100, "similarity": {"selection": "explicit"}, "sources": sources}
+    sources = [
+        {"locale": "nl-NL", "path": "haryos_model/xlm-roberta-base_massive_k_nl-NL", "weight": 0.5},
+        {"locale": "de-DE", "path": "haryos_model/xlm-roberta-base_massive_k_de-DE", "weight": 0.5},
+    ]
+    vote = {
+        "mode": "ensemble_soft",
+        "target": "af-ZA",
+        "base_model": "xlm-roberta-base",
+        "preweight": "equal",
+        "seed": 3,
+        "num_examples": 100,
+        "similarity": {"selection": "explicit"},
+        "sources": sources,
+    }
     info = {"dataset": "AmazonScience/massive", "split": "validation", "locale": "af-ZA", "model_name": "x"}
     assert reproduction.command_of({"experiment": vote, "evaluation_info": info}) == (
         "python merginguriel/uriel_ensemble_inference.py --voting-method soft --target-lang af-ZA --sources "
-        "nl-NL,de-DE --preweight equal --split validation --num-examples 100 --seed 3")
+        "nl-NL,de-DE --preweight equal --split validation --num-examples 100 --seed 3"
+    )
     assert reproduction.command_of({"evaluation_info": info}) is None
     assert reproduction.command_of({"experiment": {"mode": "ties"}, "evaluation_info": info}) is None

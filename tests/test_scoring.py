@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from merginguriel.utils import models, scoring
+from merginguriel.utils.models import devices, loading, scoring
+from merginguriel.utils.models.tokens import TokenCache, Tokens, tokenise
 
 TEXTS = ["maak my wakker om sewe", "x", "speel jazz in die kombuis asseblief", "goeie more", "", "speel jazz"]
 
@@ -19,26 +20,27 @@ def source(models_root):
 
 @pytest.fixture(scope="module")
 def classifier(source):
-    return models.load_classifier(source, "cpu", torch.float32)
+    return loading.load_classifier(source, "cpu", torch.float32)
 
 
-@pytest.mark.parametrize("can, expected", [({"amx_bf16": True}, torch.bfloat16), ({"amx_bf16": False}, torch.float32),
-                                           ({}, torch.float32)])
+@pytest.mark.parametrize(
+    "can, expected", [({"amx_bf16": True}, torch.bfloat16), ({"amx_bf16": False}, torch.float32), ({}, torch.float32)]
+)
 def test_precision_is_that_of_the_matrix_units(monkeypatch, can, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
-    assert scoring.evaluation_dtype("cpu") == expected
-    assert scoring.evaluation_dtype("cuda:1") == torch.bfloat16
+    assert devices.evaluation_dtype("cpu") == expected
+    assert devices.evaluation_dtype("cuda:1") == torch.bfloat16
 
 
 def test_a_torch_that_cannot_say_what_the_cpu_has_scores_in_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert scoring.evaluation_dtype("cpu") == torch.float32
+    assert devices.evaluation_dtype("cpu") == torch.float32
 
 
 @pytest.mark.parametrize("budget", [1, 24, 10_000])
 def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
     model, tokenizer = classifier
-    tokens = scoring.tokenise(tokenizer, TEXTS)
+    tokens = tokenise(tokenizer, TEXTS)
     assert list(tokens) == tokenizer(TEXTS)["input_ids"]
     with torch.inference_mode():
         expected = np.stack([model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in tokens])
@@ -49,43 +51,46 @@ def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
 def test_batches_hold_the_token_budget(monkeypatch):
     monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", 10)
     lengths = [12, 2, 4, 2, 3]
-    tokens = scoring.Tokens(np.arange(23, dtype=np.int32), np.cumsum([0, *lengths]))
+    tokens = Tokens(np.arange(23, dtype=np.int32), np.cumsum([0, *lengths]))
     batches = scoring.make_batches(tokens, -1, "cpu")
     assert batches.order.tolist() == [1, 3, 4, 2, 0]
     ids = [ids.tolist() for ids, _ in batches.inputs]
     assert ids == [[[12, 13, -1], [18, 19, -1], [20, 21, 22]], [[14, 15, 16, 17]], [list(range(12))]]
     # Without padding there is nothing to mask.
     assert [None if mask is None else mask.tolist() for _, mask in batches.inputs] == [
-        [[1, 1, 0], [1, 1, 0], [1, 1, 1]], None, None]
+        [[1, 1, 0], [1, 1, 0], [1, 1, 1]],
+        None,
+        None,
+    ]
 
 
 def test_long_texts_are_cut(classifier):
     _, tokenizer = classifier
-    assert len(scoring.tokenise(tokenizer, ["jazz " * 500], max_tokens=16)[0]) == 16
+    assert len(tokenise(tokenizer, ["jazz " * 500], max_tokens=16)[0]) == 16
 
 
 def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
     made = []
-    load = models.load_tokenizer
-    monkeypatch.setattr(models, "load_tokenizer", lambda path: made.append(path) or load(path))
-    first = scoring.TokenCache(tmp_path).tokens(source, TEXTS)
-    cache = scoring.TokenCache(tmp_path)
+    load = loading.load_tokenizer
+    monkeypatch.setattr(loading, "load_tokenizer", lambda path: made.append(path) or load(path))
+    first = TokenCache(tmp_path).tokens(source, TEXTS)
+    cache = TokenCache(tmp_path)
     again = cache.tokens(source, TEXTS)
     assert list(again) == list(first) and cache.tokens(source, TEXTS) is again and len(made) == 1
-    file, = tmp_path.iterdir()
+    (file,) = tmp_path.iterdir()
     for damage in (file.read_bytes()[:-40], b"", file.read_bytes().replace(b"ids", b"idx")):
         file.write_bytes(damage)
-        assert list(scoring.TokenCache(tmp_path).tokens(source, TEXTS)) == list(first)
+        assert list(TokenCache(tmp_path).tokens(source, TEXTS)) == list(first)
     assert len(made) == 4 and sum("damaged" in record.message for record in caplog.records) == 3
-    assert list(scoring.TokenCache(tmp_path).tokens(source, TEXTS, max_tokens=3)) != list(first)
+    assert list(TokenCache(tmp_path).tokens(source, TEXTS, max_tokens=3)) != list(first)
     assert len(made) == 5
 
 
 def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, monkeypatch):
     twin, made = shutil.copytree(source, tmp_path / "twin"), []
-    load = models.load_tokenizer
-    monkeypatch.setattr(models, "load_tokenizer", lambda path: made.append(path) or load(path))
-    cache = scoring.TokenCache()
+    load = loading.load_tokenizer
+    monkeypatch.setattr(loading, "load_tokenizer", lambda path: made.append(path) or load(path))
+    cache = TokenCache()
     for path, texts in ((source, TEXTS), (source, TEXTS[:2]), (twin, TEXTS), (twin, TEXTS[1:])):
         cache.tokens(path, texts)
     assert made == [source]
@@ -94,7 +99,7 @@ def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, m
 def test_a_tokenizer_is_read_once(source, tmp_path, monkeypatch):
     folder, read, read_bytes = shutil.copytree(source, tmp_path / "copy"), [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
-    cache = scoring.TokenCache()
+    cache = TokenCache()
     for texts in (TEXTS, TEXTS[:3]):
         cache.tokens(folder, texts)
     assert read.count("tokenizer.json") == 1
@@ -103,6 +108,6 @@ def test_a_tokenizer_is_read_once(source, tmp_path, monkeypatch):
 def test_another_tokenizer_is_another_content(source, tmp_path):
     other = shutil.copytree(source, tmp_path / "other")
     config = (other / "tokenizer.json").read_text().replace('"<unk>"', '"<s>"')
-    assert models.tokenizer_files_sha256(source) == models.tokenizer_files_sha256(other)
+    assert loading.tokenizer_files_sha256(source) == loading.tokenizer_files_sha256(other)
     (other / "tokenizer.json").write_text(config)
-    assert models.tokenizer_files_sha256(source) != models.tokenizer_files_sha256(other)
+    assert loading.tokenizer_files_sha256(source) != loading.tokenizer_files_sha256(other)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import similarity
-from merginguriel.utils.locales import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.similarity import sparsify, uriel
+from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SPARSE_CSV, read_matrix
 
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPT = "merginguriel/generate_sparse_similarity_unified.py"
@@ -24,8 +25,8 @@ def upstream():
     """The original's 50 rows (zh-TW twice): locales, dense, sparse, and our sparse from the features."""
     locales, dense = golden("upstream50_dense_half.csv")
     _, sparse = golden("upstream50_sparse_top20_sinkhorn20.csv")
-    ours = similarity.half_cosine(similarity.uriel_vectors([LOCALES[locale].uriel for locale in locales]))
-    return locales, dense, sparse, ours, similarity.sinkhorn(similarity.top_k(ours, 20), 20)
+    ours = uriel.half_cosine(uriel.uriel_vectors([LOCALES[locale].uriel for locale in locales]))
+    return locales, dense, sparse, ours, sparsify.sinkhorn(sparsify.top_k(ours, 20), 20)
 
 
 def test_dense_matrix_is_the_originals(upstream):
@@ -35,7 +36,7 @@ def test_dense_matrix_is_the_originals(upstream):
 
 def test_sparse_matrix_is_exactly_the_originals_given_its_dense_one(upstream):
     _, dense, sparse, _, _ = upstream
-    assert np.array_equal(similarity.sinkhorn(similarity.top_k(dense, 20), 20), sparse)
+    assert np.array_equal(sparsify.sinkhorn(sparsify.top_k(dense, 20), 20), sparse)
 
 
 def test_sparse_matrix_from_features_differs_only_by_the_tie_that_float_noise_broke(upstream):
@@ -52,33 +53,48 @@ def test_sparse_matrix_from_features_differs_only_by_the_tie_that_float_noise_br
 
 
 def test_top_five_of_the_49_locales():
-    dense = similarity.dense_matrix(DEFAULT_LOCALES)
-    sparse = similarity.sparsify(dense, 20, 20)
+    dense = uriel.dense_matrix(DEFAULT_LOCALES)
+    sparse = sparsify.sparsify(dense, 20, 20)
     rows = list(csv.DictReader((GOLDEN / "uriel_reference_top5.csv").read_text().splitlines()))
     assert {row["target"] for row in rows} == set(DEFAULT_LOCALES)
     for row in rows:
-        for column, matrix, share in (("sinkhorn49_top5(share_of_top5)", sparse, True),
-                                      ("rawcosine_top5((1+cos)/2)", dense, False)):
+        for column, matrix, share in (
+            ("sinkhorn49_top5(share_of_top5)", sparse, True),
+            ("rawcosine_top5((1+cos)/2)", dense, False),
+        ):
             expected = [entry.split(":") for entry in row[column].split()]
             top = list(matrix.for_target(row["target"]).items())[:5]
             total = sum(score for _, score in top) if share else 1
             assert [locale for locale, _ in top] == [locale for locale, _ in expected]
             assert [score / total for _, score in top] == pytest.approx(
-                [float(score) for _, score in expected], abs=5.1e-5)
+                [float(score) for _, score in expected], abs=5.1e-5
+            )
 
 
 def test_known_cosine():
-    english, indonesian = similarity.uriel_vectors(["eng", "ind"])
+    english, indonesian = uriel.uriel_vectors(["eng", "ind"])
     assert len(english) == 103
     cosine = english @ indonesian / np.sqrt((english @ english) * (indonesian @ indonesian))
     assert cosine == pytest.approx(0.7265477421488704, abs=1e-15)
 
 
 def test_top_k_keeps_ties_at_the_cut_and_drops_the_diagonal():
-    dense = np.array([[1, .9, .8, .8, .7], [.9, 1, .5, .4, .3], [.8, .5, 1, .2, .1], [.8, .4, .2, 1, .6],
-                      [.7, .3, .1, .6, 1]])
-    assert similarity.top_k(dense, 2).tolist() == [
-        [0, .9, .8, .8, 0], [.9, 0, .5, 0, 0], [.8, .5, 0, 0, 0], [.8, 0, 0, 0, .6], [.7, 0, 0, .6, 0]]
+    dense = np.array(
+        [
+            [1, 0.9, 0.8, 0.8, 0.7],
+            [0.9, 1, 0.5, 0.4, 0.3],
+            [0.8, 0.5, 1, 0.2, 0.1],
+            [0.8, 0.4, 0.2, 1, 0.6],
+            [0.7, 0.3, 0.1, 0.6, 1],
+        ]
+    )
+    assert sparsify.top_k(dense, 2).tolist() == [
+        [0, 0.9, 0.8, 0.8, 0],
+        [0.9, 0, 0.5, 0, 0],
+        [0.8, 0.5, 0, 0, 0],
+        [0.8, 0, 0, 0, 0.6],
+        [0.7, 0, 0, 0.6, 0],
+    ]
 
 
 def test_sinkhorn_against_plain_loops():
@@ -88,39 +104,57 @@ def test_sinkhorn_against_plain_loops():
         expected = [[cell / (sum(row) + 1e-9) for cell in row] for row in expected]
         sums = [sum(row[column] for row in expected) + 1e-9 for column in range(6)]
         expected = [[cell / total for cell, total in zip(row, sums)] for row in expected]
-    assert np.allclose(similarity.sinkhorn(values, 3), expected, rtol=0, atol=1e-15)
+    assert np.allclose(sparsify.sinkhorn(values, 3), expected, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("matrix, limit", [
-    ([[0, 1, 1], [1, 0, 1], [1, 1, 0]], True),
-    ([[0, 1, 0], [1, 0, 0], [1, 0, 0]], False),  # columns 0 and 1 must share three rows
-])
+@pytest.mark.parametrize(
+    "matrix, limit",
+    [
+        ([[0, 1, 1], [1, 0, 1], [1, 1, 0]], True),
+        ([[0, 1, 0], [1, 0, 0], [1, 0, 0]], False),  # columns 0 and 1 must share three rows
+    ],
+)
 def test_doubly_stochastic_limit(matrix, limit):
     matrix = np.array(matrix, float)
-    assert similarity.has_doubly_stochastic_limit(matrix) is limit
-    assert (similarity.row_error(similarity.sinkhorn(matrix, 500)) < 1e-6) is limit
+    assert sparsify.has_doubly_stochastic_limit(matrix) is limit
+    assert (sparsify.row_error(sparsify.sinkhorn(matrix, 500)) < 1e-6) is limit
 
 
 def test_shipped_matrix_is_the_commands_output(run, tmp_path):
-    done = run(SCRIPT, "--k", 20, "--iterations", 20, "--feature-type", "syntax_knn",
-               "--out-dense", "dense.csv", "--out_sparse", "sparse.csv")
+    done = run(
+        SCRIPT,
+        "--k",
+        20,
+        "--iterations",
+        20,
+        "--feature-type",
+        "syntax_knn",
+        "--out-dense",
+        "dense.csv",
+        "--out_sparse",
+        "sparse.csv",
+    )
     assert done.returncode == 0 and "row error 1.43e-03" in done.stdout
-    shipped = similarity.read_matrix(similarity.PROJECT_ROOT / similarity.SPARSE_CSV)
-    made = similarity.read_matrix(tmp_path / "sparse.csv")
+    shipped = read_matrix(PROJECT_ROOT / SPARSE_CSV)
+    made = read_matrix(tmp_path / "sparse.csv")
     assert made.locales == shipped.locales == DEFAULT_LOCALES
     # Not byte for byte: the last bits of a sum differ between builds of NumPy.
     assert np.allclose(made.values, shipped.values, rtol=0, atol=1e-12)
-    assert similarity.read_matrix(tmp_path / "dense.csv").values.diagonal().tolist() == [1.0] * 49
+    assert read_matrix(tmp_path / "dense.csv").values.diagonal().tolist() == [1.0] * 49
 
 
-@pytest.mark.parametrize("text", ["locale,model\naf-ZA,a\nnl-NL,b\nde-DE,c\n", "af-ZA\nnl-NL\nde-DE\n",
-                                  "1→af-ZA\n2→nl-NL\n3→de-DE\n"])
+@pytest.mark.parametrize(
+    "text", ["locale,model\naf-ZA,a\nnl-NL,b\nde-DE,c\n", "af-ZA\nnl-NL\nde-DE\n", "1→af-ZA\n2→nl-NL\n3→de-DE\n"]
+)
 def test_locales_from_csv_or_list(run, tmp_path, text):
     (tmp_path / "list.csv").write_text(text)
     done = run(SCRIPT, "--locales-csv", "list.csv", "--k", 2)
     assert done.returncode == 0, done.stderr
-    assert similarity.read_matrix(tmp_path / "sparsed_language_similarity_matrix_unified.csv").locales == (
-        "af-ZA", "nl-NL", "de-DE")
+    assert read_matrix(tmp_path / "sparsed_language_similarity_matrix_unified.csv").locales == (
+        "af-ZA",
+        "nl-NL",
+        "de-DE",
+    )
 
 
 def test_warns_without_a_doubly_stochastic_limit(run):
@@ -129,30 +163,36 @@ def test_warns_without_a_doubly_stochastic_limit(run):
     assert "no doubly stochastic limit" in done.stderr
 
 
-@pytest.mark.parametrize("flags, message", [
-    (["--locales", "af-ZA,nl-NX"], "did you mean nl-NL?"),
-    (["--locales", "af-ZA,af-ZA"], "stands twice"),
-    (["--locales", "af-ZA"], "at least 2"),
-    (["--locales-csv", "absent.csv"], "no file absent.csv"),
-    (["--k", "0"], "at least 1"),
-    (["--feature-type", "syntax_wals"], "syntax_knn"),
-    (["--out-dense", "x.csv", "--out-sparse", "./x.csv"], "one file"),
-    (["--locales-csv", "."], "cannot use ."),
-])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--locales", "af-ZA,nl-NX"], "did you mean nl-NL?"),
+        (["--locales", "af-ZA,af-ZA"], "stands twice"),
+        (["--locales", "af-ZA"], "at least 2"),
+        (["--locales-csv", "absent.csv"], "no file absent.csv"),
+        (["--k", "0"], "at least 1"),
+        (["--feature-type", "syntax_wals"], "syntax_knn"),
+        (["--out-dense", "x.csv", "--out-sparse", "./x.csv"], "one file"),
+        (["--locales-csv", "."], "cannot use ."),
+    ],
+)
 def test_wrong_input(refused, flags, message):
     assert message in refused(SCRIPT, *flags)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "no CSV matrix"),
-    (",af-ZA,nl-NL\naf-ZA,1,0.5\n", "not the same locales"),
-    (",af-ZA,af-ZA\naf-ZA,1,0.5\naf-ZA,0.5,1\n", "stands twice"),
-    (",af-ZA,nl-NL\naf-ZA,1,x\nnl-NL,0.5,1\n", "not a number"),
-    (",af-ZA,nl-NL\naf-ZA,1,nan\nnl-NL,0.5,1\n", "finite"),
-    (",af-ZA,nl-NL\naf-ZA,1\nnl-NL,0.5,1\n", "not a"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "no CSV matrix"),
+        (",af-ZA,nl-NL\naf-ZA,1,0.5\n", "not the same locales"),
+        (",af-ZA,af-ZA\naf-ZA,1,0.5\naf-ZA,0.5,1\n", "stands twice"),
+        (",af-ZA,nl-NL\naf-ZA,1,x\nnl-NL,0.5,1\n", "not a number"),
+        (",af-ZA,nl-NL\naf-ZA,1,nan\nnl-NL,0.5,1\n", "finite"),
+        (",af-ZA,nl-NL\naf-ZA,1\nnl-NL,0.5,1\n", "not a"),
+    ],
+)
 def test_damaged_matrix(tmp_path, text, message):
     path = tmp_path / "matrix.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        similarity.read_matrix(path)
+        read_matrix(path)

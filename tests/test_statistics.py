@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from merginguriel.utils.evaluation import macro_f1, per_intent
-from merginguriel.utils.statistics import bootstrap_interval, holm, mcnemar, paired_bootstrap, wilcoxon, wilson_interval
+from merginguriel.utils.evaluation.metrics import macro_f1, per_intent
+from merginguriel.utils.evaluation.statistics import (
+    bootstrap_interval,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    wilcoxon,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize("correct, total", [(0, 10), (7, 10), (10, 10), (2094, 2974)])
@@ -42,14 +49,19 @@ def test_per_intent_by_hand():
     # Intent 0: two of three said are right, both there were; 2 is never said; 3 is said, but never gold.
     gold, predicted = np.array([0, 0, 1, 1, 2, 1]), np.array([0, 0, 0, 1, 3, 1])
     rows = per_intent(predicted, gold)
-    assert [row.intent for row in rows] == ["datetime_query", "iot_hue_lightchange", "transport_ticket",
-                                            "takeaway_query"]
+    assert [row.intent for row in rows] == [
+        "datetime_query",
+        "iot_hue_lightchange",
+        "transport_ticket",
+        "takeaway_query",
+    ]
     expected = [(2 / 3, 1, 4 / 5, 2), (1, 2 / 3, 4 / 5, 3), (np.nan, 0, 0, 1), (0, np.nan, 0, 0)]
     np.testing.assert_allclose([row[1:] for row in rows], expected)
     assert macro_f1(predicted, gold) == pytest.approx(8 / 5 / 4)
 
 
 # Bootstrap
+
 
 def test_bootstrap_of_three_items_is_the_enumeration_of_all_resamples():
     a, b = np.array([True, True, False]), np.array([False, True, True])
@@ -64,8 +76,9 @@ def test_bootstrap_over_items_agrees_with_scipy():
     generator = np.random.default_rng(0)
     a, b = generator.random(800) < 0.7, generator.random(800) < 0.66
     ours = paired_bootstrap(a, b)
-    scipys = stats.bootstrap((a.astype(float) - b,), np.mean, n_resamples=10_000, method="percentile", batch=500,
-                             rng=1).confidence_interval
+    scipys = stats.bootstrap(
+        (a.astype(float) - b,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=1
+    ).confidence_interval
     assert ours == pytest.approx(scipys, abs=0.002)
     assert paired_bootstrap(b, a) == pytest.approx([-end for end in ours[::-1]], abs=0.002)
     values = generator.random(800)
@@ -106,6 +119,7 @@ def test_bootstrap_refuses_what_is_no_sample(values):
 
 
 # Tests over locales
+
 
 def test_wilcoxon_by_hand():
     b = np.array([0.5, 0.6, 0.7, 0.55, 0.65])

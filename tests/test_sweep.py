@@ -16,9 +16,12 @@ from running import ROOT, environment
 
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils import arguments, measuring, mini, records
-from merginguriel.utils.errors import InputError
-from merginguriel.utils.sweep import plan_sweep
+from merginguriel.utils.data import mini
+from merginguriel.utils.flags import config
+from merginguriel.utils.flags.command import InputError
+from merginguriel.utils.merging import measuring
+from merginguriel.utils.merging.sweep import plan_sweep
+from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
 MODES = ("ties", "regmean", "fisher", "adamerging")
@@ -37,14 +40,18 @@ def sweep(flags, tmp_path, monkeypatch, capsys):
     def call(*more, given=flags):
         code = script.main([*given, "--workers", "1", *map(str, more)])
         return code, capsys.readouterr().out
+
     return call
 
 
 def without_times(content):
     """A JSON without what differs between two runs that did the same."""
     if isinstance(content, dict):
-        return {name: without_times(part) for name, part in content.items()
-                if name not in ("timestamp", "environment", "job")}
+        return {
+            name: without_times(part)
+            for name, part in content.items()
+            if name not in ("timestamp", "environment", "job")
+        }
     return content
 
 
@@ -55,8 +62,8 @@ def results_of(folder):
 def assert_same_results(one, other):
     assert one.keys() == other.keys() != set()
     for name, file in one.items():
-        assert without_times(records.read_json(file)) == without_times(records.read_json(other[name])), name
-        assert without_times(records.read_json(file))["experiment"] == records.read_json(file)["experiment"]
+        assert without_times(atomic.read_json(file)) == without_times(atomic.read_json(other[name])), name
+        assert without_times(atomic.read_json(file))["experiment"] == atomic.read_json(file)["experiment"]
         left, right = (np.load(found.parent / "predictions.npz") for found in (file, other[name]))
         assert all(np.array_equal(left[part], right[part]) for part in left.files)
 
@@ -79,7 +86,7 @@ def test_results_are_those_of_single_merges(sweep, flags, tmp_path, monkeypatch,
         assert {file.name for file in models[0].iterdir()} == {file.name for file in models[1].iterdir()}
         for file in ("model.safetensors", "config.json", "tokenizer.json", "README.md"):
             assert (models[0] / file).read_bytes() == (models[1] / file).read_bytes()
-        kept = records.read_json(swept[name])
+        kept = atomic.read_json(swept[name])
         assert kept["settings"]["model"] == Checkpoint(models[0]).weights_fingerprint
     # Each knows the other's merges as its own.
     capsys.readouterr()
@@ -110,10 +117,21 @@ def test_a_damaged_source_fails_its_jobs_alone(sweep, tmp_path, flags, source_co
     model = source_copies / "tiny_massive_k_en-US/model.safetensors"
     whole = model.read_bytes()
     model.write_bytes(whole[:-4])
-    command = ("--locales", "de-DE", "af-ZA", "--modes", "baseline", "average", "--num-languages", 2, 3,
-               "--selection", "cosine")
+    command = (
+        "--locales",
+        "de-DE",
+        "af-ZA",
+        "--modes",
+        "baseline",
+        "average",
+        "--num-languages",
+        2,
+        3,
+        "--selection",
+        "cosine",
+    )
     code, shown = sweep(*command, given=given)
-    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    final = atomic.read_json(tmp_path / "results/experiment_final_results.json")
     assert code == 1 and "model.safetensors is damaged" in final["failures"]["average_merge_af-ZA_3merged_cosine"]
     # The two nearest of Afrikaans are whole.
     assert final["detailed_results"]["af-ZA"]["average"] is False
@@ -129,82 +147,140 @@ def test_a_damaged_source_fails_its_jobs_alone(sweep, tmp_path, flags, source_co
 
 # What is asked for
 
+
 @pytest.fixture
 def options(flags):
     """options(*flags) -> SweepOptions, after presets and all checks."""
 
     def call(*more):
-        args = arguments.parse_with_config(script.build_parser(), [*flags, *map(str, more)])
+        args = config.parse_with_config(script.build_parser(), [*flags, *map(str, more)])
         script.check_flags(args)
         return script.read_options(args)
+
     return call
 
 
-@pytest.mark.parametrize("more, scope, preweight", [
-    ([], "target", "equal"),
-    (["--preset", "fairness"], "sources", "equal"),
-    (["--preset", "target"], "target", "uriel"),
-    (["--preset=target", "--preweight=equal"], "target", "equal"),
-    (["--preset", "fairness", "--fisher_data_mode", "both"], "both", "equal"),
-])
+@pytest.mark.parametrize(
+    "more, scope, preweight",
+    [
+        ([], "target", "equal"),
+        (["--preset", "fairness"], "sources", "equal"),
+        (["--preset", "target"], "target", "uriel"),
+        (["--preset=target", "--preweight=equal"], "target", "equal"),
+        (["--preset", "fairness", "--fisher_data_mode", "both"], "both", "equal"),
+    ],
+)
 def test_presets_and_what_wins_over_them(options, more, scope, preweight):
     chosen = options("--modes", "fisher", *more)
     assert (chosen.measuring.scope, chosen.preweight) == (scope, preweight)
 
 
 def test_a_preset_reaches_the_merges(sweep, tmp_path):
-    assert sweep("--locales", "af-ZA", "--modes", "fisher_dataset", "--num-languages", 2, "--preset", "fairness",
-                 "--num-fisher-examples", 21)[0] == 0
+    assert (
+        sweep(
+            "--locales",
+            "af-ZA",
+            "--modes",
+            "fisher_dataset",
+            "--num-languages",
+            2,
+            "--preset",
+            "fairness",
+            "--num-fisher-examples",
+            21,
+        )[0]
+        == 0
+    )
     name = "fisher_dataset_merge_af-ZA_2merged_text-scope-sources_text-num_examples-21"
-    details = records.read_json(tmp_path / "results" / name / "merge_details.json")
+    details = atomic.read_json(tmp_path / "results" / name / "merge_details.json")
     assert details["measured_on"]["examples"] == {"id-ID": 11, "nl-NL": 10}
     assert [source["weight"] for source in details["plan"]["sources"]] == [0.5, 0.5]
 
 
 def test_a_file_of_flags_and_the_command_line_on_top(options, tmp_path, flags):
     file = tmp_path / "sweep.yaml"
-    file.write_text("modes: [average, ties]\nnum_languages: [3, 5]\nkeep-merged: true\noverwrite: false\n"
-                    "density: 0.5\nselection: cosine\npreset: target\n")
+    file.write_text(
+        "modes: [average, ties]\nnum_languages: [3, 5]\nkeep-merged: true\noverwrite: false\n"
+        "density: 0.5\nselection: cosine\npreset: target\n"
+    )
     chosen = options("--config", file, "--num-languages", 2)
-    assert (chosen.modes, chosen.numbers, chosen.keep_merged, chosen.overwrite) == (("average", "ties"), (2,), True,
-                                                                                    False)
+    assert (chosen.modes, chosen.numbers, chosen.keep_merged, chosen.overwrite) == (
+        ("average", "ties"),
+        (2,),
+        True,
+        False,
+    )
     assert chosen.hyperparameters == {"density": 0.5} and chosen.preweight == "uriel"
-    for text, message in (("moods: [average]", "no flag --moods"), ("[1, 2]", "does not map"),
-                          ("modes: {a: 1}", "value"), ("modes: true", "switch"), ("modes: [", "is no YAML"),
-                          ("config: x", "no flag --config")):
+    for text, message in (
+        ("moods: [average]", "no flag --moods"),
+        ("[1, 2]", "does not map"),
+        ("modes: {a: 1}", "value"),
+        ("modes: true", "switch"),
+        ("modes: [", "is no YAML"),
+        ("config: x", "no flag --config"),
+    ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):
             options("--config", file)
 
 
-@pytest.mark.parametrize("more, message", [
-    (["--modes", "average", "--density", "0.5"], "--density has no effect"),
-    (["--modes", "average", "similarity", "--preset", "fairness"], "--preset fairness has no effect"),
-    (["--modes", "average", "--num-fisher-examples", "5"], "--num-fisher-examples has no effect"),
-    (["--modes", "average", "--merged-models-dir", "x"], "--merged-models-dir has no effect"),
-    (["--modes", "ties", "--keep-measurements"], "--keep-measurements has no effect"),
-    (["--modes", "baseline", "--num-languages", "3"], "--num-languages has no effect"),
-    (["--modes", "average", "--address", "x:1"], "--address has no effect"),
-    (["--modes", "average", "--backend", "ray", "--workers", "2"], "--workers has no effect"),
-    (["--modes", "average", "--selection", "real"], "needs --nxn-matrix"),
-    (["--modes", "fisher", "--dataset-split", "test"], "must not rest on the texts"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--modes", "average", "--density", "0.5"], "--density has no effect"),
+        (["--modes", "average", "similarity", "--preset", "fairness"], "--preset fairness has no effect"),
+        (["--modes", "average", "--num-fisher-examples", "5"], "--num-fisher-examples has no effect"),
+        (["--modes", "average", "--merged-models-dir", "x"], "--merged-models-dir has no effect"),
+        (["--modes", "ties", "--keep-measurements"], "--keep-measurements has no effect"),
+        (["--modes", "baseline", "--num-languages", "3"], "--num-languages has no effect"),
+        (["--modes", "average", "--address", "x:1"], "--address has no effect"),
+        (["--modes", "average", "--backend", "ray", "--workers", "2"], "--workers has no effect"),
+        (["--modes", "average", "--selection", "real"], "needs --nxn-matrix"),
+        (["--modes", "fisher", "--dataset-split", "test"], "must not rest on the texts"),
+    ],
+)
 def test_flags_without_effect_are_refused(options, more, message):
     with pytest.raises(InputError, match=message):
         options(*more)
 
 
 def test_names_tell_what_has_not_its_default(sweep, tmp_path):
-    code, shown = sweep("--locales", "af-ZA", "--num-languages", 2, "--modes", "average", "uriel", "ties", "linear",
-                        "--density", 0.5, "--selection", "sinkhorn", "cosine", "--preweight", "uriel", "--dtype",
-                        "bfloat16", "--dry-run")
+    code, shown = sweep(
+        "--locales",
+        "af-ZA",
+        "--num-languages",
+        2,
+        "--modes",
+        "average",
+        "uriel",
+        "ties",
+        "linear",
+        "--density",
+        0.5,
+        "--selection",
+        "sinkhorn",
+        "cosine",
+        "--preweight",
+        "uriel",
+        "--dtype",
+        "bfloat16",
+        "--dry-run",
+    )
     assert code == 0 and not (tmp_path / "results").exists()
     names = [line.split()[0] for line in shown.splitlines() if "_merge_" in line]
-    assert sorted(names) == sorted(f"{name}_bfloat16" for name in (
-        "average_merge_af-ZA_2merged", "average_merge_af-ZA_2merged_cosine", "uriel_merge_af-ZA_2merged",
-        "uriel_merge_af-ZA_2merged_sinkhorn", "ties_merge_af-ZA_2merged_uriel_density-0.5",
-        "ties_merge_af-ZA_2merged_cosine_uriel_density-0.5", "linear_merge_af-ZA_2merged_uriel",
-        "linear_merge_af-ZA_2merged_cosine_uriel"))
+    assert sorted(names) == sorted(
+        f"{name}_bfloat16"
+        for name in (
+            "average_merge_af-ZA_2merged",
+            "average_merge_af-ZA_2merged_cosine",
+            "uriel_merge_af-ZA_2merged",
+            "uriel_merge_af-ZA_2merged_sinkhorn",
+            "ties_merge_af-ZA_2merged_uriel_density-0.5",
+            "ties_merge_af-ZA_2merged_cosine_uriel_density-0.5",
+            "linear_merge_af-ZA_2merged_uriel",
+            "linear_merge_af-ZA_2merged_cosine_uriel",
+        )
+    )
     assert shown.splitlines()[-1].startswith("11 jobs, about ") and "GB on disk" in shown
 
 
@@ -219,36 +295,47 @@ def test_listing_is_light(run):
 
 def test_wrong_input_leaves_nothing(refused, flags):
     assert "no models tiny_massive_k" in refused(SCRIPT, *flags[:2], "--models-root", "nowhere", *flags[4:])
-    assert "neighbours have a model" in refused(SCRIPT, *flags, "--locales", "nl-NL", "--num-languages", 4, "--modes",
-                                                "average")
+    assert "neighbours have a model" in refused(
+        SCRIPT, *flags, "--locales", "nl-NL", "--num-languages", 4, "--modes", "average"
+    )
 
 
 def test_what_a_sweep_leaves(sweep, tmp_path):
     code, shown = sweep("--locales", "nl-NL", "af-ZA", "--modes", "baseline", "average", "slerp", "--num-languages", 2)
     assert code == 0
-    progress = records.read_json(tmp_path / "results/experiment_progress.json")
-    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    progress = atomic.read_json(tmp_path / "results/experiment_progress.json")
+    final = atomic.read_json(tmp_path / "results/experiment_final_results.json")
     done = {"nl-NL": {"baseline": True, "average": True, "slerp": True}, "af-ZA": {"average": True, "slerp": True}}
     assert progress["results"] == final["detailed_results"] == done
     assert (progress["total_locales"], progress["processed_locales"], progress["current_locale"]) == (2, 2, None)
     assert final["summary"] == {"total_locales": 2, "mode_success_counts": {"baseline": 1, "average": 2, "slerp": 2}}
     assert final["config"]["num_languages"] == [2] and final["failures"] == {}
-    own = records.read_json(tmp_path / "results/baseline_nl-NL/results.json")
+    own = atomic.read_json(tmp_path / "results/baseline_nl-NL/results.json")
     assert own["evaluation_info"]["model_name"].endswith("tiny_massive_k_nl-NL")
     merged = {target: final["accuracies"][f"average_merge_{target}_2merged"] for target in done}
-    best = {target: max(accuracy for name, accuracy in final["accuracies"].items()
-                        if name.startswith("tiny_") and name.endswith(target)) for target in done}
+    best = {
+        target: max(
+            accuracy
+            for name, accuracy in final["accuracies"].items()
+            if name.startswith("tiny_") and name.endswith(target)
+        )
+        for target in done
+    }
     line = next(line for line in shown.splitlines() if line.startswith("average_merge_2merged"))
-    assert line.split()[1:] == ["2", f"{np.mean(list(merged.values())):.4f}",
-                                f"{np.mean([merged[target] - best[target] for target in done]):+.4f}"]
+    assert line.split()[1:] == [
+        "2",
+        f"{np.mean(list(merged.values())):.4f}",
+        f"{np.mean([merged[target] - best[target] for target in done]):+.4f}",
+    ]
 
 
 def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path, source_copies):
     data = tmp_path / "massive"
     for locale in ("af-ZA", "nl-NL"):
-        records.write_text(data / f"{locale}.jsonl", "\n".join(map(json.dumps, mini.records(locale))) + "\n")
-    given = options("--models-root", source_copies, "--dataset-name", data, "--modes", "average", "fisher",
-                    "--num-languages", 2)
+        atomic.write_text(data / f"{locale}.jsonl", "\n".join(map(json.dumps, mini.records(locale))) + "\n")
+    given = options(
+        "--models-root", source_copies, "--dataset-name", data, "--modes", "average", "fisher", "--num-languages", 2
+    )
 
     def hashes():
         return {job.name: job.hash for job in plan_sweep(["af-ZA"], given, "cpu").jobs}
@@ -257,7 +344,7 @@ def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path
     file.touch()
     assert hashes() == first
     changed = [{**row, "utt": row["utt"] + "!" * (row["partition"] == "train")} for row in mini.records("af-ZA")]
-    records.write_text(file, "\n".join(map(json.dumps, changed)) + "\n")
+    atomic.write_text(file, "\n".join(map(json.dumps, changed)) + "\n")
     second = hashes()
     assert [name for name in first if first[name] != second[name]] == ["fisher_dataset_merge_af-ZA_2merged"]
     (source_copies / "tiny_massive_k_id-ID/tokenizer.json").touch()
@@ -269,16 +356,18 @@ def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source
     given = ["--base-model", "tiny", "--models-root", str(source_copies), "--dataset-name", "mini"]
     command = ("--locales", "af-ZA", "--modes", "average", "--num-languages", 2)
     assert sweep(*command, "--keep-merged", given=given)[0] == 0
-    shutil.copyfile(source_copies / "tiny_massive_k_de-DE/model.safetensors",
-                    source_copies / "tiny_massive_k_nl-NL/model.safetensors")
-    before = records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json")
+    shutil.copyfile(
+        source_copies / "tiny_massive_k_de-DE/model.safetensors",
+        source_copies / "tiny_massive_k_nl-NL/model.safetensors",
+    )
+    before = atomic.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json")
     assert sweep(*command, given=given)[0] == 1
-    final = records.read_json(tmp_path / "results/experiment_final_results.json")
+    final = atomic.read_json(tmp_path / "results/experiment_final_results.json")
     assert set(final["failures"]) == {"average_merge_af-ZA_2merged", "tiny_massive_k_nl-NL_af-ZA"}
     assert all("--overwrite" in reason for reason in final["failures"].values())
-    assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") == before
+    assert atomic.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") == before
     assert sweep(*command, "--overwrite", given=given)[0] == 0
-    assert records.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") != before
+    assert atomic.read_json(tmp_path / "results/average_merge_af-ZA_2merged/results.json") != before
     # The merged model is still the first one's.
     assert sweep(*command, "--keep-merged", given=given)[0] == 1
     code, shown = sweep(*command, "--keep-merged", "--overwrite", given=given)
@@ -288,13 +377,34 @@ def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source
 
 # Several processes
 
+
 def start(folder, flags):
-    return subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags)], cwd=folder, env=environment(),
-                            stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, flags)],
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
-COMMAND = ("--locales", "af-ZA", "nl-NL", "--modes", "baseline", *MODES, "slerp", "--num-languages", "2", "3",
-           "--selection", "cosine", "--num-fisher-examples", "40")
+COMMAND = (
+    "--locales",
+    "af-ZA",
+    "nl-NL",
+    "--modes",
+    "baseline",
+    *MODES,
+    "slerp",
+    "--num-languages",
+    "2",
+    "3",
+    "--selection",
+    "cosine",
+    "--num-fisher-examples",
+    "40",
+)
 
 
 @pytest.fixture(scope="module")
@@ -302,8 +412,22 @@ def unbroken(models_root, tmp_path_factory):
     """The results of COMMAND in one go, by one process: this one."""
     folder = tmp_path_factory.mktemp("unbroken")
     with contextlib.chdir(folder):
-        assert script.main(["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini",
-                            *COMMAND, "--workers", "1"]) == 0
+        assert (
+            script.main(
+                [
+                    "--base-model",
+                    "tiny",
+                    "--models-root",
+                    str(models_root),
+                    "--dataset-name",
+                    "mini",
+                    *COMMAND,
+                    "--workers",
+                    "1",
+                ]
+            )
+            == 0
+        )
     return results_of(folder)
 
 
@@ -332,6 +456,8 @@ def test_two_sweeps_and_two_shards_in_one_folder(sweep, tmp_path, flags, unbroke
     assert sweep(*COMMAND)[0] == 0
     assert [process.wait() for process in both] == [0] * 2, [process.stderr.read() for process in both]
     assert_same_results(results_of(tmp_path), unbroken)
-    final = [records.read_json(tmp_path / f"results/experiment_final_results{shard}.json")
-             for shard in ("", "_shard1of2", "_shard2of2")]
+    final = [
+        atomic.read_json(tmp_path / f"results/experiment_final_results{shard}.json")
+        for shard in ("", "_shard1of2", "_shard2of2")
+    ]
     assert [list(part["detailed_results"]) for part in final] == [["af-ZA", "nl-NL"], ["af-ZA"], ["nl-NL"]]

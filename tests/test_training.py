@@ -14,39 +14,67 @@ from filelock import FileLock
 from running import ROOT, environment
 from safetensors.numpy import load_file
 
-from merginguriel.utils import cuda_graphs, massive, models, records, training, vocabulary
+from merginguriel.utils.data import massive, task
+from merginguriel.utils.models import store
+from merginguriel.utils.models.initial import initial_checkpoint
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.training import cuda_graphs, trainer, vocabulary
+from merginguriel.utils.training.settings import TrainingSettings
+from merginguriel.utils.training.train import train
 
 SCRIPT = "merginguriel/training_bert.py"
 
 
 @pytest.fixture
 def flags(tiny_base):
-    return ["--model_name_or_path", tiny_base, "--dataset_name", "mini", "--per_device_train_batch_size", 32,
-            "--learning_rate", "1e-3"]
+    return [
+        "--model_name_or_path",
+        tiny_base,
+        "--dataset_name",
+        "mini",
+        "--per_device_train_batch_size",
+        32,
+        "--learning_rate",
+        "1e-3",
+    ]
 
 
 def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "results/af", "--num_train_epochs", 2)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results/af"
-    metrics = records.read_json(folder / "all_results.json")
+    metrics = atomic.read_json(folder / "all_results.json")
     assert f"test accuracy {metrics['predict_accuracy']:.4f} on af-ZA" in done.stdout
-    assert models.read_labels(folder) == list(massive.INTENTS)
+    assert store.read_labels(folder) == list(massive.INTENTS)
     assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
     # The predictions are those of the model that was saved.
-    split = massive.load_split("mini", "af-ZA", "test")
+    split = task.load_split("mini", "af-ZA", "test")
     rows = [line.split("\t") for line in (folder / "predict_results.txt").read_text().splitlines()[1:]]
     hits = sum(name == massive.INTENTS[label] for (_, name), label in zip(rows, split.labels))
     assert hits / len(split) == pytest.approx(metrics["predict_accuracy"])
-    evaluated = run("merginguriel/evaluate_specific_model.py", "--base-model", folder, "--locale", "af-ZA",
-                    "--dataset-name", "mini")
+    evaluated = run(
+        "merginguriel/evaluate_specific_model.py", "--base-model", folder, "--locale", "af-ZA", "--dataset-name", "mini"
+    )
     assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
 
 
 def test_all_runs_start_from_one_initial_head(run, flags, tmp_path):
     for locale in ("af-ZA", "nl-NL"):
-        done = run(SCRIPT, *flags, "--dataset_config_name", locale, "--output_dir", f"m/{locale}", "--do_train",
-                   "--num_train_epochs", 1, "--max_train_samples", 32, "--learning_rate", 0)
+        done = run(
+            SCRIPT,
+            *flags,
+            "--dataset_config_name",
+            locale,
+            "--output_dir",
+            f"m/{locale}",
+            "--do_train",
+            "--num_train_epochs",
+            1,
+            "--max_train_samples",
+            32,
+            "--learning_rate",
+            0,
+        )
         assert done.returncode == 0, done.stderr
     start = tmp_path / "haryos_model/init/tiny_seed42"
     initial = load_file(start / "model.safetensors")
@@ -59,29 +87,62 @@ def test_all_runs_start_from_one_initial_head(run, flags, tmp_path):
 
 
 def test_seeds_give_other_heads(tiny_base, tmp_path):
-    heads = {seed: json.loads((models.initial_checkpoint(str(tiny_base), seed, tmp_path) / "config.json").read_text())
-             ["initial_head"] for seed in (1, 2)}
+    heads = {
+        seed: json.loads((initial_checkpoint(str(tiny_base), seed, tmp_path) / "config.json").read_text())[
+            "initial_head"
+        ]
+        for seed in (1, 2)
+    }
     assert heads[1] != heads[2]
 
 
 def test_same_seed_same_bytes(run, flags, tmp_path):
     for name in ("a", "b"):
-        run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", f"{name}/m", "--models-root",
-            f"{name}/init", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no")
+        run(
+            SCRIPT,
+            *flags,
+            "--dataset_config_name",
+            "af-ZA",
+            "--output_dir",
+            f"{name}/m",
+            "--models-root",
+            f"{name}/init",
+            "--do_train",
+            "--num_train_epochs",
+            1,
+            "--save_strategy",
+            "no",
+        )
     assert (tmp_path / "a/m/model.safetensors").read_bytes() == (tmp_path / "b/m/model.safetensors").read_bytes()
 
 
 def test_several_locales_train_together(run, flags, tmp_path):
-    done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA,nl-NL", "--do_train", "--num_train_epochs", 1,
-               "--save_strategy", "no")
+    done = run(
+        SCRIPT,
+        *flags,
+        "--dataset_config_name",
+        "af-ZA,nl-NL",
+        "--do_train",
+        "--num_train_epochs",
+        1,
+        "--save_strategy",
+        "no",
+    )
     assert done.returncode == 0, done.stderr
-    for line in ("Loading and combining 2 language configurations: ['af-ZA', 'nl-NL']", "Loading nl-NL...",
-                 "✓ af-ZA: 348 training samples", "✓ nl-NL: 348 training samples", "Combining datasets...",
-                 "Combined training set: 696 samples", "Shuffling datasets with seed 42",
-                 "  Languages: 2 languages: ['af-ZA', 'nl-NL']", "  Total samples: 696"):
+    for line in (
+        "Loading and combining 2 language configurations: ['af-ZA', 'nl-NL']",
+        "Loading nl-NL...",
+        "✓ af-ZA: 348 training samples",
+        "✓ nl-NL: 348 training samples",
+        "Combining datasets...",
+        "Combined training set: 696 samples",
+        "Shuffling datasets with seed 42",
+        "  Languages: 2 languages: ['af-ZA', 'nl-NL']",
+        "  Total samples: 696",
+    ):
         assert line in done.stderr.splitlines(), line
     folder = tmp_path / "checkpoint_results/tiny_massive_af-ZA-nl-NL_lr1e-3_ep1"
-    assert records.read_json(folder / "trainer_state.json")["global_step"] == int(np.ceil(2 * 348 / 32))
+    assert atomic.read_json(folder / "trainer_state.json")["global_step"] == int(np.ceil(2 * 348 / 32))
 
 
 FAKE_WANDB = """
@@ -100,20 +161,48 @@ def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_
     (tmp_path / "fake/wandb.py").write_text(FAKE_WANDB)
     path = f"{tmp_path / 'fake'}{os.pathsep}{environment()['PYTHONPATH']}"
     done = subprocess.run(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, flags), "--dataset_config_name", "af-ZA,nl-NL",
-         "--evaluation_strategy", "no", "--save_strategy", "no", "--warmup_ratio", "0.5", "--lr_scheduler_type",
-         "cosine", "--no_cuda", "--bf16", "--gradient_accumulation_steps", "2", "--gradient_checkpointing",
-         "--max_steps", "4", "--logging_steps", "1", "--wandb", "--output_dir", "m"], cwd=tmp_path, text=True,
-        capture_output=True, env={**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}, timeout=240)
+        [
+            sys.executable,
+            str(ROOT / SCRIPT),
+            *map(str, flags),
+            "--dataset_config_name",
+            "af-ZA,nl-NL",
+            "--evaluation_strategy",
+            "no",
+            "--save_strategy",
+            "no",
+            "--warmup_ratio",
+            "0.5",
+            "--lr_scheduler_type",
+            "cosine",
+            "--no_cuda",
+            "--bf16",
+            "--gradient_accumulation_steps",
+            "2",
+            "--gradient_checkpointing",
+            "--max_steps",
+            "4",
+            "--logging_steps",
+            "1",
+            "--wandb",
+            "--output_dir",
+            "m",
+        ],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"},
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
-    steps = [row for row in records.read_json(tmp_path / "m/trainer_state.json")["log_history"] if "loss" in row]
+    steps = [row for row in atomic.read_json(tmp_path / "m/trainer_state.json")["log_history"] if "loss" in row]
     # Two steps of warm-up to 1e-3, then half a cosine over two.
     assert [row["learning_rate"] for row in steps] == pytest.approx([0, 5e-4, 1e-3, 5e-4])
-    kept = records.read_json(tmp_path / "wandb.json")
+    kept = atomic.read_json(tmp_path / "wandb.json")
     assert (kept["project"], kept["mode"]) == ("MergingUriel", "offline")
     assert kept["name"] == "tiny_massive_af-ZA-nl-NL_lr1e-3_ep15"
     assert kept["config"]["locales"] == ["af-ZA", "nl-NL"] and kept["config"]["num_languages"] == 2
-    metrics = records.read_json(tmp_path / "m/all_results.json")
+    metrics = atomic.read_json(tmp_path / "m/all_results.json")
     assert [row["loss"] for row in kept["logs"] if "loss" in row] == [row["loss"] for row in steps]
     assert kept["logs"][-1]["predict_accuracy"] == metrics["predict_accuracy"]
     for locale, accuracy in metrics["predict_accuracy_by_locale"].items():
@@ -132,25 +221,40 @@ def settings(tiny_base, tmp_path):
     (base / "config.json").write_text(json.dumps(config))
 
     def make(name, **changes):
-        return training.TrainingSettings(**{**dict(
-            base_model=str(base), dataset_name="mini", locales=("af-ZA",), output_dir=tmp_path / name,
-            models_root=tmp_path, per_device_train_batch_size=32, learning_rate=1e-3, num_train_epochs=1,
-            save_strategy="no", logging_steps=1), **changes})
+        return TrainingSettings(
+            **{
+                **dict(
+                    base_model=str(base),
+                    dataset_name="mini",
+                    locales=("af-ZA",),
+                    output_dir=tmp_path / name,
+                    models_root=tmp_path,
+                    per_device_train_batch_size=32,
+                    learning_rate=1e-3,
+                    num_train_epochs=1,
+                    save_strategy="no",
+                    logging_steps=1,
+                ),
+                **changes,
+            }
+        )
+
     return make
 
 
 def losses_and_norms(settings) -> np.ndarray:
     """(steps, 2)"""
-    training.train(settings, do_train=True, do_eval=False, do_predict=False)
-    rows = records.read_json(settings.output_dir / "trainer_state.json")["log_history"]
+    train(settings, do_train=True, do_eval=False, do_predict=False)
+    rows = atomic.read_json(settings.output_dir / "trainer_state.json")["log_history"]
     return np.array([[row["loss"], row["grad_norm"]] for row in rows if "grad_norm" in row])
 
 
 def test_accumulated_batches_are_one_large_batch(settings):
     whole = losses_and_norms(settings("whole"))
     for size in (16, 8):
-        parts = losses_and_norms(settings(f"of{size}", per_device_train_batch_size=size,
-                                          gradient_accumulation_steps=32 // size))
+        parts = losses_and_norms(
+            settings(f"of{size}", per_device_train_batch_size=size, gradient_accumulation_steps=32 // size)
+        )
         assert parts[:10] == pytest.approx(whole[:10], rel=1e-3)  # the last step has fewer items
     checkpointed = losses_and_norms(settings("checkpointed", gradient_checkpointing=True))
     assert checkpointed == pytest.approx(whole, rel=1e-4)
@@ -167,9 +271,10 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
         return passes, pool
 
     monkeypatch.setattr(cuda_graphs, "capture", capture)
-    monkeypatch.setattr(training, "check_environment", lambda settings: None)
-    details = dict(per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated,
-                   num_train_epochs=2)
+    monkeypatch.setattr(trainer, "check_environment", lambda settings: None)
+    details = dict(
+        per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated, num_train_epochs=2
+    )
     plain = losses_and_norms(settings("plain", **details))
     graphed = losses_and_norms(settings("graphed", **details, cuda_graphs=True))
     assert graphed == pytest.approx(plain, rel=1e-3) and len(graphed) == 22
@@ -198,9 +303,9 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
     weights = {}
     for name, kind in (("trimmed", Watched), ("whole", Whole)):
         monkeypatch.setattr(vocabulary, "TrimmedVocabulary", kind)
-        training.train(settings(name, num_train_epochs=2, save_strategy="epoch"), **steps)
+        train(settings(name, num_train_epochs=2, save_strategy="epoch"), **steps)
         weights[name] = load_file(settings(name).output_dir / "model.safetensors")
-    start = load_file(models.initial_checkpoint(str(tiny_base), 42, settings("m").models_root) / "model.safetensors")
+    start = load_file(initial_checkpoint(str(tiny_base), 42, settings("m").models_root) / "model.safetensors")
     embeddings = "roberta.embeddings.word_embeddings.weight"
     moved = {name: (values[embeddings] != start[embeddings]).any(-1) for name, values in weights.items()}
     assert np.array_equal(moved["trimmed"], moved["whole"]) and 0 < moved["trimmed"].sum() < len(start[embeddings])
@@ -213,25 +318,32 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
 
 def test_one_process_trains_a_model(settings, tmp_path):
     with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
-        training.train(settings("m"), do_train=True, do_eval=False, do_predict=False)
+        train(settings("m"), do_train=True, do_eval=False, do_predict=False)
     assert not (tmp_path / "m").exists() and not (tmp_path / "m.training").exists()
 
 
 def test_arguments_under_the_names_of_either_generation():
-    older = dict(evaluation_strategy="epoch", no_cuda=True, warmup_ratio=0.1, gradient_checkpointing=True,
-                 max_steps=None)
-    assert training.by_version(older, {"eval_strategy", "use_cpu", "warmup_steps", "activation_checkpointing"},
-                               "5.23.0") == dict(eval_strategy="epoch", use_cpu=True, warmup_steps=0.1,
-                                                 activation_checkpointing=True)
-    assert training.by_version(older, {"evaluation_strategy", "no_cuda", "warmup_ratio", "warmup_steps"},
-                               "4.40.0") == {name: value for name, value in older.items() if name != "max_steps"}
-    assert training.by_version({"warmup_ratio": 0.0, "warmup_steps": 7}, {"warmup_steps"}, "5.0") == {"warmup_steps": 7}
+    older = dict(
+        evaluation_strategy="epoch", no_cuda=True, warmup_ratio=0.1, gradient_checkpointing=True, max_steps=None
+    )
+    assert trainer.by_version(
+        older, {"eval_strategy", "use_cpu", "warmup_steps", "activation_checkpointing"}, "5.23.0"
+    ) == dict(eval_strategy="epoch", use_cpu=True, warmup_steps=0.1, activation_checkpointing=True)
+    assert trainer.by_version(older, {"evaluation_strategy", "no_cuda", "warmup_ratio", "warmup_steps"}, "4.40.0") == {
+        name: value for name, value in older.items() if name != "max_steps"
+    }
+    assert trainer.by_version({"warmup_ratio": 0.0, "warmup_steps": 7}, {"warmup_steps"}, "5.0") == {"warmup_steps": 7}
 
 
 def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path):
     train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
-    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, train)], cwd=tmp_path,
-                               env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *map(str, train)],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     work = tmp_path / "m/af.training"
     deadline = time.monotonic() + 120
     while not list(work.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
@@ -243,7 +355,7 @@ def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path
     (work / "checkpoint-9999").mkdir()
     done = run(SCRIPT, *train)
     assert done.returncode == 0 and "going on from" in done.stderr, done.stderr
-    assert records.read_json(tmp_path / "m/af/trainer_state.json")["global_step"] == 12 * 11
+    assert atomic.read_json(tmp_path / "m/af/trainer_state.json")["global_step"] == 12 * 11
     assert not work.exists()
     undisturbed = run(SCRIPT, *["m/whole" if flag == "m/af" else flag for flag in train])
     assert undisturbed.returncode == 0
@@ -251,9 +363,25 @@ def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
-    process = subprocess.Popen([sys.executable, str(ROOT / SCRIPT), *map(str, flags), "--dataset_config_name", "af-ZA",
-                                "--output_dir", "m/af", "--do_train", "--num_train_epochs", "500"], cwd=tmp_path,
-                               env=environment(), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / SCRIPT),
+            *map(str, flags),
+            "--dataset_config_name",
+            "af-ZA",
+            "--output_dir",
+            "m/af",
+            "--do_train",
+            "--num_train_epochs",
+            "500",
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("m/af.training/checkpoint-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -265,12 +393,21 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
 
 
 def test_wrong_input(refused, flags, tmp_path):
-    done = {"a": ["--dataset_config_name", "af-ZX"], "b": ["--dataset_config_name", "th-TH", "--do_train"],
-            "c": ["--do_train", "false"], "d": ["--fp16", "--bf16"], "e": ["--num_train_epochs", "0"],
-            "f": ["--model_name_or_path", "./absent"], "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
-            "h": ["--fp16", "--use_cpu"], "i": ["--wandb"], "j": ["--cuda_graphs", "--use_cpu"],
-            "k": ["--wandb_project", "x"], "l": ["--cuda_graphs", "--torch_compile"],
-            "m": ["--tf32", "--use_cpu"]}
+    done = {
+        "a": ["--dataset_config_name", "af-ZX"],
+        "b": ["--dataset_config_name", "th-TH", "--do_train"],
+        "c": ["--do_train", "false"],
+        "d": ["--fp16", "--bf16"],
+        "e": ["--num_train_epochs", "0"],
+        "f": ["--model_name_or_path", "./absent"],
+        "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
+        "h": ["--fp16", "--use_cpu"],
+        "i": ["--wandb"],
+        "j": ["--cuda_graphs", "--use_cpu"],
+        "k": ["--wandb_project", "x"],
+        "l": ["--cuda_graphs", "--torch_compile"],
+        "m": ["--tf32", "--use_cpu"],
+    }
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]

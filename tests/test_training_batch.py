@@ -13,8 +13,10 @@ import pytest
 from running import ROOT, environment
 
 from merginguriel import copy_models_to_haryos, run_multilang_training, train_missing_models
-from merginguriel.utils import massive, mini, naming, processes, records
-from merginguriel.utils.locales import DEFAULT_LOCALES
+from merginguriel.utils.data import mini, task
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.jobs import processes
+from merginguriel.utils.storage import atomic, naming
 
 MISSING = "merginguriel/train_missing_models.py"
 MULTILANG = "merginguriel/run_multilang_training.py"
@@ -32,6 +34,7 @@ def said(monkeypatch, tmp_path, capsys):
             code = stop.code
         done = capsys.readouterr()
         return code, done.out, done.err
+
     return call
 
 
@@ -41,25 +44,51 @@ def commands(out: str) -> list[str]:
 
 def whole(tmp_path) -> dict[str, int]:
     """Locale -> when its finished model was written."""
-    return {locale: (folder / "training.json").stat().st_mtime_ns
-            for locale, folder in naming.find_models(tmp_path / "haryos_model", "tiny").items()
-            if (folder / "training.json").is_file()}
+    return {
+        locale: (folder / "training.json").stat().st_mtime_ns
+        for locale, folder in naming.find_models(tmp_path / "haryos_model", "tiny").items()
+        if (folder / "training.json").is_file()
+    }
 
 
 # Missing models
 
+
 def test_dry_runs_of_missing_models(said, tmp_path):
     code, out, _ = said(train_missing_models.main, "--dry-run")
     assert code == 0 and len(commands(out)) == 49 and out.startswith("49 of 49 models")
-    for flag in ("--per-device-train-batch-size 32 ", "--per-device-eval-batch-size 64 ", "--num-train-epochs 3 ",
-                 "--learning-rate 5e-05", "--output-dir haryos_model/xlm-roberta-base_massive_k_af-ZA "):
+    for flag in (
+        "--per-device-train-batch-size 32 ",
+        "--per-device-eval-batch-size 64 ",
+        "--num-train-epochs 3 ",
+        "--learning-rate 5e-05",
+        "--output-dir haryos_model/xlm-roberta-base_massive_k_af-ZA ",
+    ):
         assert flag in commands(out)[0]
-    code, out, _ = said(train_missing_models.main, "--base-model", "FacebookAI/xlm-roberta-large", "--locales", "af-ZA",
-                        "sq-AL", "--train-bs", 16, "--eval-bs", 16, "--fp16", "--dry-run")
+    code, out, _ = said(
+        train_missing_models.main,
+        "--base-model",
+        "FacebookAI/xlm-roberta-large",
+        "--locales",
+        "af-ZA",
+        "sq-AL",
+        "--train-bs",
+        16,
+        "--eval-bs",
+        16,
+        "--fp16",
+        "--dry-run",
+    )
     assert code == 0 and [re.search(r"--output-dir (\S+)", line)[1] for line in commands(out)] == [
-        "haryos_model/xlm-roberta-large_massive_k_af-ZA", "haryos_model/xlm-roberta-large_massive_k_sq-AL"]
-    assert all("--model-name-or-path FacebookAI/xlm-roberta-large" in line and line.endswith("--fp16")
-               and "--per-device-train-batch-size 16" in line for line in commands(out))
+        "haryos_model/xlm-roberta-large_massive_k_af-ZA",
+        "haryos_model/xlm-roberta-large_massive_k_sq-AL",
+    ]
+    assert all(
+        "--model-name-or-path FacebookAI/xlm-roberta-large" in line
+        and line.endswith("--fp16")
+        and "--per-device-train-batch-size 16" in line
+        for line in commands(out)
+    )
 
     (tmp_path / "model_mapping_unified.csv").write_text("name,locale\nAfrikaans,af-ZA\nAlbanian,sq-AL\nThai,th-TH\n")
     (tmp_path / "available_locales.txt").write_text("1→af-ZA\n2→sq-AL\n\nth-TH\n")
@@ -67,20 +96,32 @@ def test_dry_runs_of_missing_models(said, tmp_path):
         code, out, _ = said(train_missing_models.main, "--mapping-csv", file, "--max", 2, "--dry-run")
         assert code == 0 and "3 of 3 models" in out and "2 to train now" in out
         assert re.findall(r"--dataset-config-name (\S+)", out) == ["af-ZA", "sq-AL"]
-    code, out, _ = said(train_missing_models.main, "--dataset-name", "mini", "--dry-run", "--additional-args",
-                        "--batch_size", 8, "--max_steps", 3)
+    code, out, _ = said(
+        train_missing_models.main,
+        "--dataset-name",
+        "mini",
+        "--dry-run",
+        "--additional-args",
+        "--batch_size",
+        8,
+        "--max_steps",
+        3,
+    )
     assert len(commands(out)) == 12 and commands(out)[0].endswith("--per-device-train-batch-size 8 --max-steps 3")
     assert not list(tmp_path.glob("*/"))
 
 
-@pytest.mark.parametrize("flags, reason", [
-    (["--mapping-csv", "absent.csv"], "no file absent.csv"),
-    (["--mapping-csv", "other.csv"], "no column 'locale'"),
-    (["--mapping-csv", "typo.txt"], "did you mean af-ZA"),
-    (["--locales", "af-ZA", "--additional-args", "--output_dir", "x"], "--output-dir cannot stand"),
-    (["--locales", "af-ZA", "--additional-args", "--no_such_flag"], "--no-such-flag"),
-    (["--locales", "af-ZA", "--fp16", "--bf16"], "not allowed with"),
-])
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--mapping-csv", "absent.csv"], "no file absent.csv"),
+        (["--mapping-csv", "other.csv"], "no column 'locale'"),
+        (["--mapping-csv", "typo.txt"], "did you mean af-ZA"),
+        (["--locales", "af-ZA", "--additional-args", "--output_dir", "x"], "--output-dir cannot stand"),
+        (["--locales", "af-ZA", "--additional-args", "--no_such_flag"], "--no-such-flag"),
+        (["--locales", "af-ZA", "--fp16", "--bf16"], "not allowed with"),
+    ],
+)
 def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
     (tmp_path / "other.csv").write_text("language,code\nAfrikaans,af\n")
     (tmp_path / "typo.txt").write_text("af-ZX\n")
@@ -90,8 +131,15 @@ def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
 
 
 def start(tmp_path, *flags):
-    return subprocess.Popen([sys.executable, str(ROOT / MISSING), *map(str, flags)], cwd=tmp_path, env=environment(),
-                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / MISSING), *map(str, flags)],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def wait_for(condition, process):
@@ -106,8 +154,7 @@ def test_workers_are_killed_interrupted_and_go_on(run, tiny_base, tmp_path):
     left.mkdir(parents=True)
     (left / "training.json").write_text("{}")  # a copy that was cut off: no weights
     locales = ("es-ES", "nl-NL", "de-DE", "en-US")
-    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--locales", *locales, "--epochs", 4,
-             "--workers", 2]
+    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--locales", *locales, "--epochs", 4, "--workers", 2]
     process = start(tmp_path, *flags)
     wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), process)
     process.kill()
@@ -135,7 +182,7 @@ def test_workers_are_killed_interrupted_and_go_on(run, tiny_base, tmp_path):
     assert (tmp_path / "haryos_model/tiny_massive_k_es-ES.incomplete1/training.json").is_file()
     assert not list(tmp_path.glob("haryos_model/*.training")) and not list(tmp_path.glob("haryos_model/.*partial*"))
     for locale in locales:
-        state = records.read_json(tmp_path / f"haryos_model/tiny_massive_k_{locale}/trainer_state.json")
+        state = atomic.read_json(tmp_path / f"haryos_model/tiny_massive_k_{locale}/trainer_state.json")
         assert state["global_step"] == 4 * 11
     leftover = tmp_path / "haryos_model/tiny_massive_k_nl-NL.training"  # as if killed just before the end
     leftover.mkdir()
@@ -149,8 +196,20 @@ def test_a_failing_locale_is_named_and_the_others_go_on(run, tiny_base, tmp_path
         (tmp_path / f"data/{locale}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mini.records(locale)))
     healthy = (tmp_path / "data/nl-NL.jsonl").read_text()
     (tmp_path / "data/nl-NL.jsonl").write_text(healthy[:-20])
-    flags = ["--base-model", tiny_base, "--dataset-name", "data", "--locales", "af-ZA", "nl-NL", "de-DE", "--epochs",
-             1, "--workers", 2]
+    flags = [
+        "--base-model",
+        tiny_base,
+        "--dataset-name",
+        "data",
+        "--locales",
+        "af-ZA",
+        "nl-NL",
+        "de-DE",
+        "--epochs",
+        1,
+        "--workers",
+        2,
+    ]
     done = run(MISSING, *flags)
     assert done.returncode == 1 and "2 done, 1 failed" in done.stdout, done.stderr
     assert "failed: nl-NL: line 576 of data/nl-NL.jsonl" in done.stdout and "Traceback" not in done.stderr
@@ -198,29 +257,43 @@ def test_a_worker_lives_on_until_a_bug_and_is_then_replaced():
 
 # Many languages
 
+
 def test_dry_runs_of_many_languages(said, tmp_path):
     code, out, _ = said(run_multilang_training.main, "--exclude", "en-US", "--dry-run")
-    line, = commands(out)
+    (line,) = commands(out)
     locales = re.search(r"--dataset-config-name (\S+)", line)[1].split(",")
     assert code == 0 and set(locales) == set(DEFAULT_LOCALES) - {"en-US"} and len(locales) == 48
     assert "--output-dir haryos_model/xlm-roberta-base_massive_LOLO_without_en_US " in line
     assert "--num-train-epochs 15 --do-train --do-eval --do-predict" in line
-    code, out, _ = said(run_multilang_training.main, "--super-model", "--dry-run", "--additional-args",
-                        "--learning_rate", "1e-4", "--batch_size", 32, "--num_train_epochs", 10)
-    line, = commands(out)
+    code, out, _ = said(
+        run_multilang_training.main,
+        "--super-model",
+        "--dry-run",
+        "--additional-args",
+        "--learning_rate",
+        "1e-4",
+        "--batch_size",
+        32,
+        "--num_train_epochs",
+        10,
+    )
+    (line,) = commands(out)
     assert "haryos_model/xlm-roberta-base_massive_LOLO_all_languages " in line and line.count(",") == 48
     assert line.endswith("--learning-rate 1e-4 --per-device-train-batch-size 32 --num-train-epochs 10")
     code, out, _ = said(run_multilang_training.main, "--all-lolo", "--dry-run")
     assert [re.search(r"LOLO_without_(\S+)", line)[1] for line in commands(out)] == [
-        locale.replace("-", "_") for locale in DEFAULT_LOCALES]
+        locale.replace("-", "_") for locale in DEFAULT_LOCALES
+    ]
     code, out, _ = said(run_multilang_training.main, "--exclude", "de-DE", "--output_dir", "my_model", "--dry-run")
     assert "--output-dir haryos_model/my_model " in commands(out)[0]
-    for flags, reason in ((["--exclude", "de-DE", "--output-dir", "../x"], "is to be a name in haryos_model"),
-                          (["--all-lolo", "--output-dir", "x"], "--output-dir has no effect"),
-                          (["--super-model", "--workers", 2], "--workers has no effect"),
-                          (["--exclude", "th-TH", "--dataset-name", "mini"], "unknown locale 'th-TH'"),
-                          (["--exclude", "de-DE", "--super-model"], "not allowed with"),
-                          (["--super-model", "--additional-args", "--nonsense"], "--nonsense")):
+    for flags, reason in (
+        (["--exclude", "de-DE", "--output-dir", "../x"], "is to be a name in haryos_model"),
+        (["--all-lolo", "--output-dir", "x"], "--output-dir has no effect"),
+        (["--super-model", "--workers", 2], "--workers has no effect"),
+        (["--exclude", "th-TH", "--dataset-name", "mini"], "unknown locale 'th-TH'"),
+        (["--exclude", "de-DE", "--super-model"], "not allowed with"),
+        (["--super-model", "--additional-args", "--nonsense"], "--nonsense"),
+    ):
         code, _, err = said(run_multilang_training.main, *flags, "--dry-run")
         assert code == 2 and reason in err, err
     assert not list(tmp_path.iterdir())
@@ -231,21 +304,38 @@ def test_leaving_each_language_out_survives_a_failure(run, tiny_base, tmp_path):
     hindrance = root / "tiny_massive_LOLO_without_nl_NL.training"
     (hindrance / "checkpoint-1").mkdir(parents=True)
     (hindrance / "settings.json").write_text('{"seed": 1}')
-    flags = ["--all-lolo", "--locales", "af-ZA,nl-NL,de-DE", "--base-model", tiny_base, "--dataset-name", "mini",
-             "--additional-args", "--batch_size", 64, "--num_train_epochs", 1, "--learning_rate", "1e-3"]
+    flags = [
+        "--all-lolo",
+        "--locales",
+        "af-ZA,nl-NL,de-DE",
+        "--base-model",
+        tiny_base,
+        "--dataset-name",
+        "mini",
+        "--additional-args",
+        "--batch_size",
+        64,
+        "--num_train_epochs",
+        1,
+        "--learning_rate",
+        "1e-3",
+    ]
     done = run(MULTILANG, *flags)
     assert done.returncode == 1 and "2 done, 1 failed" in done.stdout, done.stderr
     assert "failed: tiny_massive_LOLO_without_nl_NL: " in done.stdout and "other settings" in done.stdout
-    models = {locale: root / f"tiny_massive_LOLO_without_{locale.replace('-', '_')}"
-              for locale in ("af-ZA", "nl-NL", "de-DE")}
+    models = {
+        locale: root / f"tiny_massive_LOLO_without_{locale.replace('-', '_')}" for locale in ("af-ZA", "nl-NL", "de-DE")
+    }
     assert [path.is_dir() for path in models.values()] == [True, False, True]
-    kept = records.read_json(models["af-ZA"] / "all_results.json")
+    kept = atomic.read_json(models["af-ZA"] / "all_results.json")
     assert list(kept["predict_accuracy_by_locale"]) == ["nl-NL", "de-DE"] and kept["predict_samples"] == 2 * 144
-    results = records.read_json(tmp_path / "results/tiny_massive_LOLO_without_af_ZA_af-ZA/results.json")
+    results = atomic.read_json(tmp_path / "results/tiny_massive_LOLO_without_af_ZA_af-ZA/results.json")
     held_out = results["performance"]["accuracy"]
     assert results["evaluation_info"]["locale"] == "af-ZA" and results["performance"]["total_predictions"] == 144
-    assert (f"tiny_massive_LOLO_without_af_ZA  validation accuracy {kept['eval_accuracy']:.4f}, test accuracy "
-            f"{kept['predict_accuracy']:.4f}, held-out test accuracy {held_out:.4f}") in done.stdout
+    assert (
+        f"tiny_massive_LOLO_without_af_ZA  validation accuracy {kept['eval_accuracy']:.4f}, test accuracy "
+        f"{kept['predict_accuracy']:.4f}, held-out test accuracy {held_out:.4f}"
+    ) in done.stdout
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*_af_ZA*/*")}
 
     shutil.rmtree(hindrance)
@@ -256,6 +346,7 @@ def test_leaving_each_language_out_survives_a_failure(run, tiny_base, tmp_path):
 
 
 # Copies
+
 
 def test_copying_finished_runs(said, models_root, tmp_path):
     runs = tmp_path / "checkpoint_results"
@@ -295,8 +386,10 @@ def test_copying_finished_runs(said, models_root, tmp_path):
     assert code == 2 and "no runs in checkpoint_results" in err
 
 
-@pytest.mark.parametrize("base, rate, epochs", [
-    ("xlm-roberta-base", 5e-5, 15), ("FacebookAI/xlm-roberta-large", 1e-3, 3), ("a_massive_b", 2e-5, 0.5)])
+@pytest.mark.parametrize(
+    "base, rate, epochs",
+    [("xlm-roberta-base", 5e-5, 15), ("FacebookAI/xlm-roberta-large", 1e-3, 3), ("a_massive_b", 2e-5, 0.5)],
+)
 def test_names_of_runs_are_read_as_they_are_built(base, rate, epochs):
     name = naming.training_run_name(base, ["af-ZA"], rate, epochs)
     assert naming.parse_training_run(name) == (naming.base_slug(base), "af-ZA")
@@ -304,4 +397,4 @@ def test_names_of_runs_are_read_as_they_are_built(base, rate, epochs):
 
 
 def test_locales_of_a_dataset():
-    assert massive.default_locales("mini") == mini.LOCALES and len(massive.default_locales("x/y")) == 49
+    assert task.default_locales("mini") == mini.LOCALES and len(task.default_locales("x/y")) == 49

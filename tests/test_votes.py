@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from merginguriel.utils.votes import VOTES, majority, soft, uriel_logits, weighted_majority
+from merginguriel.utils.ensembles.votes import VOTES, majority, soft, uriel_logits, weighted_majority
 
 
 def ballots(*predicted, classes=4):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils import jobs, processes, records
+from merginguriel.utils.jobs import engine, processes
+from merginguriel.utils.storage import atomic
 
-jobs.KINDS["toy"] = ("toy_jobs", "run")
+engine.KINDS["toy"] = ("toy_jobs", "run")
 
 
 def run(job, shared):
@@ -26,21 +27,30 @@ def run(job, shared):
         os._exit(9)
     time.sleep(job.options.get("seconds", 0))
     shared["count"] = shared.get("count", 0) + 1
-    with records.whole_folder(job.folder, overwrite=True) as partial:
+    with atomic.whole_folder(job.folder, overwrite=True) as partial:
         (partial / "part").write_text("x")
-        records.write_json(partial / "results.json", {"job": job.hash})
+        atomic.write_json(partial / "results.json", {"job": job.hash})
     with open(job.folder.parent / "log", "a") as log:
         log.write(f"ended {job.name}\n")
     return f"number {shared['count']} of its group"
 
 
-def make_jobs(folder: Path, **options) -> list[jobs.Job]:
+def make_jobs(folder: Path, **options) -> list[engine.Job]:
     """Nine jobs in three groups; `options` by the job's name."""
-    return [jobs.Job("toy", f"job{number}", f"group{number % 3}", folder / f"job{number}", {"number": number},
-                     options.get(f"job{number}", options.get("every", {}))) for number in range(9)]
+    return [
+        engine.Job(
+            "toy",
+            f"job{number}",
+            f"group{number % 3}",
+            folder / f"job{number}",
+            {"number": number},
+            options.get(f"job{number}", options.get("every", {})),
+        )
+        for number in range(9)
+    ]
 
 
-class Worker(jobs.Worker):
+class Worker(engine.Worker):
     """Unpickling it registers the toy kind in a new process."""
 
 
@@ -55,4 +65,4 @@ class InProcesses:
 
 
 if __name__ == "__main__":
-    jobs.work_off(make_jobs(Path(sys.argv[1]), every={"seconds": 0.02}), Here())
+    engine.work_off(make_jobs(Path(sys.argv[1]), every={"seconds": 0.02}), Here())

@@ -17,12 +17,19 @@ def tiny_model():
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     torch.manual_seed(0)
-    config = XLMRobertaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                              intermediate_size=32, max_position_embeddings=20, type_vocab_size=1,
-                              id2label=dict(enumerate(LABELS)), label2id={x: i for i, x in enumerate(LABELS)})
+    config = XLMRobertaConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=20,
+        type_vocab_size=1,
+        id2label=dict(enumerate(LABELS)),
+        label2id={x: i for i, x in enumerate(LABELS)},
+    )
     model = XLMRobertaForSequenceClassification(config)
-    described = {**json.loads(config.to_json_string()), "architectures": [type(model).__name__],
-                 "dtype": "float32"}
+    described = {**json.loads(config.to_json_string()), "architectures": [type(model).__name__], "dtype": "float32"}
     return {name: value.clone() for name, value in model.state_dict().items()}, described
 
 
@@ -31,11 +38,21 @@ def make_checkpoint(tiny_model, tmp_path):
     """make(name, ...) -> folder of the start plus small noise; options: labels, head, dtype, layout..."""
     start, described = tiny_model
 
-    def make(name, *, seed=None, noise=0.01, dtype=torch.float32, labels=LABELS, initial_head=HEAD,
-             layout="safetensors", edit=None, config=None, tokenizer="tokenizer"):
+    def make(
+        name,
+        *,
+        seed=None,
+        noise=0.01,
+        dtype=torch.float32,
+        labels=LABELS,
+        initial_head=HEAD,
+        layout="safetensors",
+        edit=None,
+        config=None,
+        tokenizer="tokenizer",
+    ):
         generator = torch.Generator().manual_seed(sum(map(ord, name)) if seed is None else seed)
-        state = {key: value + noise * torch.randn(value.shape, generator=generator)
-                 for key, value in start.items()}
+        state = {key: value + noise * torch.randn(value.shape, generator=generator) for key, value in start.items()}
         if edit:
             edit(state)
         rows = [LABELS.index(label) for label in labels if label in LABELS]
@@ -45,9 +62,14 @@ def make_checkpoint(tiny_model, tmp_path):
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
         folder = tmp_path / name
         folder.mkdir()
-        written = {**described, "id2label": {str(i): x for i, x in enumerate(labels)},
-                   "label2id": {x: i for i, x in enumerate(labels)}, "initial_head": initial_head,
-                   "dtype": str(dtype).removeprefix("torch."), **(config or {})}
+        written = {
+            **described,
+            "id2label": {str(i): x for i, x in enumerate(labels)},
+            "label2id": {x: i for i, x in enumerate(labels)},
+            "initial_head": initial_head,
+            "dtype": str(dtype).removeprefix("torch."),
+            **(config or {}),
+        }
         written = {key: value for key, value in written.items() if value is not None}
         (folder / "config.json").write_text(json.dumps(written))
         if tokenizer:
@@ -87,8 +109,9 @@ WRITERS = {
     "safetensors": lambda state, folder: save_file(state, folder / "model.safetensors", {"format": "pt"}),
     "sharded": lambda state, folder: _write_sharded(state, folder, "model", "safetensors", save_file),
     "bin": lambda state, folder: torch.save(state, folder / "pytorch_model.bin"),
-    "legacy_bin": lambda state, folder: torch.save(state, folder / "pytorch_model.bin",
-                                                   _use_new_zipfile_serialization=False),
+    "legacy_bin": lambda state, folder: torch.save(
+        state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False
+    ),
     "sharded_bin": lambda state, folder: _write_sharded(state, folder, "pytorch_model", "bin", torch.save),
 }
 

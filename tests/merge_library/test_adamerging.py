@@ -18,9 +18,18 @@ both = pytest.mark.parametrize("per", ["tensor", "model"])
 
 def classifier(seed, dtype=torch.float64):
     torch.manual_seed(seed)
-    config = XLMRobertaConfig(vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                              intermediate_size=32, max_position_embeddings=40, type_vocab_size=1, num_labels=CLASSES,
-                              initializer_range=0.3, pad_token_id=1)
+    config = XLMRobertaConfig(
+        vocab_size=30,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        type_vocab_size=1,
+        num_labels=CLASSES,
+        initializer_range=0.3,
+        pad_token_id=1,
+    )
     return XLMRobertaForSequenceClassification(config).to(dtype)
 
 
@@ -28,8 +37,13 @@ def states(names="abc", dtype=torch.float64, noise=0.1):
     """A base and sources near it, as state dicts of the tiny classifier."""
     base = {name: value.clone() for name, value in classifier(0, dtype).state_dict().items()}
     generator = torch.Generator().manual_seed(1)
-    return base, {source: {name: value + noise * torch.randn(value.shape, generator=generator, dtype=dtype)
-                           for name, value in base.items()} for source in names}
+    return base, {
+        source: {
+            name: value + noise * torch.randn(value.shape, generator=generator, dtype=dtype)
+            for name, value in base.items()
+        }
+        for source in names
+    }
 
 
 def texts(count=12, size=4, padding=0):
@@ -37,10 +51,10 @@ def texts(count=12, size=4, padding=0):
     generator = torch.Generator().manual_seed(2)
     rows = [torch.randint(3, 30, (3 + i % 6,), generator=generator) for i in range(count)]
     for start in range(0, count, size):
-        part = rows[start:start + size]
+        part = rows[start : start + size]
         ids = torch.full((len(part), max(map(len, part)) + padding), 1)
         for row, tokens in zip(ids, part):
-            row[:len(tokens)] = tokens
+            row[: len(tokens)] = tokens
         yield {"input_ids": ids, "attention_mask": (ids != 1).long()}
 
 
@@ -52,27 +66,38 @@ def autograd(base, sources, per, learning_rate, epochs, batches):
     model = classifier(5).eval()
     names = [name for name, _ in model.named_parameters()]
     keys = names if per == "tensor" else ["all"]
-    scalars = {(key, source): torch.tensor(WEIGHTS[source], dtype=torch.float64, requires_grad=True)
-               for key in keys for source in sources}
+    scalars = {
+        (key, source): torch.tensor(WEIGHTS[source], dtype=torch.float64, requires_grad=True)
+        for key in keys
+        for source in sources
+    }
     optimizer = torch.optim.Adam(scalars.values(), lr=learning_rate)
     entropies = []
     for batch in epochs * batches:
-        merged = {name: base[name] + sum(scalars[name if per == "tensor" else "all", source]
-                                         * (sources[source][name] - base[name]) for source in sources)
-                  for name in names}
+        merged = {
+            name: base[name]
+            + sum(
+                scalars[name if per == "tensor" else "all", source] * (sources[source][name] - base[name])
+                for source in sources
+            )
+            for name in names
+        }
         logits = torch.func.functional_call(model, merged, kwargs=dict(batch)).logits
         entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
         optimizer.zero_grad()
         entropy.backward()
         optimizer.step()
         entropies.append(entropy.item())
-    return {name: {source: scalars[name if per == "tensor" else "all", source].item() for source in sources}
-            for name in names}, entropies
+    return {
+        name: {source: scalars[name if per == "tensor" else "all", source].item() for source in sources}
+        for name in names
+    }, entropies
 
 
 def close(learnt, expected, tolerance):
     return learnt.keys() >= expected.keys() and all(
-        learnt[name] == pytest.approx(row, rel=0, abs=tolerance) for name, row in expected.items())
+        learnt[name] == pytest.approx(row, rel=0, abs=tolerance) for name, row in expected.items()
+    )
 
 
 @both
@@ -80,8 +105,9 @@ def test_equals_autograd_through_the_merge(per):
     base, sources = states()
     expected, entropies = autograd(base, sources, per, 0.02, 3, BATCHES)
     seen = []
-    method = AdaMerging(per, 0.02, 3).learn(classifier(7), sources, base, BATCHES, WEIGHTS,
-                                            progress=lambda *step: seen.append(step))
+    method = AdaMerging(per, 0.02, 3).learn(
+        classifier(7), sources, base, BATCHES, WEIGHTS, progress=lambda *step: seen.append(step)
+    )
     assert max(abs(value - WEIGHTS[source]) for row in expected.values() for source, value in row.items()) > 0.05
     assert close(method.coefficients, expected, 1e-9)
     assert [step[:2] for step in seen] == [(i + 1, 9) for i in range(9)]
@@ -94,8 +120,9 @@ def test_float32_stays_close_to_float64(per):
     base, sources = states()
     expected, _ = autograd(base, sources, per, 0.01, 2, BATCHES)
     single = [{name: value.float() for name, value in state.items()} for state in (base, *sources.values())]
-    method = AdaMerging(per, 0.01, 2).learn(classifier(7, torch.float32), dict(zip(sources, single[1:])), single[0],
-                                            BATCHES, WEIGHTS)
+    method = AdaMerging(per, 0.01, 2).learn(
+        classifier(7, torch.float32), dict(zip(sources, single[1:])), single[0], BATCHES, WEIGHTS
+    )
     if per == "tensor":
         # Attention does not see a bias of all keys: the gradient is 0, and Adam follows its rounding.
         expected = {name: row for name, row in expected.items() if not name.endswith("key.bias")}
@@ -108,9 +135,15 @@ def test_the_entropy_falls(per):
     means = []
     for epochs in (1, 5, 20):
         seen = []
-        AdaMerging(per, 0.01, epochs).learn(classifier(7), sources, base, BATCHES, WEIGHTS,
-                                            progress=lambda done, steps, entropy, seen=seen: seen.append(entropy))
-        means.append(np.mean(seen[-len(BATCHES):]))
+        AdaMerging(per, 0.01, epochs).learn(
+            classifier(7),
+            sources,
+            base,
+            BATCHES,
+            WEIGHTS,
+            progress=lambda done, steps, entropy, seen=seen: seen.append(entropy),
+        )
+        means.append(np.mean(seen[-len(BATCHES) :]))
     assert means[0] > means[1] > means[2]
     assert 0 < means[2] < means[0] < math.log(CLASSES)
 
@@ -162,8 +195,9 @@ def test_merge_with_coefficients_against_numpy():
     merged = merge_state_dicts(AdaMerging(coefficients=coefficients), sources, WEIGHTS, base=base)
     for name, values in merged.items():
         start = base[name].numpy()
-        expected = start + sum(coefficients[name][source] * (sources[source][name].numpy() - start)
-                               for source in sources)
+        expected = start + sum(
+            coefficients[name][source] * (sources[source][name].numpy() - start) for source in sources
+        )
         np.testing.assert_allclose(values.numpy(), expected, rtol=0, atol=1e-12)
 
 
@@ -195,8 +229,12 @@ def test_identical_sources_without_learning_are_themselves():
 
 def test_padding_changes_nothing():
     base, sources = states()
-    one, two = (AdaMerging("tensor", 0.01, 2).learn(classifier(7), sources, base, list(texts(padding=padding)),
-                                                    WEIGHTS).coefficients for padding in (0, 7))
+    one, two = (
+        AdaMerging("tensor", 0.01, 2)
+        .learn(classifier(7), sources, base, list(texts(padding=padding)), WEIGHTS)
+        .coefficients
+        for padding in (0, 7)
+    )
     assert close(one, two, 1e-9)
 
 
@@ -247,9 +285,20 @@ def test_bfloat16_autocast_runs_and_keeps_float32_parameters():
     assert close(method.coefficients, dict.fromkeys(base, WEIGHTS), 3.5e-3)  # three steps of about 1e-3
 
 
-@pytest.mark.parametrize("options", [
-    {"per": "layer"}, {"learning_rate": 0}, {"learning_rate": -1e-3}, {"learning_rate": math.nan},
-    {"learning_rate": "1"}, {"epochs": -1}, {"epochs": 1.5}, {"epochs": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"per": "layer"},
+        {"learning_rate": 0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": math.nan},
+        {"learning_rate": "1"},
+        {"epochs": -1},
+        {"epochs": 1.5},
+        {"epochs": True},
+    ],
+    ids=str,
+)
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(InputError, match=next(iter(options))):
         AdaMerging(**options)

@@ -1,6 +1,5 @@
 """The diagonal Fisher against a loop of single-example backwards in float64."""
 
-
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
@@ -14,9 +13,18 @@ EXACT = dict(rtol=2e-4, atol=1e-9)
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = XLMRobertaConfig(vocab_size=30, hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
-                              intermediate_size=40, max_position_embeddings=40, type_vocab_size=1, num_labels=CLASSES,
-                              initializer_range=0.3, pad_token_id=1)
+    config = XLMRobertaConfig(
+        vocab_size=30,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=40,
+        max_position_embeddings=40,
+        type_vocab_size=1,
+        num_labels=CLASSES,
+        initializer_range=0.3,
+        pad_token_id=1,
+    )
     return XLMRobertaForSequenceClassification(config).eval()
 
 
@@ -31,11 +39,11 @@ def examples(count, longest=9):
 
 def batched(items, size):
     for start in range(0, len(items), size):
-        part = items[start:start + size]
+        part = items[start : start + size]
         longest = max(len(ids) for ids, _ in part)
         ids = torch.full((len(part), longest), 1)
         for row, (tokens, _) in enumerate(part):
-            ids[row, :len(tokens)] = tokens
+            ids[row, : len(tokens)] = tokens
         yield {"input_ids": ids, "attention_mask": (ids != 1).long(), "labels": torch.stack([y for _, y in part])}
 
 
@@ -122,7 +130,7 @@ def test_batch_estimator_is_the_square_of_one_summed_gradient(model):
 
 def test_head_bias_by_hand(model):
     # ∂ log p_y / ∂ bias = 1[y] - p
-    (ids, gold), = examples(1)
+    ((ids, gold),) = examples(1)
     with torch.no_grad():
         p = model(input_ids=ids[None]).logits.softmax(-1)[0]
     expected = [(float(label == int(gold)) - float(p[label])) ** 2 for label in range(CLASSES)]

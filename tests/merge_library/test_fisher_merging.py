@@ -17,14 +17,20 @@ WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 def fishers_of(states, seed=1):
     """Positive numbers over many magnitudes, of another size for each source."""
     generator = torch.Generator().manual_seed(seed)
-    return {source: {name: 10.0 ** (place + 3 * torch.randn(value.shape, generator=generator))
-                     for name, value in state.items()} for place, (source, state) in enumerate(sorted(states.items()))}
+    return {
+        source: {
+            name: 10.0 ** (place + 3 * torch.randn(value.shape, generator=generator)) for name, value in state.items()
+        }
+        for place, (source, state) in enumerate(sorted(states.items()))
+    }
 
 
 def random_states(names="abc"):
     generator = torch.Generator().manual_seed(0)
-    return {source: {"matrix": torch.randn(7, 11, generator=generator), "vector": torch.randn(13, generator=generator)}
-            for source in names}
+    return {
+        source: {"matrix": torch.randn(7, 11, generator=generator), "vector": torch.randn(13, generator=generator)}
+        for source in names
+    }
 
 
 def oracle(states, fishers, weights, normalize=True, floor=1e-6):
@@ -32,11 +38,16 @@ def oracle(states, fishers, weights, normalize=True, floor=1e-6):
     for source, fisher in fishers.items():
         wide = {name: value.double().numpy() for name, value in fisher.items()}
         everything = np.concatenate([value.ravel() for value in wide.values()])
-        scale = np.sqrt((everything ** 2).sum()) if normalize else 1.0
-        scaled[source] = {name: np.maximum(value / scale, floor * everything.mean() / scale) * weights[source]
-                          for name, value in wide.items()}
-    return {name: sum(scaled[source][name] * states[source][name].double().numpy() for source in states)
-            / sum(scaled[source][name] for source in states) for name in next(iter(states.values()))}
+        scale = np.sqrt((everything**2).sum()) if normalize else 1.0
+        scaled[source] = {
+            name: np.maximum(value / scale, floor * everything.mean() / scale) * weights[source]
+            for name, value in wide.items()
+        }
+    return {
+        name: sum(scaled[source][name] * states[source][name].double().numpy() for source in states)
+        / sum(scaled[source][name] for source in states)
+        for name in next(iter(states.values()))
+    }
 
 
 def merge(states, fishers, weights=WEIGHTS, **options):
@@ -64,8 +75,10 @@ def test_equal_fishers_give_the_weighted_mean_whatever_their_size():
     states = random_states()
     one = fishers_of(states)["a"]
     for factor in (1.0, 1e-20, 1e15):
-        fishers = {source: {name: value * (factor if source == "b" else 1.0) for name, value in one.items()}
-                   for source in states}
+        fishers = {
+            source: {name: value * (factor if source == "b" else 1.0) for name, value in one.items()}
+            for source in states
+        }
         for name, value in merge(states, fishers).items():
             mean = sum(WEIGHTS[source] * states[source][name] for source in states)
             torch.testing.assert_close(value, mean, rtol=2e-5, atol=2e-6)
@@ -73,8 +86,9 @@ def test_equal_fishers_give_the_weighted_mean_whatever_their_size():
 
 def test_no_information_at_all_gives_the_weighted_mean():
     states = random_states()
-    nothing = {source: {name: torch.zeros_like(value) for name, value in state.items()}
-               for source, state in states.items()}
+    nothing = {
+        source: {name: torch.zeros_like(value) for name, value in state.items()} for source, state in states.items()
+    }
     for name, value in merge(states, nothing).items():
         torch.testing.assert_close(value, sum(WEIGHTS[source] * states[source][name] for source in states))
 
@@ -101,14 +115,22 @@ def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path
     before = torch.get_num_threads()
     try:
         for order, chunk, threads, shard_size in [
-                ("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
+            ("abc", 1 << 18, 2, None),
+            ("bca", 97, 1, None),
+            ("cab", 1000, 3, 3000),
+        ]:
             monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
             folder.mkdir()
-            merge_checkpoints(create("fisher"), [folders[name] for name in order], [WEIGHTS[name] for name in order],
-                              folder, measurements=[tmp_path / f"{name}.fisher.safetensors" for name in order],
-                              shard_size=shard_size)
+            merge_checkpoints(
+                create("fisher"),
+                [folders[name] for name in order],
+                [WEIGHTS[name] for name in order],
+                folder,
+                measurements=[tmp_path / f"{name}.fisher.safetensors" for name in order],
+                shard_size=shard_size,
+            )
             merged = oracle.read(folder)
             assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)
     finally:
@@ -122,8 +144,13 @@ def test_fishers_follow_their_labels(make_checkpoint, output, oracle, tmp_path):
     fishers = fishers_of(states)
     for name, fisher in fishers.items():
         save_file(fisher, tmp_path / f"{name}.fisher.safetensors")
-    merge_checkpoints(create("fisher"), [one, other], [0.5, 0.5], output,
-                      measurements=[tmp_path / "a.fisher.safetensors", tmp_path / "b.fisher.safetensors"])
+    merge_checkpoints(
+        create("fisher"),
+        [one, other],
+        [0.5, 0.5],
+        output,
+        measurements=[tmp_path / "a.fisher.safetensors", tmp_path / "b.fisher.safetensors"],
+    )
     rows = [permuted.index(label) for label in oracle.labels]
     for kept in (states["b"], fishers["b"]):
         for kind in ("weight", "bias"):
@@ -135,11 +162,13 @@ def test_fishers_follow_their_labels(make_checkpoint, output, oracle, tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_in_float32(dtype):
-    states = {source: {name: value.to(dtype) for name, value in state.items()}
-              for source, state in random_states().items()}
+    states = {
+        source: {name: value.to(dtype) for name, value in state.items()} for source, state in random_states().items()
+    }
     fishers = fishers_of(states)
-    wide = merge({source: {name: value.float() for name, value in state.items()} for source, state in states.items()},
-                 fishers)
+    wide = merge(
+        {source: {name: value.float() for name, value in state.items()} for source, state in states.items()}, fishers
+    )
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(states, fishers).items())
 
 
@@ -156,7 +185,10 @@ def test_what_is_wrong_is_named():
     damaged["vector"][3] = math.nan
     with pytest.raises(InputError, match="measurement of b: what was measured for vector has NaN"):
         merge(states, {**fishers, "b": damaged})
-    for options, message in [({"floor": 0}, "floor is 0"), ({"floor": -1}, "floor is -1"),
-                             ({"estimator": "exact"}, "estimator is 'exact'")]:
+    for options, message in [
+        ({"floor": 0}, "floor is 0"),
+        ({"floor": -1}, "floor is -1"),
+        ({"estimator": "exact"}, "estimator is 'exact'"),
+    ]:
         with pytest.raises(InputError, match=message):
             create("fisher", **options)

@@ -43,9 +43,16 @@ def test_no_folder(tmp_path):
     refused(tmp_path / "nowhere", "no model folder")
 
 
-@pytest.mark.parametrize("content, word", [
-    (None, "no config.json"), ("", "not valid JSON"), ('{"model_type": "xlm', "not valid JSON"),
-    ("[1]", "not valid JSON"), (b"\xff\xfe", "not valid JSON")])
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (None, "no config.json"),
+        ("", "not valid JSON"),
+        ('{"model_type": "xlm', "not valid JSON"),
+        ("[1]", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+    ],
+)
 def test_damaged_config(make_checkpoint, content, word):
     folder = make_checkpoint("a")
     if content is None:
@@ -66,18 +73,24 @@ def test_safetensors_cut_short(make_checkpoint, keep):
     folder = make_checkpoint("a")
     file = folder / "model.safetensors"
     content = file.read_bytes()
-    file.write_bytes(content[:int(len(content) * keep) if isinstance(keep, float) else keep])
+    file.write_bytes(content[: int(len(content) * keep) if isinstance(keep, float) else keep])
     refused(folder, "model.safetensors", "damaged or only partly written")
 
 
-@pytest.mark.parametrize("header", [
-    b"not json at all ", b"[]", b'{"x":1}', b'{"x":{"dtype":"F32"}}',
-    b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}',
-    b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
-    b'"y":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
-    b'{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
-    b'{"x":{"dtype":"F32","shape":"ab","data_offsets":[0,8]}}',
-    b'{"x":{"dtype":["F32"],"shape":[2],"data_offsets":[0,8]}}'])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"not json at all ",
+        b"[]",
+        b'{"x":1}',
+        b'{"x":{"dtype":"F32"}}',
+        b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}',
+        b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        b'{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
+        b'{"x":{"dtype":"F32","shape":"ab","data_offsets":[0,8]}}',
+        b'{"x":{"dtype":["F32"],"shape":[2],"data_offsets":[0,8]}}',
+    ],
+)
 def test_safetensors_with_a_wrong_header(make_checkpoint, header):
     folder = make_checkpoint("a")
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
@@ -91,8 +104,10 @@ def test_safetensors_with_an_unknown_dtype(make_checkpoint):
     refused(folder, "tensor x has the dtype F8_E4M3")
 
 
-@pytest.mark.parametrize("layout, shard", [("sharded", "model-00002-of-00002.safetensors"),
-                                           ("sharded_bin", "pytorch_model-00002-of-00002.bin")])
+@pytest.mark.parametrize(
+    "layout, shard",
+    [("sharded", "model-00002-of-00002.safetensors"), ("sharded_bin", "pytorch_model-00002-of-00002.bin")],
+)
 def test_missing_shard(make_checkpoint, layout, shard):
     folder = make_checkpoint("a", layout=layout)
     (folder / shard).unlink()
@@ -109,9 +124,17 @@ def test_shard_lacks_an_indexed_tensor(make_checkpoint, layout):
     refused(folder, "lacks the tensor extra.weight", index.name)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {}}',
-                                     '{"weight_map": {"x": "../model.safetensors"}}',
-                                     '{"weight_map": {"x": 3}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"weight_map": 3}',
+        '{"weight_map": {}}',
+        '{"weight_map": {"x": "../model.safetensors"}}',
+        '{"weight_map": {"x": 3}}',
+    ],
+)
 def test_damaged_index(make_checkpoint, content):
     folder = make_checkpoint("a", layout="sharded")
     (folder / "model.safetensors.index.json").write_text(content)
@@ -123,7 +146,7 @@ def test_damaged_index(make_checkpoint, content):
 def test_bin_cut_short(make_checkpoint, layout, part):
     folder = make_checkpoint("a", layout=layout)
     file = folder / "pytorch_model.bin"
-    file.write_bytes(file.read_bytes()[:int(file.stat().st_size * part)])
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * part)])
     refused(folder, "pytorch_model.bin", "damaged")
 
 
@@ -134,8 +157,13 @@ class Payload:
         return exec, ("import test_merge_checkpoint as t; t.Payload.ran = True",)
 
 
-@pytest.mark.parametrize("write", [lambda path: path.write_bytes(pickle.dumps(Payload(), protocol=2)),
-                                   lambda path: torch.save({"x": Payload()}, path)])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(pickle.dumps(Payload(), protocol=2)),
+        lambda path: torch.save({"x": Payload()}, path),
+    ],
+)
 def test_code_in_a_bin_is_refused_and_never_run(make_checkpoint, write):
     folder = make_checkpoint("a", layout="bin")
     write(folder / "pytorch_model.bin")
@@ -154,10 +182,17 @@ def test_malformed_initial_head(make_checkpoint):
     refused(make_checkpoint("a", initial_head="../../etc"), "initial_head is not a sha256")
 
 
-@pytest.mark.parametrize("id2label, word", [
-    (None, "no id2label"), ({}, "no id2label"), ({"0": "x", "2": "y"}, "no entry 1"),
-    ({"0": "x", "1": "x"}, "one different name"), ({"0": "x", "1": 4}, "one different name"),
-    ({"0": "LABEL_0", "1": "LABEL_1"}, "default names")])
+@pytest.mark.parametrize(
+    "id2label, word",
+    [
+        (None, "no id2label"),
+        ({}, "no id2label"),
+        ({"0": "x", "2": "y"}, "no entry 1"),
+        ({"0": "x", "1": "x"}, "one different name"),
+        ({"0": "x", "1": 4}, "one different name"),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, "default names"),
+    ],
+)
 def test_labels_are_only_refused_when_asked_for(make_checkpoint, id2label, word):
     checkpoint = Checkpoint(make_checkpoint("a", config={"id2label": id2label}))
     with pytest.raises(InputError, match=word):
@@ -165,8 +200,7 @@ def test_labels_are_only_refused_when_asked_for(make_checkpoint, id2label, word)
 
 
 def test_tokenizer_fingerprint_is_of_the_vocabulary(make_checkpoint):
-    a, b, c = (make_checkpoint(name, tokenizer=tokenizer) for name, tokenizer in
-               [("a", "x"), ("b", "x"), ("c", "y")])
+    a, b, c = (make_checkpoint(name, tokenizer=tokenizer) for name, tokenizer in [("a", "x"), ("b", "x"), ("c", "y")])
     changed = json.loads((b / "tokenizer.json").read_text()) | {"truncation": {"max_length": 128}}
     (b / "tokenizer.json").write_text(json.dumps(changed))
     a, b, c = map(Checkpoint, (a, b, c))

@@ -43,15 +43,19 @@ def pair(make_checkpoint):
     return [make_checkpoint("a"), make_checkpoint("b")]
 
 
-@pytest.mark.parametrize("weights, words", [
-    ([0.5, 0.6], ["sum to 1.1", "divide each by their sum"]),
-    ([0.0, 0.0], ["sum to 0", "give at least one source weight"]),
-    ([0.5, 0.49999], ["sum to 0.99999"]),
-    ([1.5, -0.5], ["-0.5", "/b"]),
-    ([float("nan"), 1.0], ["nan", "/a"]),
-    ([float("inf"), 0.0], ["inf", "/a"]),
-    ([1.0], ["2 sources have 1 weights"]),
-    ([0.5, 0.25, 0.25], ["2 sources have 3 weights"])])
+@pytest.mark.parametrize(
+    "weights, words",
+    [
+        ([0.5, 0.6], ["sum to 1.1", "divide each by their sum"]),
+        ([0.0, 0.0], ["sum to 0", "give at least one source weight"]),
+        ([0.5, 0.49999], ["sum to 0.99999"]),
+        ([1.5, -0.5], ["-0.5", "/b"]),
+        ([float("nan"), 1.0], ["nan", "/a"]),
+        ([float("inf"), 0.0], ["inf", "/a"]),
+        ([1.0], ["2 sources have 1 weights"]),
+        ([0.5, 0.25, 0.25], ["2 sources have 3 weights"]),
+    ],
+)
 def test_weights(pair, refused, weights, words):
     refused(pair, weights, *words)
 
@@ -65,22 +69,35 @@ def test_weights_may_miss_one_by_rounding(make_checkpoint, output):
     merge_checkpoints(LINEAR, folders, [0.3333333, 0.3333333, 0.3333333], output)
 
 
-@pytest.mark.parametrize("key, value", [
-    ("model_type", "bert"), ("architectures", ["BertForSequenceClassification"]), ("num_attention_heads", 4),
-    ("hidden_act", "relu"), ("pad_token_id", 0)])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("model_type", "bert"),
+        ("architectures", ["BertForSequenceClassification"]),
+        ("num_attention_heads", 4),
+        ("hidden_act", "relu"),
+        ("pad_token_id", 0),
+    ],
+)
 def test_other_architecture(make_checkpoint, refused, key, value):
-    refused([make_checkpoint("a"), make_checkpoint("b", config={key: value})], [0.5, 0.5],
-            f"differ in {key}", "/a", "/b")
+    refused(
+        [make_checkpoint("a"), make_checkpoint("b", config={key: value})], [0.5, 0.5], f"differ in {key}", "/a", "/b"
+    )
 
 
 def test_a_config_key_that_one_file_lacks_is_no_difference(make_checkpoint, output):
-    merge_checkpoints(LINEAR, [make_checkpoint("a"), make_checkpoint("b", config={"layer_norm_eps": None})],
-                      [0.5, 0.5], output)
+    merge_checkpoints(
+        LINEAR, [make_checkpoint("a"), make_checkpoint("b", config={"layer_norm_eps": None})], [0.5, 0.5], output
+    )
 
 
 def test_other_vocabulary(make_checkpoint, refused):
-    refused([make_checkpoint("a"), make_checkpoint("b", tokenizer="piece")], [0.5, 0.5],
-            "different vocabularies", "tokenizer.json")
+    refused(
+        [make_checkpoint("a"), make_checkpoint("b", tokenizer="piece")],
+        [0.5, 0.5],
+        "different vocabularies",
+        "tokenizer.json",
+    )
 
 
 def test_tokenizer_comes_from_a_source_that_has_one(make_checkpoint, output, caplog):
@@ -104,30 +121,32 @@ def test_other_tensor_names_lists_three(make_checkpoint, refused):
         for number in range(5):
             state[f"extra.{number}"] = torch.ones(1)
 
-    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5],
-            "extra.0, extra.1, extra.2 and 2 more")
+    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5], "extra.0, extra.1, extra.2 and 2 more")
 
 
 def test_other_shapes(make_checkpoint, refused):
     def edit(state):
         state["classifier.dense.bias"] = torch.ones(17)
 
-    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5],
-            "classifier.dense.bias [16] and [17]")
+    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5], "classifier.dense.bias [16] and [17]")
 
 
 def test_integer_tensor(make_checkpoint, refused):
     def edit(state):
         state["counter"] = torch.ones(2, dtype=torch.int64)
 
-    refused([make_checkpoint("a", edit=edit), make_checkpoint("b", edit=edit)], [0.5, 0.5],
-            "tensor counter is torch.int64")
+    refused(
+        [make_checkpoint("a", edit=edit), make_checkpoint("b", edit=edit)], [0.5, 0.5], "tensor counter is torch.int64"
+    )
 
 
 def test_other_labels(make_checkpoint, refused, oracle):
     other = ("alarm_off", *oracle.labels[1:])
-    refused([make_checkpoint("a"), make_checkpoint("b", labels=other)], [0.5, 0.5],
-            "different labels (alarm_off, alarm_set)")
+    refused(
+        [make_checkpoint("a"), make_checkpoint("b", labels=other)],
+        [0.5, 0.5],
+        "different labels (alarm_off, alarm_set)",
+    )
 
 
 def test_default_label_names(make_checkpoint, refused, output, oracle):
@@ -140,8 +159,11 @@ def test_default_label_names(make_checkpoint, refused, output, oracle):
 
 def test_labels_that_do_not_fit_the_head(make_checkpoint, refused):
     labels = {"0": "x", "1": "y"}
-    refused([make_checkpoint(name, config={"id2label": labels}) for name in "ab"], [0.5, 0.5],
-            "classifier.out_proj.weight has 5 rows and id2label 2 names")
+    refused(
+        [make_checkpoint(name, config={"id2label": labels}) for name in "ab"],
+        [0.5, 0.5],
+        "classifier.out_proj.weight has 5 rows and id2label 2 names",
+    )
 
 
 def test_model_without_a_head(make_checkpoint, refused):
@@ -150,8 +172,11 @@ def test_model_without_a_head(make_checkpoint, refused):
             del state[name]
 
     # The fixture's own permutation needs the head, so the labels here are others.
-    refused([make_checkpoint(name, edit=edit, labels=("x", "y")) for name in "ab"], [0.5, 0.5],
-            "no classifier or score layer")
+    refused(
+        [make_checkpoint(name, edit=edit, labels=("x", "y")) for name in "ab"],
+        [0.5, 0.5],
+        "no classifier or score layer",
+    )
 
 
 def one_layer_head(state):
@@ -307,10 +332,13 @@ def test_no_partial_file_has_a_final_name(pair, output):
 
     merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, progress=look)
     assert sorted(path.name for path in output.iterdir()) == [
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
 
 
 def test_merging_imports_neither_transformers_nor_safetensors():
-    code = ("import sys, auto_merge_llm.stream;"
-            "sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))")
+    code = "import sys, auto_merge_llm.stream;sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

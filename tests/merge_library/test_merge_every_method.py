@@ -17,14 +17,26 @@ from hypothesis.extra.numpy import arrays
 # Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
 # files: test_fisher_merging.py, test_regmean.py.
 SETTINGS = [(name, {}) for name in METHODS if name != "passthrough" and not create(name).measurement] + [
-    ("task_arithmetic", {"form": "mean"}), ("ties", {"scope": "tensor"}), ("dare_ties", {"scope": "tensor"}),
-    ("breadcrumbs", {"beta": 0.5, "gamma": 0.1})]
+    ("task_arithmetic", {"form": "mean"}),
+    ("ties", {"scope": "tensor"}),
+    ("dare_ties", {"scope": "tensor"}),
+    ("breadcrumbs", {"beta": 0.5, "gamma": 0.1}),
+]
 # The settings under which a method is a kind of average: nothing dropped, λ = 1.
-AVERAGES = [("linear", {}), ("slerp", {}), ("karcher", {}), ("stock", {}), ("fisher_simple", {}), ("widen", {}),
-            ("adamerging", {}),
-            ("task_arithmetic", {"form": "mean", "scaling": 1.0}), ("ties", {"density": 1.0}),
-            ("ties", {"density": 1.0, "scope": "tensor"}), ("dare", {"drop_rate": 0.0}),
-            ("dare_ties", {"drop_rate": 0.0, "density": 1.0})]
+AVERAGES = [
+    ("linear", {}),
+    ("slerp", {}),
+    ("karcher", {}),
+    ("stock", {}),
+    ("fisher_simple", {}),
+    ("widen", {}),
+    ("adamerging", {}),
+    ("task_arithmetic", {"form": "mean", "scaling": 1.0}),
+    ("ties", {"density": 1.0}),
+    ("ties", {"density": 1.0, "scope": "tensor"}),
+    ("dare", {"drop_rate": 0.0}),
+    ("dare_ties", {"drop_rate": 0.0, "density": 1.0}),
+]
 EXACT = ("linear", "slerp", "karcher", "stock", "fisher_simple")
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 
@@ -48,15 +60,19 @@ def random_states(names="abc", *, noise=0.3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     shapes = {"matrix": (7, 11), "vector": (13,), "cube": (3, 4, 5)}
     base = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    return base, {source: {name: value + noise * torch.randn(value.shape, generator=generator)
-                           for name, value in base.items()} for source in names}
+    return base, {
+        source: {name: value + noise * torch.randn(value.shape, generator=generator) for name, value in base.items()}
+        for source in names
+    }
 
 
 def same_bits(one, other):
     return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and one[name].shape == other[name].shape
+        one[name].dtype == other[name].dtype
+        and one[name].shape == other[name].shape
         and one[name].contiguous().numpy().tobytes() == other[name].contiguous().numpy().tobytes()
-        for name in one)
+        for name in one
+    )
 
 
 @every_method
@@ -68,8 +84,9 @@ def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoi
     def run(order, **options):
         folder = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        report = merge_checkpoints(method, [folders[name] for name in order], [WEIGHTS[name] for name in order],
-                                   folder, base=base, **options)
+        report = merge_checkpoints(
+            method, [folders[name] for name in order], [WEIGHTS[name] for name in order], folder, base=base, **options
+        )
         return oracle.read(folder), report.counts
 
     first, counts = run("abc")
@@ -91,8 +108,7 @@ def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoi
 def test_threads_change_no_bit_of_a_tensor_that_torch_would_split(case):
     generator = torch.Generator().manual_seed(0)
     base = {"matrix": torch.randn(300, 301, generator=generator)}
-    states = {name: {"matrix": base["matrix"] + 0.3 * torch.randn(300, 301, generator=generator)}
-              for name in "abc"}
+    states = {name: {"matrix": base["matrix"] + 0.3 * torch.randn(300, 301, generator=generator)} for name in "abc"}
     before = torch.get_num_threads()
     try:
         results = []
@@ -122,8 +138,12 @@ def test_narrow_dtypes_are_merged_in_float32(case, dtype):
 def test_float64_stays_float64(case):
     base, states = random_states()
     expected = merge(case, states, WEIGHTS, base)
-    merged = merge(case, {source: {name: value.double() for name, value in state.items()}
-                          for source, state in states.items()}, WEIGHTS, base)
+    merged = merge(
+        case,
+        {source: {name: value.double() for name, value in state.items()} for source, state in states.items()},
+        WEIGHTS,
+        base,
+    )
     for name, value in merged.items():
         assert value.dtype == torch.float64
         torch.testing.assert_close(value.float(), expected[name], rtol=1e-5, atol=1e-6)
@@ -141,8 +161,7 @@ def test_one_source_gives_itself(case):
 
 def test_one_source_through_a_sum_gives_itself():
     base, states = random_states("a")
-    for case in [("task_arithmetic", {"scaling": 1.0}),
-                 ("breadcrumbs", {"beta": 1.0, "gamma": 0.0, "scaling": 1.0})]:
+    for case in [("task_arithmetic", {"scaling": 1.0}), ("breadcrumbs", {"beta": 1.0, "gamma": 0.0, "scaling": 1.0})]:
         for name, value in merge(case, states, {"a": 1.0}, base).items():
             torch.testing.assert_close(value, states["a"][name], rtol=1e-6, atol=1e-6)
 
@@ -181,8 +200,12 @@ def test_sources_that_equal_the_base_give_the_base(case):
 
 @every_method
 def test_zeros_opposites_and_single_elements_stay_finite(case):
-    zeros = {"matrix": torch.zeros(2, 3), "vector": torch.zeros(3), "scalar": torch.tensor(0.0),
-             "empty": torch.empty(0, 3)}
+    zeros = {
+        "matrix": torch.zeros(2, 3),
+        "vector": torch.zeros(3),
+        "scalar": torch.tensor(0.0),
+        "empty": torch.empty(0, 3),
+    }
     ones = {name: torch.ones_like(value) for name, value in zeros.items()}
     opposite = {name: -value for name, value in ones.items()}
     for states in ({"a": zeros, "b": zeros}, {"a": zeros, "b": ones}, {"a": ones, "b": opposite}):
@@ -226,30 +249,33 @@ def test_order_and_powers_of_two_commute_with_every_method(data):
     merged = merge(case, states, WEIGHTS, base)
     shuffled = merge(case, {name: states[name] for name in order}, {name: WEIGHTS[name] for name in order}, base)
     assert same_bits(merged, shuffled)
-    scaled = merge(case, {name: {"x": 4 * state["x"]} for name, state in states.items()}, WEIGHTS,
-                   {"x": 4 * base["x"]})
+    scaled = merge(case, {name: {"x": 4 * state["x"]} for name, state in states.items()}, WEIGHTS, {"x": 4 * base["x"]})
     assert torch.equal(scaled["x"], 4 * merged["x"])
 
 
-@pytest.mark.parametrize("name, options, message", [
-    ("task_arithmetic", {"form": "max"}, "form is 'max'; choose one of sum, mean"),
-    ("task_arithmetic", {"scaling": -0.1}, "scaling is -0.1, not a number from 0; correct it"),
-    ("task_arithmetic", {"scaling": math.inf}, "scaling is inf"),
-    ("ties", {"density": 0}, "density is 0, which trims everything"),
-    ("ties", {"density": 1.1}, "density is 1.1, not a number from 0 to 1"),
-    ("ties", {"density": math.nan}, "density is nan"),
-    ("ties", {"density": "0.2"}, "density is '0.2'"),
-    ("ties", {"scope": "layer"}, "scope is 'layer'; choose one of model, tensor"),
-    ("ties", {"scaling": -1}, "scaling is -1"),
-    ("dare", {"drop_rate": 1.0}, "drop_rate is 1.0, not a number from 0 to below 1"),
-    ("dare", {"seed": -1}, "seed is -1, not a whole number"),
-    ("dare", {"seed": 0.5}, "seed is 0.5, not a whole number"),
-    ("dare_ties", {"drop_rate": -0.1}, "drop_rate is -0.1"),
-    ("dare_ties", {"density": 2}, "density is 2"),
-    ("breadcrumbs", {"beta": -0.1}, "beta is -0.1"),
-    ("breadcrumbs", {"gamma": True}, "gamma is True"),
-    ("breadcrumbs", {"beta": 0.7, "gamma": 0.4}, "beta 0.7 and gamma 0.4 sum to more than 1"),
-    ("slerp", {"t": 0.5}, "slerp has no hyper-parameter t; it takes none")])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("task_arithmetic", {"form": "max"}, "form is 'max'; choose one of sum, mean"),
+        ("task_arithmetic", {"scaling": -0.1}, "scaling is -0.1, not a number from 0; correct it"),
+        ("task_arithmetic", {"scaling": math.inf}, "scaling is inf"),
+        ("ties", {"density": 0}, "density is 0, which trims everything"),
+        ("ties", {"density": 1.1}, "density is 1.1, not a number from 0 to 1"),
+        ("ties", {"density": math.nan}, "density is nan"),
+        ("ties", {"density": "0.2"}, "density is '0.2'"),
+        ("ties", {"scope": "layer"}, "scope is 'layer'; choose one of model, tensor"),
+        ("ties", {"scaling": -1}, "scaling is -1"),
+        ("dare", {"drop_rate": 1.0}, "drop_rate is 1.0, not a number from 0 to below 1"),
+        ("dare", {"seed": -1}, "seed is -1, not a whole number"),
+        ("dare", {"seed": 0.5}, "seed is 0.5, not a whole number"),
+        ("dare_ties", {"drop_rate": -0.1}, "drop_rate is -0.1"),
+        ("dare_ties", {"density": 2}, "density is 2"),
+        ("breadcrumbs", {"beta": -0.1}, "beta is -0.1"),
+        ("breadcrumbs", {"gamma": True}, "gamma is True"),
+        ("breadcrumbs", {"beta": 0.7, "gamma": 0.4}, "beta 0.7 and gamma 0.4 sum to more than 1"),
+        ("slerp", {"t": 0.5}, "slerp has no hyper-parameter t; it takes none"),
+    ],
+)
 def test_values_out_of_range_are_refused(name, options, message):
     with pytest.raises(InputError, match=message) as caught:
         create(name, **options)

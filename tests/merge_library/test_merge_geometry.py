@@ -17,13 +17,15 @@ WEIGHTS = (0.3, 0.5, 0.2)
 
 def merged_tensor(name, values, weights, base=None):
     states = {f"s{i}": {"x": torch.as_tensor(value)} for i, value in enumerate(values)}
-    return merge_state_dicts(create(name), states, dict(zip(states, weights)),
-                             base=None if base is None else {"x": torch.as_tensor(base)})["x"].numpy()
+    return merge_state_dicts(
+        create(name), states, dict(zip(states, weights)), base=None if base is None else {"x": torch.as_tensor(base)}
+    )["x"].numpy()
 
 
 @pytest.fixture
 def agrees(make_checkpoint, output, oracle):
     """agrees(name, expected): the merge equals expected(base, tensors, name) in float64 for every tensor."""
+
     def check(name, expected, noise=0.05):
         folders = [make_checkpoint(source, noise=noise) for source in "abc"]
         base = make_checkpoint("base", noise=0)
@@ -32,14 +34,16 @@ def agrees(make_checkpoint, output, oracle):
         origin, *states = [oracle.read(folder) for folder in (base, *folders)]
         for key, value in oracle.read(output).items():
             wide = [state[key].double().numpy() for state in states]
-            np.testing.assert_allclose(value.numpy(), expected(origin[key].double().numpy(), wide), rtol=2e-6,
-                                       atol=1e-7, err_msg=key)
+            np.testing.assert_allclose(
+                value.numpy(), expected(origin[key].double().numpy(), wide), rtol=2e-6, atol=1e-7, err_msg=key
+            )
         return report
 
     return check
 
 
 # Sums
+
 
 def test_sums_over_many_blocks_are_exact():
     rng = np.random.default_rng(0)
@@ -57,6 +61,7 @@ def test_sums_over_many_blocks_are_exact():
 
 # Slerp
 
+
 def oracle_slerp(one, other, t, fell_back):
     lengths = np.linalg.norm(one) * np.linalg.norm(other)
     cosine = (one * other).sum() / lengths if lengths else 1.0
@@ -71,10 +76,12 @@ def test_hand_worked_slerp():
     half = math.sqrt(0.5)
     assert merged_tensor("slerp", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [0.5, 0.5]) == pytest.approx([half, half, 0])
     assert merged_tensor("slerp", [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0]], [0.5, 0.5]) == (
-        pytest.approx([2 * half, 4 * half, 0]))
+        pytest.approx([2 * half, 4 * half, 0])
+    )
     # A third of the quarter circle from the heavier one.
     assert merged_tensor("slerp", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [1 / 3, 2 / 3]) == (
-        pytest.approx([0.5, math.sqrt(0.75), 0], abs=1e-6))
+        pytest.approx([0.5, math.sqrt(0.75), 0], abs=1e-6)
+    )
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.001])
@@ -101,14 +108,21 @@ def test_slerp_ends_at_the_sources(near):
 
 
 def test_nearly_parallel_opposite_and_zero_vectors_are_interpolated_linearly():
-    for one, other in [([1.0, 0.0, 0.0], [1.0, 0.01, 0.0]), ([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]),
-                       ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]:
+    for one, other in [
+        ([1.0, 0.0, 0.0], [1.0, 0.01, 0.0]),
+        ([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]),
+        ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0]),
+    ]:
         assert merged_tensor("slerp", [one, other], [0.75, 0.25]) == (
-            pytest.approx(0.75 * np.array(one) + 0.25 * np.array(other), abs=1e-6))
+            pytest.approx(0.75 * np.array(one) + 0.25 * np.array(other), abs=1e-6)
+        )
 
 
-vectors_on_a_sphere = arrays(np.float32, 6, elements=st.floats(-5, 5, width=32)).filter(
-    lambda vector: np.linalg.norm(vector) > 0.5).map(lambda vector: vector / np.linalg.norm(vector))
+vectors_on_a_sphere = (
+    arrays(np.float32, 6, elements=st.floats(-5, 5, width=32))
+    .filter(lambda vector: np.linalg.norm(vector) > 0.5)
+    .map(lambda vector: vector / np.linalg.norm(vector))
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,6 +139,7 @@ def test_on_a_sphere_slerp_stays_there_and_equals_karcher(one, other, share):
 
 
 # Karcher mean
+
 
 def oracle_karcher(tensors, weights):
     lengths = [np.linalg.norm(tensor) for tensor in tensors]
@@ -149,7 +164,8 @@ def test_hand_worked_karcher():
     assert merged_tensor("karcher", np.eye(3, dtype=np.float32), [1 / 3] * 3) == pytest.approx([third] * 3)
     # Halfway in direction, the mean of the norms 2 and 4 in length.
     assert merged_tensor("karcher", [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0]], [0.5, 0.5]) == (
-        pytest.approx([3 * math.sqrt(0.5)] * 2 + [0]))
+        pytest.approx([3 * math.sqrt(0.5)] * 2 + [0])
+    )
 
 
 @pytest.mark.parametrize("noise", [0.5, 0.05, 1e-6])
@@ -163,23 +179,29 @@ def test_karcher_equals_numpy(agrees, noise):
 def test_karcher_is_where_the_pulls_cancel(noise):
     # Within a right angle of one direction the mean is unique.
     tensors = [np.array([4, 0, 0, 0, 0], np.float32) + one for one in noise]
-    np.testing.assert_allclose(merged_tensor("karcher", tensors, WEIGHTS),
-                               oracle_karcher([tensor.astype(np.float64) for tensor in tensors], WEIGHTS),
-                               rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        merged_tensor("karcher", tensors, WEIGHTS),
+        oracle_karcher([tensor.astype(np.float64) for tensor in tensors], WEIGHTS),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_directions_without_a_mean_are_averaged():
     for one, other in [([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]), ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]:
         for weight in (0.5, 0.75):
             assert merged_tensor("karcher", [one, other], [weight, 1 - weight]) == (
-                pytest.approx(weight * np.array(one) + (1 - weight) * np.array(other), abs=1e-6))
+                pytest.approx(weight * np.array(one) + (1 - weight) * np.array(other), abs=1e-6)
+            )
 
 
 # The stand-in for Fisher merging
 
+
 def test_hand_worked_fisher_simple():
     assert merged_tensor("fisher_simple", [[3.0, 4.0, 0.0], [0.0, 0.0, 10.0]], [0.5, 0.5]) == (
-        pytest.approx([1, 4 / 3, 20 / 3]))
+        pytest.approx([1, 4 / 3, 20 / 3])
+    )
 
 
 def test_fisher_simple_equals_numpy(agrees):
@@ -197,6 +219,7 @@ def test_equal_norms_give_the_weighted_mean():
 
 
 # WIDEN
+
 
 def oracle_widen(base, tensors, weights):
     if base.ndim != 2:
@@ -230,7 +253,8 @@ def test_hand_worked_widen():
         expected.append(share * a + (1 - share) * b)
     assert merged_tensor("widen", [one, other], [0.5, 0.5], [[1.0, 1.0, 1.0]])[0] == pytest.approx(expected)
     assert merged_tensor("widen", [one[0], other[0]], [0.75, 0.25], [1.0, 1.0, 1.0]) == (
-        pytest.approx([1.5, 1.75, 3.5]))
+        pytest.approx([1.5, 1.75, 3.5])
+    )
 
 
 def test_widen_equals_numpy(agrees):

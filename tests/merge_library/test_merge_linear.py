@@ -25,14 +25,21 @@ def three(make_checkpoint):
 
 def same_bits(one, other):
     return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and one[name].shape == other[name].shape
-        and torch.equal(one[name].contiguous().view(-1).view(torch.uint8),
-                        other[name].contiguous().view(-1).view(torch.uint8)) for name in one)
+        one[name].dtype == other[name].dtype
+        and one[name].shape == other[name].shape
+        and torch.equal(
+            one[name].contiguous().view(-1).view(torch.uint8), other[name].contiguous().view(-1).view(torch.uint8)
+        )
+        for name in one
+    )
 
 
 def test_hand_worked_average_of_three_elements():
-    merged = merge_state_dicts(LINEAR, {"a": {"x": torch.tensor([1.0, -2.0, 4.0])},
-                                        "b": {"x": torch.tensor([3.0, 2.0, 0.0])}}, {"a": 0.75, "b": 0.25})
+    merged = merge_state_dicts(
+        LINEAR,
+        {"a": {"x": torch.tensor([1.0, -2.0, 4.0])}, "b": {"x": torch.tensor([3.0, 2.0, 0.0])}},
+        {"a": 0.75, "b": 0.25},
+    )
     assert merged["x"].tolist() == [1.5, -1.0, 3.0]
 
 
@@ -120,7 +127,7 @@ def test_shards_hold_the_same_tensors(three, tmp_path, output, oracle, shard_siz
     for file in files:
         content = (other / file).read_bytes()
         header_size = int.from_bytes(content[:8], "little")
-        tensors = len(json.loads(content[8:8 + header_size])) - 1
+        tensors = len(json.loads(content[8 : 8 + header_size])) - 1
         assert header_size % 8 == 0
         assert tensors == 1 or len(content) - 8 - header_size <= shard_size
     if len(files) == 1:
@@ -131,7 +138,8 @@ def test_shards_hold_the_same_tensors(three, tmp_path, output, oracle, shard_siz
         index = json.loads((other / "model.safetensors.index.json").read_text())
         assert set(index["weight_map"].values()) == set(files)
         assert index["metadata"]["total_size"] == sum(
-            value.numel() * value.element_size() for value in oracle.read(other).values())
+            value.numel() * value.element_size() for value in oracle.read(other).values()
+        )
 
 
 def test_transformers_loads_the_result(three, tmp_path, oracle):
@@ -230,7 +238,8 @@ def test_first_by_name_gives_the_label_order(make_checkpoint, output, oracle):
     folders = [make_checkpoint("z"), make_checkpoint("a", labels=permuted)]
     merge_checkpoints(LINEAR, folders, [0.0, 1.0], output)
     assert json.loads((output / "config.json").read_text())["id2label"] == {
-        str(index): label for index, label in enumerate(permuted)}
+        str(index): label for index, label in enumerate(permuted)
+    }
     assert same_bits(oracle.read(output), oracle.read(folders[1]))
 
 
@@ -265,12 +274,15 @@ def test_progress_ends_at_the_total(three, output):
 
 def shares_and_tensors(draw_count=4):
     values = st.floats(-1e3, 1e3, width=32)
-    return st.integers(1, draw_count).flatmap(lambda count: st.tuples(
-        st.lists(st.integers(0, 100), min_size=count, max_size=count).filter(any),
-        array_shapes(max_dims=3, max_side=6).flatmap(
-            lambda shape: st.lists(arrays(np.float32, shape, elements=values),
-                                   min_size=count, max_size=count)),
-        st.permutations(range(count))))
+    return st.integers(1, draw_count).flatmap(
+        lambda count: st.tuples(
+            st.lists(st.integers(0, 100), min_size=count, max_size=count).filter(any),
+            array_shapes(max_dims=3, max_side=6).flatmap(
+                lambda shape: st.lists(arrays(np.float32, shape, elements=values), min_size=count, max_size=count)
+            ),
+            st.permutations(range(count)),
+        )
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -279,14 +291,16 @@ def test_convexity_and_symmetry(case):
     counts, tensors, order = case
     weights = [count / sum(counts) for count in counts]
     names = [f"s{index}" for index in range(len(counts))]
-    merged = merge_state_dicts(LINEAR, {n: {"x": torch.from_numpy(t)} for n, t in zip(names, tensors)},
-                               dict(zip(names, weights)))["x"].numpy()
+    merged = merge_state_dicts(
+        LINEAR, {n: {"x": torch.from_numpy(t)} for n, t in zip(names, tensors)}, dict(zip(names, weights))
+    )["x"].numpy()
     used = [tensor for tensor, count in zip(tensors, counts) if count]
     slack = 1e-5 * np.max(np.abs(used), axis=0) + 1e-30
     assert (merged >= np.min(used, axis=0) - slack).all()
     assert (merged <= np.max(used, axis=0) + slack).all()
     exact = sum(weight * tensor.astype(np.float64) for weight, tensor in zip(weights, tensors))
     np.testing.assert_allclose(merged, exact, rtol=1e-5, atol=1e-3)
-    shuffled = merge_state_dicts(LINEAR, {names[i]: {"x": torch.from_numpy(tensors[i])} for i in order},
-                                 {names[i]: weights[i] for i in order})["x"].numpy()
+    shuffled = merge_state_dicts(
+        LINEAR, {names[i]: {"x": torch.from_numpy(tensors[i])} for i in order}, {names[i]: weights[i] for i in order}
+    )["x"].numpy()
     np.testing.assert_array_equal(merged, shuffled)

@@ -14,8 +14,10 @@ from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 
 
 def test_listing_does_not_import_torch():
-    code = ("import sys; import auto_merge_llm.errors; from auto_merge_llm.methods import METHODS;"
-            "sys.exit('torch' in sys.modules or 'numpy' in sys.modules or not METHODS)")
+    code = (
+        "import sys; import auto_merge_llm.errors; from auto_merge_llm.methods import METHODS;"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules or not METHODS)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -59,8 +61,7 @@ def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, oracle, 
         mean = (states[0][name] + states[1][name]) / 2
         origin = start[name][rows] if name.startswith("classifier.out_proj") else start[name]
         torch.testing.assert_close(merged[name], (origin + mean - mean.mean(0)) / 2)
-    aligned = {name: value[rows] if name.startswith("classifier.out_proj") else value
-               for name, value in start.items()}
+    aligned = {name: value[rows] if name.startswith("classifier.out_proj") else value for name, value in start.items()}
     in_memory = merge_state_dicts(TowardsBase(), dict(zip("ab", states)), {"a": 0.5, "b": 0.5}, base=aligned)
     assert all(torch.equal(in_memory[name], merged[name]) for name in merged)
 
@@ -87,8 +88,9 @@ class Ranking(Method):
 def test_statistics_offsets_names_and_counts(make_checkpoint, output, oracle, monkeypatch, chunk):
     monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
     calls = []
-    report = merge_checkpoints(Ranking(), [make_checkpoint("abcd")], [1.0], output,
-                               progress=lambda *counts: calls.append(counts))
+    report = merge_checkpoints(
+        Ranking(), [make_checkpoint("abcd")], [1.0], output, progress=lambda *counts: calls.append(counts)
+    )
     merged = oracle.read(output)
     elements = sum(value.numel() for value in merged.values())
     assert report.counts == {"elements": elements, "never": 0}
@@ -145,7 +147,6 @@ def test_weights_and_state_dicts_must_name_the_same_sources():
 
 
 def test_empty_and_scalar_tensors():
-    state = {"empty": torch.empty(0, 3), "scalar": torch.tensor(2.0),
-             "noncontiguous": torch.arange(6.0).view(2, 3).t()}
+    state = {"empty": torch.empty(0, 3), "scalar": torch.tensor(2.0), "noncontiguous": torch.arange(6.0).view(2, 3).t()}
     merged = merge_state_dicts(create("linear"), {"a": state, "b": state}, {"a": 0.5, "b": 0.5})
     assert all(torch.equal(merged[name], state[name]) for name in state)

@@ -17,8 +17,9 @@ WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 
 def hand(name, base, states, weights, **options):
     states = {source: {"x": torch.tensor(values)} for source, values in states.items()}
-    merged = merge_state_dicts(create(name, **options), states, dict(zip(states, weights)),
-                               base={"x": torch.tensor(base)})
+    merged = merge_state_dicts(
+        create(name, **options), states, dict(zip(states, weights)), base={"x": torch.tensor(base)}
+    )
     return merged["x"].tolist()
 
 
@@ -31,12 +32,14 @@ def trained(make_checkpoint):
 @pytest.fixture
 def agrees(trained, output, oracle):
     """agrees(name, expected, **options): the merge equals expected(base, vectors) of float32 NumPy arrays."""
+
     def check(name, expected, rtol=1e-6, **options):
         base, folders = trained
         report = merge_checkpoints(create(name, **options), folders, list(WEIGHTS.values()), output, base=base)
         origin = {key: value.numpy() for key, value in oracle.read(base).items()}
-        vectors = [{key: value.numpy() - origin[key] for key, value in oracle.read(folder).items()}
-                   for folder in folders]
+        vectors = [
+            {key: value.numpy() - origin[key] for key, value in oracle.read(folder).items()} for folder in folders
+        ]
         merged = oracle.read(output)
         for key, values in expected(origin, vectors).items():
             np.testing.assert_allclose(merged[key].numpy(), values, rtol=rtol, atol=1e-7, err_msg=key)
@@ -60,6 +63,7 @@ def test_two_sources_of_one_folder_name_are_dropped_from_independently():
 
 # Task arithmetic
 
+
 def test_hand_worked_task_arithmetic():
     base, states = [1.0, 1.0, 1.0], {"a": [2.0, 1.0, 0.0], "b": [3.0, 1.0, 1.0]}
     assert hand("task_arithmetic", base, states, [0.75, 0.25], scaling=0.5) == [2.5, 1.0, 0.5]
@@ -67,21 +71,31 @@ def test_hand_worked_task_arithmetic():
 
 
 def test_task_arithmetic_equals_numpy(agrees):
-    agrees("task_arithmetic", lambda base, vectors: {
-        key: base[key] + np.float32(0.3) * sum(vector[key] for vector in vectors) for key in base})
+    agrees(
+        "task_arithmetic",
+        lambda base, vectors: {
+            key: base[key] + np.float32(0.3) * sum(vector[key] for vector in vectors) for key in base
+        },
+    )
 
 
 def test_mean_form_equals_numpy(agrees):
-    agrees("task_arithmetic", lambda base, vectors: {
-        key: base[key] + np.float32(0.7) * mean(vectors, key) for key in base}, form="mean", scaling=0.7)
+    agrees(
+        "task_arithmetic",
+        lambda base, vectors: {key: base[key] + np.float32(0.7) * mean(vectors, key) for key in base},
+        form="mean",
+        scaling=0.7,
+    )
 
 
 # Model Stock
 
+
 def test_hand_worked_stock():
     # The cosine of (1, 1, 0) and (1, 0, 1) is 1/2, so t = 2/3.
     assert hand("stock", [3.0, 3.0, 3.0], {"a": [4.0, 4.0, 3.0], "b": [4.0, 3.0, 4.0]}, [0.5, 0.5]) == (
-        pytest.approx([3 + 2 / 3, 3 + 1 / 3, 3 + 1 / 3]))
+        pytest.approx([3 + 2 / 3, 3 + 1 / 3, 3 + 1 / 3])
+    )
 
 
 def test_orthogonal_and_opposed_stock_is_the_base():
@@ -109,18 +123,29 @@ def test_stock_equals_numpy(agrees):
 
 # Breadcrumbs
 
+
 def test_hand_worked_breadcrumbs():
-    assert hand("breadcrumbs", [1.0, 1.0, 1.0], {"a": [4.0, -1.0, 2.0]}, [1.0], gamma=1 / 3, beta=1 / 3,
-                scaling=0.5) == [1.0, 0.0, 1.0]
+    assert hand(
+        "breadcrumbs", [1.0, 1.0, 1.0], {"a": [4.0, -1.0, 2.0]}, [1.0], gamma=1 / 3, beta=1 / 3, scaling=0.5
+    ) == [1.0, 0.0, 1.0]
     # Row by row; of equal magnitudes the first is the larger.
-    assert hand("breadcrumbs", [[0.0] * 3] * 2, {"a": [[4.0, -1.0, 2.0], [1.0, -1.0, 1.0]]}, [1.0], gamma=1 / 3,
-                beta=1 / 3, scaling=1) == [[0.0, 0.0, 2.0], [0.0, -1.0, 0.0]]
-    assert hand("breadcrumbs", [0.0] * 3, {"a": [1.0, -1.0, 1.0]}, [1.0], gamma=0, beta=1 / 3,
-                scaling=1) == [1.0, 0.0, 0.0]
+    assert hand(
+        "breadcrumbs",
+        [[0.0] * 3] * 2,
+        {"a": [[4.0, -1.0, 2.0], [1.0, -1.0, 1.0]]},
+        [1.0],
+        gamma=1 / 3,
+        beta=1 / 3,
+        scaling=1,
+    ) == [[0.0, 0.0, 2.0], [0.0, -1.0, 0.0]]
+    assert hand("breadcrumbs", [0.0] * 3, {"a": [1.0, -1.0, 1.0]}, [1.0], gamma=0, beta=1 / 3, scaling=1) == [
+        1.0,
+        0.0,
+        0.0,
+    ]
 
 
-@pytest.mark.parametrize("gamma, beta", [(0.006, 0.15), (0.1, 0.5), (0.3, 0.7), (0.0, 1.0), (0.3, 0.0),
-                                         (1.0, 0.0)])
+@pytest.mark.parametrize("gamma, beta", [(0.006, 0.15), (0.1, 0.5), (0.3, 0.7), (0.0, 1.0), (0.3, 0.0), (1.0, 0.0)])
 def test_breadcrumbs_equals_numpy(agrees, gamma, beta):
     def expected(base, vectors):
         merged = {}
@@ -139,18 +164,27 @@ def test_breadcrumbs_equals_numpy(agrees, gamma, beta):
 
 # DARE
 
+
 def oracle_mask(drop_rate, seed, tensor, source, count):
     """The whole stream from its beginning, one 32-bit draw an element."""
     key = hashlib.sha256(f"{seed}\0{tensor}\0{source}".encode()).digest()[:16]
     words = np.random.PCG64DXSM(int.from_bytes(key, "little")).random_raw(count)
     draws = np.stack([words & 0xFFFFFFFF, words >> np.uint64(32)], axis=1).ravel()[:count]
-    return draws / 2 ** 32 >= drop_rate
+    return draws / 2**32 >= drop_rate
 
 
 def dropped(vectors, drop_rate, seed):
-    return [{key: (values * oracle_mask(drop_rate, seed, key, source, values.size).reshape(values.shape)
-                   / np.float32(1 - drop_rate)) for key, values in vector.items()}
-            for source, vector in zip("abc", vectors)]
+    return [
+        {
+            key: (
+                values
+                * oracle_mask(drop_rate, seed, key, source, values.size).reshape(values.shape)
+                / np.float32(1 - drop_rate)
+            )
+            for key, values in vector.items()
+        }
+        for source, vector in zip("abc", vectors)
+    ]
 
 
 def test_hand_worked_dare(monkeypatch):
@@ -160,9 +194,12 @@ def test_hand_worked_dare(monkeypatch):
 
 @pytest.mark.parametrize("drop_rate, seed", [(0.5, 0), (0.9, 7), (0.0, 1)])
 def test_dare_equals_numpy(agrees, drop_rate, seed):
-    agrees("dare", lambda base, vectors: {
-        key: base[key] + mean(dropped(vectors, drop_rate, seed), key) for key in base},
-        drop_rate=drop_rate, seed=seed)
+    agrees(
+        "dare",
+        lambda base, vectors: {key: base[key] + mean(dropped(vectors, drop_rate, seed), key) for key in base},
+        drop_rate=drop_rate,
+        seed=seed,
+    )
 
 
 @pytest.mark.parametrize("drop_rate", [0.3, 0.9])
@@ -171,10 +208,14 @@ def test_dare_is_unbiased_over_seeds(drop_rate):
     base = {"x": torch.randn(40, generator=generator)}
     states = {name: {"x": torch.randn(40, generator=generator)} for name in "ab"}
     weights, seeds = {"a": 0.6, "b": 0.4}, 500
-    runs = np.stack([merge_state_dicts(create("dare", drop_rate=drop_rate, seed=seed), states, weights,
-                                       base=base)["x"].numpy() for seed in range(seeds)])
+    runs = np.stack(
+        [
+            merge_state_dicts(create("dare", drop_rate=drop_rate, seed=seed), states, weights, base=base)["x"].numpy()
+            for seed in range(seeds)
+        ]
+    )
     vectors = np.stack([weights[name] * (states[name]["x"] - base["x"]).numpy() for name in "ab"])
-    deviation = np.sqrt((vectors ** 2).sum(0) * drop_rate / (1 - drop_rate))
+    deviation = np.sqrt((vectors**2).sum(0) * drop_rate / (1 - drop_rate))
     errors = (runs.mean(0) - base["x"].numpy() - vectors.sum(0)) / (deviation / np.sqrt(seeds))
     assert np.abs(errors).max() < 4.5
     np.testing.assert_allclose(runs.std(0), deviation, rtol=0.25)
@@ -184,8 +225,12 @@ def test_masks_depend_on_seed_tensor_and_source_only():
     def masked(seed=0, tensor="x", source="a", other=None):
         states = {source: {tensor: torch.ones(4000)}} | ({other: {tensor: torch.ones(4000)}} if other else {})
         weights = {name: 1.0 if name == source else 0.0 for name in states}
-        return merge_state_dicts(create("dare", seed=seed), states, weights,
-                                 base={tensor: torch.zeros(4000)})[tensor].numpy() > 0
+        return (
+            merge_state_dicts(create("dare", seed=seed), states, weights, base={tensor: torch.zeros(4000)})[
+                tensor
+            ].numpy()
+            > 0
+        )
 
     first = masked()
     assert abs(first.mean() - 0.5) < 0.04
@@ -207,6 +252,7 @@ def test_a_source_is_known_by_its_folders_name_wherever_it_is(trained, tmp_path,
 
 # TIES
 
+
 def ties(base, vectors, density, scaling=1.0, scope="model"):
     def cut(values):
         return np.sort(np.abs(values))[::-1][max(1, round(density * values.size)) - 1]
@@ -214,8 +260,14 @@ def ties(base, vectors, density, scaling=1.0, scope="model"):
     trimmed = []
     for vector in vectors:
         whole = cut(np.concatenate([values.ravel() for values in vector.values()]))
-        trimmed.append({key: np.where(np.abs(values) >= (whole if scope == "model" else cut(values.ravel())),
-                                      values, np.float32(0)) for key, values in vector.items()})
+        trimmed.append(
+            {
+                key: np.where(
+                    np.abs(values) >= (whole if scope == "model" else cut(values.ravel())), values, np.float32(0)
+                )
+                for key, values in vector.items()
+            }
+        )
     elected = {key: np.sign(mean(trimmed, key)) for key in base}
     majority = 1 if sum(signs.sum() for signs in elected.values()) >= 0 else -1
     merged = {}
@@ -232,40 +284,68 @@ def test_hand_worked_ties():
     # Two of three elements stay: (3, −2, 0) and (0, 2, −4).
     states = {"a": [3.0, -2.0, 1.0], "b": [1.0, 2.0, -4.0]}
     assert hand("ties", [0.0] * 3, states, [0.75, 0.25], density=2 / 3) == [3.0, -2.0, -4.0]
-    assert hand("ties", [1.0] * 3, {name: [x + 1 for x in values] for name, values in states.items()},
-                [0.75, 0.25], density=2 / 3, scaling=0.5) == [2.5, 0.0, -1.0]
+    assert hand(
+        "ties",
+        [1.0] * 3,
+        {name: [x + 1 for x in values] for name, values in states.items()},
+        [0.75, 0.25],
+        density=2 / 3,
+        scaling=0.5,
+    ) == [2.5, 0.0, -1.0]
     # The second element is a draw, and so is the model: plus.
     assert hand("ties", [0.0] * 3, states, [0.5, 0.5], density=2 / 3) == [3.0, 2.0, -4.0]
 
 
 def test_global_majority_decides_a_draw():
-    assert hand("ties", [0.0] * 3, {"a": [-3.0, -2.0, 1.0], "b": [-1.0, 2.0, -4.0]}, [0.5, 0.5],
-                density=2 / 3) == [-3.0, -2.0, -4.0]
+    assert hand("ties", [0.0] * 3, {"a": [-3.0, -2.0, 1.0], "b": [-1.0, 2.0, -4.0]}, [0.5, 0.5], density=2 / 3) == [
+        -3.0,
+        -2.0,
+        -4.0,
+    ]
     # The majority is the model's, not the tensor's.
     for scope in ("model", "tensor"):
-        draw = {"a": {"x": torch.tensor([2.0]), "y": torch.full((5,), -2.0)},
-                "b": {"x": torch.tensor([-2.0]), "y": torch.full((5,), -2.0)}}
+        draw = {
+            "a": {"x": torch.tensor([2.0]), "y": torch.full((5,), -2.0)},
+            "b": {"x": torch.tensor([-2.0]), "y": torch.full((5,), -2.0)},
+        }
         base = {"x": torch.zeros(1), "y": torch.zeros(5)}
         merged = merge_state_dicts(create("ties", scope=scope), draw, {"a": 0.5, "b": 0.5}, base=base)
         assert merged["x"].tolist() == [-2.0]
 
 
 def test_disjoint_mean_is_weighted():
-    assert hand("ties", [0.0] * 3, {"a": [1.0, 1.0, -8.0], "b": [2.0, -4.0, 2.0], "c": [4.0, 4.0, 1.0]},
-                [0.5, 0.25, 0.25], density=1) == pytest.approx([2.0, 2.0, -8.0])
+    assert hand(
+        "ties",
+        [0.0] * 3,
+        {"a": [1.0, 1.0, -8.0], "b": [2.0, -4.0, 2.0], "c": [4.0, 4.0, 1.0]},
+        [0.5, 0.25, 0.25],
+        density=1,
+    ) == pytest.approx([2.0, 2.0, -8.0])
 
 
-@pytest.mark.parametrize("density, scaling, scope", [
-    (0.2, 1.0, "model"), (0.01, 0.5, "model"), (1.0, 1.0, "model"), (0.2, 1.0, "tensor"), (1e-9, 1.0, "tensor")])
+@pytest.mark.parametrize(
+    "density, scaling, scope",
+    [(0.2, 1.0, "model"), (0.01, 0.5, "model"), (1.0, 1.0, "model"), (0.2, 1.0, "tensor"), (1e-9, 1.0, "tensor")],
+)
 def test_ties_equals_numpy(agrees, density, scaling, scope):
-    agrees("ties", lambda base, vectors: ties(base, vectors, density, scaling, scope),
-           density=density, scaling=scaling, scope=scope)
+    agrees(
+        "ties",
+        lambda base, vectors: ties(base, vectors, density, scaling, scope),
+        density=density,
+        scaling=scaling,
+        scope=scope,
+    )
 
 
 @pytest.mark.parametrize("density, scope", [(0.2, "model"), (1.0, "model"), (0.2, "tensor")])
 def test_dare_ties_equals_numpy(agrees, density, scope):
-    agrees("dare_ties", lambda base, vectors: ties(base, dropped(vectors, 0.5, 3), density, 1.0, scope),
-           seed=3, density=density, scope=scope)
+    agrees(
+        "dare_ties",
+        lambda base, vectors: ties(base, dropped(vectors, 0.5, 3), density, 1.0, scope),
+        seed=3,
+        density=density,
+        scope=scope,
+    )
 
 
 def test_density_1_and_agreeing_signs_give_the_mean():
@@ -280,32 +360,38 @@ def test_density_1_and_agreeing_signs_give_the_mean():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(arrays(np.float32, (2, 5), elements=st.floats(-9, 9, width=32)), min_size=3, max_size=3),
-       st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from(["model", "tensor"]))
+@given(
+    st.lists(arrays(np.float32, (2, 5), elements=st.floats(-9, 9, width=32)), min_size=3, max_size=3),
+    st.sampled_from([0.1, 0.5, 1.0]),
+    st.sampled_from(["model", "tensor"]),
+)
 def test_ties_lies_between_zero_and_the_farthest_vector(vectors, density, scope):
     states = {name: {"x": torch.from_numpy(vector)} for name, vector in zip("abc", vectors)}
-    merged = merge_state_dicts(create("ties", density=density, scope=scope), states, WEIGHTS,
-                               base={"x": torch.zeros(2, 5)})["x"].numpy()
+    merged = merge_state_dicts(
+        create("ties", density=density, scope=scope), states, WEIGHTS, base={"x": torch.zeros(2, 5)}
+    )["x"].numpy()
     slack = 1e-6 * np.max(np.abs(vectors), axis=0)
     assert (merged <= np.maximum(np.max(vectors, axis=0), 0) + slack).all()
     assert (merged >= np.minimum(np.min(vectors, axis=0), 0) - slack).all()
-    expected = ties({"x": np.zeros((2, 5), np.float32)}, [{"x": vector} for vector in vectors], density,
-                    scope=scope)
+    expected = ties({"x": np.zeros((2, 5), np.float32)}, [{"x": vector} for vector in vectors], density, scope=scope)
     np.testing.assert_allclose(merged, expected["x"], rtol=1e-5, atol=1e-30)
 
 
 # Subnormal numbers and zeros, many equal values, the largest float.
-float_bits = st.one_of(st.floats(width=32, allow_nan=False, allow_infinity=False),
-                       st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0000001192092896, 1e-45, 3.4028234663852886e38]))
+float_bits = st.one_of(
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0000001192092896, 1e-45, 3.4028234663852886e38]),
+)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(arrays(np.float32, st.integers(1, 9), elements=float_bits), min_size=1, max_size=2),
-       st.floats(0, 1, exclude_min=True))
+@given(
+    st.lists(arrays(np.float32, st.integers(1, 9), elements=float_bits), min_size=1, max_size=2),
+    st.floats(0, 1, exclude_min=True),
+)
 def test_the_cut_is_the_kth_largest_magnitude(pieces, density):
     def scan(measure):
-        return sum(measure([torch.from_numpy(piece), torch.from_numpy(-piece * np.float32(0.5))])
-                   for piece in pieces)
+        return sum(measure([torch.from_numpy(piece), torch.from_numpy(-piece * np.float32(0.5))]) for piece in pieces)
 
     values = np.concatenate(pieces)
     kept = max(1, round(density * values.size))

@@ -38,8 +38,9 @@ def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
     batch = batch_of([3, 7, 5])
     grams, seen = input_grams(model, [batch])
     assert seen == 3 and model.training
-    alone = [{name: values[row:row + 1, :length] for name, values in batch.items()}
-             for row, length in enumerate([3, 7, 5])]
+    alone = [
+        {name: values[row : row + 1, :length] for name, values in batch.items()} for row, length in enumerate([3, 7, 5])
+    ]
     one_by_one, _ = input_grams(model, alone)
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     assert grams.keys() == linear == one_by_one.keys()
@@ -62,8 +63,13 @@ def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
 def problem(names="abc", rows=40, out=4, width=6):
     rng = np.random.default_rng(0)
     inputs = {name: rng.standard_normal((rows, width)) * rng.uniform(0.1, 3, width) for name in names}
-    states = {name: {"w": torch.tensor(rng.standard_normal((out, width)), dtype=torch.float32),
-                     "b": torch.tensor(rng.standard_normal(out), dtype=torch.float32)} for name in names}
+    states = {
+        name: {
+            "w": torch.tensor(rng.standard_normal((out, width)), dtype=torch.float32),
+            "b": torch.tensor(rng.standard_normal(out), dtype=torch.float32),
+        }
+        for name in names
+    }
     grams = {name: {"w": torch.tensor(values.T @ values)} for name, values in inputs.items()}
     return inputs, states, grams
 
@@ -128,14 +134,22 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
     before = torch.get_num_threads()
     try:
         for order, chunk, threads, shard_size in [
-                ("abc", 1 << 18, 2, None), ("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
+            ("abc", 1 << 18, 2, None),
+            ("bca", 97, 1, None),
+            ("cab", 1000, 3, 3000),
+        ]:
             monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
             folder.mkdir()
-            merge_checkpoints(create("regmean", ridge=1e-3), [folders[name] for name in order],
-                              [WEIGHTS[name] for name in order], folder, shard_size=shard_size,
-                              measurements=[tmp_path / f"{name}.gram.safetensors" for name in order])
+            merge_checkpoints(
+                create("regmean", ridge=1e-3),
+                [folders[name] for name in order],
+                [WEIGHTS[name] for name in order],
+                folder,
+                shard_size=shard_size,
+                measurements=[tmp_path / f"{name}.gram.safetensors" for name in order],
+            )
             merged = oracle.read(folder)
             assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)
     finally:
@@ -146,8 +160,9 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
 def test_narrow_sources_are_merged_wide(dtype):
     _, states, grams = problem()
     narrow = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = merge({source: {name: value.float() for name, value in state.items()}
-                  for source, state in narrow.items()}, grams)
+    wide = merge(
+        {source: {name: value.float() for name, value in state.items()} for source, state in narrow.items()}, grams
+    )
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(narrow, grams).items())
 
 

@@ -32,14 +32,15 @@ class Checkpoint:
         self.config = _read_json_object(path / "config.json")
         self.initial_head = self.config.get("initial_head")
         if self.initial_head is not None and not re.fullmatch(r"[0-9a-f]{64}", str(self.initial_head)):
-            raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train "
-                             "again")
+            raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train again")
         self.tensors = {name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)}
 
     def load(self, device) -> None:
         """Read all tensors into the memory of `device`: from now on `tensors` are there."""
-        self.tensors = {name: LoadedTensor(tensor.read(0, tensor.numel, tensor.dtype).view(tensor.shape).to(device))
-                        for name, tensor in self.tensors.items()}
+        self.tensors = {
+            name: LoadedTensor(tensor.read(0, tensor.numel, tensor.dtype).view(tensor.shape).to(device))
+            for name, tensor in self.tensors.items()
+        }
 
     def state_dict(self) -> dict:
         """The tensors that `load` has read, which must not be changed."""
@@ -98,8 +99,11 @@ def _vocabulary_sha256(path: Path) -> str:
     try:
         vocabulary = tokenizer["model"]["vocab"]
         # Unigram lists [piece, score] by id; the other models map pieces to ids.
-        pieces = ([entry[0] for entry in vocabulary] if isinstance(vocabulary, list)
-                  else sorted(vocabulary, key=vocabulary.get))
+        pieces = (
+            [entry[0] for entry in vocabulary]
+            if isinstance(vocabulary, list)
+            else sorted(vocabulary, key=vocabulary.get)
+        )
         added = [[token["id"], token["content"]] for token in tokenizer.get("added_tokens") or []]
     except (KeyError, TypeError, IndexError):
         raise InputError(f"{path} has no vocabulary; copy the tokenizer again") from None
@@ -119,8 +123,9 @@ def _read_json_object(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"no {path.name} in {path.parent}; the folder is no complete model, copy or train "
-                         "it again") from None
+        raise InputError(
+            f"no {path.name} in {path.parent}; the folder is no complete model, copy or train it again"
+        ) from None
     except ValueError:
         content = None
     if not isinstance(content, dict):

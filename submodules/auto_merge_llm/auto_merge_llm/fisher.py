@@ -27,8 +27,14 @@ ESTIMATORS = ("sampled", "expected", "empirical", "batch")
 _WORKSPACE = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
-def diagonal_fisher(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], estimator: str = "sampled", *,
-                    seed: int = 0, autocast: torch.dtype | None = None) -> tuple[dict[str, Tensor], int]:
+def diagonal_fisher(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    estimator: str = "sampled",
+    *,
+    seed: int = 0,
+    autocast: torch.dtype | None = None,
+) -> tuple[dict[str, Tensor], int]:
     """Sum the diagonal Fisher of `model` over `batches`; return it by parameter name, and the examples seen.
 
     `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes) and consists of Linear,
@@ -91,11 +97,15 @@ def _observed(model: nn.Module, per_example: bool):
             continue
         if observe is None:
             name = names[id(next(iter(own.values())))]
-            raise InputError(f"the Fisher information of {type(module).__name__} layers ({name}) "
-                             "is not implemented; add a formula to fisher.py")
+            raise InputError(
+                f"the Fisher information of {type(module).__name__} layers ({name}) "
+                "is not implemented; add a formula to fisher.py"
+            )
         if covered & set(map(id, own.values())):
-            raise InputError("the model ties parameters between layers, which the Fisher information does not "
-                             "support; use an untied classifier")
+            raise InputError(
+                "the model ties parameters between layers, which the Fisher information does not "
+                "support; use an untied classifier"
+            )
         covered |= set(map(id, own.values()))
         mine = {kind: sums[names[id(parameter)]] for kind, parameter in own.items()}
         handles.append(module.register_forward_hook(_hook(observe, mine, per_example)))
@@ -142,7 +152,7 @@ def _linear(module: nn.Linear, seen: Tensor, gradient: Tensor, sums: dict[str, T
     # (t+1)/2 times the arithmetic; measured at 3 to 24 tokens it is no faster on a CPU and slower on an H100.
     step = max(1, _WORKSPACE[gradient.device.type] // (out * width))
     for start in range(0, examples, step):
-        each = torch.bmm(gradient[start:start + step].transpose(1, 2), inputs[start:start + step])
+        each = torch.bmm(gradient[start : start + step].transpose(1, 2), inputs[start : start + step])
         if step == 1:
             sums["weight"].addcmul_(each[0], each[0])
         else:

@@ -11,8 +11,9 @@ from auto_merge_llm.errors import InputError
 
 
 @torch.no_grad()
-def input_grams(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *,
-                autocast: torch.dtype | None = None) -> tuple[dict[str, Tensor], int]:
+def input_grams(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *, autocast: torch.dtype | None = None
+) -> tuple[dict[str, Tensor], int]:
     """Σ xxᵀ over the inputs x of every Linear layer, by the name of its weight, and the examples seen.
 
     `batches` hold `input_ids` and `attention_mask` (n, t); padded positions are left out, and a layer that sees one
@@ -21,8 +22,9 @@ def input_grams(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *,
     """
     device = next(model.parameters()).device
     layers = {module: f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    grams = {name: torch.zeros(module.in_features, module.in_features, device=device)
-             for module, name in layers.items()}
+    grams = {
+        name: torch.zeros(module.in_features, module.in_features, device=device) for module, name in layers.items()
+    }
     real, seen, training = None, 0, model.training
 
     def add(module, inputs):

@@ -9,12 +9,27 @@ from pathlib import Path
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.safetensors_writer import explain_write_errors
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                    "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json", "merges.txt")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 
 
-def copy_model_files(source: Checkpoint, output: Path, *, tokenizer_from: Checkpoint | None = None,
-                     initial_head: str | None = None, dtype: str | None = None) -> None:
+def copy_model_files(
+    source: Checkpoint,
+    output: Path,
+    *,
+    tokenizer_from: Checkpoint | None = None,
+    initial_head: str | None = None,
+    dtype: str | None = None,
+) -> None:
     """Copy config.json, with `source`'s label order, and the tokenizer files into the folder `output`.
 
     `initial_head`: the fingerprint that all sources share; None leaves the key out. `dtype`: the name of the

@@ -22,5 +22,5 @@ def keep_mask(drop_rate: float, seed: int, tensor: str, source: str, start: int,
     generator = np.random.PCG64DXSM(int.from_bytes(hashlib.sha256(text).digest()[:16], "little"))
     first, last = start // _DRAWS, -(-stop // _DRAWS)
     words = generator.advance(first).random_raw(last - first)
-    draws = words.astype("<u8", copy=False).view("<u4")[start - first * _DRAWS:stop - first * _DRAWS]
-    return torch.from_numpy((draws >= round(drop_rate * 2 ** 32)).astype(np.float32))
+    draws = words.astype("<u8", copy=False).view("<u4")[start - first * _DRAWS : stop - first * _DRAWS]
+    return torch.from_numpy((draws >= round(drop_rate * 2**32)).astype(np.float32))

@@ -31,7 +31,7 @@ def gram(vectors: Sequence[torch.Tensor], origin: torch.Tensor | None = None) ->
     rows = total.new_empty(len(vectors), min(size, _BLOCK))
     for start in range(0, size, _BLOCK):
         span = slice(start, min(start + _BLOCK, size))
-        block = rows[:, :span.stop - start]
+        block = rows[:, : span.stop - start]
         for row, vector in zip(block, vectors):
             row.copy_(vector[span])
         if origin is not None:
@@ -45,8 +45,8 @@ def column_squares(matrix: torch.Tensor, origin: torch.Tensor | None = None) -> 
     total = torch.zeros(matrix.shape[1], dtype=torch.float64, device=matrix.device)
     step = max(1, _BLOCK // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), step):
-        block = matrix[start:start + step].double()
+        block = matrix[start : start + step].double()
         if origin is not None:
-            block = block - origin[start:start + step]
+            block = block - origin[start : start + step]
         total += block.square().sum(0)
     return total

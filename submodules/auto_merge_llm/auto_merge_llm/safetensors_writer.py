@@ -24,8 +24,9 @@ def explain_write_errors(folder: Path):
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write into {folder} ({error.strerror}); free space there or choose another "
-                         "output folder") from None
+        raise InputError(
+            f"cannot write into {folder} ({error.strerror}); free space there or choose another output folder"
+        ) from None
 
 
 class SafetensorsWriter:
@@ -36,14 +37,17 @@ class SafetensorsWriter:
     stays behind. `write` may be called from several threads.
     """
 
-    def __init__(self, folder: Path, layout: Mapping[str, tuple[Sequence[int], torch.dtype]],
-                 shard_size: int | None = None):
+    def __init__(
+        self, folder: Path, layout: Mapping[str, tuple[Sequence[int], torch.dtype]], shard_size: int | None = None
+    ):
         self._folder = folder
         sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in layout.items()}
         self.size = sum(sizes.values())
         shards = _fill_shards(_order(layout), sizes, shard_size)
-        self.files = tuple(folder / (f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1
-                                     else "model.safetensors") for number in range(1, len(shards) + 1))
+        self.files = tuple(
+            folder / (f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else "model.safetensors")
+            for number in range(1, len(shards) + 1)
+        )
         self._shards = dict(zip(self.files, shards))
         self._layout, self._sizes = layout, sizes
         self._places: dict[str, tuple[int, int]] = {}
@@ -122,8 +126,9 @@ def _order(layout: Mapping[str, tuple[Sequence[int], torch.dtype]]) -> list[str]
     return sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))
 
 
-def _header(names: Sequence[str], layout: Mapping[str, tuple[Sequence[int], torch.dtype]]
-            ) -> tuple[bytes, dict[str, int], int]:
+def _header(
+    names: Sequence[str], layout: Mapping[str, tuple[Sequence[int], torch.dtype]]
+) -> tuple[bytes, dict[str, int], int]:
     """(the first bytes of the file, the position of every tensor in it, its size)."""
     header, begins, end = {"__metadata__": {"format": "pt"}}, {}, 0
     for name in names:
@@ -133,8 +138,11 @@ def _header(names: Sequence[str], layout: Mapping[str, tuple[Sequence[int], torc
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     start = 8 + len(text)
-    return (len(text).to_bytes(8, "little") + text, {name: start + begin for name, begin in begins.items()},
-            start + end)
+    return (
+        len(text).to_bytes(8, "little") + text,
+        {name: start + begin for name, begin in begins.items()},
+        start + end,
+    )
 
 
 def _bytes_of(values: torch.Tensor) -> memoryview:

@@ -62,11 +62,19 @@ class MergeReport:
     counts: Mapping[str, int]
 
 
-def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint], weights: Sequence[float],
-                      output: str | Path, *, base: str | Path | Checkpoint | None = None,
-                      measurements: Sequence[str | Path] = (), dtype: str | None = None,
-                      shard_size: int | None = None, allow_mismatched_heads: bool = False,
-                      progress: Progress | None = None) -> MergeReport:
+def merge_checkpoints(
+    method: Method,
+    sources: Sequence[str | Path | Checkpoint],
+    weights: Sequence[float],
+    output: str | Path,
+    *,
+    base: str | Path | Checkpoint | None = None,
+    measurements: Sequence[str | Path] = (),
+    dtype: str | None = None,
+    shard_size: int | None = None,
+    allow_mismatched_heads: bool = False,
+    progress: Progress | None = None,
+) -> MergeReport:
     """Merge model folders into `output`, an existing folder without weights, and make it a complete model.
 
     `weights[i]` belongs to `sources[i]`; they sum to 1. `measurements[i]` is the safetensors file of what was
@@ -91,10 +99,17 @@ def merge_checkpoints(method: Method, sources: Sequence[str | Path | Checkpoint]
     return prepared.report(path.name for path in writer.files)
 
 
-def merge_to_memory(method: Method, sources: Sequence[str | Path | Checkpoint], weights: Sequence[float], *,
-                    base: str | Path | Checkpoint | None = None,
-                    measurements: Sequence[str | Path | Source] = (), dtype: str | None = None,
-                    allow_mismatched_heads: bool = False, progress: Progress | None = None) -> MergedModel:
+def merge_to_memory(
+    method: Method,
+    sources: Sequence[str | Path | Checkpoint],
+    weights: Sequence[float],
+    *,
+    base: str | Path | Checkpoint | None = None,
+    measurements: Sequence[str | Path | Source] = (),
+    dtype: str | None = None,
+    allow_mismatched_heads: bool = False,
+    progress: Progress | None = None,
+) -> MergedModel:
     """`merge_checkpoints` without an output: the same checks and, on the CPU, the same bits.
 
     Sources, base and measurements must be on one device: files count as the CPU, `Checkpoint.load` and
@@ -130,8 +145,9 @@ class MergedModel:
     @functools.cached_property
     def config(self) -> dict:
         """The content of config.json."""
-        return merged_config(self.config_from, **{name: self._prepared.model_files[name]
-                                                            for name in ("initial_head", "dtype")})
+        return merged_config(
+            self.config_from, **{name: self._prepared.model_files[name] for name in ("initial_head", "dtype")}
+        )
 
     @property
     def tokenizer_from(self) -> Checkpoint:
@@ -168,12 +184,26 @@ class _Prepared:
     model_files: Mapping[str, Any]
 
     def report(self, files: Iterable[str]) -> MergeReport:
-        return MergeReport(self.names, self.weights, self.findings, tuple(files), self.job.total, self.job.dtype_names,
-                           dict(self.job.counts))
+        return MergeReport(
+            self.names,
+            self.weights,
+            self.findings,
+            tuple(files),
+            self.job.total,
+            self.job.dtype_names,
+            dict(self.job.counts),
+        )
 
 
-def _prepare(method: Method, sources, weights: Sequence[float], base, measurements, dtype: str | None,
-             allow_mismatched_heads: bool) -> _Prepared:
+def _prepare(
+    method: Method,
+    sources,
+    weights: Sequence[float],
+    base,
+    measurements,
+    dtype: str | None,
+    allow_mismatched_heads: bool,
+) -> _Prepared:
     if len(weights) != len(sources):
         raise InputError(f"{len(sources)} sources have {len(weights)} weights; give one weight a source")
     opened = [_open(source) for source in sources]
@@ -181,28 +211,48 @@ def _prepare(method: Method, sources, weights: Sequence[float], base, measuremen
     names = identities([checkpoint.name for checkpoint in opened])
     order = sorted(range(len(opened)), key=lambda i: (names[i], opened[i].name, weights[i]))
     checkpoints, weights = [opened[i] for i in order], [weights[i] for i in order]
-    measured = [measurement if isinstance(measurement, Source) else
-                Source(str(measurement), open_file(Path(measurement))) for measurement in measurements]
+    measured = [
+        measurement if isinstance(measurement, Source) else Source(str(measurement), open_file(Path(measurement)))
+        for measurement in measurements
+    ]
     base = None if base is None else _open(base)
     check_weights(method, [checkpoint.name for checkpoint in checkpoints], weights, base is not None)
-    aligned, aligned_base, findings = check_checkpoints(checkpoints, base=base,
-                                                        allow_mismatched_heads=allow_mismatched_heads)
+    aligned, aligned_base, findings = check_checkpoints(
+        checkpoints, base=base, allow_mismatched_heads=allow_mismatched_heads
+    )
     check_measurements(method, aligned, measured)
     measured = [measured[i] for i in order] if measured else []
     if method.measurement == "fisher" and findings.labels:
-        measured = [align_labels(source, checkpoint.labels, findings.labels)
-                    for source, checkpoint in zip(measured, checkpoints)]
+        measured = [
+            align_labels(source, checkpoint.labels, findings.labels)
+            for source, checkpoint in zip(measured, checkpoints)
+        ]
     job = _Job(method, aligned, weights, aligned_base, dtype, measured)
     tokenizer_from = next((one for one in checkpoints if one.vocabulary_file), None)
-    return _Prepared(job, tuple(checkpoint.name for checkpoint in checkpoints), tuple(weights), findings,
-                     checkpoints[0], {"tokenizer_from": tokenizer_from, "initial_head": findings.initial_head,
-                                      "dtype": job.dtype_names[0] if len(job.dtype_names) == 1 else None})
+    return _Prepared(
+        job,
+        tuple(checkpoint.name for checkpoint in checkpoints),
+        tuple(weights),
+        findings,
+        checkpoints[0],
+        {
+            "tokenizer_from": tokenizer_from,
+            "initial_head": findings.initial_head,
+            "dtype": job.dtype_names[0] if len(job.dtype_names) == 1 else None,
+        },
+    )
 
 
-def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
-                      weights: Mapping[str, float], *, base: Mapping[str, torch.Tensor] | None = None,
-                      measurements: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-                      dtype: str | None = None, progress: Progress | None = None) -> dict[str, torch.Tensor]:
+def merge_state_dicts(
+    method: Method,
+    state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
+    weights: Mapping[str, float],
+    *,
+    base: Mapping[str, torch.Tensor] | None = None,
+    measurements: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, torch.Tensor]:
     """Merge state dicts, by source name, on the device they are on; the inputs stay as they are.
 
     The same numbers as `merge_checkpoints`, bit for bit, where the names sort as the folders' names do.
@@ -211,8 +261,10 @@ def merge_state_dicts(method: Method, state_dicts: Mapping[str, Mapping[str, tor
     for given in (weights, measurements or weights):
         differing = sorted(given.keys() ^ state_dicts.keys())
         if differing:
-            raise InputError(f"weights, measurements and state dicts name different sources ({', '.join(differing)}); "
-                             "give each for all")
+            raise InputError(
+                f"weights, measurements and state dicts name different sources ({', '.join(differing)}); "
+                "give each for all"
+            )
     names = sorted(state_dicts)
     shares = [weights[name] for name in names]
     check_weights(method, names, shares, base is not None)
@@ -240,8 +292,15 @@ class _Span:
 class _Job:
     """One merge of checked sources in canonical order."""
 
-    def __init__(self, method: Method, sources: Sequence[Source], weights: Sequence[float], base: Source | None,
-                 dtype: str | None, measurements: Sequence[Source] = ()):
+    def __init__(
+        self,
+        method: Method,
+        sources: Sequence[Source],
+        weights: Sequence[float],
+        base: Source | None,
+        dtype: str | None,
+        measurements: Sequence[Source] = (),
+    ):
         self._method, self._base = method, base
         active = [index for index, weight in enumerate(weights) if weight]
         self._sources = [sources[index] for index in active]
@@ -268,11 +327,13 @@ class _Job:
 
     def in_memory(self) -> tuple[dict[str, torch.Tensor], Callable[[str, int, torch.Tensor], None]]:
         """A state dict without values, and the `put` of `run` that fills it."""
-        merged = {name: torch.empty(tensor.shape, dtype=self.dtypes[name], device=tensor.device)
-                  for name, tensor in self._tensors.items()}
+        merged = {
+            name: torch.empty(tensor.shape, dtype=self.dtypes[name], device=tensor.device)
+            for name, tensor in self._tensors.items()
+        }
 
         def put(name: str, start: int, values: torch.Tensor) -> None:
-            merged[name].view(-1)[start:start + values.numel()] = values.reshape(-1)
+            merged[name].view(-1)[start : start + values.numel()] = values.reshape(-1)
 
         return merged, put
 
@@ -302,8 +363,13 @@ class _Job:
                 spans, totals = postponed, dict(counts)
         self.counts.update({name: count for name, count in counts.items() if not name.startswith("_")})
 
-    def _merge_span(self, put: Callable[[str, int, torch.Tensor], None], statistics: Any,
-                    totals: Mapping[str, int] | None, span: _Span) -> tuple[_Span, bool, Counter[str]]:
+    def _merge_span(
+        self,
+        put: Callable[[str, int, torch.Tensor], None],
+        statistics: Any,
+        totals: Mapping[str, int] | None,
+        span: _Span,
+    ) -> tuple[_Span, bool, Counter[str]]:
         """Merge and `put` a span, unless it is postponed; the span, whether it was merged, and what was counted."""
         piece = self._piece(span, statistics, totals)
         merged = self._merge(piece, span)
@@ -351,11 +417,17 @@ class _Job:
         return self._method.measurement == "gram" and name in self._measurements[0].tensors
 
     def _piece(self, span: _Span, statistics: Any = None, totals: Mapping[str, int] | None = None) -> Piece:
-        return Piece(span.name, tuple(self._read(source, span) for source in self._sources), self._weights,
-                     None if self._base is None else self._read(self._base, span),
-                     self._identities, span.start,
-                     tuple(self._measured(source, span) for source in self._measurements), statistics,
-                     totals=totals)
+        return Piece(
+            span.name,
+            tuple(self._read(source, span) for source in self._sources),
+            self._weights,
+            None if self._base is None else self._read(self._base, span),
+            self._identities,
+            span.start,
+            tuple(self._measured(source, span) for source in self._measurements),
+            statistics,
+            totals=totals,
+        )
 
     def _merge(self, piece: Piece, span: _Span) -> torch.Tensor | None:
         merged = self._method.merge(piece)
@@ -366,8 +438,7 @@ class _Job:
             raise self._not_finite(span)
         values = merged.to(self.dtypes[span.name])
         if values.dtype != merged.dtype and not values.isfinite().all():
-            raise InputError(f"tensor {span.name} has values too large for {values.dtype}; choose bfloat16 "
-                             "or float32")
+            raise InputError(f"tensor {span.name} has values too large for {values.dtype}; choose bfloat16 or float32")
         return values
 
     def _read(self, source: Source, span: _Span) -> torch.Tensor:
@@ -385,14 +456,20 @@ class _Job:
         for source in (*self._sources, *([self._base] if self._base else [])):
             bad = int((~self._read(source, span).isfinite()).sum())
             if bad:
-                return InputError(f"{source.name}: tensor {span.name} has {bad} NaN or infinite values; "
-                                  "train or copy that model again, or leave it out")
+                return InputError(
+                    f"{source.name}: tensor {span.name} has {bad} NaN or infinite values; "
+                    "train or copy that model again, or leave it out"
+                )
         for source in self._measurements:
             if source.tensors.get(span.name) is not None and not self._measured(source, span).isfinite().all():
-                return InputError(f"{source.name}: what was measured for {span.name} has NaN or infinite values; "
-                                  "remove the file and measure again")
-        return InputError(f"{type(self._method).__name__} made NaN or infinite values in tensor {span.name} "
-                          "from finite ones; change its hyper-parameters or weights")
+                return InputError(
+                    f"{source.name}: what was measured for {span.name} has NaN or infinite values; "
+                    "remove the file and measure again"
+                )
+        return InputError(
+            f"{type(self._method).__name__} made NaN or infinite values in tensor {span.name} "
+            "from finite ones; change its hyper-parameters or weights"
+        )
 
 
 @contextmanager

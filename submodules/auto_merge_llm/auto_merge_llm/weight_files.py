@@ -14,13 +14,19 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.tensors import FileTensor, LoadedTensor, OpenFile
 
 # The order in which transformers looks for them.
-_CANDIDATES = ("model.safetensors", "model.safetensors.index.json",
-               "pytorch_model.bin", "pytorch_model.bin.index.json")
+_CANDIDATES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 # https://huggingface.co/docs/safetensors: 8 bytes little-endian header length, JSON header, data.
 SAFETENSORS_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
 }
 _MAX_HEADER = 100_000_000
 
@@ -34,8 +40,7 @@ def weight_files(folder: Path) -> list[Path]:
     """All files with weights, by name. Raises InputError where the folder has none or lacks a shard."""
     first = find_weights(folder)
     if first is None:
-        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model "
-                         "again")
+        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model again")
     return sorted(set(_shards(first).values())) if first.suffix == ".json" else [first]
 
 
@@ -94,8 +99,10 @@ def _open_safetensors(path: Path) -> dict[str, FileTensor]:
             begin, end = entry["data_offsets"]
             shape, dtype = entry["shape"], SAFETENSORS_DTYPES.get(entry["dtype"])
             if dtype is None:
-                raise InputError(f"{path}: tensor {name} has the dtype {entry['dtype']}, which cannot be "
-                                 "merged; save the model as float32, float16 or bfloat16")
+                raise InputError(
+                    f"{path}: tensor {name} has the dtype {entry['dtype']}, which cannot be "
+                    "merged; save the model as float32, float16 or bfloat16"
+                )
             if begin != expected or end - begin != math.prod(shape) * dtype.itemsize:
                 raise _damaged(path, f"the place of tensor {name} is wrong")
             tensors[name] = FileTensor(file, 8 + length + begin, shape, dtype)
@@ -114,8 +121,10 @@ def _open_pickle(path: Path) -> dict[str, LoadedTensor]:
         # Files from before torch 1.6 are bare pickles, which cannot be mapped.
         values = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception:  # Damaged pickles raise anything: EOFError, RuntimeError, UnpicklingError, KeyError...
-        raise InputError(f"{path} cannot be read as plain tensors (damaged, or it holds pickled code, which "
-                         "is never run); copy it again or save the model as safetensors") from None
+        raise InputError(
+            f"{path} cannot be read as plain tensors (damaged, or it holds pickled code, which "
+            "is never run); copy it again or save the model as safetensors"
+        ) from None
     if not isinstance(values, dict) or not all(_is_dense(value) for value in values.values()):
         raise InputError(f"{path} is not a dictionary of dense tensors; save the model with save_pretrained")
     return {name: LoadedTensor(value) for name, value in values.items()}

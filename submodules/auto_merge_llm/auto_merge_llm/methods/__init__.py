@@ -43,6 +43,8 @@ def create(name: str, **hyperparameters) -> Method:
     known = [field.name for field in dataclasses.fields(kind)]
     unknown = sorted(set(hyperparameters) - set(known))
     if unknown:
-        raise InputError(f"{name} has no hyper-parameter {', '.join(unknown)}; "
-                         + (f"it takes {', '.join(known)}" if known else "it takes none"))
+        raise InputError(
+            f"{name} has no hyper-parameter {', '.join(unknown)}; "
+            + (f"it takes {', '.join(known)}" if known else "it takes none")
+        )
     return kind(**hyperparameters)

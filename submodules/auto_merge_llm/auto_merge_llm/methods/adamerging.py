@@ -49,15 +49,23 @@ class AdaMerging(Method):
             known = self.coefficients.get(piece.name, {})
             missing = [identity for identity in piece.identities if identity not in known]
             if missing:
-                raise InputError(f"tensor {piece.name} has no coefficient for {', '.join(missing)}; learn them for "
-                                 "these sources")
+                raise InputError(
+                    f"tensor {piece.name} has no coefficient for {', '.join(missing)}; learn them for these sources"
+                )
             factors = [known[identity] for identity in piece.identities]
         return weighted_sum([source.sub_(piece.base) for source in piece.sources], factors).add_(piece.base)
 
-    def learn(self, model: nn.Module, sources: Mapping[str, Mapping[str, Tensor]], base: Mapping[str, Tensor],
-              batches: Iterable[Mapping[str, Tensor]], weights: Mapping[str, float], *,
-              autocast: torch.dtype | None = None,
-              progress: Callable[[int, int | None, float], None] | None = None) -> AdaMerging:
+    def learn(
+        self,
+        model: nn.Module,
+        sources: Mapping[str, Mapping[str, Tensor]],
+        base: Mapping[str, Tensor],
+        batches: Iterable[Mapping[str, Tensor]],
+        weights: Mapping[str, float],
+        *,
+        autocast: torch.dtype | None = None,
+        progress: Callable[[int, int | None, float], None] | None = None,
+    ) -> AdaMerging:
         """This method with the `coefficients` that Adam finds on `batches`, one step a batch.
 
         `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are
@@ -93,34 +101,41 @@ class AdaMerging(Method):
                     model.zero_grad(set_to_none=True)
                     done += 1
                     if not math.isfinite(entropy.item()):
-                        raise InputError(f"the entropy is {entropy.item()} at step {done}; check the sources for NaN, "
-                                         "or lower learning_rate")
+                        raise InputError(
+                            f"the entropy is {entropy.item()} at step {done}; check the sources for NaN, "
+                            "or lower learning_rate"
+                        )
                     if progress is not None:
                         progress(done, steps, entropy.item())
                 if done == before:
                     raise InputError("learning coefficients needs text in every epoch and got none; check the dataset")
             _write(parameters, states, base, learnt)
         rows = dict(zip(parameters, learnt.expand(len(parameters), -1).tolist()))
-        return dataclasses.replace(self, coefficients={
-            name: dict(zip(identities, rows.get(name, start[0].tolist()))) for name in base})
+        return dataclasses.replace(
+            self, coefficients={name: dict(zip(identities, rows.get(name, start[0].tolist()))) for name in base}
+        )
 
 
 def _check(model: nn.Module, sources, base, weights) -> None:
     """The arguments of `learn` go together."""
     differing = sorted(sources.keys() ^ weights.keys())
     if differing or not any(weights.values()):
-        raise InputError(f"sources and weights do not go together ({', '.join(differing) or 'no weight above 0'}); "
-                         "give each source a weight")
+        raise InputError(
+            f"sources and weights do not go together ({', '.join(differing) or 'no weight above 0'}); "
+            "give each source a weight"
+        )
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(model.parameters())):
         # Two names of one parameter would get two coefficients.
-        raise InputError("the model ties parameters between layers, which AdaMerging does not support; use an untied "
-                         "classifier")
+        raise InputError(
+            "the model ties parameters between layers, which AdaMerging does not support; use an untied classifier"
+        )
     for owner, state in [("the base", base), *sources.items()]:
         missing = [name for name in names if name not in state]
         if missing:
-            raise InputError(f"{owner} has no tensor {missing[0]}, which the model has; merge models of one "
-                             "architecture")
+            raise InputError(
+                f"{owner} has no tensor {missing[0]}, which the model has; merge models of one architecture"
+            )
 
 
 @contextlib.contextmanager

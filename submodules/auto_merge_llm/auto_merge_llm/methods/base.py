@@ -50,8 +50,9 @@ class Scan(Protocol):
 
     names: Sequence[str]  # of all tensors that are not empty
 
-    def __call__(self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None) -> torch.Tensor:
-        ...
+    def __call__(
+        self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None
+    ) -> torch.Tensor: ...
 
 
 class Method(ABC):
@@ -73,8 +74,13 @@ class Method(ABC):
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None
 
-    def measure(self, model: torch.nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], *,
-                autocast: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    def measure(
+        self,
+        model: torch.nn.Module,
+        batches: Iterable[Mapping[str, torch.Tensor]],
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> dict[str, torch.Tensor]:
         """What `merge` needs to know of one source, by tensor name, from `input_ids` and `attention_mask` (n, t)."""
         raise NotImplementedError(f"{type(self).__name__} measures nothing")
 

@@ -66,7 +66,7 @@ class Breadcrumbs(Method):
             if top:
                 crowded |= (ranked[:, -top] == most) & (most > 0)
             for row in crowded.nonzero().flatten().tolist():
-                places = bits[row].sort(descending=True, stable=True).indices[top:top + kept]
+                places = bits[row].sort(descending=True, stable=True).indices[top : top + kept]
                 mask[row] = False
                 mask[row, places] = True
             # A product, so that NaN and infinity of a damaged source stay visible.

@@ -37,8 +37,9 @@ class Fisher(Method):
         check_choice("estimator", self.estimator, ESTIMATORS)
         check_number("floor", self.floor, 0)
         if self.floor == 0:
-            raise InputError("floor is 0, and where no source has Fisher information the merge would be 0/0; give a "
-                             "number above 0")
+            raise InputError(
+                "floor is 0, and where no source has Fisher information the merge would be 0/0; give a number above 0"
+            )
 
     def measure(self, model, batches, *, autocast=None):
         """The mean of the per-example Fisher information, float32, by parameter name."""
@@ -47,10 +48,15 @@ class Fisher(Method):
 
     def statistics(self, scan: Scan) -> list[tuple[float, float]]:
         """Of every source what its Fisher is divided by, and the least that an element counts after that."""
+
         def measure(piece: Piece) -> torch.Tensor:
             wide = [fisher.double() for fisher in piece.measurements]
-            return torch.stack([torch.stack([values.square().sum(), values.sum(), values.new_tensor(values.numel())])
-                                for values in wide])
+            return torch.stack(
+                [
+                    torch.stack([values.square().sum(), values.sum(), values.new_tensor(values.numel())])
+                    for values in wide
+                ]
+            )
 
         scales = []
         for squares, total, count in scan(measure).tolist():
@@ -63,8 +69,10 @@ class Fisher(Method):
         return scales
 
     def merge(self, piece: Piece):
-        shares = [fisher.div_(scale).clamp_(min=least).mul_(weight) for fisher, (scale, least), weight
-                  in zip(piece.measurements, piece.statistics, piece.weights)]
+        shares = [
+            fisher.div_(scale).clamp_(min=least).mul_(weight)
+            for fisher, (scale, least), weight in zip(piece.measurements, piece.statistics, piece.weights)
+        ]
         total = shares[0].clone()
         for share in shares[1:]:
             total.add_(share)

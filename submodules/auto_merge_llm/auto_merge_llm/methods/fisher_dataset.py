@@ -13,8 +13,15 @@ class FisherDataset(Fisher):
     """`fisher` with the Fisher information of every source measured on the batches of `shared_dataloader`."""
 
 
-def shared_dataloader(tokenizer, texts: Sequence[str], labels: Sequence[int], *, batch_size: int = 16,
-                      max_length: int = 128, shuffle_seed: int | None = None):
+def shared_dataloader(
+    tokenizer,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    *,
+    batch_size: int = 16,
+    max_length: int = 128,
+    shuffle_seed: int | None = None,
+):
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
@@ -34,8 +41,8 @@ def shared_dataloader(tokenizer, texts: Sequence[str], labels: Sequence[int], *,
         tokens = torch.full((len(batch), longest), tokenizer.pad_token_id)
         mask = torch.zeros_like(tokens)
         for row, item in enumerate(batch):
-            tokens[row, :len(item["input_ids"])] = torch.tensor(item["input_ids"])
-            mask[row, :len(item["input_ids"])] = 1
+            tokens[row, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
+            mask[row, : len(item["input_ids"])] = 1
         return {"input_ids": tokens, "attention_mask": mask, "labels": torch.tensor([item["labels"] for item in batch])}
 
     generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)

@@ -49,8 +49,10 @@ class RegMean(Method):
             return torch.full_like(piece.sources[0], torch.nan)
         factor, failed = torch.linalg.cholesky_ex(total)
         if failed:
-            raise InputError(f"the Gram matrices of {piece.name} are not positive definite; raise the ridge "
-                             f"{self.ridge} or take more examples")
+            raise InputError(
+                f"the Gram matrices of {piece.name} are not positive definite; raise the ridge "
+                f"{self.ridge} or take more examples"
+            )
         return torch.cholesky_solve(outputs.T, factor).T.to(piece.sources[0].dtype).contiguous()
 
     def _regular(self, gram: torch.Tensor, weight: float) -> torch.Tensor:

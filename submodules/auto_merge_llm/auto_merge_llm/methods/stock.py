@@ -37,8 +37,11 @@ def _share(products: list[list[float]]) -> float:
     if count == 1:
         return 1.0
     lengths = [math.sqrt(products[i][i]) for i in range(count)]
-    cosines = [products[i][j] / (lengths[i] * lengths[j]) if lengths[i] and lengths[j] else 0.0
-               for i in range(count) for j in range(i)]
+    cosines = [
+        products[i][j] / (lengths[i] * lengths[j]) if lengths[i] and lengths[j] else 0.0
+        for i in range(count)
+        for j in range(i)
+    ]
     cosine = min(1.0, sum(cosines) / len(cosines))
     return count * cosine / (1 + (count - 1) * cosine) if cosine > 0 else 0.0
 

@@ -40,9 +40,11 @@ class Ties(Method):
 
     def statistics(self, scan: Scan) -> dict[str, list[float] | None]:
         """By tensor name the cut of every source, None where all stays."""
+
         def cuts(names: list[str] | None) -> list[float]:
-            return magnitudes.cuts(lambda measure: scan(lambda piece: measure(self.task_vectors(piece)), names),
-                                   self.density)
+            return magnitudes.cuts(
+                lambda measure: scan(lambda piece: measure(self.task_vectors(piece)), names), self.density
+            )
 
         if self.density == 1:
             return dict.fromkeys(scan.names)

@@ -46,8 +46,16 @@ class Widen(Method):
 def _squares(piece: Piece) -> torch.Tensor:
     if piece.base.dim() != 2:
         return piece.base.new_empty(0)
-    return torch.stack([column_squares(piece.base), *(squares for source in piece.sources for squares
-                        in (column_squares(source), column_squares(source, piece.base)))])
+    return torch.stack(
+        [
+            column_squares(piece.base),
+            *(
+                squares
+                for source in piece.sources
+                for squares in (column_squares(source), column_squares(source, piece.base))
+            ),
+        ]
+    )
 
 
 def _ranks(start: torch.Tensor, norm: torch.Tensor, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,112 @@
+"""A model folder scored on one split, and the result kept."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from merginguriel.utils.data.massive import INTENTS, LABEL_OF
+from merginguriel.utils.data.split import Split
+from merginguriel.utils.evaluation.results import Evaluation, data_settings, info_of, kept_evaluation, write_evaluation
+from merginguriel.utils.models import loading, store
+from merginguriel.utils.storage import atomic
+
+
+class Classifier:
+    """A model folder that says at once what it is, and is loaded when the first text is scored, then kept."""
+
+    def __init__(self, path: Path):
+        from merginguriel.utils.models import devices
+
+        self.path, self.labels = Path(path), store.read_labels(path)
+        self.device = devices.default_device()
+        self.dtype = devices.evaluation_dtype(self.device)
+        self.settings = model_settings(path, self.dtype)
+
+    @functools.cached_property
+    def _model(self):
+        return loading.load_model(self.path, self.device, self.dtype)
+
+    def logits(self, texts: list[str], description: str) -> np.ndarray:
+        """(items, len(INTENTS)) float32, by `in_massive_order`."""
+        from merginguriel.utils.models import scoring
+        from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
+
+        tokens = TOKENS.tokens(self.path, texts, loading.longest_input(self._model, MAX_TOKENS))
+        scores = scoring.logits(self._model, tokens, self._model.config.pad_token_id, description)
+        return in_massive_order(scores, self.labels)
+
+
+def model_settings(model_path: Path, dtype) -> dict:
+    """What a model's predictions rest on: weights, tokenizer, configuration, labels, precision."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(model_path)
+    return settings_of(
+        checkpoint.weights_fingerprint,
+        checkpoint.tokenizer_fingerprint,
+        checkpoint.config,
+        store.read_labels(model_path),
+        dtype,
+    )
+
+
+def settings_of(weights: str, tokenizer: str | None, config: dict, labels: list[str], dtype) -> dict:
+    """The same of a model that is no folder; `weights` and `tokenizer` are a Checkpoint's fingerprints."""
+    return {
+        "model": weights,
+        "tokenizer": tokenizer,
+        "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        "labels": labels,
+        "precision": str(dtype).removeprefix("torch."),
+    }
+
+
+def model_info(model_path: Path) -> dict:
+    return info_of(store.read_labels(model_path), atomic.read_json(Path(model_path) / "config.json"))
+
+
+def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
+    """(items, len(INTENTS)) from (items, len(labels)): -inf where the model lacks an intent."""
+    by_intent = np.full((len(scores), len(INTENTS)), -np.inf, np.float32)
+    by_intent[:, [LABEL_OF[label] for label in labels]] = scores
+    return by_intent
+
+
+def evaluate(
+    classifier: Classifier,
+    split: Split,
+    dataset_name: str,
+    folder: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    experiment: dict | None = None,
+    job: str | None = None,
+    attachments: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`."""
+    settings = data_settings(classifier.settings, split)
+    name = name or classifier.path.name
+    kept = kept_evaluation(folder, settings, name, overwrite)
+    if kept:
+        return kept
+    scores = classifier.logits(split.texts, f"{name} on {split.locale}")
+    return write_evaluation(
+        folder,
+        split,
+        scores.argmax(-1),
+        logits=scores,
+        settings=settings,
+        name=name,
+        overwrite=overwrite,
+        dataset_name=dataset_name,
+        model_name=str(classifier.path),
+        model_info=model_info(classifier.path),
+        experiment=experiment,
+        job=job,
+        attachments=attachments,
+    )

@@ -1,0 +1,50 @@
+"""Results beside each other: aligned by item, tested, in a table."""
+
+import numpy as np
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar
+
+
+def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean accuracy over these locales, items resampled by id."""
+    return bootstrap_interval(aligned(evaluations))
+
+
+def best_first(evaluations: list[Evaluation]) -> list[Evaluation]:
+    return sorted(evaluations, key=lambda evaluation: (-evaluation.accuracy, evaluation.name))
+
+
+def aligned(evaluations: list[Evaluation]) -> np.ndarray:
+    """Correctness by id, (evaluations, items) bool: a column is one id in all of them, ids in sorted order.
+
+    Raises InputError where their ids are not the same.
+    """
+    ids = np.sort(evaluations[0].ids)
+    for evaluation in evaluations:
+        if not np.array_equal(np.sort(evaluation.ids), ids):
+            raise InputError(
+                f"{evaluation.name} and {evaluations[0].name} were evaluated on other items, so they "
+                "cannot be compared item by item; evaluate both on the same ids"
+            )
+    return np.stack([evaluation.correct[np.argsort(evaluation.ids)] for evaluation in evaluations])
+
+
+def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:
+    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`."""
+    width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
+    lines = [
+        f"{'model':<{width}}  accuracy  95 % interval   p vs best source".rstrip()
+        if reference
+        else f"{'model':<{width}}  accuracy  95 % interval"
+    ]
+    for evaluation in evaluations:
+        low, high = evaluation.interval
+        line = f"{evaluation.name:<{width}}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
+        if reference is evaluation:
+            line += "  (best source)"
+        elif reference:
+            line += f"  {mcnemar(evaluation.correct, reference.correct):.2g}"
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""One result: accuracy of one model on one split, written whole, and read again."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.data.massive import INTENTS
+from merginguriel.utils.data.split import Split
+from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.evaluation.metrics import macro_f1
+from merginguriel.utils.evaluation.predictions import PREDICTIONS
+from merginguriel.utils.evaluation.statistics import wilson_interval
+from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.naming import RESULTS_JSON
+
+log = logging.getLogger(__name__)
+NUM_EXAMPLES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of one model on one split, with what paired tests need."""
+
+    name: str
+    folder: Path | None  # where it is kept
+    ids: np.ndarray  # (items,) str, in the split's order
+    gold: np.ndarray  # (items,) int, index INTENTS
+    predicted: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        return self.predicted == self.gold
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson_interval(int(self.correct.sum()), len(self.correct))
+
+    @property
+    def macro_f1(self) -> float:
+        return macro_f1(self.predicted, self.gold)
+
+
+def data_settings(settings: dict, split: Split) -> dict:
+    """Everything that a result rests on, with its hash: what predicts, as `settings`, and on which items."""
+    settings = {**settings, "locale": split.locale, "split": split.name, "data": split.fingerprint()}
+    return {**settings, "hash": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}
+
+
+def info_of(labels: list[str], config: dict) -> dict:
+    return {
+        "num_labels": len(labels),
+        "model_type": config.get("model_type"),
+        "architecture": (config.get("architectures") or [None])[0],
+        **label_maps(labels),
+    }
+
+
+def label_maps(labels) -> dict:
+    return {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) -> Evaluation | None:
+    """The result in `folder` if it rests on the same settings, None if one may be written there.
+
+    Raises InputError where another result, or anything else, is in its place and `overwrite` is false.
+    """
+    results = folder / RESULTS_JSON
+    if results.exists() and not overwrite:
+        kept = atomic.read_json(results).get("settings")
+        if isinstance(kept, dict) and kept.get("hash") == settings["hash"]:
+            log.info("already evaluated: %s", results)
+            return read_evaluation(folder, name)
+        raise InputError(
+            f"{folder} holds the result of another model or other weights, data or precision; use "
+            "--overwrite to replace it or choose another folder"
+        )
+    atomic.check_replaceable(folder, overwrite)
+    return None
+
+
+def read_evaluation(folder: Path, name: str) -> Evaluation:
+    kept = predictions.read_predictions(folder / PREDICTIONS)
+    return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"])
+
+
+def write_evaluation(
+    folder: Path,
+    split: Split,
+    predicted: np.ndarray,
+    *,
+    name: str,
+    logits: np.ndarray | None = None,
+    attachments: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    **record,
+) -> Evaluation:
+    """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
+
+    `predicted` and `logits` index INTENTS; `attachments` are texts by file name, written beside them; `record` is
+    what `results_record` needs more.
+    """
+    results = results_record(split, predicted, **record)
+    with atomic.whole_folder(folder, overwrite=overwrite) as partial:
+        predictions.write_predictions(partial / PREDICTIONS, split.ids, split.labels, predicted, INTENTS, logits)
+        for file, text in (attachments or {}).items():
+            atomic.write_text(partial / file, text)
+        atomic.write_json(partial / RESULTS_JSON, results)
+    return read_evaluation(folder, name)
+
+
+def results_record(
+    split: Split,
+    predicted: np.ndarray,
+    *,
+    settings: dict,
+    dataset_name: str,
+    model_name: str,
+    model_info: dict,
+    experiment: dict | None = None,
+    job: str | None = None,
+) -> dict:
+    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given.
+
+    `job` is the hash by which a list of jobs finds this result done (utils/jobs.py).
+    """
+    gold = np.array(split.labels)
+    correct = predicted == gold
+    hits, total = int(correct.sum()), len(split)
+    return {
+        "evaluation_info": {
+            "timestamp": environment.utc_now(),
+            "model_name": model_name,
+            "locale": split.locale,
+            "massive_locale": split.locale,
+            "dataset": dataset_name,
+            "split": split.name,
+        },
+        "model_info": model_info,
+        "dataset_info": {
+            "total_examples": total,
+            "unique_intents": len(set(split.labels)),
+            "intent_labels": sorted({INTENTS[label] for label in split.labels}),
+        },
+        "performance": {
+            "accuracy": hits / total,
+            "correct_predictions": hits,
+            "total_predictions": total,
+            "error_rate": 1 - hits / total,
+            "macro_f1": macro_f1(predicted, gold),
+            "ci95": list(wilson_interval(hits, total)),
+            "ci_method": "Wilson",
+        },
+        "examples": [
+            {
+                "example_id": split.ids[item],
+                "text": split.texts[item],
+                "true_intent": INTENTS[gold[item]],
+                "predicted_label": INTENTS[predicted[item]],
+                "predicted_class": int(predicted[item]),
+                "correct": bool(correct[item]),
+            }
+            for item in range(min(NUM_EXAMPLES_SHOWN, total))
+        ],
+        "experiment": experiment or {},
+        "settings": settings,
+        "job": job,
+        "environment": {**environment.run_environment(), "dtype": settings["precision"]},
+    }

@@ -1,0 +1,98 @@
+"""How the text of an argument is read: numbers in their ranges, locales, weights, shards."""
+
+import argparse
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.data.languages import check_locale
+
+
+def positive_int(text: str) -> int:
+    return _whole_number(text, 1)
+
+
+def whole_number(text: str) -> int:
+    return _whole_number(text, 0)
+
+
+def positive_ints(text: str) -> list[int]:
+    """A comma list, e.g. 3,5."""
+    return [positive_int(part.strip()) for part in text.split(",")]
+
+
+def seed(text: str) -> int:
+    return _whole_number(text, 0, 2**32 - 1)
+
+
+def _whole_number(text: str, low: int, high: int | None = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text}") from None
+    if value < low or (high is not None and value > high):
+        raise argparse.ArgumentTypeError(
+            f"must be at least {low}, not {text}" if value < low else f"must be at most {high}, not {text}"
+        )
+    return value
+
+
+def bounded_float(low: float, high: float):
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, not {text}") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be between {low:g} and {high:g}, not {text}")
+        return value
+
+    return number
+
+
+def true_or_false(text: str) -> bool:
+    """The value of an HF-style switch, `--do_train` or `--do_train false`."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text}")
+    return text.lower() == "true"
+
+
+def locale(text: str) -> str:
+    try:
+        return check_locale(text.strip())
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def locale_list(text: str) -> list[str]:
+    """One locale or a comma list, each checked, none twice."""
+    locales = [locale(part) for part in text.split(",")]
+    if len(set(locales)) < len(locales):
+        raise argparse.ArgumentTypeError(f"a locale stands twice in {text!r}")
+    return locales
+
+
+def locale_weights(text: str) -> dict[str, float]:
+    """`af-ZA=0.6,nl-NL=0.4` as a dict."""
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            value = float(weight)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not locale=weight, as in nl-NL=0.6") from None
+        if name in weights:
+            raise argparse.ArgumentTypeError(f"{name} stands twice in {text!r}")
+        weights[locale(name)] = value
+    return weights
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8): the second of eight parts."""
+    number, _, count = text.partition("/")
+    try:
+        number, count = int(number), int(count)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be i/n, as in 2/8, not {text}") from None
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"must be from 1/{count} to {count}/{count}, not {text}")
+    return number, count

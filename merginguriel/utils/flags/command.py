@@ -1,0 +1,85 @@
+"""How every command ends: 0 done, 1 some work failed, 2 wrong input, 130 interrupted."""
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+
+from auto_merge_llm.errors import InputError
+
+INTERRUPTED = "\ninterrupted: run the same command again to go on"
+NO_SPACE = "no space left on the disk; free some and run the same command again"
+
+
+def command(main):
+    """Wrap a command's `main(argv)`: wrong input becomes one line on stderr and exit code 2.
+
+    Anything that is not wrong input keeps its traceback: it is a bug and should look like one.
+    """
+
+    @functools.wraps(main)
+    def run(argv=None):
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        for library in ("httpx", "httpcore", "datasets", "filelock"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        try:
+            return main(argv) or 0
+        except InputError as error:
+            return _refuse(error)
+        except KeyboardInterrupt:
+            print(INTERRUPTED, file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            # The reader (head, less) has what it wanted; keep Python's exit flush quiet.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return _refuse(NO_SPACE)
+            if error.filename is None:
+                raise
+            # A path that the user gave is a folder, a file, too long, forbidden, …
+            return _refuse(f"cannot use {error.filename}: {error.strerror}; check the path and its rights")
+        except Exception as error:
+            # safetensors and torch report a full disk as errors of their own.
+            if "No space left on device" in str(error):
+                return _refuse(NO_SPACE)
+            raise
+
+    return run
+
+
+@contextlib.contextmanager
+def answering_interrupts(seconds: float = 1.5):
+    """Inside, Ctrl+C ends the process after `seconds` at the latest, even in a computation that Python cannot leave.
+
+    A backward pass on a CPU can take long. Only for work whose files are whole, or known as half, at any moment.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before, left = signal.set_wakeup_fd(writing, warn_on_full_buffer=False), threading.Event()
+
+    def watch():
+        while received := os.read(reading, 1):
+            if received[0] == signal.SIGINT and not left.wait(seconds):
+                print(INTERRUPTED, file=sys.stderr, flush=True)
+                os._exit(130)
+        os.close(reading)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+
+
+def _refuse(message) -> int:
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,81 @@
+"""argparse with both spellings of every flag, no abbreviations, and errors in one line."""
+
+import argparse
+import shlex
+import sys
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
+
+    After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
+    command can tell a default from a choice (presets, flags without effect in a mode), and
+    `args.command` a line for a shell that gives the same arguments.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("usage", "%(prog)s [options]")
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def add_argument(self, *names, **kwargs):
+        # The destination stays the long flag's, whichever spelling it was declared in.
+        return super().add_argument(*(kebab(name) for name in names), **kwargs)
+
+    def parse_args(self, argv=None, namespace=None):
+        argv = [kebab(str(token)) for token in (sys.argv[1:] if argv is None else argv)]
+        if "" in argv:
+            self.error("an argument is empty; give it a value or leave its flag out")
+        unset = object()
+        actions = [action for action in self._actions if action.dest not in ("help", argparse.SUPPRESS)]
+        args = super().parse_args(argv, argparse.Namespace(**{action.dest: unset for action in actions}))
+        args.explicit = {action.dest for action in actions if getattr(args, action.dest) is not unset}
+        for action in actions:
+            if getattr(args, action.dest) is unset:
+                setattr(args, action.dest, action.default)
+        args.command = shlex.join(["python", f"merginguriel/{self.prog}", *argv])
+        return args
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; see --help\n")
+
+
+class PrintAndStop(argparse.Action):
+    """A flag that prints `text` and ends the command, whatever else is required."""
+
+    def __init__(self, option_strings, dest, text, **kwargs):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **kwargs)
+        self.text = text
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        print(self.text)
+        parser.exit()
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows defaults, where there is one to show, and keeps paragraphs and indented lines apart."""
+
+    def _fill_text(self, text, width, indent):
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            part if "\n  " in part else super(HelpFormatter, self)._fill_text(part, width, indent)
+            for part in paragraphs
+        )
+
+    def _get_help_string(self, action):
+        shown = action.help or ""
+        unsaid = action.default is None or isinstance(action.default, bool) or action.default is argparse.SUPPRESS
+        if unsaid or "default" in shown:
+            return shown
+        default = " ".join(action.default) if isinstance(action.default, list) else "%(default)s"
+        return f"{shown} (default: {default})".lstrip()
+
+
+def kebab(token: str) -> str:
+    if not token.startswith("--"):
+        return token
+    flag, equals, value = token.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+ArgumentTypeError = argparse.ArgumentTypeError

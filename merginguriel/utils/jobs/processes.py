@@ -1,0 +1,144 @@
+"""Jobs worked off in this process or in several long-lived ones, which share the GPUs and the processor cores."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from auto_merge_llm.errors import InputError
+
+AGAIN = "run the same command again"
+
+
+def cores() -> int:
+    """Those that this process may use: fewer than the machine has, where SLURM or taskset shares it out."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# Of both functions: `make()` is called once a process and returns `do(name, job, report)`. Events go to the methods of
+# `progress`, with the worker's number and the job's name: start(), done(result, seconds), failed(reason), and whatever
+# `do` reports itself. A job that raises InputError has failed; the others go on.
+
+
+def in_this_process(make: Callable, jobs: Iterable[tuple[str, Any]], progress) -> None:
+    """One job after the other. What is not InputError is a bug and raised."""
+    _work_off(make, jobs, lambda event, *details: getattr(progress, event)(0, *details))
+
+
+def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, progress) -> None:
+    """`workers` processes, each given a job at a time; where one dies, its job has failed and another takes its place.
+
+    `make` and the jobs must pickle. The processes end with this one, however it ends.
+    """
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    context = multiprocessing.get_context("spawn")
+    waiting, processes, current, reasons = list(jobs), {}, {}, {}
+    workers = min(workers, len(waiting))
+
+    def start(number: int) -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_worker, args=(make, theirs), daemon=True)
+        with _environment(number, workers):
+            process.start()
+        theirs.close()
+        processes[ours] = (number, process)
+        give(ours)
+
+    def give(pipe) -> None:
+        job = waiting.pop(0) if waiting else None
+        current[pipe] = job[0] if job else None
+        with contextlib.suppress(BrokenPipeError):  # its end is seen below
+            pipe.send(job)
+
+    try:
+        for number in range(workers):
+            start(number)
+        while processes:
+            for pipe in wait(list(processes)):
+                number, process = processes[pipe]
+                try:
+                    event, *details = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    process.join()
+                    del processes[pipe]
+                    if current[pipe]:
+                        progress.failed(
+                            number,
+                            current[pipe],
+                            reasons.pop(pipe, None) or f"its process ended with exit code {process.exitcode}; {AGAIN}",
+                        )
+                    if waiting:
+                        start(number)
+                    continue
+                if event == "dies":
+                    reasons[pipe] = details[0]
+                    continue
+                getattr(progress, event)(number, *details)
+                if event in ("done", "failed"):
+                    give(pipe)
+    finally:
+        for _, process in processes.values():
+            process.kill()
+        for _, process in processes.values():
+            process.join()
+
+
+def _work_off(make: Callable, jobs: Iterable[tuple[str, Any]], report: Callable) -> None:
+    do = make()
+    for name, job in jobs:
+        report("start", name)
+        start = time.monotonic()
+        try:
+            result = do(name, job, report)
+        except InputError as error:
+            report("failed", name, str(error))
+        else:
+            report("done", name, result, time.monotonic() - start)
+
+
+def _worker(make: Callable, pipe) -> None:
+    import multiprocessing
+    import signal
+    import threading
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        _work_off(make, iter(pipe.recv, None), lambda *event: pipe.send(event))
+    except Exception as error:
+        # A GPU may be unusable for this process after an error, so it ends, with its traceback on stderr.
+        reason = (str(error).splitlines() or [""])[0]
+        pipe.send(("dies", f"{type(error).__name__}: {reason}"))
+        raise
+
+
+@contextlib.contextmanager
+def _environment(number: int, workers: int):
+    """What worker `number` is to inherit: one of the GPUs in turn, its share of the processor cores."""
+    import torch
+
+    settings = {"TOKENIZERS_PARALLELISM": "false"}
+    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
+    # The list may name more than there are.
+    gpus = visible.split(",")[:count] if visible else [str(gpu) for gpu in range(count)]
+    if gpus:
+        settings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    if "OMP_NUM_THREADS" not in os.environ:
+        settings["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

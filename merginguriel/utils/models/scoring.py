@@ -1,0 +1,78 @@
+"""The one evaluator: (model, texts) -> logits, in batches of similar length under a token budget."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from auto_merge_llm.errors import InputError
+from tqdm import tqdm
+
+from merginguriel.utils.models.tokens import Tokens
+
+# On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
+TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Padded input on a device, ready for any number of models.
+
+    `order` is the text of each row, over all batches; a mask is None where a batch has no padding.
+    """
+
+    order: np.ndarray
+    inputs: list[tuple[torch.Tensor, torch.Tensor | None]]
+
+
+def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
+    """Sorted by length, a batch is padded only to its own longest text; the token budget bounds memory."""
+    lengths = np.diff(tokens.starts)
+    order = np.argsort(lengths, kind="stable")
+    lengths = lengths[order]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    # One gather puts all ids in the new order, so that a batch is a slice of them.
+    ids = tokens.ids[np.repeat(tokens.starts[order] - starts[:-1], lengths) + np.arange(starts[-1])]
+    inputs = []
+    for first, last in _cuts(lengths, TOKENS_PER_BATCH[torch.device(device).type]):
+        mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
+        padded = np.full(mask.shape, pad_id, np.int64)
+        padded[mask] = ids[starts[first] : starts[last]]
+        inputs.append((_on(device, padded), None if mask.all() else _on(device, mask.astype(np.int64))))
+    return Batches(order, inputs)
+
+
+def _cuts(lengths: np.ndarray, budget: int) -> list[tuple[int, int]]:
+    """(first, last + 1) of every batch over ascending lengths: as many rows as the budget holds, one at least."""
+    cuts, first = [], 0
+    for row, length in enumerate(lengths.tolist()):
+        if row > first and (row - first + 1) * length > budget:
+            cuts.append((first, row))
+            first = row
+    return [*cuts, (first, len(lengths))]
+
+
+def _on(device: str, values: np.ndarray) -> torch.Tensor:
+    tensor = torch.from_numpy(values)
+    # From pinned memory the copy runs beside the computation.
+    return tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor
+
+
+def logits(model, tokens: Tokens, pad_id: int, description: str = "scoring") -> np.ndarray:
+    """Logits (texts, labels), float32, in the order of `tokens`. Raises InputError where one is not finite."""
+    with tqdm(total=len(tokens), desc=description, unit=" items", leave=False, disable=None) as bar:
+        return batch_logits(model, make_batches(tokens, pad_id, str(model.device)), description, bar.update)
+
+
+@torch.inference_mode()
+def batch_logits(model, batches: Batches, description: str = "scoring", progress=lambda rows: None) -> np.ndarray:
+    """The same from batches that are on the model's device already."""
+    scores = []
+    for ids, mask in batches.inputs:
+        scores.append(model(input_ids=ids, attention_mask=mask).logits)
+        progress(len(ids))
+    result = np.empty((len(batches.order), model.config.num_labels), np.float32)
+    # The one copy, and so the one wait for a GPU.
+    result[batches.order] = torch.cat(scores).float().cpu().numpy()
+    if not np.isfinite(result).all():
+        raise InputError(f"{description}: the model gives NaN or infinite scores; train or merge it again")
+    return result

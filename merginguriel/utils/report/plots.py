@@ -1,0 +1,104 @@
+"""How pictures look and how they are kept; what is drawn stands in heatmaps, row_plots and relation_plots.
+
+Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart; what two colours say is said
+by shape or side as well.
+"""
+
+import functools
+import io
+import re
+from pathlib import Path
+
+from merginguriel.utils.storage import atomic
+
+FORMATS = ("png", "svg", "pdf")
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
+INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
+PIXELS = 1.4  # of a page for a point of a picture
+# The colours above that a page replaces by its own, so that a picture follows its light and dark.
+PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": PAGE,
+    "axes.facecolor": "none",
+    "text.parse_math": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "merginguriel",
+}
+
+
+def styled(draw):
+    """Let a function that returns a Figure draw in the house's style; matplotlib is imported only then."""
+
+    @functools.wraps(draw)
+    def run(*args, **kwargs):
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return run
+
+
+def figure(width: float, height: float, **options):
+    """An empty Figure, inches, whose parts are laid out so that nothing overlaps."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", **options)
+
+
+def save(figure, path: Path, dpi: int = 300) -> None:
+    """Into `path`, whole or not at all; its ending, one of FORMATS, is the format. The same figure, the same bytes."""
+    kind = path.suffix[1:]
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with atomic.beside(path) as partial:
+        _write(figure, partial, dpi=dpi, format=kind, metadata=undated)
+
+
+def inline_svg(figure) -> str:
+    """An <svg> element for a page, its text kept as text and in the page's own colours."""
+    out = io.StringIO()
+    _write(figure, out, format="svg", metadata={"Date": None}, transparent=True, **{"svg.fonttype": "none"})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(
+        r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend|[A-Za-z]+Collection)_\d+"', "", svg
+    )
+    width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * PIXELS
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    # Scaled a little to fit a page; on a narrow one the frame scrolls, so that letters stay readable.
+    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:{0.85 * width:.0f}px"', 1)
+    # Coordinates, not what the picture says.
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    for colour, ours in PAGE_COLOURS.items():
+        svg = svg.replace(colour, ours)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def _write(figure, out, **options) -> None:
+    import matplotlib
+
+    style = {name: options.pop(name) for name in list(options) if "." in name}
+    with matplotlib.rc_context({**STYLE, **style}):
+        figure.savefig(out, bbox_inches="tight", pad_inches=0.08, **options)

@@ -1,0 +1,266 @@
+"""What a result is: its experiment, the settings that tell it from others, its short name."""
+
+import functools
+import hashlib
+import json
+import os
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
+from merginguriel.utils.merging.examples import MeasuringOptions
+from merginguriel.utils.merging.modes import MODES, WEIGHTINGS, method_of, preweight_of
+from merginguriel.utils.storage import atomic, naming
+
+# Columns that no two experiments of one variant may differ in; with `settings`, whose parts count one by one.
+IDENTITY = (
+    "kind",
+    "method",
+    "num_sources",
+    "selection",
+    "include_target",
+    "seed",
+    "base_model",
+    "models_root",
+    "split",
+    "dataset",
+    "precision",
+)
+ITERATIVE = "iterative_"  # begins the mode of a model that was merged while its sources were trained
+_READ = {
+    "mode",
+    "method",
+    "hyperparameters",
+    "base",
+    "measuring",
+    "texts",
+    "target",
+    "base_model",
+    "num_sources",
+    "seed",
+    "dtype",
+    "similarity",
+    "sources",
+    "preweight",
+    "num_examples",
+    "nxn_dir",
+    "include_target",
+    "timestamp",
+    "iterative",
+    "merges",
+    "num_languages",
+    "weights",
+    "normalize",
+    "command",
+}
+SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
+TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
+
+
+# What it is
+
+
+def identified(content: dict, folder: Path, split: str) -> dict:
+    info = content["evaluation_info"]
+    experiment, model = content.get("experiment") or {}, Path(str(info["model_name"]).split("@")[0])
+    cell = naming.parse_cell(folder.name)
+    if cell or ("source" in experiment and "mode" not in experiment):
+        return _single("nxn", (cell or (experiment["source"],))[0], model)
+    if not experiment:
+        experiment = _experiment_of_older(info, content.get("model_info") or {}, model, folder)
+    if experiment.get("mode"):
+        return _experiment(experiment, str(info["locale"]), split)
+    found = naming.parse_model(model.name)
+    if found:
+        return _single("native" if found[1] == info["locale"] else "source", found[1], model)
+    named = naming.parse_result(folder.name)
+    if named and named[0] == "baseline":
+        return _single("native", named[1], model)
+    kind = "joint" if "_massive_LOLO_" in model.name else "other"
+    return {
+        "kind": kind,
+        "variant": kind,
+        "method": kind,
+        "target": info["locale"],
+        "models_root": str(model.parent),
+        "base_model": model.name.split("_massive_")[0],
+        "settings": _as_json({"model": model.name}),
+    }
+
+
+def _single(kind: str, source: str, model: Path) -> dict:
+    found = naming.parse_model(model.name)
+    return {
+        "kind": kind,
+        "variant": kind,
+        "method": kind,
+        "source": source,
+        "num_sources": 1,
+        "settings": "{}",
+        "base_model": found[0] if found else None,
+        "models_root": str(model.parent) if found else None,
+    }
+
+
+def _experiment_of_older(info: dict, model_info: dict, model: Path, folder: Path) -> dict:
+    """The experiment of a result that does not tell it; {} where it is none."""
+    for place in (folder, model):
+        if (place / DETAILS_JSON).is_file():
+            details = atomic.read_json(place / DETAILS_JSON)
+            return {**details["plan"], "timestamp": details.get("timestamp")}
+        experiment = kept_merge_details(place)
+        if "mode" in experiment:
+            return {**experiment, "mode": experiment["mode"].lower()}
+    if naming.parse_model(model.name):
+        return {}
+    named = naming.parse_result(folder.name) or naming.parse_result(model.name)
+    if not named or named[0] == "baseline":
+        return {}
+    experiment = {"mode": named[0], "target": named[1], "num_sources": named[2]}
+    weights, names = model_info.get("similarity_weights"), model_info.get("model_names")
+    found = [naming.parse_model(Path(str(name).split("@")[0]).name) for name in names or ()]
+    if weights and all(found) and len(found) == len(weights):
+        experiment["sources"] = [
+            {"path": str(name), "locale": locale, "weight": weight}
+            for name, (_, locale), weight in zip(names, found, weights)
+        ]
+    return experiment
+
+
+def kept_merge_details(folder: Path) -> dict:
+    try:
+        return read_merge_details((folder / DETAILS_TXT).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return {}
+
+
+def _experiment(experiment: dict, locale: str, split: str) -> dict:
+    sources = experiment.get("sources") or []
+    similarity = experiment.get("similarity") or {}
+    weights = {source["locale"]: float(source["weight"]) for source in sources}
+    target = experiment.get("target") or locale
+    paths = [Path(source["path"].split("@")[0]) for source in sources if source.get("path")]
+    bases = sorted({found[0] for path in paths if (found := naming.parse_model(path.name))})
+    if experiment.get("base_model"):
+        bases = [naming.base_slug(experiment["base_model"])]
+    is_ensemble = experiment["mode"].startswith("ensemble_")
+    if experiment["mode"].startswith(ITERATIVE):
+        paths = []  # stages of its own training: the single models of these locales stand in for them
+    row = {
+        "kind": "ensemble" if is_ensemble else "merge",
+        "method": experiment["mode"],
+        "target": target,
+        "num_sources": len(weights) or experiment.get("num_sources"),
+        "selection": similarity.get("selection"),
+        "include_target": bool(experiment.get("include_target", target in weights)),
+        "seed": experiment.get("seed"),
+        "base_model": " ".join(bases) or None,
+        "models_root": os.pathsep.join(sorted({str(path.parent) for path in paths})) or None,
+        "sources": _as_json(weights) if weights else None,
+        "merge_timestamp": experiment.get("timestamp"),
+    }
+    settings = _settings(experiment, weights, is_ensemble)
+    return {**row, "variant": _variant(row, settings, split), "settings": _as_json(settings)}
+
+
+def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) -> dict:
+    """What else tells experiments apart; what has its default, or is known by the columns, is left out."""
+    similarity, measuring = experiment.get("similarity") or {}, experiment.get("measuring") or {}
+    selection, mode, settings = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE), {}
+    if similarity.get("source") == "dense" and selection == "sinkhorn":
+        settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
+    preweight = experiment.get("preweight")
+    if preweight is None and mode not in WEIGHTINGS and weights and selection not in (None, "manual"):
+        preweight = preweight_of(list(weights.values()))
+    if preweight not in (None, "uriel" if is_ensemble else "equal"):
+        settings["preweight"] = preweight
+    defaults = _defaults(mode)
+    settings |= {
+        name: value
+        for name, value in (experiment.get("hyperparameters") or {}).items()
+        if name != "seed" and value != defaults.get(name)
+    }
+    settings |= {
+        f"text-{name}": measuring[name]
+        for name in TEXT_SETTINGS
+        if name in measuring and measuring[name] != getattr(MeasuringOptions, name)
+    }
+    if experiment.get("dtype") not in (None, "sources'"):
+        settings["dtype"] = experiment["dtype"]
+    if experiment.get("num_examples"):
+        settings["items"] = experiment["num_examples"]
+    base = (experiment.get("base") or {}).get("path")
+    if base and not Path(base).match(naming.initial_name(experiment.get("base_model") or "", experiment.get("seed"))):
+        settings["base"] = base
+    if similarity.get("matrix_sha256"):
+        settings["matrix"] = similarity["matrix_sha256"][:8]
+    if selection == "explicit":
+        settings["sources"] = sorted(weights)
+    elif selection == "manual":
+        settings["sources"] = dict(sorted(weights.items()))
+    others = {**(experiment.get("iterative") or {}), **experiment}
+    return settings | {name: value for name, value in others.items() if name not in _READ}
+
+
+@functools.cache
+def _defaults(mode: str) -> dict:
+    return asdict(method_of(mode)) if mode in MODES else {}
+
+
+def _as_json(value) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# Its name
+
+
+def _variant(row: dict, settings: dict, split: str) -> str:
+    """Method, number of sources and what is not the default, in the words that folders have (merging.told_settings).
+
+    What SAID_IN_NEED has is left to `tell_apart`.
+    """
+    name = row["method"] if row["num_sources"] is None else f"{row['method']}_{row['num_sources']}lang"
+    default = {"uriel": "cosine", "manual": "manual"}.get(row["method"].removeprefix(ITERATIVE), "sinkhorn")
+    if row["selection"] not in (None, default):
+        name += f"_{row['selection']}"
+    name += "".join(_said(key, settings[key]) for key in ("dense", "preweight") if key in settings)
+    name += f"_seed{row['seed']}" if row["seed"] not in (None, 42) else ""
+    name += "".join(
+        _said(key, value)
+        for key, value in settings.items()
+        if key not in ("dense", "preweight", *SAID_IN_NEED) and value is not False
+    )
+    return name + ("_inctar" if row["include_target"] else "") + (f"_{split}" if split != "test" else "")
+
+
+def _said(name: str, value) -> str:
+    if isinstance(value, dict):
+        value = ",".join(f"{key}={part}" for key, part in value.items())
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    if len(str(value)) > 80:  # a name, not a list of everything
+        value = hashlib.sha256(str(value).encode()).hexdigest()[:8]
+    word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}"}.get(name, f"{name}-{value}")
+    return "_" + naming.word(word)
+
+
+def tell_apart(rows: list[dict]) -> None:
+    """Where different experiments have one short name, add what differs to their variants."""
+    same_name = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["kind"] in ("merge", "ensemble"):
+            identity = {**{name: row[name] for name in IDENTITY}, **json.loads(row["settings"])}
+            if row["models_root"]:  # relative or not
+                identity["models_root"] = os.path.realpath(row["models_root"])
+            same_name[row["variant"]][json.dumps(identity, sort_keys=True)].append(row)
+    for experiments in same_name.values():
+        identities = [json.loads(identity) for identity in experiments]
+        names = dict.fromkeys(name for identity in identities for name in identity)
+        differing = [
+            name for name in names if any(identity.get(name) != identities[0].get(name) for identity in identities)
+        ]
+        for identity, members in zip(identities, experiments.values()):
+            told = {**identity, "models_root": members[0]["models_root"]}
+            for row in members:
+                row["variant"] += "".join(_said(name, told[name]) for name in differing if told.get(name) is not None)

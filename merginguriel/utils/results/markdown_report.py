@@ -1,0 +1,142 @@
+"""The report in Markdown, and what the command prints."""
+
+import pandas as pd
+
+from merginguriel.utils.results.comparison import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.formatting import accuracy, gain, p_value, points
+from merginguriel.utils.results.tables import TITLES, Aggregate, locale_table
+from merginguriel.utils.results.text_tables import markdown
+
+METHODOLOGY = f"""Every accuracy is a share of the items of one locale and split. A variant is one method with one
+number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
+
+| baseline | |
+|---|---|
+{chr(10).join(f"| {TITLES[name]} | {text} |" for name, text in BASELINES.items())}
+
+Best source and best zero-shot are picked by their accuracy on these very items. Nobody could pick them so in practice,
+which makes them the hardest baselines. The order of the variants rests on the same items: it describes them, and is no
+way to choose a method.
+
+Intervals of mean gains are 95 % bootstrap intervals, items drawn by id, one draw for all locales; they speak of these
+locales and these trained models. Intervals of win rates are Wilson's. p over locales is Wilcoxon's signed-rank test,
+adjusted for the number of variants; on one locale it is the exact McNemar test on the same items, adjusted for all
+tests against that baseline, over locales and variants. Both adjustments are Holm's."""
+
+
+def report(results: Aggregate) -> str:
+    frame, summary = results.frame, results.summary
+    sections = [
+        "# Results",
+        "## Executive Summary",
+        executive_summary(results),
+        "## Summary Statistics",
+        markdown(
+            ["variant", "locales", "mean", "sd", "min", "max"],
+            [
+                [
+                    variant,
+                    str(len(group)),
+                    *map(
+                        accuracy,
+                        (group.accuracy.mean(), group.accuracy.std(), group.accuracy.min(), group.accuracy.max()),
+                    ),
+                ]
+                for variant, group in frame.groupby("variant")
+            ],
+        ),
+    ]
+    if results.with_baselines:
+        by_locale = {name: frame.groupby("locale")[f"{name}_accuracy"].max() for name in BASELINES}
+        rows = [
+            [TITLES[name], str(values.count()), *map(accuracy, (values.mean(), values.min(), values.max()))]
+            for name, values in by_locale.items()
+        ]
+        sections += [
+            "## Baseline Performance",
+            markdown(["baseline", "locales", "mean", "min", "max"], rows),
+            "## Win Rate Analysis",
+            *(_wins(name, summary) for name in BASELINES),
+        ]
+    sections += ["## Detailed Comparison Results", markdown(*locale_table(results))]
+    if results.with_baselines:
+        sections += [
+            f"† better, ‡ worse than the best of its own sources, Holm-adjusted p < {ALPHA}.",
+            "## Methodology",
+            METHODOLOGY,
+        ]
+    if results.comparison.notes:
+        sections += ["## Notes", "\n".join(f"- {note}" for note in results.comparison.notes)]
+    return "\n\n".join(sections) + "\n"
+
+
+def executive_summary(results: Aggregate) -> str:
+    frame = results.frame
+    if frame.empty:
+        return "No merges or ensembles."
+    lines = [f"Results: {len(frame)}. Variants: {frame.variant.nunique()}. Locales: {frame.locale.nunique()}."]
+    means = frame.groupby("variant").accuracy.agg(["size", "mean"])
+    widest = means[means["size"] == means["size"].max()].sort_values("mean", ascending=False)
+    lines.append(
+        f"Highest mean accuracy among the {len(widest)} with most locales ({widest['size'].iloc[0]}): "
+        f"{widest.index[0]}, {widest['mean'].iloc[0]:.4f}. This describes these items; it is no choice, which "
+        "needs others."
+    )
+    if results.with_baselines:
+        for name in BASELINES:
+            rows = results.summary[(results.summary.baseline == name) & (results.summary.compared > 0)]
+            if len(rows):
+                better = rows[(rows.p_wilcoxon_holm < ALPHA) & (rows.mean_gain > 0)]
+                lines.append(
+                    f"Better than {TITLES[name]} on average: {int((rows.mean_gain > 0).sum())} of {len(rows)} "
+                    f"variants, {len(better)} of them with Holm-adjusted Wilcoxon p < {ALPHA}."
+                )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def printed(results: Aggregate) -> str:
+    """What the command says: means, then win rates, each named by its baseline."""
+    means = results.frame.groupby("variant").accuracy.agg(["size", "mean"])
+    lines = [
+        "Summary Statistics:",
+        *(f"  {row.Index}: {row.size} experiments, mean accuracy = {row.mean:.4f}" for row in means.itertuples()),
+    ]
+    rows = results.summary[results.summary.compared > 0]
+    if results.with_baselines and len(rows):
+        lines += ["", "Win Rate Analysis Summary:"]
+        lines += [
+            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {TITLES[row.baseline]} "
+            f"({row.wins}/{row.compared}), {points(row.mean_gain)} points on average"
+            for row in rows.itertuples()
+        ]
+    return "\n".join(lines)
+
+
+def _wins(name: str, summary: pd.DataFrame) -> str:
+    rows = [
+        [
+            row.variant,
+            f"{row.wins}/{row.compared}",
+            f"{100 * row.win_rate:.1f} %",
+            f"{100 * row.win_low:.0f} to {100 * row.win_high:.0f} %",
+            str(row.ties),
+            gain(row, row.compared),
+            p_value(row.p_wilcoxon),
+            p_value(row.p_wilcoxon_holm),
+            f"{row.significant_wins} / {row.significant_losses}" if name in TESTED else "",
+        ]
+        for row in summary[(summary.baseline == name) & (summary.compared > 0)].itertuples()
+    ]
+    header = [
+        "variant",
+        "wins",
+        "win rate",
+        "95 % interval",
+        "ties",
+        "mean gain, points (95 % interval)",
+        "p (Wilcoxon)",
+        "p (Holm)",
+        "significantly better / worse",
+    ]
+    title = f"### vs {TITLES[name]}: {BASELINES[name]}"
+    return f"{title}\n\n{markdown(header, rows) if rows else 'Not measured.'}"

@@ -1,0 +1,21 @@
+"""Which results a variant lacks, and the command that makes them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from merginguriel.utils.results import reproduction
+from merginguriel.utils.storage import atomic, naming
+
+
+def gaps(frame: pd.DataFrame, locales: list[str] | None = None) -> list[str]:
+    """Which of `locales`, by default of all that another one has, a variant has no result for, and the command."""
+    lines = []
+    for variant, group in frame.groupby("variant"):
+        wanted = locales or frame.locale[frame.kind == group.kind.iloc[0]]
+        left = sorted({*wanted} - {*group.locale})
+        if left:
+            folder = Path(group.folder.iloc[0])
+            command = reproduction.command_for(left, atomic.read_json(folder / naming.RESULTS_JSON), folder.parent)
+            lines.append(f"{variant} has no result for {', '.join(left)}" + (f"\n  {command}" if command else ""))
+    return lines

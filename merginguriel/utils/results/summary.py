@@ -1,0 +1,115 @@
+"""A row a variant and baseline: means, gains, intervals, tests over locales."""
+
+import numpy as np
+import pandas as pd
+
+from merginguriel.utils.evaluation.statistics import bootstrap_interval, wilcoxon, wilson_interval
+from merginguriel.utils.results.comparison import ALPHA, BASELINES, TESTED, Comparison, _holm
+from merginguriel.utils.results.rows import COLUMNS
+
+ROUNDING = 1e-9  # equal shares of items differ in their last bits
+# What all locales of a variant share.
+VARIANT_SETTINGS = (
+    "kind",
+    "method",
+    "num_sources",
+    "selection",
+    "include_target",
+    "seed",
+    "base_model",
+    "settings",
+    "split",
+)
+# A row a variant and baseline: what `summarise` gives. NaN where there is nothing to compute from.
+SUMMARY = {
+    "variant": "as in the comparison",
+    **{name: COLUMNS[name] for name in VARIANT_SETTINGS},
+    "baseline": ", ".join(BASELINES),
+    "locales": "how many have the variant's accuracy",
+    "mean_accuracy": "of the variant over these locales",
+    "std_accuracy": "with n - 1; NaN for one locale",
+    "min_accuracy": "lowest of its locales",
+    "max_accuracy": "highest of its locales",
+    "compared": "locales that have the baseline too; all that follows is over them",
+    "baseline_accuracy": "mean of the baseline",
+    "mean_gain": "of the variant over the baseline",
+    "gain_low": "95 % interval, items drawn by id (paired bootstrap); NaN where predictions are not kept",
+    "gain_high": "the same",
+    "wins": "locales where the variant is better",
+    "ties": "equal",
+    "losses": "worse",
+    "win_rate": "wins / compared",
+    "win_low": "95 % Wilson interval",
+    "win_high": "95 % Wilson interval",
+    "significant_wins": f"locales where it is better with p_{{baseline}}_holm < {ALPHA}; 0 for avg_zero_shot",
+    "significant_losses": "worse, the same way",
+    "p_wilcoxon": "signed-rank test over the locales; NaN for one locale",
+    "p_wilcoxon_holm": "adjusted for the variants compared with this baseline (Holm)",
+}
+
+
+# Summarising
+
+
+def summarise(comparison: Comparison) -> pd.DataFrame:
+    """A row a variant and baseline, columns of SUMMARY: variants of most locales first, among them the best mean.
+
+    That order describes these items. It is no choice of a method, which needs others.
+    """
+    rows = []
+    for variant, group in comparison.frame.groupby("variant"):
+        accuracies = group.accuracy
+        settings = group.iloc[0][list(VARIANT_SETTINGS)].to_dict()
+        for name in BASELINES:
+            rows.append(
+                {
+                    "variant": variant,
+                    **settings,
+                    "baseline": name,
+                    "locales": len(group),
+                    "mean_accuracy": accuracies.mean(),
+                    "std_accuracy": accuracies.std(),
+                    "min_accuracy": accuracies.min(),
+                    "max_accuracy": accuracies.max(),
+                    **against_baseline(name, group, comparison.differences),
+                }
+            )
+    summary = pd.DataFrame(rows, columns=[*SUMMARY])
+    for name in BASELINES:
+        chosen = summary.baseline == name
+        summary.loc[chosen, "p_wilcoxon_holm"] = _holm(summary.p_wilcoxon[chosen].to_numpy(float))
+    # Stable, so the four rows of a variant stay together.
+    return summary.sort_values(["locales", "mean_accuracy"], ascending=False, ignore_index=True)
+
+
+def against_baseline(name: str, group: pd.DataFrame, differences: dict) -> dict:
+    """One variant against one baseline over the locales that have both."""
+    both = group[group[f"vs_{name}"].notna()]
+    count, gains = len(both), both[f"vs_{name}"]
+    low = high = win_low = win_high = p_value = np.nan
+    by_item = [differences[row, name] for row in both.index if (row, name) in differences]
+    if count and len(by_item) == count and len({difference.size for difference in by_item}) == 1:
+        low, high = bootstrap_interval(np.stack(by_item))
+    better, worse = gains > ROUNDING, gains < -ROUNDING
+    wins, losses = int(better.sum()), int(worse.sum())
+    if count:
+        win_low, win_high = wilson_interval(wins, count)
+    if count > 1:
+        p_value = wilcoxon(both.accuracy, both[f"{name}_accuracy"])
+    significant = (both[f"p_{name}_holm"] < ALPHA) if name in TESTED else gains != gains
+    return {
+        "compared": count,
+        "baseline_accuracy": both[f"{name}_accuracy"].mean(),
+        "mean_gain": gains.mean(),
+        "gain_low": low,
+        "gain_high": high,
+        "wins": wins,
+        "ties": count - wins - losses,
+        "losses": losses,
+        "win_rate": wins / count if count else np.nan,
+        "win_low": win_low,
+        "win_high": win_high,
+        "significant_wins": int((significant & better).sum()),
+        "significant_losses": int((significant & worse).sum()),
+        "p_wilcoxon": p_value,
+    }

@@ -1,0 +1,29 @@
+"""Messages to people, shortened: one reason once, one warning once."""
+
+import contextlib
+
+
+def by_reason(failures: dict[str, str]) -> list[str]:
+    """A line for each reason, after the names of what failed for it."""
+    names = {}
+    for name, reason in failures.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(failed)}: {reason}" for reason, failed in names.items()]
+
+
+@contextlib.contextmanager
+def said_once(*loggers):
+    """Drop messages that were said before: many plans of one target have the same warnings."""
+    seen = set()
+
+    def is_new(record) -> bool:
+        message = record.getMessage()
+        return not (message in seen or seen.add(message))
+
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)

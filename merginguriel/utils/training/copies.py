@@ -1,0 +1,46 @@
+"""Finished training runs, found by name and copied to where merging looks for models."""
+
+import shutil
+from pathlib import Path
+
+from merginguriel.utils.models import store
+from merginguriel.utils.storage import atomic, naming
+
+
+def plan(runs: list[Path] | None, models_root: Path) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """(run -> its place in `models_root`, run -> why it cannot be copied) of `runs`, or of all in checkpoint_results/.
+
+    Where `runs` is None, runs of several locales are left out: merging has no name for them.
+    """
+    found = (
+        runs
+        if runs is not None
+        else sorted(
+            path
+            for path in naming.CHECKPOINTS_ROOT.glob("*")
+            if path.is_dir() and naming.parse_training_run(path.name.removesuffix(".training"))
+        )
+    )
+    copies, refused = {}, {}
+    for run in found:
+        parsed = naming.parse_training_run(run.name)
+        if not run.is_dir():
+            refused[run] = "there is no such folder"
+        elif run.name.endswith(".training"):
+            refused[run] = "its training was interrupted; run the same training command again"
+        elif parsed is None:
+            refused[run] = "its name is not that of a run of one locale, <base>_massive_<locale>_lr5e-5_ep15"
+        elif not store.is_whole(run):
+            refused[run] = "it is half-written; train it again with --overwrite-output-dir"
+        else:
+            copies[run] = models_root / naming.model_name(*parsed)
+    for run, target in list(copies.items()):
+        if list(copies.values()).count(target) > 1:
+            refused[run] = f"other runs go to {target} too; choose one of them with --runs"
+    return {run: target for run, target in copies.items() if run not in refused}, refused
+
+
+def copy(run: Path, target: Path, overwrite: bool) -> None:
+    """Copy beside and rename. InputError where `target` is there and `overwrite` is false."""
+    with atomic.whole_folder(target, overwrite=overwrite) as partial:
+        shutil.copytree(run, partial, dirs_exist_ok=True)

@@ -1,0 +1,59 @@
+"""Training items of one or several languages, and their tokens."""
+
+import logging
+import random
+from collections import Counter
+from typing import NamedTuple
+
+from merginguriel.utils.data import task
+from merginguriel.utils.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+
+class Item(NamedTuple):
+    text: str
+    label: int  # indexes massive.INTENTS
+    locale: str
+
+
+def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str, list[Item]]:
+    """Items of all locales by split; a limit counts over the locales together, after a seeded shuffle."""
+    locales = list(settings.locales)
+    several = len(locales) > 1
+    if several:
+        log.info("Loading and combining %d language configurations: %s", len(locales), locales)
+    splits = {split: [] for split in limits}
+    for locale in locales:
+        if several:
+            log.info("Loading %s...", locale)
+        for split, items in splits.items():
+            part = task.load_split(settings.dataset_name, locale, split, settings.text_column, settings.label_column)
+            items += (Item(text, label, locale) for text, label in zip(part.texts, part.labels))
+            if split == "train" or "train" not in limits:
+                log.info("✓ %s: %d %s samples", locale, len(part), "training" if split == "train" else split)
+    if several:
+        log.info("Combining datasets...")
+        for split, items in splits.items():
+            log.info("Combined %s set: %d samples", "training" if split == "train" else split, len(items))
+        log.info("Shuffling datasets with seed %d", settings.seed)
+    for split, limit in limits.items():
+        if several or limit is not None:
+            random.Random(settings.seed).shuffle(splits[split])
+            splits[split] = splits[split][:limit]
+    if "train" in splits:
+        counts = Counter(item.label for item in splits["train"])
+        log.info("Class distribution in train set:")
+        if several:
+            log.info("  Languages: %d languages: %s", len(locales), locales)
+        log.info("  Total samples: %d", len(splits["train"]))
+        log.info("  Intents: %d, of %d to %d samples", len(counts), min(counts.values()), max(counts.values()))
+    return splits
+
+
+def encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
+    encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
+    return [
+        {"input_ids": ids, "attention_mask": mask, "labels": item.label}
+        for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)
+    ]
