@@ -17,10 +17,11 @@ from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_in
 from merginguriel.utils.data import task
 from merginguriel.utils.ensembles import ensemble
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.evaluation import classifier, comparison, nxn_logits, results
+from merginguriel.utils.evaluation import classifier, comparison, nxn_logits
 from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.evaluation.statistics import holm, mcnemar, paired_bootstrap, wilcoxon
+from merginguriel.utils.models import loading
 from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/uriel_ensemble_inference.py"
@@ -176,7 +177,7 @@ def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_r
     """Two sources on three targets are six pairs; the fifth is interrupted."""
     monkeypatch.chdir(tmp_path)
     loaded, scored, interruptions = [], [], [KeyboardInterrupt]
-    load, score = results.models.load_model, classifier.Classifier.logits
+    load, score = loading.load_model, classifier.Classifier.logits
 
     def counting_load(path, *rest):
         loaded.append(path.name[-5:])
@@ -188,7 +189,7 @@ def test_sweep_loads_each_source_once_and_goes_on_after_an_interruption(models_r
         scored.append(description)
         return score(self, texts, description)
 
-    monkeypatch.setattr(results.models, "load_model", counting_load)
+    monkeypatch.setattr(loading, "load_model", counting_load)
     monkeypatch.setattr(classifier.Classifier, "logits", counting_score)
     sweep = flags(
         models_root,

@@ -9,8 +9,9 @@ import pytest
 
 from merginguriel import evaluate_specific_model
 from merginguriel.utils.data import massive
-from merginguriel.utils.evaluation import predictions, results
+from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import bootstrap_interval
+from merginguriel.utils.models import loading
 from merginguriel.utils.report import heatmaps
 from merginguriel.utils.storage import atomic
 
@@ -30,8 +31,8 @@ def evaluate(models_root, tmp_path, monkeypatch, capsys):
 
 
 def test_several_locales_with_one_load(evaluate, tmp_path, monkeypatch):
-    loaded, load = [], results.models.load_model
-    monkeypatch.setattr(results.models, "load_model", lambda *args: loaded.append(args) or load(*args))
+    loaded, load = [], loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda *args: loaded.append(args) or load(*args))
     code, out = evaluate("--locale", "de-DE,af-ZA", "nl-NL", "--prefix", "x", "--per-intent")
     assert code == 0 and len(loaded) == 1
     correct = []
@@ -95,7 +96,7 @@ def test_confusion_matrix_counts(monkeypatch):
 
 
 def test_a_missing_locale_is_found_before_the_model_is_loaded(evaluate, tmp_path, monkeypatch):
-    monkeypatch.setattr(results.models, "load_model", None)
+    monkeypatch.setattr(loading, "load_model", None)
     assert evaluate("--locale", "de-DE", "th-TH")[0] == 2
     assert evaluate("--locale", "de-DE", "--prefix", "../x")[0] == 2
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,8 @@ from running import ROOT, environment
 
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
 from merginguriel import run_large_scale_iterative_training as many
-from merginguriel.utils.data import massive, mini, task
+from merginguriel.utils.data import mini, task
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation import classifier, results
 from merginguriel.utils.iterative import run, timing
 from merginguriel.utils.results.reproduction import command_of
@@ -122,7 +123,7 @@ def init(**settings): return Run(settings)
 def corpus(tmp_path):
     """A few items of the mini corpus under the names of all locales that these commands need."""
     folder = tmp_path / "massive"
-    for locale in massive.DEFAULT_LOCALES:
+    for locale in DEFAULT_LOCALES:
         rows = mini.records(locale if locale in mini.LOCALES else "pt-PT")[::9]
         lines = [json.dumps({**row, "locale": locale}) for row in rows]
         atomic.write_text(folder / f"{locale}.jsonl", "\n".join(lines) + "\n")
@@ -204,7 +205,7 @@ def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
 def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypatch):
     """Weights are replaced, moments kept: what stands in memory when a part begins."""
     begun = []
-    fit = parts.training.fit
+    fit = parts.fit
 
     def spy(trainer, checkpoint, max_gpu_memory):
         import transformers
@@ -225,7 +226,7 @@ def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypat
         trainer.add_callback(Look())
         return fit(trainer, checkpoint, max_gpu_memory)
 
-    monkeypatch.setattr(parts.training, "fit", spy)
+    monkeypatch.setattr(parts, "fit", spy)
     folder = train("--max-epochs", 2, "--checkpoint-before-merge")
     assert [step for step, *_ in begun] == [0, 0, 3, 3]
     from safetensors.torch import load_file

@@ -357,7 +357,8 @@ def test_nothing_gets_out_of_its_cell(tmp_path):
         "--mode ties --num-languages 2 --density 0.5 --scope tensor",
         "--mode task_arithmetic --num-languages 2 --form mean --scaling 0.4 --preweight uriel",
         "--mode dare --num-languages 2 --base-checkpoint {root}/init/tiny_seed42 --seed 7",
-        "--mode fisher_dataset --num-languages 2 --no-normalize-fisher --num-fisher-examples 20 --fisher-data-mode both",
+        "--mode fisher_dataset --num-languages 2 --no-normalize-fisher --num-fisher-examples 20 "
+        "--fisher-data-mode both",
     ],
 )
 def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags):

@@ -271,7 +271,7 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
         return passes, pool
 
     monkeypatch.setattr(cuda_graphs, "capture", capture)
-    monkeypatch.setattr(trainer, "check_environment", lambda settings: None)
+    monkeypatch.setattr("merginguriel.utils.training.train.check_environment", lambda settings: None)
     details = dict(
         per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated, num_train_epochs=2
     )

@@ -11,11 +11,12 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data import task
 from merginguriel.utils.jobs import ledger
 from merginguriel.utils.jobs.engine import Job, Outcome, work_off
-from merginguriel.utils.merging import calculators, merge_job
+from merginguriel.utils.merging import merge_job
 from merginguriel.utils.merging.examples import MeasuringOptions
 from merginguriel.utils.merging.modes import WEIGHTINGS, method_of, own_hyperparameters
 from merginguriel.utils.merging.plan import MergePlan, plan_merge, texts_of, told_settings
 from merginguriel.utils.merging.selection import SimilarityOptions
+from merginguriel.utils.merging.selection import log as selection_log
 from merginguriel.utils.models import store
 from merginguriel.utils.storage import atomic, environment, naming
 from merginguriel.utils.storage.messages import said_once
@@ -85,7 +86,7 @@ def plan_sweep(targets: list[str], options: SweepOptions, device: str) -> Sweep:
     precision = str(devices.evaluation_dtype(device)).removeprefix("torch.")
     available = store.available_models(options.models_root, options.base_model)
     fingerprints, data, jobs, failures = _Fingerprints(available), task.Fingerprints(), {}, {}
-    with said_once(calculators.log):
+    with said_once(selection_log):
         for target in targets:
             plans = _plan_merges(target, options, available, fingerprints, data, failures)
             try:
