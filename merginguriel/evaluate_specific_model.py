@@ -1,5 +1,8 @@
 """Evaluate one local model folder on MASSIVE locales: accuracy with a 95 % Wilson interval, macro-F1, every intent."""
 
+if not __package__:
+    import _checkout  # noqa: F401
+
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -32,7 +35,7 @@ def build_parser():
         help="print precision, recall, F1 and support of every intent, as in per_intent.csv",
     )
     parser.add_argument("--confusion-plot", action="store_true", help="draw confusion.png into the results' folders")
-    flag_groups.add_data(parser)
+    flag_groups.add_task(parser)
     return parser
 
 
@@ -44,24 +47,18 @@ def main(argv=None):
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
 
-    from merginguriel.utils.data import task
-    from merginguriel.utils.models import store
-
-    store.read_labels(args.model)
-    splits = [
-        task.load_split(args.dataset_name, locale, args.split, args.text_column, args.label_column)
-        for locale in args.locale
-    ]
-
     from merginguriel.utils.evaluation import comparison, per_label
     from merginguriel.utils.evaluation.classifier import Classifier, evaluate
-    from merginguriel.utils.storage import naming
+    from merginguriel.utils.models import model_folder
 
+    task = flag_groups.read_task(args)
+    model_folder.read_labels(args.model)
+    splits = [task.load(locale, args.split) for locale in args.locale]
     classifier = Classifier(args.model)
     results = []
     for split in splits:
         folder = args.results_dir / naming.evaluation_name(name, split.locale, args.split)
-        result = evaluate(classifier, split, args.dataset_name, folder, overwrite=args.overwrite)
+        result = evaluate(classifier, split, task.dataset_name, folder, overwrite=args.overwrite)
         results.append(result)
         per_label.write_per_intent(result)
         if args.confusion_plot:

@@ -1,16 +1,19 @@
-"""Merge with your own weights: --weights, --weights-file, or ManualWeightCalculator in utils/calculators.py.
+"""Merge with your own weights: --weights, --weights-file, or ManualWeightCalculator in utils/merging/calculators.py.
 
 The same job as run_merging_pipeline_refactored.py --mode manual.
 """
 
-from merginguriel.run_merging_pipeline_refactored import build_parser, run
+if not __package__:
+    import _checkout  # noqa: F401
+
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.merge_command import build_parser, run
 
 
 @command
 def main(argv=None):
-    parser = build_parser("run_merging_pipeline.py", mode="manual")
-    parser.description = __doc__
+    parser = build_parser("run_merging_pipeline.py", __doc__)
+    parser.set_defaults(mode="manual")
     return run(parser.parse_args(argv))
 
 

@@ -1,9 +1,11 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,19 +17,34 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def zygote():
+    """The process that children of `run` come from; see tests/zygote.py."""
+    script = str(Path(__file__).with_name("zygote.py"))
+    process = subprocess.Popen(
+        [sys.executable, script], env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    yield process
+    process.stdin.close()
+    process.wait()
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, tmp_path_factory, zygote):
     """run(script, *flags) -> CompletedProcess, in an empty working folder."""
 
     def call(script, *flags, timeout=240):
-        return subprocess.run(
-            [sys.executable, str(ROOT / script), *map(str, flags)],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            env=environment(),
-            timeout=timeout,
-        )
+        output = tmp_path_factory.mktemp("output")
+        arguments = list(map(str, flags))
+        request = {"script": str(ROOT / script), "flags": arguments, "folder": str(tmp_path), "output": str(output)}
+        print(json.dumps({**request, "environment": environment()}), file=zygote.stdin, flush=True)
+        child = int(zygote.stdout.readline())
+        watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
+        watch.start()
+        code = int(zygote.stdout.readline())
+        watch.cancel()
+        shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess([script, *arguments], code, *shown)
 
     return call
 

@@ -131,13 +131,12 @@ def test_hyperparameters_reach_the_method(run, flags, tmp_path, models_root):
     )
     assert done.returncode == 0, done.stderr
     # The mean form with λ = 1 is the weighted mean.
-    assert_weighted_mean(
-        tmp_path / "merged_models/task_arithmetic_merge_af-ZA_2merged", models_root, {"nl-NL": 0.75, "de-DE": 0.25}
-    )
+    folder = tmp_path / "merged_models/task_arithmetic_merge_af-ZA_2merged_weights-684188e3_scaling-1.0_form-mean"
+    assert_weighted_mean(folder, models_root, {"nl-NL": 0.75, "de-DE": 0.25})
     still = run(SCRIPT, *flags, "--mode", "ties", "--scaling", 0, "--num-languages", 2, "--no-eval")
     assert still.returncode == 0, still.stderr
     merged, base = (
-        weights_of(tmp_path / "merged_models/ties_merge_af-ZA_2merged"),
+        weights_of(tmp_path / "merged_models/ties_merge_af-ZA_2merged_scaling-0.0"),
         weights_of(models_root / "init/tiny_seed42"),
     )
     assert all(np.array_equal(merged[name], base[name]) for name in base)
@@ -394,9 +393,8 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
         "mini",
     )
     assert done.returncode == 0, done.stderr
-    assert_weighted_mean(
-        tmp_path / "merged_models/manual_merge_af-ZA_2merged", models_root, {"nl-NL": 0.5, "de-DE": 0.5}
-    )
+    (folder,) = tmp_path.glob("merged_models/manual_merge_af-ZA_2merged_weights-*")
+    assert_weighted_mean(folder, models_root, {"nl-NL": 0.5, "de-DE": 0.5})
     # The evaluator reads outputs by name as well.
     whole = run(
         EVALUATE,

@@ -15,7 +15,7 @@ from running import ROOT, environment
 from safetensors.numpy import load_file
 
 from merginguriel.utils.data import massive, task
-from merginguriel.utils.models import store
+from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import cuda_graphs, trainer, vocabulary
@@ -45,7 +45,7 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     folder = tmp_path / "results/af"
     metrics = atomic.read_json(folder / "all_results.json")
     assert f"test accuracy {metrics['predict_accuracy']:.4f} on af-ZA" in done.stdout
-    assert store.read_labels(folder) == list(massive.INTENTS)
+    assert model_folder.read_labels(folder) == list(massive.INTENTS)
     assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
     # The predictions are those of the model that was saved.
     split = task.load_split("mini", "af-ZA", "test")

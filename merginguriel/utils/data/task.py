@@ -1,5 +1,6 @@
 """The task: which data, columns and languages, and the base model that belongs to them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -9,25 +10,54 @@ from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
 from merginguriel.utils.data.massive import LABEL_OF
 from merginguriel.utils.data.readers import locales_in, partitions, read_folder, read_hub
 from merginguriel.utils.data.split import SPLITS, Split
+from merginguriel.utils.storage.settings import setting
 
-DEFAULT_DATASET = "AmazonScience/massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
 
 
-def base_model_of(base_model: str | None, dataset_name: str) -> str:
-    """The base model that was asked for, else the one that belongs to the dataset."""
-    return base_model or ("mini" if dataset_name == "mini" else DEFAULT_BASE_MODEL)
+@dataclass(frozen=True)
+class Task:
+    """Which data, and which of its columns are text and label."""
+
+    dataset_name: str = setting(
+        "AmazonScience/massive",
+        "Hub id, folder of MASSIVE's JSONL or parquet files, or 'mini' (shipped)",
+        "--dataset-name",
+        metavar="NAME",
+    )
+    text_column: str = setting("utt", "column with the utterance", "--text-column", metavar="NAME")
+    label_column: str = setting("intent", "column with the intent", "--label-column", metavar="NAME")
+
+    def load(self, locale: str, split: str) -> Split:
+        return load_split(self.dataset_name, locale, split, self.text_column, self.label_column)
+
+    @property
+    def default_locales(self) -> tuple[str, ...]:
+        """Those of the mini corpus, or the project's 49."""
+        return mini.LOCALES if self.dataset_name == "mini" else DEFAULT_LOCALES
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """The locales that a folder has; of other names the default ones."""
+        folder = Path(self.dataset_name).expanduser()
+        is_folder = self.dataset_name != "mini" and folder.is_dir()
+        return tuple(locales_in(folder)) if is_folder else self.default_locales
+
+    def base_model(self, asked: str | None = None) -> str:
+        """The base model that was asked for, else the one that belongs to the data."""
+        return asked or ("mini" if self.dataset_name == "mini" else DEFAULT_BASE_MODEL)
 
 
-def default_locales(dataset_name: str) -> tuple[str, ...]:
-    """Those of the mini corpus, or the project's 49."""
-    return mini.LOCALES if dataset_name == "mini" else DEFAULT_LOCALES
+class Fingerprints(dict[tuple[str, str], str]):
+    """(locale, split) -> fingerprint of that split of a task, read when first asked for."""
 
+    def __init__(self, task: Task):
+        super().__init__()
+        self._task = task
 
-def find_locales(dataset_name: str) -> tuple[str, ...]:
-    """The locales that a folder has; of other names the default ones."""
-    folder = Path(dataset_name).expanduser()
-    return tuple(locales_in(folder)) if dataset_name != "mini" and folder.is_dir() else default_locales(dataset_name)
+    def __missing__(self, split: tuple[str, str]) -> str:
+        self[split] = self._task.load(*split).fingerprint()
+        return self[split]
 
 
 def load_split(
@@ -56,14 +86,6 @@ def load_split(
         else:
             rows, where = read_hub(dataset_name, locale, split)
     return _select(rows, locale, split, text_column, label_column, where)
-
-
-class Fingerprints(dict):
-    """The arguments of `load_split` -> that split's fingerprint, read when first asked for."""
-
-    def __missing__(self, split: tuple) -> str:
-        self[split] = load_split(*split).fingerprint()
-        return self[split]
 
 
 def _select(rows, locale, split, text_column, label_column, where) -> Split:

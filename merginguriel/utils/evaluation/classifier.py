@@ -3,15 +3,23 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from auto_merge_llm.checkpoint import Checkpoint
 
 from merginguriel.utils.data.massive import INTENTS, LABEL_OF
 from merginguriel.utils.data.split import Split
-from merginguriel.utils.evaluation.results import Evaluation, data_settings, info_of, kept_evaluation, write_evaluation
-from merginguriel.utils.models import loading, store
+from merginguriel.utils.evaluation.results import (
+    Evaluation,
+    Origin,
+    data_settings,
+    info_of,
+    kept_evaluation,
+    write_evaluation,
+)
+from merginguriel.utils.models import devices, loading, scoring, model_folder
+from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
 from merginguriel.utils.storage import atomic
 
 
@@ -19,9 +27,7 @@ class Classifier:
     """A model folder that says at once what it is, and is loaded when the first text is scored, then kept."""
 
     def __init__(self, path: Path):
-        from merginguriel.utils.models import devices
-
-        self.path, self.labels = Path(path), store.read_labels(path)
+        self.path, self.labels = Path(path), model_folder.read_labels(path)
         self.device = devices.default_device()
         self.dtype = devices.evaluation_dtype(self.device)
         self.settings = model_settings(path, self.dtype)
@@ -32,9 +38,6 @@ class Classifier:
 
     def logits(self, texts: list[str], description: str) -> np.ndarray:
         """(items, len(INTENTS)) float32, by `in_massive_order`."""
-        from merginguriel.utils.models import scoring
-        from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
-
         tokens = TOKENS.tokens(self.path, texts, loading.longest_input(self._model, MAX_TOKENS))
         scores = scoring.logits(self._model, tokens, self._model.config.pad_token_id, description)
         return in_massive_order(scores, self.labels)
@@ -42,14 +45,12 @@ class Classifier:
 
 def model_settings(model_path: Path, dtype) -> dict:
     """What a model's predictions rest on: weights, tokenizer, configuration, labels, precision."""
-    from auto_merge_llm.checkpoint import Checkpoint
-
     checkpoint = Checkpoint(model_path)
     return settings_of(
         checkpoint.weights_fingerprint,
         checkpoint.tokenizer_fingerprint,
         checkpoint.config,
-        store.read_labels(model_path),
+        model_folder.read_labels(model_path),
         dtype,
     )
 
@@ -66,7 +67,7 @@ def settings_of(weights: str, tokenizer: str | None, config: dict, labels: list[
 
 
 def model_info(model_path: Path) -> dict:
-    return info_of(store.read_labels(model_path), atomic.read_json(Path(model_path) / "config.json"))
+    return info_of(model_folder.read_labels(model_path), atomic.read_json(Path(model_path) / "config.json"))
 
 
 def in_massive_order(scores: np.ndarray, labels: list[str]) -> np.ndarray:
@@ -84,29 +85,18 @@ def evaluate(
     *,
     name: str | None = None,
     overwrite: bool = False,
-    experiment: dict | None = None,
-    job: str | None = None,
-    attachments: Mapping[str, str] | None = None,
+    **told,
 ) -> Evaluation:
-    """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`."""
+    """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`.
+
+    `told`: `experiment`, `job` and `attachments` of the result's Origin.
+    """
     settings = data_settings(classifier.settings, split)
     name = name or classifier.path.name
     kept = kept_evaluation(folder, settings, name, overwrite)
     if kept:
         return kept
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
-    return write_evaluation(
-        folder,
-        split,
-        scores.argmax(-1),
-        logits=scores,
-        settings=settings,
-        name=name,
-        overwrite=overwrite,
-        dataset_name=dataset_name,
-        model_name=str(classifier.path),
-        model_info=model_info(classifier.path),
-        experiment=experiment,
-        job=job,
-        attachments=attachments,
-    )
+    path = classifier.path
+    origin = Origin(name, dataset_name, str(path), model_info(path), settings, **told)
+    return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)

@@ -1,5 +1,6 @@
-"""Metrics of predictions."""
+"""The metrics: a function and a line for METRICS make a new one, which every result then tells."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,3 +39,19 @@ def per_intent(predicted: np.ndarray, gold: np.ndarray) -> list[IntentScores]:
 def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
     """Mean F1 over the intents that occur among gold labels or predictions."""
     return float(np.mean([row.f1 for row in per_intent(predicted, gold)]))
+
+
+def accuracy(predicted: np.ndarray, gold: np.ndarray) -> float:
+    return int((predicted == gold).sum()) / len(gold)
+
+
+# Name -> what it computes of predicted and gold labels, (items,) each, and a line for people.
+METRICS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], float], str]] = {
+    "accuracy": (accuracy, "share of items that are right"),
+    "macro_f1": (macro_f1, "mean F1 over the labels that occur"),
+}
+
+
+def measure_all(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
+    """Every metric, by name."""
+    return {name: metric(predicted, gold) for name, (metric, _) in METRICS.items()}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import predictions
-from merginguriel.utils.evaluation.metrics import macro_f1
+from merginguriel.utils.evaluation.metrics import macro_f1, measure_all
 from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.storage import atomic, environment
@@ -48,6 +48,24 @@ class Evaluation:
     @property
     def macro_f1(self) -> float:
         return macro_f1(self.predicted, self.gold)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result tells beside its numbers: who answered, on which data, and in which experiment.
+
+    `settings`: what the answers rest on, by `data_settings`. `job`: the hash by which a list of jobs finds the result
+    done (utils/jobs). `attachments`: texts by file name, written beside the result.
+    """
+
+    name: str
+    dataset_name: str
+    model_name: str
+    model_info: dict
+    settings: dict
+    experiment: dict | None = None
+    job: str | None = None
+    attachments: Mapping[str, str] = field(default_factory=dict)
 
 
 def data_settings(settings: dict, split: Split) -> dict:
@@ -100,66 +118,49 @@ def write_evaluation(
     folder: Path,
     split: Split,
     predicted: np.ndarray,
+    origin: Origin,
     *,
-    name: str,
     logits: np.ndarray | None = None,
-    attachments: Mapping[str, str] | None = None,
     overwrite: bool = False,
-    **record,
 ) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
-    `predicted` and `logits` index INTENTS; `attachments` are texts by file name, written beside them; `record` is
-    what `results_record` needs more.
+    `predicted` (items,) and `logits` (items, labels) index INTENTS.
     """
-    results = results_record(split, predicted, **record)
+    results = results_record(split, predicted, origin)
     with atomic.whole_folder(folder, overwrite=overwrite) as partial:
         predictions.write_predictions(partial / PREDICTIONS, split.ids, split.labels, predicted, INTENTS, logits)
-        for file, text in (attachments or {}).items():
+        for file, text in origin.attachments.items():
             atomic.write_text(partial / file, text)
         atomic.write_json(partial / RESULTS_JSON, results)
-    return read_evaluation(folder, name)
+    return read_evaluation(folder, origin.name)
 
 
-def results_record(
-    split: Split,
-    predicted: np.ndarray,
-    *,
-    settings: dict,
-    dataset_name: str,
-    model_name: str,
-    model_info: dict,
-    experiment: dict | None = None,
-    job: str | None = None,
-) -> dict:
-    """The content of a results.json; `predicted` index INTENTS, `experiment` stands in it as given.
-
-    `job` is the hash by which a list of jobs finds this result done (utils/jobs.py).
-    """
+def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
+    """The content of a results.json; `predicted` (items,) index INTENTS."""
     gold = np.array(split.labels)
     correct = predicted == gold
     hits, total = int(correct.sum()), len(split)
     return {
         "evaluation_info": {
             "timestamp": environment.utc_now(),
-            "model_name": model_name,
+            "model_name": origin.model_name,
             "locale": split.locale,
             "massive_locale": split.locale,
-            "dataset": dataset_name,
+            "dataset": origin.dataset_name,
             "split": split.name,
         },
-        "model_info": model_info,
+        "model_info": origin.model_info,
         "dataset_info": {
             "total_examples": total,
             "unique_intents": len(set(split.labels)),
             "intent_labels": sorted({INTENTS[label] for label in split.labels}),
         },
         "performance": {
-            "accuracy": hits / total,
+            **measure_all(predicted, gold),
             "correct_predictions": hits,
             "total_predictions": total,
             "error_rate": 1 - hits / total,
-            "macro_f1": macro_f1(predicted, gold),
             "ci95": list(wilson_interval(hits, total)),
             "ci_method": "Wilson",
         },
@@ -174,8 +175,14 @@ def results_record(
             }
             for item in range(min(NUM_EXAMPLES_SHOWN, total))
         ],
-        "experiment": experiment or {},
-        "settings": settings,
-        "job": job,
-        "environment": {**environment.run_environment(), "dtype": settings["precision"]},
+        "experiment": origin.experiment or {},
+        "settings": origin.settings,
+        "job": origin.job,
+        "environment": {**environment.run_environment(), "dtype": origin.settings["precision"]},
     }
+
+
+def accuracy_in(folder: Path) -> float | None:
+    """Of the result in `folder`; None where there is none."""
+    file = folder / RESULTS_JSON
+    return atomic.read_json(file)["performance"]["accuracy"] if file.is_file() else None

@@ -1,38 +1,42 @@
 """Groups of flags that several commands share."""
 
 import argparse
-import logging
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, DEFAULT_DATASET
-from merginguriel.utils.flags.argument_types import locale_list, positive_int, shard
+from merginguriel.utils.data.language_arguments import locale_list
+from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
+from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
-
-log = logging.getLogger(__name__)
-
-
-def add_data(parser, *, text_column: bool = True) -> None:
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset-name",
-        default=DEFAULT_DATASET,
-        metavar="NAME",
-        help="Hub id, folder of MASSIVE's JSONL or parquet files, or 'mini' (shipped)",
-    )
-    if text_column:
-        group.add_argument("--text-column", default="utt", metavar="NAME", help="column with the utterance")
-        group.add_argument("--label-column", default="intent", metavar="NAME", help="column with the intent")
+from merginguriel.utils.storage.argument_types import positive_int, shard, whole_number
 
 
-def add_base_model(parser, flag: str = "--base-model") -> None:
+def add_task(parser: Any) -> None:
+    add_settings(parser.add_argument_group("data"), Task)
+
+
+def add_store(parser: Any, flag: str = "--base-model") -> None:
+    """Flags for `read_store`; `flag` names the base model."""
     parser.add_argument(
         flag,
-        default=None,
+        dest="base_model",
         metavar="NAME",
         help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; 'mini' with --dataset-name mini)",
     )
+    parser.add_argument(
+        "--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR", help="where the fine-tuned models are"
+    )
+
+
+def read_task(args: argparse.Namespace) -> Task:
+    return read_settings(Task, args)
+
+
+def read_store(args: argparse.Namespace) -> ModelStore:
+    return ModelStore(read_task(args).base_model(args.base_model), args.models_root)
 
 
 class LocaleLists(argparse.Action):
@@ -49,114 +53,25 @@ def add_locales(parser, flag: str, **kwargs) -> None:
     parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
 
 
-def add_sources(parser, *, selection_help: str = "", several: bool = False, names: tuple = ("--sources",)) -> None:
-    """Flags that choose the sources; `idle_source_flags`, then `similarity_options` read them.
-
-    `several`: for several numbers and selections, and without --sources, as a sweep has them. `names` of --sources.
-    """
-    sources, many = parser.add_argument_group("sources"), {"nargs": "+"} if several else {}
-    sources.add_argument(
-        "--num-languages",
-        type=positive_int,
-        default=[5] if several else 5,
-        metavar="N",
-        **many,
-        help="the N most similar languages that have a model" + (" (default: 5)" if several else ""),
-    )
-    if several:
-        parser.set_defaults(sources=None)
-    else:
-        sources.add_argument(
-            *names, dest="sources", type=locale_list, metavar="LOC,LOC,…", help="these languages instead"
-        )
-    sources.add_argument(
-        "--selection",
-        choices=["sinkhorn", "cosine", "real"],
-        **many,
-        help="rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer "
-        f"(default: sinkhorn{selection_help})",
-    )
-    sources.add_argument(
-        "--similarity-type",
-        type=str.upper,
-        choices=["URIEL", "REAL"],
-        help="REAL: the same as --selection real; URIEL: one of the others",
-    )
-    sources.add_argument(
-        "--nxn-matrix",
-        type=Path,
-        metavar="PATH",
-        help="for --selection real: folder or evaluation_matrix.csv of a validation run of run_nxn_evaluation.py",
-    )
-    sources.add_argument(
-        "--similarity-source",
-        choices=["sparse", "dense"],
-        default="sparse",
-        help="sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now",
-    )
-    sources.add_argument("--similarity-matrix", type=Path, metavar="CSV", help="another matrix file")
-    sources.add_argument(
-        "--top-k",
-        type=positive_int,
-        default=20,
-        metavar="K",
-        help="neighbours kept per row, with --similarity-source dense",
-    )
-    sources.add_argument(
-        "--sinkhorn-iters",
-        type=positive_int,
-        default=20,
-        metavar="N",
-        help="Sinkhorn iterations, with --similarity-source dense",
-    )
+def add_targets(parser: Any, flag: str, default: str) -> None:
+    """Flags for `choose_targets`, and --list-locales; `default` says which targets there are without `flag`."""
+    parser.add_argument("--list-locales", action="store_true", help="list the targets there are, then stop")
+    add_locales(parser, flag, dest="targets", help=f"targets (default: {default})")
+    parser.add_argument("--start-from", type=whole_number, default=0, metavar="N", help="leave out the first N targets")
+    parser.add_argument("--max-locales", type=positive_int, metavar="N", help="at most N targets")
 
 
-def idle_source_flags(args) -> list[str]:
-    """The flags of `add_sources` that have no effect beside the others given; --similarity-type becomes --selection."""
-    if args.similarity_type and args.selection and (args.similarity_type == "REAL") != (args.selection == "real"):
-        raise InputError(
-            f"--similarity-type {args.similarity_type} and --selection {args.selection} contradict each "
-            "other; leave one out"
-        )
-    if args.similarity_type == "REAL":
-        args.selection = "real"
-    if args.explicit & {"top_k", "sinkhorn_iters"} and args.similarity_source == "sparse":
-        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-    # Sources that are named weigh equally or by cosine.
-    idle = (
-        ["num_languages", "selection", "similarity_type", "nxn_matrix", "similarity_source", "top_k", "sinkhorn_iters"]
-        if args.sources
-        else []
-    )
-    idle += {
-        "cosine": ["similarity_source", "top_k", "sinkhorn_iters"],
-        "real": ["similarity_source", "top_k", "sinkhorn_iters", "similarity_matrix"],
-    }.get(args.selection, [])
-    return idle + ([] if args.selection == "real" else ["nxn_matrix"])
+def choose_targets(args: argparse.Namespace, targets: list[str], where: Any, remedy: str) -> list[str]:
+    """What is asked for of `targets`, which are from `where`; InputError naming the `remedy` where that is nothing."""
+    chosen = targets[args.start_from :][: args.max_locales]
+    if not chosen:
+        raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; {remedy}")
+    return chosen
 
 
-def similarity_options(args, default: str = "sinkhorn"):
-    from merginguriel.utils.merging.selection import SimilarityOptions
-
-    if args.selection == "real" and args.nxn_matrix is None:
-        raise InputError(
-            "--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py --split validation"
-        )
-    return SimilarityOptions(
-        args.selection or default,
-        args.similarity_source,
-        args.top_k,
-        args.sinkhorn_iters,
-        args.similarity_matrix,
-        args.nxn_matrix,
-    )
-
-
-def refuse_idle(args, idle: list[str], where: str = "") -> None:
-    """InputError naming those of `idle` that the user gave: a flag without effect is an error, not ignored."""
-    given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
-    if given:
-        raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
+def print_targets(targets: list[str], where: Any) -> None:
+    print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
+    print(f"Total: {len(targets)} locales from {where}")
 
 
 def add_results(parser) -> None:
@@ -203,14 +118,8 @@ def nxn_of(args) -> Path | None:
     return None
 
 
-def add_models_root(parser) -> None:
-    parser.add_argument(
-        "--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR", help="where the fine-tuned models are"
-    )
-
-
-def add_backend(parser) -> None:
-    """Flags for `jobs.backend_of`, `refuse_idle_backend_flags` and `jobs.shard`."""
+def add_backend(parser: Any) -> None:
+    """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard."""
     group = parser.add_argument_group("where the jobs run")
     group.add_argument(
         "--backend",
@@ -238,7 +147,8 @@ def add_backend(parser) -> None:
     )
 
 
-def refuse_idle_backend_flags(args) -> None:
+def check_backend(args: argparse.Namespace) -> None:
+    """InputError for flags of `add_backend` that do not go together."""
     refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
     if args.workers and args.workers_per_gpu:
         raise InputError("--workers and --workers-per-gpu exclude each other; give one")

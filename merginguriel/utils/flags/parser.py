@@ -1,16 +1,17 @@
 """argparse with both spellings of every flag, no abbreviations, and errors in one line."""
 
 import argparse
-import shlex
 import sys
+
+from merginguriel.utils.storage.settings import shell_line
 
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors.
 
-    After parsing, `args.explicit` is the set of the destinations that the user gave, so that a
-    command can tell a default from a choice (presets, flags without effect in a mode), and
-    `args.command` a line for a shell that gives the same arguments.
+    After parsing, `args.explicit` is the set of the destinations that the user gave, so that a command can tell a
+    default from a choice (presets, flags without effect in a mode), `args.settings` maps declared settings, as (class,
+    field), to their destinations, and `args.command` is a line for a shell that gives the same arguments.
     """
 
     def __init__(self, **kwargs):
@@ -33,7 +34,8 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in actions:
             if getattr(args, action.dest) is unset:
                 setattr(args, action.dest, action.default)
-        args.command = shlex.join(["python", f"merginguriel/{self.prog}", *argv])
+        args.settings = {action.setting: action.dest for action in actions if hasattr(action, "setting")}
+        args.command = shell_line(self.prog, *argv)
         return args
 
     def error(self, message):

@@ -1,22 +1,116 @@
-"""What a command has to do for many targets, kept beside its results before it starts, to see what is missing."""
+"""What a command has to do and why something of it failed, kept beside its results: a file for every command.
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+Two commands in one folder keep both their lists and reasons. `aggregate_results.py --show-missing` reads them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.storage.naming import RESULTS_JSON
+from merginguriel.utils.storage.environment import utc_now
+from merginguriel.utils.storage.naming import RESULTS_JSON, short_hash
 
-JOBS, PROGRESS = "experiment_jobs", "experiment_progress"  # in the names of files
+JOBS = "experiment_jobs"  # in the names of files
 
 
-def keep(results_root: Path, jobs: Mapping[str, str | None], command: str) -> None:
-    """One file in `results_root` for every `command`: names of result folders, each with its job's hash."""
-    digest = hashlib.sha256(command.encode()).hexdigest()[:8]
-    atomic.write_json(results_root / f"{JOBS}_{digest}.json", {"command": command, "jobs": jobs})
+@dataclass(frozen=True)
+class Ledger:
+    """The list of one `command` whose results go into `folder`.
+
+    `planned_failures`: name -> why a job could not even be planned. `config`: the command's flags. `prefix`: of the
+    names of progress and end, "" for none; `describe(jobs, outcome)` is what the end tells beside.
+    """
+
+    folder: Path
+    command: str
+    jobs: Sequence[Job]
+    planned_failures: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    ending: str = ""
+    describe: Callable[[Sequence[Job], Outcome], dict[str, Any]] = lambda jobs, outcome: {}
+
+    def begin(self) -> None:
+        self._list({})
+
+    def changed(self, outcome: Outcome) -> None:
+        """A job has ended."""
+        if self.prefix:
+            atomic.write_json(self._file("progress"), self.progress(outcome))
+
+    def end(self, outcome: Outcome) -> Path | None:
+        """Put what could not be planned among the failures, and write everything; the file that tells the end."""
+        outcome.failures.update(self.planned_failures)
+        self._list(outcome.failures)
+        self.changed(outcome)
+        if not self.prefix:
+            return None
+        said = self.progress(outcome)
+        modes = dict.fromkeys(job.label for job in self.jobs if job.label)
+        counts = {mode: sum(of.get(mode, False) for of in said["results"].values()) for mode in modes}
+        atomic.write_json(
+            self._file("final_results"),
+            {
+                "timestamp": said["timestamp"],
+                "config": dict(self.config),
+                "summary": {"total_locales": said["total_locales"], "mode_success_counts": counts},
+                "detailed_results": said["results"],
+                "failures": outcome.failures,
+                **self.describe(self.jobs, outcome),
+            },
+        )
+        return self._file("final_results")
+
+    def progress(self, outcome: Outcome) -> dict[str, Any]:
+        """A locale's mode is true where all its jobs are done, false where one failed.
+
+        A locale is processed when nothing of it is left to do.
+        """
+        results: dict[str, dict[str, bool]] = {}
+        left = []
+        for job in self.jobs:
+            locale = job.options.get("locale", job.group)
+            if not outcome.settled(job.name):
+                left.append(locale)
+            elif job.label:
+                of = results.setdefault(locale, {})
+                of[job.label] = of.get(job.label, True) and outcome.is_whole(job.name)
+        locales = {job.options.get("locale", job.group) for job in self.jobs}
+        return {
+            "timestamp": utc_now(),
+            "total_locales": len(locales),
+            "processed_locales": len(locales) - len(set(left)),
+            "current_locale": left[0] if left else None,
+            "results": results,
+            "total_jobs": len(self.jobs),
+            "done_jobs": len(outcome.done) + len(outcome.kept),
+            "failures": outcome.failures,
+        }
+
+    def _list(self, failures: Mapping[str, str]) -> None:
+        jobs = {job.name: {"job": job.hash, "mark": f"{job.folder.name}/{job.mark}"} for job in self.jobs}
+        atomic.write_json(
+            self.folder / f"{JOBS}_{short_hash(self.command)}.json",
+            {
+                "command": self.command,
+                "jobs": jobs | dict.fromkeys(self.planned_failures),
+                "failures": {**self.planned_failures, **failures},
+            },
+        )
+
+    def _file(self, what: str) -> Path:
+        return self.folder / f"{self.prefix}_{what}{self.ending}.json"
+
+
+def ending_of(part: tuple[int, int] | None) -> str:
+    """Of the files of one shard."""
+    return f"_shard{part[0]}of{part[1]}" if part else ""
 
 
 @dataclass(frozen=True)
@@ -50,16 +144,15 @@ def _undone(file: Path) -> Undone:
     content = atomic.read_json(file)
     if not isinstance(content.get("jobs"), dict) or "command" not in content:
         raise InputError(f"{file} is no list of jobs; remove it")
-    failures = {}
-    for progress in sorted(file.parent.glob(f"*{PROGRESS}*.json")):
-        failures |= atomic.read_json(progress).get("failures", {})
-    missing = {}
+    failures, missing = content.get("failures") or {}, {}
     for name, expected in content["jobs"].items():
-        result = file.parent / name / RESULTS_JSON
+        if not isinstance(expected, dict):  # a list of an earlier version has the hash alone
+            expected = {"job": expected, "mark": f"{name}/{RESULTS_JSON}"}
+        mark = file.parent / expected["mark"]
         try:
-            if not result.is_file():
+            if not mark.is_file():
                 missing[name] = failures.get(name, "")
-            elif expected and atomic.read_json(result).get("job") not in (None, expected):
+            elif expected["job"] and atomic.read_json(mark).get("job") not in (None, expected["job"]):
                 missing[name] = "its result was made with other settings"
         except InputError as error:
             missing[name] = str(error)

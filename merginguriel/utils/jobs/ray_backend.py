@@ -1,15 +1,19 @@
 """Jobs as tasks of a Ray cluster, whose machines share the folders: the same jobs and results as with processes."""
 
-import importlib.util
+import logging
 import os
 import pickle
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.jobs.engine import Job
+from merginguriel.utils.jobs.engine import Worker
+from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.outcome import Progress
 
 _ROOT = Path(__file__).resolve().parents[3]
 # Of a checkout that is not installed; the machines share it as they share the models.
@@ -28,9 +32,8 @@ class RayBackend:
     def device(self) -> str:
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, groups: list[tuple[str, list[Job]]], progress) -> None:
-        import ray
-
+    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
+        maker = ray.put(pickle.dumps(make))
         task = ray.remote(
             num_cpus=1,
             num_gpus=self.gpus,
@@ -41,7 +44,7 @@ class RayBackend:
         )(_do)
         running = {}
         for number, (group, jobs) in enumerate(groups):
-            running[task.remote(str(Path.cwd()), pickle.dumps(jobs))] = (number, group)
+            running[task.remote(str(Path.cwd()), maker, pickle.dumps(jobs))] = (number, group)
             progress.start(number, group)
         try:
             while running:
@@ -60,11 +63,9 @@ class RayBackend:
                 ray.cancel(events, force=True)
 
 
-def _do(folder: str, jobs: bytes):
-    from merginguriel.utils.jobs.engine import Worker
-
+def _do(folder: str, maker: bytes, jobs: bytes) -> Iterator[tuple]:
     os.chdir(folder)
-    yield from Worker().events(pickle.loads(jobs))
+    yield from pickle.loads(maker)().events(pickle.loads(jobs))
 
 
 def _environment() -> dict[str, str]:
@@ -92,12 +93,6 @@ def connect(address: str | None, per_gpu: int | None, memory: int) -> RayBackend
     Raises InputError where it cannot be reached, or where no machine of it has what a job asks for: `memory` bytes, and
     a share of a GPU if `per_gpu` says how many jobs share one. Without that, GPUs are taken where there are any.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise InputError("--backend ray needs Ray: pip install 'merginguriel[ray]', or leave --backend out")
-    import logging
-
-    import ray
-
     where = address or "this machine"
     _check_reachable(address)
     try:

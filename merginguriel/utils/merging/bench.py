@@ -1,200 +1,231 @@
-"""The models of one target, loaded once and kept on the device: merged, measured and scored there."""
+"""Where models are merged: streamed from their folders into a whole folder, a piece at a time.
 
-from concurrent.futures import ThreadPoolExecutor
+memory_bench.py has the other bench, for many merges of the same models. Both make the same bytes and the same results.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.methods import create
-from auto_merge_llm.stream import MergedModel, measured_source, merge_to_memory
+from auto_merge_llm.methods.base import Method
+from auto_merge_llm.stream import MergeReport, merge_checkpoints
+from tqdm import tqdm
 
 from merginguriel.utils.data.split import Split
-from merginguriel.utils.evaluation import classifier, results
+from merginguriel.utils.evaluation.classifier import Classifier, evaluate
+from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.merging import measuring
+from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
-from merginguriel.utils.models import devices, loading, scoring, store
-from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
+from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
+from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.models import loading
+from merginguriel.utils.models.devices import default_device
+from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.storage import atomic, environment
+
+log = logging.getLogger(__name__)
 
 
-class Workbench:
-    """`split` has the items that everything is evaluated on."""
+@dataclass(frozen=True)
+class Prepared:
+    """A method ready to merge. `measurements`: as the library takes them, by source; `files`: where they are kept."""
 
-    def __init__(self, split: Split):
-        self.split, self.device = split, devices.default_device()
-        self.dtype = devices.evaluation_dtype(self.device)
-        self._loaded: dict[Path, Checkpoint] = {}
-        self._modules, self._batches = {}, {}
-        self._examples, self._measured, self._kind = {}, {}, None
+    method: Method
+    examples: Examples | None = None
+    measurements: tuple[Any, ...] = ()
+    files: tuple[Path, ...] = ()
 
-    # Models
-
-    def checkpoint(self, path: Path) -> Checkpoint:
-        """The model in `path`, its tensors on the device."""
-        if path not in self._loaded:
-            checkpoint = Checkpoint(path)
-            checkpoint.load(self.device)
-            self._loaded[path] = checkpoint
-        return self._loaded[path]
-
-    def drop(self, path: Path) -> None:
-        """Free the memory of a model that is not needed again."""
-        self._loaded.pop(path, None)
-
-    def keep_only(self, paths) -> None:
-        """Drop the other models, and what was measured of them, where one of `paths` has yet to be loaded."""
-        paths = set(paths)
-        if paths - self._loaded.keys():
-            self._loaded = {path: checkpoint for path, checkpoint in self._loaded.items() if path in paths}
-            self._measured = {}
-
-    def _module(self, path: Path, state, dtype: torch.dtype):
-        """A model of the architecture in `path` with the values of `state`; the next call overwrites it."""
-        if dtype not in self._modules:
-            self._modules[dtype] = loading.load_model(path, self.device, dtype)
-        model = self._modules[dtype]
-        missing = model.load_state_dict(state, strict=False).missing_keys
-        if missing:
-            raise InputError(
-                f"{path} names its tensors otherwise than transformers does now ({missing[0]}); load it "
-                "once and save it again with save_pretrained"
-            )
-        return model
-
-    # Scoring
-
-    def alone(self, path: Path) -> "Alone":
-        return Alone(self, path)
-
-    def scores(self, path: Path, state, labels: list[str], texts: list[str], description: str):
-        """(items, len(INTENTS)) float32 of a model with the values of `state` and the tokenizer in `path`."""
-        model = self._module(path, state, self.dtype)
-        tokens = TOKENS.tokens(path, texts, loading.longest_input(model, MAX_TOKENS))
-        if id(tokens) not in self._batches:
-            self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
-        return classifier.in_massive_order(scoring.batch_logits(model, self._batches[id(tokens)], description), labels)
-
-    # Merging
-
-    def merge(self, plan, dtype: str | None, allow_mismatched_heads: bool, keep_measurements: bool) -> "Merge":
-        """What merging.run_merge makes of `plan`, in memory."""
-        self.keep_only([source.path for source in plan.sources] + ([plan.base] if plan.base else []))
-        method, measured, files, examples = create(plan.method, **plan.hyperparameters), [], [], None
-        if plan.measuring:
-            examples = self._draw(plan)
-            if method.learns:
-                method = self._learn(method, plan, examples)
-            else:
-                for source in plan.sources:
-                    file, kept = self._measure(method, source, plan.measuring, examples, keep_measurements)
-                    files.append(file)
-                    measured.append(kept)
-        merged = merge_to_memory(
-            method,
-            [self.checkpoint(source.path) for source in plan.sources],
-            [source.weight for source in plan.sources],
-            base=self.checkpoint(plan.base) if plan.base else None,
-            measurements=measured,
-            dtype=dtype,
-            allow_mismatched_heads=allow_mismatched_heads,
+    def details(self, plan: MergePlan, record: dict[str, Any], report: MergeReport) -> dict[str, str]:
+        """merge_details.txt and its twin for programs, as texts by file name."""
+        timestamp, measured_on = environment.utc_now(), {}
+        if self.examples:
+            measured_on = {
+                "examples": self.examples.counts,
+                "fingerprint": self.examples.fingerprint(),
+                "files": list(map(str, self.files)),
+            }
+            if self.method.learns:
+                measured_on["coefficients"] = self.method.coefficients
+        told = {
+            "plan": record,
+            "timestamp": timestamp,
+            "parameters": report.parameters,
+            "measured_on": measured_on,
+            "checks": asdict(report.findings),
+            "counts": report.counts,
+            "environment": environment.run_environment(),
+        }
+        by_people = merge_details(
+            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources, timestamp=timestamp
         )
-        return Merge(self, plan, merged, method, examples, files)
+        return {DETAILS_TXT: by_people, DETAILS_JSON: atomic.as_json(told)}
 
-    def _draw(self, plan) -> Examples:
-        sources = () if plan.measuring.scope == "target" else tuple(source.locale for source in plan.sources)
-        key = (plan.measuring, sources, plan.seed)
+
+class Merged(ABC):
+    """A merge that was made; `evaluate` keeps how well it does in `folder`, and the accuracy in its model card."""
+
+    @abstractmethod
+    def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation: ...
+
+
+class Bench(ABC):
+    """`measurements`: the folder for what methods find out on text."""
+
+    def __init__(self, measurements: Path):
+        self.measurements, self.device = measurements, default_device()
+        self._examples: dict[Any, Examples] = {}
+
+    @abstractmethod
+    def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> Merged:
+        """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
+
+    @abstractmethod
+    def checkpoint(self, path: Path) -> Checkpoint: ...
+
+    @abstractmethod
+    def float32_model(self, path: Path) -> Any:
+        """A float32 model on the device with the values in `path`; the next call may overwrite it."""
+
+    @abstractmethod
+    def float32_state(self, path: Path) -> dict[str, torch.Tensor]:
+        """A float32 state dict on the device."""
+
+    @abstractmethod
+    def measured(self, plan: MergePlan, source: Source, examples: Examples) -> tuple[Path, Any]:
+        """(the file for what the plan's method measures of `source`, what was measured as the library takes it)"""
+
+    def prepare(self, plan: MergePlan) -> Prepared:
+        """Measure or learn what the plan's method has to know."""
+        if not plan.texts:
+            return Prepared(plan.method)
+        settings = plan.settings
+        key = plan.task, settings.texts, plan.texts, settings.seed
         if key not in self._examples:
-            self._examples[key] = draw_examples(plan.measuring, plan.target, list(sources), plan.seed)
-        return self._examples[key]
+            self._examples[key] = draw_examples(plan.task, settings.texts, plan.texts, settings.seed)
+        examples = self._examples[key]
+        if plan.method.learns:
+            return Prepared(measuring.learn(self, plan, examples, self.measurements), examples)
+        files, measurements = zip(*(self.measured(plan, source, examples) for source in plan.sources))
+        return Prepared(plan.method, examples, measurements, files)
 
-    def _measure(self, method, source, options, examples, keep: bool):
-        """(the file for it, what was measured of `source`, on the device)"""
-        file = measuring.measurement_file(method, self.checkpoint(source.path), options, examples)
-        if method.measurement != self._kind:  # one kind at a time: Fisher information is as large as the model
-            self._kind, self._measured = method.measurement, {}
-        if file.path not in self._measured:
-            self._measured[file.path] = self._measure_anew(method, source, options, examples, file, keep)
-        return file.path, self._measured[file.path]
+    def measurement_file(self, plan: MergePlan, source: Source, examples: Examples) -> measuring.MeasurementFile:
+        return measuring.measurement_file(
+            plan.method, self.checkpoint(source.path), plan.settings.texts, examples, self.measurements
+        )
 
-    def _measure_anew(self, method, source, options, examples, file, keep: bool):
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if file.path.is_file():
-            try:
-                return measured_source(str(file.path), load_file(file.path, self.device))
-            except SafetensorError:
-                raise InputError(f"{file.path} is damaged; remove it and measure again") from None
-        model = self._module(source.path, self.checkpoint(source.path).state_dict(), torch.float32)
-        measured = measuring.measure(
-            method,
-            model,
+    def measure(self, plan: MergePlan, source: Source, examples: Examples) -> dict[str, torch.Tensor]:
+        return measuring.measure(
+            plan.method,
+            self.float32_model(source.path),
             loading.load_tokenizer(source.path),
-            store.read_labels(source.path),
-            options,
+            read_labels(source.path),
+            plan.settings.texts,
             examples,
             source.locale,
         )
-        if keep:
-            file.write(measured)
-        return measured_source(str(file.path), measured)
 
-    def _learn(self, method, plan, examples):
-        def single(path: Path) -> dict:
-            return {name: values.float() for name, values in self.checkpoint(path).state_dict().items()}
 
-        def base():
-            start = single(plan.base)
-            return self._module(plan.base, start, torch.float32), loading.load_tokenizer(plan.base), start
+class FolderBench(Bench):
+    """Streams from folders into folders; what is measured is kept in files."""
 
-        return measuring.learn(
-            method,
-            plan,
-            plan.measuring,
-            examples,
-            self.checkpoint,
-            lambda: {name: single(path) for path, name in plan.identities.items()},
-            base,
+    def checkpoint(self, path: Path) -> Checkpoint:
+        return Checkpoint(path)
+
+    def float32_model(self, path: Path) -> Any:
+        return loading.load_model(path, self.device, torch.float32)
+
+    def float32_state(self, path: Path) -> dict[str, torch.Tensor]:
+        return self.float32_model(path).state_dict()
+
+    def measured(self, plan: MergePlan, source: Source, examples: Examples) -> tuple[Path, Path]:
+        file = self.measurement_file(plan, source, examples)
+        if file.path.is_file():
+            log.info("already measured: %s", file.path)
+        else:
+            file.write(self.measure(plan, source, examples))
+        return file.path, file.path
+
+    def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedFolder":
+        """Into `plan.output`: weights, config, tokenizer, merge_details.txt and .json, model card.
+
+        A folder that the same plan made from the same files is kept; any other in its place is refused without
+        `overwrite`. Nothing stands at `plan.output` until all of it does.
+        """
+        folders = [source.path.resolve() for source in plan.sources]
+        if plan.output.resolve() in [place for folder in folders for place in (folder, *folder.parents)]:
+            raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
+        if is_merged(plan, record, overwrite):
+            log.info("already merged: %s", plan.output)
+            return MergedFolder(plan)
+        prepared = self.prepare(plan)
+        with atomic.whole_folder(plan.output, overwrite=overwrite) as partial:
+            report = _stream(plan, prepared, partial)
+            for name, text in {**prepared.details(plan, record, report), MODEL_CARD: model_card(plan)}.items():
+                atomic.write_text(partial / name, text)
+        return MergedFolder(plan)
+
+
+def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
+    title = f"merging {len(plan.sources)} sources"
+    with tqdm(desc=title, unit=" parameters", unit_scale=True, leave=False, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return merge_checkpoints(
+            prepared.method,
+            [source.path for source in plan.sources],
+            [source.weight for source in plan.sources],
+            output,
+            base=plan.base,
+            measurements=prepared.measurements,
+            dtype=plan.settings.dtype,
+            allow_mismatched_heads=plan.settings.allow_mismatched_heads,
+            progress=progress,
         )
 
 
-class Alone:
-    """A model on the workbench as `evaluation.evaluate` takes it."""
+def is_merged(plan: MergePlan, record: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether `plan.output` is this very merge. InputError where it is anything else and `overwrite` is false."""
+    if not plan.output.exists() or overwrite:
+        return False
+    made = plan.output / DETAILS_JSON
+    if made.is_file() and atomic.read_json(made).get("plan") == record:
+        return True
+    raise InputError(
+        f"{plan.output} exists already and is not this merge, or it is one of an earlier version; use --overwrite to "
+        "replace it or choose another folder"
+    )
 
-    def __init__(self, bench: Workbench, path: Path):
-        self._bench, self.path, self.labels = bench, path, store.read_labels(path)
-        self.settings = classifier.model_settings(path, bench.dtype)
 
-    def logits(self, texts: list[str], description: str):
-        state = self._bench.checkpoint(self.path).state_dict()
-        return self._bench.scores(self.path, state, self.labels, texts, description)
+class MergedFolder(Merged):
+    """The merge in `plan.output`."""
 
+    def __init__(self, plan: MergePlan):
+        self._plan = plan
 
-class Merge:
-    """A merged model on the workbench, and what its details need to know; hashing it runs beside scoring it."""
-
-    def __init__(self, bench: Workbench, plan, merged: MergedModel, method, examples, files):
-        self._bench, self.plan, self.model = bench, plan, merged
-        self.method, self.examples, self.files = method, examples, files
-        self.labels = store.read_labels(merged.config_from.path)
-
-    def evaluate(self) -> tuple:
-        """(scores (items, len(INTENTS)), settings of the evaluation, information on the model)"""
-        tokenizer_from = self.model.tokenizer_from
-        with ThreadPoolExecutor(1) as pool:
-            fingerprint = pool.submit(lambda: self.model.weights_fingerprint)
-            scores = self._bench.scores(
-                tokenizer_from.path,
-                self.model.state,
-                self.labels,
-                self._bench.split.texts,
-                f"{self.plan.output.name} on {self.plan.target}",
-            )
-            settings = classifier.settings_of(
-                fingerprint.result(),
-                tokenizer_from.tokenizer_fingerprint,
-                self.model.config,
-                self.labels,
-                self._bench.dtype,
-            )
-        return scores, settings, results.info_of(self.labels, self.model.config)
+    def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation:
+        plan = self._plan
+        texts = {name: (plan.output / name).read_text(encoding="utf-8") for name in (DETAILS_TXT, DETAILS_JSON)}
+        result = evaluate(
+            Classifier(plan.output),
+            split,
+            plan.task.dataset_name,
+            folder,
+            name=plan.output.name,
+            overwrite=overwrite,
+            experiment=atomic.read_json(plan.output / DETAILS_JSON)["plan"],
+            job=job,
+            attachments=texts,
+        )
+        atomic.write_text(plan.output / MODEL_CARD, model_card(plan, result))
+        return result

@@ -1,10 +1,15 @@
 """What a list of jobs would take, roughly: for --dry-run."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from merginguriel.utils.jobs.engine import Job
+import torch
+
+from merginguriel.utils.jobs.engine import Backend
+from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging import examples, modes
+from merginguriel.utils.models import devices
 from merginguriel.utils.storage import atomic
 
 TOKENS_OF_A_TEXT = 12
@@ -32,7 +37,7 @@ FORWARDS = {"fisher": 6, "gram": 2, "learn": 4}
 RESULT_BYTES = 1_000_000
 
 
-def job_table(jobs: list[Job], backend, options) -> str:
+def job_table(jobs: Sequence[Job], backend: Backend, keep_measurements: bool) -> str:
     """A line a job with its state, and the time and disk of those that are to do."""
     speed = _matrix_product_speed(backend.device) * EFFICIENCY[backend.device]
     width = max(len(job.name) for job in jobs)
@@ -45,7 +50,7 @@ def job_table(jobs: list[Job], backend, options) -> str:
         lines.append(f"{job.name:<{width}}  to do  {seconds:9.1f}")
         total += seconds
         disk += RESULT_BYTES + (_bytes(job) if job.products else 0)
-    if options.keep_measurements:
+    if keep_measurements:
         kept = {
             (job.group, source["path"]): _bytes(job)
             for job in jobs
@@ -92,10 +97,6 @@ def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:
 
 def _matrix_product_speed(device: str) -> float:
     """FLOP/s of a product of 1024 x 1024 matrices; where there is no such device here, a number to go by."""
-    import torch
-
-    from merginguriel.utils.models import devices
-
     if device != devices.default_device():
         return 3e14
     matrix = torch.ones(1024, 1024, dtype=devices.evaluation_dtype(device), device=device)

@@ -1,12 +1,9 @@
 """What a merge leaves beside its weights: merge_details.txt for people, merge_details.json for programs."""
 
 import re
-from dataclasses import asdict
-from pathlib import Path
 
-from merginguriel.utils.merging.examples import Examples
-from merginguriel.utils.merging.plan import MergePlan
-from merginguriel.utils.storage import atomic, environment
+DETAILS_TXT = "merge_details.txt"
+DETAILS_JSON = "merge_details.json"
 
 
 def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str) -> str:
@@ -60,38 +57,3 @@ def read_merge_details(text: str) -> dict:
         "sources": sources,
     }
     return {name: value for name, value in found.items() if value}
-
-
-DETAILS_TXT = "merge_details.txt"
-DETAILS_JSON = "merge_details.json"
-
-
-def details(
-    plan: MergePlan, record: dict, report, method, examples: Examples | None, files: list[Path]
-) -> dict[str, str]:
-    """merge_details.txt and its twin for programs, as texts by file name; `files` have what was measured."""
-    timestamp, measured_on = environment.utc_now(), {}
-    if examples:
-        measured_on = {
-            "examples": examples.counts,
-            "fingerprint": examples.fingerprint(),
-            "files": list(map(str, files)),
-        }
-        if method.learns:
-            measured_on["coefficients"] = method.coefficients
-    return {
-        DETAILS_TXT: merge_details(
-            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources, timestamp=timestamp
-        ),
-        DETAILS_JSON: atomic.as_json(
-            {
-                "plan": record,
-                "timestamp": timestamp,
-                "parameters": report.parameters,
-                "measured_on": measured_on,
-                "checks": asdict(report.findings),
-                "counts": report.counts,
-                "environment": environment.run_environment(),
-            }
-        ),
-    }

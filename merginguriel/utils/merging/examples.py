@@ -1,40 +1,71 @@
-"""The texts on which a merging method measures its sources."""
+"""The texts on which a merging method measures its sources, or learns."""
 
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import task
 from merginguriel.utils.data.split import SPLITS
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.storage.argument_types import positive_int
+from merginguriel.utils.storage.settings import setting
 
-SCOPES = ("target", "sources", "both")
 NUM_EXAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class MeasuringOptions:
-    """Which texts, how many, in which batches; `folder` keeps what was measured. InputError for the test split.
+class TextSettings:
+    """Which texts, how many, in which batches. InputError for the test split.
 
-    `num_examples` None: 1000, or as many as a smaller corpus has.
+    `num_examples` None: NUM_EXAMPLES, or as many as a smaller corpus has.
     """
 
-    dataset_name: str
-    split: str = "train"
-    scope: str = "target"
-    num_examples: int | None = None
-    batch_size: int = 16
-    max_length: int = 128
-    text_column: str = "utt"
-    label_column: str = "intent"
-    folder: Path = Path("results/measurements")
+    split: str = setting(
+        "train",
+        "never test, which is refused",
+        "--dataset-split",
+        choices=("train", "validation", "dev", "test"),
+        word="text-split-{}",
+    )
+    scope: str = setting(
+        "target",
+        "whose text; adamerging takes the target's",
+        "--fisher-data-mode",
+        "--data-mode",
+        choices=("target", "sources", "both"),
+        word="text-scope-{}",
+    )
+    num_examples: int | None = setting(
+        None,
+        "examples in all, over all locales (default: 1000, or what a smaller corpus has)",
+        "--num-fisher-examples",
+        "--num-examples",
+        read=positive_int,
+        metavar="N",
+        word="text-num_examples-{}",
+    )
+    batch_size: int = setting(
+        16, "texts a batch", "--batch-size", read=positive_int, metavar="N", word="text-batch_size-{}"
+    )
+    max_length: int = setting(
+        128,
+        "tokens after which a text is cut",
+        "--max-seq-length",
+        read=positive_int,
+        metavar="N",
+        word="text-max_length-{}",
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if SPLITS.get(self.split) == "test":
             raise InputError("--dataset-split test: a merge must not rest on the texts that it is judged on; use train")
+
+    def locales(self, target: str, sources: Sequence[str]) -> list[str]:
+        """Whose texts these are."""
+        return {"target": [target], "sources": [*sources], "both": [target, *sources]}[self.scope]
 
 
 @dataclass(frozen=True)
@@ -50,25 +81,14 @@ class Examples:
         return hashlib.sha256(rows.encode()).hexdigest()
 
 
-def texts_of(options: MeasuringOptions, target: str, sources: list[str]) -> dict[str, tuple]:
-    """By locale: what `draw_examples` draws from, as arguments of `massive.load_split`."""
-    locales = {"target": [target], "sources": sources, "both": [target, *sources]}[options.scope]
-    return {
-        locale: (options.dataset_name, locale, options.split, options.text_column, options.label_column)
-        for locale in locales
-    }
-
-
-def draw_examples(options: MeasuringOptions, target: str, sources: list[str], seed: int) -> Examples:
+def draw_examples(task: Task, settings: TextSettings, locales: Sequence[str], seed: int) -> Examples:
     """Exactly `num_examples` items: an equal share of each locale, one more of the first where it does not divide.
 
     Each locale's items are drawn at random by `seed` and the locale's name. Raises InputError where a locale has
     too few items.
     """
-    locales, splits = zip(
-        *((locale, task.load_split(*split)) for locale, split in texts_of(options, target, sources).items())
-    )
-    total = options.num_examples
+    splits = [task.load(locale, settings.split) for locale in locales]
+    total = settings.num_examples
     if total is None:
         total = min(NUM_EXAMPLES, len(locales) * min(map(len, splits)))
     share, rest = divmod(total, len(locales))
@@ -78,7 +98,7 @@ def draw_examples(options: MeasuringOptions, target: str, sources: list[str], se
         if count > len(split):
             raise InputError(
                 f"--num-fisher-examples {total} asks for {count} examples of {locale}, "
-                f"whose {options.split} split has {len(split)}; ask for fewer"
+                f"whose {settings.split} split has {len(split)}; ask for fewer"
             )
         chosen = random.Random(f"{seed} {locale}").sample(range(len(split)), count)
         counts[locale] = count

@@ -1,40 +1,40 @@
-"""What a merging method must know of its sources on text: the example set, and what was found on it, kept in files."""
+"""What a merging method finds out on text: measured of every source, or learnt, and kept in files.
+
+A bench (merging/bench.py) gives the models: `checkpoint(folder)`, `float32_model(folder)`, `float32_state(folder)`.
+"""
 
 import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import torch
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.methods.base import Method
+from auto_merge_llm.methods.fisher_dataset import shared_dataloader
+from safetensors.torch import save_file
+from tqdm import tqdm
 
 from merginguriel.utils.data import massive
-from merginguriel.utils.merging.examples import Examples, MeasuringOptions
-from merginguriel.utils.models import loading, store
+from merginguriel.utils.merging.examples import Examples, TextSettings
+from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.models import loading
+from merginguriel.utils.models.devices import default_device
+from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.storage import atomic
+
+if TYPE_CHECKING:
+    from merginguriel.utils.merging.bench import Bench
 
 log = logging.getLogger(__name__)
 
 
-def prepare(method, plan, options: MeasuringOptions, examples: Examples):
-    """(the method, ready to merge; the files measured of its sources, in the plan's order)."""
-    if method.learns:
-        return _learnt(method, plan, options, examples), []
-    return method, [_measured(method, source, options, examples) for source in plan.sources]
-
-
-def _measured(method, source, options: MeasuringOptions, examples: Examples) -> Path:
-    """The file of what `method` measures of `source`, made unless the same model, data and settings made it before."""
-    import torch
-    from auto_merge_llm.checkpoint import Checkpoint
-
-    kept = measurement_file(method, Checkpoint(source.path), options, examples)
-    if kept.path.is_file():
-        log.info("already measured: %s", kept.path)
-    else:
-        model, tokenizer = loading.load_classifier(source.path, precision()[0], torch.float32)
-        kept.write(measure(method, model, tokenizer, store.read_labels(source.path), options, examples, source.locale))
-    return kept.path
+def autocast_dtype() -> torch.dtype | None:
+    """Of the forward and backward pass: bfloat16 on CUDA, else None for float32."""
+    return torch.bfloat16 if default_device().startswith("cuda") else None
 
 
 @dataclass(frozen=True)
@@ -42,145 +42,105 @@ class MeasurementFile:
     """Where a measurement is kept, and what it rests on."""
 
     path: Path
-    settings: dict
+    settings: dict[str, Any]
 
-    def write(self, measured: dict) -> None:
-        from safetensors.torch import save_file
-
+    def write(self, measured: dict[str, torch.Tensor]) -> None:
+        tensors = {name: values.cpu().contiguous() for name, values in measured.items()}
         with atomic.beside(self.path) as partial:
-            save_file(
-                {name: values.cpu().contiguous() for name, values in measured.items()},
-                partial,
-                metadata={"settings": json.dumps(self.settings)},
-            )
+            save_file(tensors, partial, metadata={"settings": json.dumps(self.settings)})
 
 
-def measurement_file(method, checkpoint, options: MeasuringOptions, examples: Examples) -> MeasurementFile:
-    """The file for what `method` measures of the model in `checkpoint`."""
+def measurement_file(
+    method: Method, checkpoint: Checkpoint, texts: TextSettings, examples: Examples, folder: Path
+) -> MeasurementFile:
+    """The file in `folder` for what `method` measures of the model in `checkpoint`."""
     settings = {
         "kind": method.measurement,
         **{name: getattr(method, name) for name in method.measured_by},
         "model": checkpoint.weights_fingerprint,
         "tokenizer": checkpoint.tokenizer_fingerprint,
-        "labels": store.read_labels(checkpoint.path),
-        **_settings(options, examples),
+        "labels": read_labels(checkpoint.path),
+        **_rests_on(texts, examples),
     }
-    name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)[:16]}.safetensors"
-    return MeasurementFile(options.folder / name, settings)
+    name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)}.safetensors"
+    return MeasurementFile(folder / name, settings)
 
 
 def measure(
-    method, model, tokenizer, labels: list[str], options: MeasuringOptions, examples: Examples, locale: str
-) -> dict:
+    method: Method, model: Any, tokenizer: Any, labels: list[str], texts: TextSettings, examples: Examples, locale: str
+) -> dict[str, torch.Tensor]:
     """What `method` measures of `model`, whose outputs are `labels`: tensors by name, on its device."""
-    from auto_merge_llm.methods.fisher_dataset import shared_dataloader
-    from tqdm import tqdm
-
     gold = [labels.index(massive.INTENTS[label]) for label in examples.labels]
-    batches = shared_dataloader(
-        tokenizer,
-        examples.texts,
-        gold,
-        batch_size=options.batch_size,
-        max_length=loading.longest_input(model, options.max_length),
-    )
+    longest = loading.longest_input(model, texts.max_length)
+    batches = shared_dataloader(tokenizer, examples.texts, gold, batch_size=texts.batch_size, max_length=longest)
     bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
-    return method.measure(model, bar, autocast=precision()[1])
+    return method.measure(model, bar, autocast=autocast_dtype())
 
 
-def _learnt(method, plan, options: MeasuringOptions, examples: Examples):
-    """`method` with its coefficients learnt on the texts, which a file keeps."""
-    import torch
-    from auto_merge_llm.checkpoint import Checkpoint
+def learn(bench: "Bench", plan: MergePlan, examples: Examples, folder: Path) -> Method:
+    """The plan's method with its coefficients learnt on the texts, unless a file in `folder` has them.
 
-    def load(path: Path):
-        return loading.load_classifier(path, precision()[0], torch.float32)
-
-    def states() -> dict:
-        return {name: load(path)[0].state_dict() for path, name in plan.identities.items()}
-
-    def base():
-        model, tokenizer = load(plan.base)
-        return model, tokenizer, {name: values.clone() for name, values in model.state_dict().items()}
-
-    return learn(method, plan, options, examples, Checkpoint, states, base)
-
-
-def learn(method, plan, options: MeasuringOptions, examples: Examples, checkpoint, states, base):
-    """`method` with its coefficients learnt on the texts, unless a file has them from the same models and settings.
-
-    `checkpoint(folder)` opens a model. Called only to learn: `states()` gives the sources' state dicts by identity,
-    `base()` a float32 model of the base on the device, to be overwritten, its tokenizer and its state dict.
+    Such a file was made from the same models, texts and settings.
     """
-    from auto_merge_llm.methods.fisher_dataset import shared_dataloader
-    from tqdm import tqdm
-
+    method, texts, base = plan.method, plan.settings.texts, plan.base
     weights = {plan.identities[source.path]: source.weight for source in plan.sources}
-    fingerprint = {
-        name: [checkpoint(path).weights_fingerprint, weights[name]]
-        for path, name in sorted(plan.identities.items(), key=lambda source: source[1])
-    }
-    initial = checkpoint(plan.base)
+    in_order = sorted(plan.identities.items(), key=lambda source: source[1])
+    initial = bench.checkpoint(base)
     settings = {
         **asdict(method),
-        "method": plan.method,
-        "sources": fingerprint,
-        "seed": plan.seed,
+        "method": plan.method_name,
+        "sources": {name: [bench.checkpoint(path).weights_fingerprint, weights[name]] for path, name in in_order},
+        "seed": plan.settings.seed,
         "base": initial.weights_fingerprint,
         "tokenizer": initial.tokenizer_fingerprint,
-        **_settings(options, examples),
+        **_rests_on(texts, examples),
     }
-    file = options.folder / f"{plan.method}_{plan.target}_{_digest(settings)[:16]}.json"
+    file = folder / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
         return replace(method, coefficients=atomic.read_json(file)["coefficients"])
-    labels = store.read_labels(plan.base)
-    for source in plan.sources:
-        if store.read_labels(source.path) != labels:
-            raise InputError(
-                f"{source.path} orders its labels otherwise than {plan.base}, which mode {plan.mode} "
-                "cannot learn with; train it from that checkpoint"
-            )
-    sources, (model, tokenizer, start) = states(), base()
+    _check_labels(plan)
+    states = {name: bench.float32_state(path) for path, name in plan.identities.items()}
+    start = bench.float32_state(base)
+    model = bench.float32_model(base)
     batches = shared_dataloader(
-        tokenizer,
+        loading.load_tokenizer(base),
         examples.texts,
         [0] * len(examples.texts),
-        batch_size=options.batch_size,
-        max_length=loading.longest_input(model, options.max_length),
-        shuffle_seed=plan.seed,
+        batch_size=texts.batch_size,
+        max_length=loading.longest_input(model, texts.max_length),
+        shuffle_seed=plan.settings.seed,
     )
-    with tqdm(
-        total=method.epochs * len(batches), desc="learning coefficients", unit=" steps", leave=False, disable=None
-    ) as bar:
+    steps = method.epochs * len(batches)
+    with tqdm(total=steps, desc="learning coefficients", unit=" steps", leave=False, disable=None) as bar:
 
-        def progress(done, total, entropy):
+        def progress(done: int, total: int | None, entropy: float) -> None:
             bar.set_postfix_str(f"entropy {entropy:.3f}")
             bar.update(done - bar.n)
 
-        learnt = method.learn(model, sources, start, batches, weights, autocast=precision()[1], progress=progress)
+        learnt = method.learn(model, states, start, batches, weights, autocast=autocast_dtype(), progress=progress)
     atomic.write_json(file, {"settings": settings, "coefficients": learnt.coefficients})
     return learnt
 
 
-def precision():
-    """(device, dtype of the forward and backward pass): bfloat16 on CUDA, else None for float32."""
-    import torch
+def _check_labels(plan: MergePlan) -> None:
+    labels = read_labels(plan.base)
+    for source in plan.sources:
+        if read_labels(source.path) != labels:
+            raise InputError(
+                f"{source.path} orders its labels otherwise than {plan.base}, which mode {plan.mode} "
+                "cannot learn with; train it from that checkpoint"
+            )
 
-    from merginguriel.utils.models import devices
 
-    device = devices.default_device()
-    return device, torch.bfloat16 if device.startswith("cuda") else None
-
-
-def _settings(options: MeasuringOptions, examples: Examples) -> dict:
+def _rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
     return {
         "examples": examples.fingerprint(),
-        "batch_size": options.batch_size,
-        "max_length": options.max_length,
-        "precision": "float32" if precision()[1] is None else "bfloat16",
+        "batch_size": texts.batch_size,
+        "max_length": texts.max_length,
+        "precision": "float32" if autocast_dtype() is None else "bfloat16",
     }
 
 
-def _digest(settings: dict) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def _digest(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,16 +4,21 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.merging.plan import MergePlan
 
-def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
-    """Text of the card of a MergePlan; with an Evaluation, what was measured and on which data."""
-    measured = None
+MODEL_CARD = "README.md"
+
+
+def model_card(plan: MergePlan, evaluation: Evaluation | None = None) -> str:
+    """Text of the card of a merge; with an Evaluation, what was measured and on which data."""
+    measured, data_name = None, _dataset(plan.task.dataset_name)
     if evaluation:
         measured = [
             EvalResult(
                 task_type="text-classification",
-                dataset_type=_dataset(dataset_name),
-                dataset_name=_dataset(dataset_name),
+                dataset_type=data_name,
+                dataset_name=data_name,
                 dataset_config=plan.target,
                 dataset_split="test",
                 metric_type="accuracy",
@@ -34,26 +39,26 @@ def model_card(plan, evaluation=None, dataset_name: str | None = None) -> str:
     text = (
         f"---\n{data.to_yaml()}\n---\n\n# {plan.output.name}\n\n"
         f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
-        f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method}`; "
+        f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method_name}`; "
         f"{_target_text(plan)}. Sources, weights and settings stand in `merge_details.json`.\n\n"
         f"| source | weight |\n|---|---|\n{rows}\n"
     )
     if evaluation:
         low, high = evaluation.interval
         text += (
-            f"\nTest accuracy on {plan.target}, {_dataset(dataset_name)}: {evaluation.accuracy:.4f} "
+            f"\nTest accuracy on {plan.target}, {data_name}: {evaluation.accuracy:.4f} "
             f"(95 % Wilson interval {low:.4f} to {high:.4f}, {len(evaluation.correct)} items).\n"
         )
     return text
 
 
-def _target_text(plan) -> str:
+def _target_text(plan: MergePlan) -> str:
     used = []
     if plan.selection["selection"] == "real":
         used.append("the sources were chosen by labelled validation items of the target")
-    if plan.measuring is not None and plan.measuring.scope != "sources":
-        kind = "labelled" if plan.hyperparameters.get("estimator") == "empirical" else "unlabelled"
-        used.append(f"it used {kind} {plan.measuring.split} text of the target")
+    if plan.target in plan.texts:
+        kind = "labelled" if plan.settings.hyperparameters.get("estimator") == "empirical" else "unlabelled"
+        used.append(f"it used {kind} {plan.settings.texts.split} text of the target")
     return "; ".join(used) or "the target took no part in it"
 
 

@@ -1,9 +1,11 @@
 """The modes of a merge: the library's methods, and five weightings of the plain average."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from auto_merge_llm.methods import METHODS
+from auto_merge_llm.methods import METHODS, create
+
+if TYPE_CHECKING:
+    from auto_merge_llm.methods.base import Method
 
 # Mode -> the library's method and a line for people. Five modes are weightings of the plain average; the
 # library's other methods are modes by their own names.
@@ -17,26 +19,28 @@ MODES = {
 }
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel")  # modes that are weights by themselves
+BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
 
 
-def method_of(mode: str):
+def mode_named(name: str) -> str:
+    """The mode of this name or alias."""
+    return ALIASES.get(name, name)
+
+
+def method_of(mode: str) -> "Method":
     """The mode's method with its defaults."""
-    from auto_merge_llm.methods import create
-
     return create(MODES[mode][0])
-
-
-def own_hyperparameters(mode: str, given: Mapping) -> dict:
-    """Those of `given` that the mode's method has."""
-    return {name: given[name] for name in asdict(method_of(mode)) if name in given}
-
-
-def preweight_of(weights: list[float]) -> str:
-    """equal or uriel, which a merge's record does not tell: similarities that are all equal are none."""
-    return "equal" if max(weights) - min(weights) < 1e-9 else "uriel"
 
 
 def needs_text(mode: str) -> bool:
     """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)
     return method.measurement is not None or method.learns
+
+
+def mode_lines(*, baseline: bool = False) -> str:
+    """A line for every mode and alias, and in sweeps for the baseline."""
+    listed = {BASELINE: "the target's own model, nothing merged"} if baseline else {}
+    listed |= {name: text for name, (_, text) in MODES.items()}
+    listed |= {alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
+    return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())

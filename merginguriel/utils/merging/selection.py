@@ -2,16 +2,24 @@
 
 import functools
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.similarity import sparsify, transfer, uriel
+from merginguriel.utils.data.language_arguments import locale_tuple
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.similarity import transfer, uriel
 from merginguriel.utils.similarity.matrix import DENSE_CSV, SPARSE_CSV, SimilarityMatrix, find_matrix, read_matrix
+from merginguriel.utils.similarity.sparsify import sparsify
+from merginguriel.utils.similarity.transfer import TransferMatrix
+from merginguriel.utils.storage.argument_types import positive_int
+from merginguriel.utils.storage.naming import short_hash
+from merginguriel.utils.storage.settings import setting
 
 log = logging.getLogger(__name__)
+LONGEST_LIST = 40  # characters of sources in a folder's name; longer lists are told by a hash
 
 
 @dataclass(frozen=True)
@@ -22,34 +30,89 @@ class Source:
 
 
 @dataclass(frozen=True)
-class SimilarityOptions:
-    """Where similarities come from; see docs/similarity.md."""
+class SourceSettings:
+    """Which sources, and by which similarity they are chosen; see docs/similarity.md.
 
-    selection: str = "sinkhorn"
-    source: str = "sparse"
-    top_k: int = 20
-    sinkhorn_iters: int = 20
-    matrix: Path | None = None
-    nxn_matrix: Path | None = None
+    `selection`: one of SELECTIONS, None for the mode's own. `matrix`, `nxn_matrix`: files to read similarity from.
+    """
+
+    num_languages: int = setting(
+        5, "the N most similar languages that have a model", "--num-languages", read=positive_int, metavar="N"
+    )
+    sources: tuple[str, ...] | None = setting(
+        None, "these languages instead", "--sources", read=locale_tuple, metavar="LOC,LOC,…"
+    )
+    selection: str | None = setting(
+        None,
+        "rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer (default: sinkhorn; "
+        "cosine in mode uriel)",
+        "--selection",
+        choices=("sinkhorn", "cosine", "real"),
+    )
+    nxn_matrix: Path | None = setting(
+        None,
+        "for --selection real: folder or evaluation_matrix.csv of a validation run of run_nxn_evaluation.py",
+        "--nxn-matrix",
+        read=Path,
+        metavar="PATH",
+    )
+    source: str = setting(
+        "sparse",
+        "sparse: the shipped Sinkhorn matrix; dense: top-k and Sinkhorn now",
+        "--similarity-source",
+        choices=("sparse", "dense"),
+    )
+    matrix: Path | None = setting(None, "another matrix file", "--similarity-matrix", read=Path, metavar="CSV")
+    top_k: int = setting(
+        20, "neighbours kept per row, with --similarity-source dense", "--top-k", read=positive_int, metavar="K"
+    )
+    sinkhorn_iters: int = setting(
+        20, "Sinkhorn iterations, with --similarity-source dense", "--sinkhorn-iters", read=positive_int, metavar="N"
+    )
+
+    def used(self, *, weighed: bool) -> set[str]:
+        """The fields that have an effect beside the others; `weighed`: whether sources weigh by their similarity."""
+        if self.sources:  # named ones weigh equally or by cosine
+            return {"sources", "matrix"} if weighed else {"sources"}
+        fields = {"num_languages", "sources", "selection"}
+        if self.selection == "real":
+            return fields | {"nxn_matrix"}
+        if self.selection == "cosine":
+            return fields | {"matrix"}
+        dense = {"top_k", "sinkhorn_iters"} if self.source == "dense" else set()
+        return fields | {"matrix", "source"} | dense
+
+    def with_own_matrix(self) -> "SourceSettings":
+        """The same, without a matrix that is the one it would read anyway."""
+        own = find_matrix(SPARSE_CSV if self.selection == "sinkhorn" and self.source == "sparse" else DENSE_CSV)
+        is_own = self.matrix is not None and own is not None and self.matrix.resolve() == own.resolve()
+        return replace(self, matrix=None) if is_own else self
+
+    def words(self, default: str = "sinkhorn") -> dict[str, str]:
+        """Field -> its word in a folder's name, of what has not its default; `default` is the mode's selection."""
+        told = {}
+        if self.sources:
+            listed = ",".join(self.sources)
+            told["sources"] = f"sources-{listed if len(listed) <= LONGEST_LIST else short_hash(listed)}"
+        elif self.selection not in (None, default):
+            told["selection"] = str(self.selection)
+        if self.source == "dense":
+            told["dense"] = f"dense{self.top_k}x{self.sinkhorn_iters}"
+        if self.matrix:
+            told["matrix"] = f"matrix-{similarity_matrix(self).fingerprint()[:8]}"
+        return told
 
 
-@functools.cache  # the many merges of a sweep share it
-def similarity_matrix(options: SimilarityOptions) -> SimilarityMatrix | transfer.TransferMatrix:
-    """The matrix that sources are chosen by: Sinkhorn shares, plain half cosines, or measured transfer."""
-    if options.selection == "real":
-        return transfer.read_transfer_matrix(options.nxn_matrix)
-    if options.selection == "cosine":
-        return _dense(options.matrix)
-    if options.source == "sparse":
-        path = options.matrix or find_matrix(SPARSE_CSV) or Path(SPARSE_CSV)
-        return read_matrix(path)
-    return sparsify.sparsify(_dense(options.matrix), options.top_k, options.sinkhorn_iters)
+def _real(settings: SourceSettings) -> TransferMatrix:
+    if settings.nxn_matrix is None:
+        raise InputError(
+            "--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py --split validation"
+        )
+    return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 
-def _dense(path: Path | None) -> SimilarityMatrix:
-    from merginguriel.utils.data.languages import DEFAULT_LOCALES
-
-    path = path or find_matrix(DENSE_CSV)
+def _cosine(settings: SourceSettings) -> SimilarityMatrix:
+    path = settings.matrix or find_matrix(DENSE_CSV)
     matrix = read_matrix(path) if path else uriel.dense_matrix(DEFAULT_LOCALES)
     if any(matrix.values[i, i] == 0 for i in range(len(matrix.locales))):
         raise InputError(
@@ -58,7 +121,32 @@ def _dense(path: Path | None) -> SimilarityMatrix:
     return matrix
 
 
-def scores_of(matrix, target: str, locales: list[str]) -> dict[str, float]:
+def _sinkhorn(settings: SourceSettings) -> SimilarityMatrix:
+    if settings.source == "sparse":
+        return read_matrix(settings.matrix or find_matrix(SPARSE_CSV) or Path(SPARSE_CSV))
+    return sparsify(_cosine(settings), settings.top_k, settings.sinkhorn_iters)
+
+
+# Name -> the matrix that it ranks sources by. A new way to choose sources is a function and a line here, and a choice
+# of --selection above.
+SELECTIONS: dict[str, Callable[[SourceSettings], SimilarityMatrix | TransferMatrix]] = {
+    "sinkhorn": _sinkhorn,
+    "cosine": _cosine,
+    "real": _real,
+}
+
+
+def similarity_matrix(settings: SourceSettings) -> SimilarityMatrix | TransferMatrix:
+    """The matrix that sources are chosen by."""
+    return _kept_matrix(replace(settings, num_languages=1, sources=None))
+
+
+@functools.cache  # the many merges of a sweep share it
+def _kept_matrix(settings: SourceSettings) -> SimilarityMatrix | TransferMatrix:
+    return SELECTIONS[settings.selection or "sinkhorn"](settings)
+
+
+def scores_of(matrix: SimilarityMatrix | TransferMatrix, target: str, locales: Sequence[str]) -> dict[str, float]:
     """The similarity of given sources to `target`; InputError where the matrix has none of one of them."""
     scores = matrix.for_target(target)
     unknown = [locale for locale in locales if locale not in scores and locale != target]
@@ -67,7 +155,9 @@ def scores_of(matrix, target: str, locales: list[str]) -> dict[str, float]:
     return {locale: scores.get(locale, 0.0) for locale in locales}
 
 
-def select_sources(matrix, target: str, count: int, models: Mapping[str, Path]) -> dict[str, float]:
+def select_sources(
+    matrix: SimilarityMatrix | TransferMatrix, target: str, count: int, models: Mapping[str, Path]
+) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.
 
     Raises InputError where the matrix or the models cannot give so many.

@@ -1,60 +1,38 @@
-"""Folders of classifiers: which there are, whether they are whole, what their outputs mean."""
+"""Where the models are: a folder for each language, found by name."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.massive import LABEL_OF
-from merginguriel.utils.models import loading
 from merginguriel.utils.storage import naming
 
 
-def available_models(models_root: Path, base_model: str) -> dict[str, Path]:
-    """Locale -> folder; InputError naming the training command where there is none."""
-    models = naming.find_models(models_root, base_model)
-    if not models:
-        folder = models_root / naming.model_name(base_model, "af-ZA")
-        raise InputError(
-            f"no models {naming.model_name(base_model, '<locale>')} in {models_root}; train one "
-            f"with python merginguriel/training_bert.py --model-name-or-path {base_model} "
-            f"--dataset-config-name af-ZA --output-dir {folder}"
-        )
-    return models
+@dataclass(frozen=True)
+class ModelStore:
+    """Where the models of one base model are, by locale: `root`/{base}_massive_k_{locale}."""
 
+    base_model: str
+    root: Path = naming.MODELS_ROOT
 
-def is_whole(folder: Path) -> bool:
-    """Whether a training run has finished here and its weights can be opened."""
-    from auto_merge_llm.checkpoint import Checkpoint
+    def folder(self, locale: str) -> Path:
+        return self.root / naming.model_name(self.base_model, locale)
 
-    if not (folder / "training.json").is_file():
-        return False
-    try:
-        Checkpoint(folder)
-    except InputError:
-        return False
-    return True
+    def initial(self, seed: int) -> Path:
+        """Where the initial checkpoint is or would be; models/initial.py makes it."""
+        return self.root / naming.initial_name(self.base_model, seed)
 
+    def find(self) -> dict[str, Path]:
+        """Locale -> folder, sorted by locale."""
+        return naming.find_models(self.root, self.base_model)
 
-def read_labels(path: Path) -> list[str]:
-    """The intent of every output of a classifier folder, checked to be MASSIVE's by name."""
-    from auto_merge_llm.checkpoint import Checkpoint
-
-    labels = list(Checkpoint(path).labels)
-    unknown = [name for name in labels if name not in LABEL_OF]
-    if unknown:
-        raise InputError(
-            f"{path}/config.json: {unknown[0]!r} in id2label is none of MASSIVE's intents; train with "
-            "training_bert.py or correct id2label and label2id"
-        )
-    return labels
-
-
-def files_of(folder: Path) -> dict[str, list[int]]:
-    """Size and time of a model's weights, configuration and tokenizer, by name: enough to see that it was replaced."""
-    from auto_merge_llm.weight_files import weight_files
-
-    others = [folder / name for name in ("config.json", *loading.TOKENIZER_FILES)]
-    return {
-        path.name: [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in (*weight_files(folder), *filter(Path.is_file, others))
-    }
+    def available(self) -> dict[str, Path]:
+        """The same; InputError naming the training command where there is none."""
+        models = self.find()
+        if not models:
+            raise InputError(
+                f"no models {naming.model_name(self.base_model, '<locale>')} in {self.root}; train one with python "
+                f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name af-ZA "
+                f"--output-dir {self.folder('af-ZA')}"
+            )
+        return models

@@ -3,6 +3,7 @@
 The number in a merged model's name is the number of sources that took part, all of them.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ MERGED_ROOT = Path("merged_models")
 RESULTS_ROOT = Path("results")
 NXN_ROOT = Path("nxn_results")
 CHECKPOINTS_ROOT = Path("checkpoint_results")
+LONGEST_NAME = 99  # of a folder with its settings
 _LOCALE = r"[a-z]{2}-[A-Z]{2}"
 
 
@@ -41,7 +43,18 @@ def initial_name(base_model: str, seed: int) -> str:
 
 def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
     """`told`: words for what has not its default, so that another setting gets another folder."""
-    return "_".join([f"{mode}_merge_{target}_{num_sources}merged", *map(word, told)])
+    return with_words(f"{mode}_merge_{target}_{num_sources}merged", told)
+
+
+def with_words(name: str, told: Iterable[str]) -> str:
+    """`name` and the words, or a hash of them where both are longer than LONGEST_NAME."""
+    words = [word(one) for one in told]
+    whole = "_".join([name, *words])
+    return whole if len(whole) <= LONGEST_NAME else f"{name}_{short_hash(whole)}"
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def word(text: str) -> str:

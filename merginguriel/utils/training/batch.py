@@ -12,7 +12,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import task
 from merginguriel.utils.jobs import processes
-from merginguriel.utils.models import initial, store
+from merginguriel.utils.models import initial, model_folder
 from merginguriel.utils.storage import atomic, naming
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def additional_flags(tokens: list[str] | None) -> list[str]:
 
 def missing(jobs: list[Job]) -> list[Job]:
     """Those without a whole model; what is half-written counts as missing."""
-    return [job for job in jobs if not store.is_whole(job.output_dir)]
+    return [job for job in jobs if not model_folder.is_whole(job.output_dir)]
 
 
 def remove_leftovers(jobs: list[Job]) -> None:
@@ -97,7 +97,7 @@ def remove_leftovers(jobs: list[Job]) -> None:
     from merginguriel.utils.training import train
 
     for job in jobs:
-        if train.unfinished(job.output_dir).exists() and store.is_whole(job.output_dir):
+        if train.unfinished(job.output_dir).exists() and model_folder.is_whole(job.output_dir):
             shutil.rmtree(train.unfinished(job.output_dir), ignore_errors=True)
 
 
@@ -153,7 +153,7 @@ class _Work:
         from merginguriel.utils.training import train, trainer
 
         settings, steps = self._parse(job.flags)
-        is_new = not store.is_whole(job.output_dir)
+        is_new = not model_folder.is_whole(job.output_dir)
         if is_new:
             _set_aside(job.output_dir)
             try:

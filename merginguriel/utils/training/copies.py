@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from merginguriel.utils.models import store
+from merginguriel.utils.models import model_folder
 from merginguriel.utils.storage import atomic, naming
 
 
@@ -30,7 +30,7 @@ def plan(runs: list[Path] | None, models_root: Path) -> tuple[dict[Path, Path], 
             refused[run] = "its training was interrupted; run the same training command again"
         elif parsed is None:
             refused[run] = "its name is not that of a run of one locale, <base>_massive_<locale>_lr5e-5_ep15"
-        elif not store.is_whole(run):
+        elif not model_folder.is_whole(run):
             refused[run] = "it is half-written; train it again with --overwrite-output-dir"
         else:
             copies[run] = models_root / naming.model_name(*parsed)

@@ -1,10 +1,7 @@
-"""How the text of an argument is read: numbers in their ranges, locales, weights, shards."""
+"""How the text of an argument is read: numbers in their ranges, switches, shards."""
 
 import argparse
-
-from auto_merge_llm.errors import InputError
-
-from merginguriel.utils.data.languages import check_locale
+from collections.abc import Callable
 
 
 def positive_int(text: str) -> int:
@@ -36,7 +33,7 @@ def _whole_number(text: str, low: int, high: int | None = None) -> int:
     return value
 
 
-def bounded_float(low: float, high: float):
+def bounded_float(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
             value = float(text)
@@ -54,36 +51,6 @@ def true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, not {text}")
     return text.lower() == "true"
-
-
-def locale(text: str) -> str:
-    try:
-        return check_locale(text.strip())
-    except InputError as error:
-        raise argparse.ArgumentTypeError(error) from None
-
-
-def locale_list(text: str) -> list[str]:
-    """One locale or a comma list, each checked, none twice."""
-    locales = [locale(part) for part in text.split(",")]
-    if len(set(locales)) < len(locales):
-        raise argparse.ArgumentTypeError(f"a locale stands twice in {text!r}")
-    return locales
-
-
-def locale_weights(text: str) -> dict[str, float]:
-    """`af-ZA=0.6,nl-NL=0.4` as a dict."""
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
-        try:
-            value = float(weight)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not locale=weight, as in nl-NL=0.6") from None
-        if name in weights:
-            raise argparse.ArgumentTypeError(f"{name} stands twice in {text!r}")
-        weights[locale(name)] = value
-    return weights
 
 
 def shard(text: str) -> tuple[int, int]:

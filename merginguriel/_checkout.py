@@ -1,0 +1,7 @@
+"""Makes the packages of a checkout that is not installed importable: scripts that are run by path import this first."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "submodules/auto_merge_llm")]

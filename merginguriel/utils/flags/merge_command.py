@@ -1,0 +1,84 @@
+"""The job of the two commands that merge once: their flags, and what they do and print."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from merginguriel.utils.data.language_arguments import locale
+from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store, read_task
+from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.flags.setting_flags import add_settings, refuse_idle
+from merginguriel.utils.merging.modes import mode_lines, needs_text
+from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.storage import naming
+
+log = logging.getLogger(__name__)
+
+
+def build_parser(prog: str, description: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=prog, description=description, epilog=f"modes:\n{mode_lines()}")
+    parser.add_argument("--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for")
+    add_store(parser)
+    add_settings(parser, MergeSettings, ("seed",))
+    add_sources(parser)
+    add_merging(parser)
+    add_task(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the merged model (default: merged_models/<mode>_merge_<target>_<N>merged)",
+    )
+    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
+    add_settings(output, MergeSettings, ("dtype", "allow_mismatched_heads"))
+    output.add_argument("--overwrite", action="store_true", help="replace what is there")
+    output.add_argument("--no-eval", action="store_true", help="do not evaluate")
+    output.add_argument("--no-baselines", action="store_true", help="evaluate the merge, not its sources")
+    output.add_argument("--dry-run", action="store_true", help="print sources, weights and paths, then stop")
+    return parser
+
+
+def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
+    """A flag that the chosen mode does not read is refused, not ignored."""
+    where = f"in mode {args.mode} "
+    if args.no_eval:
+        idle = ["no_baselines"]
+        if not needs_text(args.mode):
+            # The dataset also names the default base model.
+            idle += ["results_dir", "text_column", "label_column"]
+            idle += [] if args.dataset_name == "mini" else ["dataset_name"]
+        refuse_idle(args, idle, where)
+    check_merge_flags(args, [settings], where)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings, task = read_merge_settings(args, args.mode, args.target_lang), read_task(args)
+    check_flags(args, settings)
+
+    from merginguriel.utils.evaluation.comparison import comparison_table
+    from merginguriel.utils.evaluation.evaluation_job import precision_on
+    from merginguriel.utils.merging import merge_job
+    from merginguriel.utils.merging.plan import plan_merge
+    from merginguriel.utils.models.devices import default_device
+
+    plan = plan_merge(settings, task, read_store(args), output=args.output_dir)
+    if args.dry_run:
+        print(plan.describe())
+        return 0
+    output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)
+    context = merge_job.FolderContext(task, output)
+    if args.no_eval:
+        log.info("%s", plan.describe())
+        context.bench({}).merge(plan, plan.record(), overwrite=args.overwrite)
+    else:
+        split, precision = context.split(args.target_lang, "test"), precision_on(default_device())
+        jobs = [merge_job.merge_job(plan, split, precision, output)]
+        jobs += [] if args.no_baselines else merge_job.source_jobs([plan], split, precision, output)
+        merge_job.check_results(jobs[0])
+        log.info("%s", plan.describe())
+        evaluations = merge_job.merge_and_evaluate(jobs, context)
+        print(comparison_table(evaluations, None if args.no_baselines else evaluations[0]))
+    print(f"merged model: {plan.output}")
+    return 0

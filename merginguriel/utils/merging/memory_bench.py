@@ -1,0 +1,183 @@
+"""The bench for many merges of the same models: loaded once, kept on the device, merged, measured and scored there."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from auto_merge_llm.checkpoint import Checkpoint
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.stream import MergedModel, measured_source, merge_to_memory
+from auto_merge_llm.tensors import Source as LoadedSource
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from merginguriel.utils.data.split import Split
+from merginguriel.utils.evaluation.classifier import in_massive_order, model_settings, settings_of
+from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
+from merginguriel.utils.merging.bench import Bench, Merged, Prepared, is_merged
+from merginguriel.utils.merging.examples import Examples
+from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
+from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.models import devices, loading, scoring
+from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
+from merginguriel.utils.storage import atomic
+
+
+class MemoryBench(Bench):
+    """`keep_merged`: merges are written to their plan's output too. `keep_measurements`: what is measured is."""
+
+    def __init__(self, measurements: Path, *, keep_merged: bool = False, keep_measurements: bool = False):
+        super().__init__(measurements)
+        self.keep_merged, self._keep_measurements = keep_merged, keep_measurements
+        self.dtype = devices.evaluation_dtype(self.device)
+        self._loaded: dict[Path, Checkpoint] = {}
+        self._modules: dict[torch.dtype, Any] = {}
+        self._batches: dict[int, scoring.Batches] = {}
+        self._measured: dict[Path, LoadedSource] = {}
+        self._kind: str | None = None
+
+    def checkpoint(self, path: Path) -> Checkpoint:
+        """The model in `path`, its tensors on the device."""
+        if path not in self._loaded:
+            checkpoint = Checkpoint(path)
+            checkpoint.load(self.device)
+            self._loaded[path] = checkpoint
+        return self._loaded[path]
+
+    def drop(self, path: Path) -> None:
+        """Free the memory of a model that is not needed again."""
+        self._loaded.pop(path, None)
+
+    def _keep_only(self, paths: Iterable[Path]) -> None:
+        """Drop the other models, and what was measured of them, where one of `paths` has yet to be loaded."""
+        paths = set(paths)
+        if paths - self._loaded.keys():
+            self._loaded = {path: checkpoint for path, checkpoint in self._loaded.items() if path in paths}
+            self._measured = {}
+
+    def _module(self, path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype) -> Any:
+        """A model of the architecture in `path` with the values of `state`; the next call overwrites it."""
+        if dtype not in self._modules:
+            self._modules[dtype] = loading.load_model(path, self.device, dtype)
+        model = self._modules[dtype]
+        missing = model.load_state_dict(state, strict=False).missing_keys
+        if missing:
+            raise InputError(
+                f"{path} names its tensors otherwise than transformers does now ({missing[0]}); load it "
+                "once and save it again with save_pretrained"
+            )
+        return model
+
+    def float32_model(self, path: Path) -> Any:
+        return self._module(path, self.checkpoint(path).state_dict(), torch.float32)
+
+    def float32_state(self, path: Path) -> dict[str, torch.Tensor]:
+        return {name: values.float() for name, values in self.checkpoint(path).state_dict().items()}
+
+    def measured(self, plan: MergePlan, source: Source, examples: Examples) -> tuple[Path, LoadedSource]:
+        file = self.measurement_file(plan, source, examples)
+        if plan.method.measurement != self._kind:  # one kind at a time: Fisher information is as large as the model
+            self._kind, self._measured = plan.method.measurement, {}
+        if file.path not in self._measured:
+            if file.path.is_file():
+                tensors = self._read(file.path)
+            else:
+                tensors = self.measure(plan, source, examples)
+                if self._keep_measurements:
+                    file.write(tensors)
+            self._measured[file.path] = measured_source(str(file.path), tensors)
+        return file.path, self._measured[file.path]
+
+    def _read(self, file: Path) -> dict[str, torch.Tensor]:
+        try:
+            return load_file(file, self.device)
+        except SafetensorError:
+            raise InputError(f"{file} is damaged; remove it and measure again") from None
+
+    def scores(
+        self, path: Path, state: dict[str, torch.Tensor], labels: list[str], texts: list[str], description: str
+    ) -> np.ndarray:
+        """(items, len(INTENTS)) float32 of a model with the values of `state` and the tokenizer in `path`."""
+        model = self._module(path, state, self.dtype)
+        tokens = TOKENS.tokens(path, texts, loading.longest_input(model, MAX_TOKENS))
+        if id(tokens) not in self._batches:
+            self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
+        return in_massive_order(scoring.batch_logits(model, self._batches[id(tokens)], description), labels)
+
+    def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
+        is_wanted = self.keep_merged and not is_merged(plan, record, overwrite)
+        self._keep_only([source.path for source in plan.sources] + ([plan.base] if plan.base else []))
+        prepared = self.prepare(plan)
+        model = merge_to_memory(
+            prepared.method,
+            [self.checkpoint(source.path) for source in plan.sources],
+            [source.weight for source in plan.sources],
+            base=self.checkpoint(plan.base) if plan.base else None,
+            measurements=prepared.measurements,
+            dtype=plan.settings.dtype,
+            allow_mismatched_heads=plan.settings.allow_mismatched_heads,
+        )
+        keep = {"overwrite": overwrite} if is_wanted else None
+        return MergedInMemory(self, plan, model, prepared, record, keep)
+
+
+class Alone:
+    """A model on the bench, as evaluation.classifier.evaluate takes it."""
+
+    def __init__(self, bench: MemoryBench, path: Path):
+        self._bench, self.path, self.labels = bench, path, read_labels(path)
+        self.settings = model_settings(path, bench.dtype)
+
+    def logits(self, texts: list[str], description: str) -> np.ndarray:
+        state = self._bench.checkpoint(self.path).state_dict()
+        return self._bench.scores(self.path, state, self.labels, texts, description)
+
+
+class MergedInMemory(Merged):
+    """`keep`: keywords of `whole_folder` where the merge is to be written to its plan's output, else None."""
+
+    def __init__(
+        self,
+        bench: MemoryBench,
+        plan: MergePlan,
+        model: MergedModel,
+        prepared: Prepared,
+        record: dict[str, Any],
+        keep: dict[str, Any] | None,
+    ):
+        self._bench, self._plan, self._model, self._prepared = bench, plan, model, prepared
+        self._record, self._keep = record, keep
+
+    def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation:
+        plan, model, like = self._plan, self._model, self._model.tokenizer_from
+        labels = read_labels(model.config_from.path)
+        with ThreadPoolExecutor(1) as pool:  # hashing the weights runs beside scoring them
+            fingerprint = pool.submit(lambda: model.weights_fingerprint)
+            title = f"{plan.output.name} on {plan.target}"
+            scores = self._bench.scores(like.path, model.state, labels, split.texts, title)
+            settings = settings_of(
+                fingerprint.result(), like.tokenizer_fingerprint, model.config, labels, self._bench.dtype
+            )
+        texts = self._prepared.details(plan, self._record, model.report)
+        origin = Origin(
+            plan.output.name,
+            plan.task.dataset_name,
+            str(plan.output),
+            info_of(labels, model.config),
+            data_settings(settings, split),
+            self._record,
+            job,
+            texts,
+        )
+        result = write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)
+        if self._keep is not None:
+            with atomic.whole_folder(plan.output, **self._keep) as partial:
+                model.save(partial)
+                for name, text in {**texts, MODEL_CARD: model_card(plan, result)}.items():
+                    atomic.write_text(partial / name, text)
+        return result
