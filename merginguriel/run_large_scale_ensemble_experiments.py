@@ -1,59 +1,48 @@
-"""Let models vote on every target language: locales x votes, in one process that loads each source once.
+"""Let models vote on every target language: locales x votes, each source loaded once.
 
 What is done is kept: the same command goes on where it was stopped. Exit code 1 if a target failed.
 """
 
-import sys
+if not __package__:
+    import _checkout  # noqa: F401
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.uriel_ensemble_inference import VOTE_LINES, add_ensemble, read_options
-from merginguriel.utils.data import task
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags import flag_groups, vote_flags
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import as_record
 from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
-from merginguriel.utils.storage import naming
+
+REMEDY = "check --models-root and --base-model, or name targets with --target-languages"
 
 
 def build_parser():
+    lines = vote_flags.VOTE_LINES
     parser = ArgumentParser(
-        prog="run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{VOTE_LINES}"
+        prog="run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{lines}"
     )
-    parser.add_argument("--list-locales", action="store_true", help="list the targets there are, then stop")
-    parser.add_argument("--list-voting-methods", action=PrintAndStop, text=VOTE_LINES, help="list the votes")
-    flag_groups.add_locales(
-        parser, "--target-languages", help="targets (default: every locale with a model, or every target of --nxn-dir)"
-    )
+    parser.add_argument("--list-voting-methods", action=PrintAndStop, text=lines, help="list the votes")
+    flag_groups.add_targets(parser, "--target-languages", "every locale with a model, or every target of --nxn-dir")
     parser.add_argument(
         "--voting-methods", nargs="+", choices=list(VOTES), default=list(VOTES), metavar="VOTE", help="see below"
     )
-    parser.add_argument(
-        "--start-from", type=argument_types.whole_number, default=0, metavar="N", help="leave out the first N targets"
-    )
-    parser.add_argument("--max-locales", type=argument_types.positive_int, metavar="N", help="at most N targets")
-    add_ensemble(parser)
+    vote_flags.add_votes(parser)
+    flag_groups.add_backend(parser, workers=1)
     return parser
 
 
-def choose_targets(args) -> tuple[list[str], str]:
+def choose_targets(args):
     """(the targets, where they come from)"""
-    if args.target_languages:
-        targets, where = args.target_languages, "--target-languages"
+    if args.targets:
+        targets, where = args.targets, "--target-languages"
     elif args.nxn_dir:
         from merginguriel.utils.evaluation import nxn_logits
 
         targets, where = list(nxn_logits.open_logits(args.nxn_dir).targets), args.nxn_dir
     else:
-        base_model = task.base_model_of(args.base_model, args.dataset_name)
-        targets, where = list(naming.find_models(args.models_root, base_model)), args.models_root
-    chosen = targets[args.start_from :][: args.max_locales]
-    if not chosen:
-        raise InputError(
-            f"no targets: {len(targets)} found, --start-from {args.start_from}; check --models-root and "
-            "--base-model, or name targets with --target-languages"
-        )
-    return chosen, where
+        targets, where = list(flag_groups.read_store(args).find()), args.models_root
+    return flag_groups.choose_targets(args, targets, where, REMEDY), where
 
 
 @command
@@ -61,22 +50,43 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     targets, where = choose_targets(args)
     if args.list_locales:
-        print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
-        print(f"Total: {len(targets)} locales from {where}")
+        flag_groups.print_targets(targets, where)
         return 0
-    options = read_options(args)
+    settings = vote_flags.read_vote_settings(args)
+    flag_groups.check_backend(args)
 
-    from merginguriel.utils.ensembles import ensemble
+    from merginguriel.utils.ensembles import comparison
+    from merginguriel.utils.ensembles.plan import Planner, open_kept
+    from merginguriel.utils.ensembles.vote_job import VoteContext
+    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.engine import carry_out
+    from merginguriel.utils.jobs.job import sharded
+    from merginguriel.utils.jobs.ledger import Ledger, ending_of
+    from merginguriel.utils.jobs.outcome import conclude
+    from merginguriel.utils.models.devices import default_device
 
-    outcome, comparisons = ensemble.sweep(targets, list(dict.fromkeys(args.voting_methods)), options, args.command)
-    for target in outcome.votes:
-        print(f"{target}\n{outcome.table(target)}\n")
-    if len(outcome.votes) > 1 and comparisons:
-        print(ensemble.comparison_lines(comparisons, len(outcome.votes)))
-    print(options.results_root / ensemble.FINAL_JSON)
-    for target, error in outcome.failures.items():
-        print(f"failed: {target}: {error}", file=sys.stderr)
-    return 1 if outcome.failures else 0
+    context = VoteContext(flag_groups.read_task(args), open_kept(settings))
+    planner = Planner(settings, flag_groups.read_store(args), context, default_device())
+    methods, jobs, failures = list(dict.fromkeys(args.voting_methods)), [], {}
+    for target in sharded(targets, args.shard):
+        try:
+            jobs += planner.jobs(planner.plan(target), methods, args.results_dir, args.overwrite)
+        except InputError as error:
+            failures[target] = str(error)
+    # One model in memory: all targets of a source before the next source.
+    jobs.sort(key=lambda job: job.group if job.kind == "evaluation" else "")
+    ledger = Ledger(
+        args.results_dir,
+        args.command,
+        jobs,
+        failures,
+        config=as_record(args),
+        prefix="ensemble_experiment",
+        ending=ending_of(args.shard),
+        describe=lambda jobs, outcome: comparison.described(comparison.standings(jobs, context, outcome.is_whole)),
+    )
+    outcome = carry_out(ledger, backend_of(args, planner.memory_needed), context=context)
+    return conclude(outcome, comparison.summary(jobs, context, outcome))
 
 
 if __name__ == "__main__":

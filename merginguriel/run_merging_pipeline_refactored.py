@@ -7,8 +7,8 @@ if not __package__:
     import _checkout  # noqa: F401
 
 from merginguriel.utils.flags.command import command
-from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.merge_command import build_parser, run
+from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import PrintAndStop
 from merginguriel.utils.merging.modes import mode_lines
 

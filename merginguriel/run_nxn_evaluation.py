@@ -4,12 +4,14 @@ Models are found by name in --models-root. Rows of the matrix are source models,
 was interrupted goes on where it stopped when the same command is given again.
 """
 
+if not __package__:
+    import _checkout  # noqa: F401
+
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import task
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
@@ -27,28 +29,23 @@ def build_parser():
         default="test",
         help="validation for a matrix to choose sources by, with --selection real",
     )
-    flag_groups.add_base_model(parser)
-    flag_groups.add_models_root(parser)
-    parser.add_argument(
-        "--max-workers",
-        type=argument_types.positive_int,
-        default=1,
-        metavar="N",
-        help="processes at a time, spread over the GPUs",
-    )
+    flag_groups.add_store(parser)
     parser.add_argument("--results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR", help="where runs go")
     parser.add_argument("--anew", action="store_true", help="start a new run, even where one could go on")
     parser.add_argument("--list-locales", action="store_true", help="list the locales that have a model, then stop")
     parser.add_argument("--dry-run", action="store_true", help="print what would be evaluated, then stop")
-    flag_groups.add_data(parser)
+    flag_groups.add_task(parser)
+    flag_groups.add_backend(parser, workers=1, flags=("--workers", "--max-workers"))
     return parser
 
 
-def choose_sources(available: dict[str, Path], locales: list[str] | None, base_model: str, root: Path) -> dict:
+def choose_sources(store, locales):
+    """Locale -> model of those that are asked for, by default of all."""
+    available = store.available()
     missing = [locale for locale in locales or () if locale not in available]
     if missing:
         raise InputError(
-            f"no model {naming.model_name(base_model, missing[0])} in {root} for {', '.join(missing)}; "
+            f"no model {store.folder(missing[0]).name} in {store.root} for {', '.join(missing)}; "
             f"there are {', '.join(available)}; train it with training_bert.py or leave it out"
         )
     return {locale: available[locale] for locale in locales or available}
@@ -57,51 +54,51 @@ def choose_sources(available: dict[str, Path], locales: list[str] | None, base_m
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base_model = task.base_model_of(args.base_model, args.dataset_name)
-
-    from merginguriel.utils.models import store
-
-    available = store.available_models(args.models_root, base_model)
+    flag_groups.check_backend(args)
+    task, store = flag_groups.read_task(args), flag_groups.read_store(args)
     if args.list_locales:
-        print(
-            f"{len(available)} locales with a model {naming.model_name(base_model, '<locale>')} in {args.models_root}:",
-            *available,
-            sep="\n",
-        )
+        available = store.available()
+        print(f"{len(available)} locales with a model {store.folder('<locale>').name} in {store.root}:")
+        print(*available, sep="\n")
         return 0
-    sources = choose_sources(available, args.locales, base_model, args.models_root)
+    sources = choose_sources(store, args.locales)
 
-    from merginguriel.utils.evaluation import nxn
+    from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
+    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.engine import carry_out
+    from merginguriel.utils.jobs.job import shard
+    from merginguriel.utils.jobs.ledger import Ledger
+    from merginguriel.utils.jobs.outcome import conclude
+    from merginguriel.utils.report import heatmaps, plots
 
-    plan = nxn.NxnPlan(
-        sources,
-        tuple(args.targets or sources),
-        args.split,
-        args.dataset_name,
-        args.results_dir,
-        args.text_column,
-        args.label_column,
-        args.max_workers,
-    )
+    context = nxn_job.NxnContext(task, args.results_dir / nxn.TOKENS)
+    plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context)
     run = nxn.prepare(plan, anew=args.anew)
-    missing = run.missing()
-    cells = sum(map(len, missing.values()))
     if args.dry_run:
-        print(f"{plan.describe()}\n{cells} to do, in {run.folder}")
-        for source, path in sources.items():
-            print(f"  {source}  {path}  {run.failures.get(source) or f'{len(missing.get(source, []))} to do'}")
+        print(nxn_summary.what_is_left(run))
         return 0
-    if not run.is_whole:
-        nxn.evaluate(run)
-    else:
+    if run.is_whole:
         print("already evaluated: every cell of these models, this data, split and precision; --anew starts again")
-    print(nxn.table(run))
-    for source, reason in run.failures.items():
-        print(f"failed: {source}: {reason}")
-    if run.failures:
-        print("repair them and run the same command again: only what is missing is evaluated")
-    print(f"matrix: {run.folder / nxn.MATRIX_CSV}")
-    return 1 if run.failures else 0
+        print(nxn_summary.table(run.matrix()), f"matrix: {run.folder / nxn.MATRIX_CSV}", sep="\n")
+        return 0
+    backend = backend_of(args, run.memory_needed)
+    run = nxn.begin(run, anew=args.anew)
+    ledger = Ledger(run.folder, args.command, shard(run.jobs(), args.shard), dict(run.failures))
+    outcome = carry_out(ledger, backend, context=context, unit="cells")
+    run.add_failures(outcome.failures)
+    if nxn_summary.gather(run):
+        matrix = run.matrix()
+        picture = heatmaps.heatmap(
+            matrix.values,
+            matrix.sources,
+            matrix.targets,
+            row_title="model of",
+            column_title="evaluated on",
+            label=f"accuracy, {plan.split} split",
+        )
+        plots.save(picture, run.folder / "heatmap.png")
+    lines = [nxn_summary.table(run.matrix()), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
+    return conclude(outcome, "\n".join(lines))
 
 
 if __name__ == "__main__":

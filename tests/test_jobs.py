@@ -10,10 +10,11 @@ import pytest
 import toy_jobs
 from running import ROOT, environment
 
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.flags.parser import ArgumentTypeError
 from merginguriel.utils.jobs import engine
-from merginguriel.utils.storage import atomic
+from merginguriel.utils.jobs import outcome as outcomes
+from merginguriel.utils.jobs.job import Job, shard
+from merginguriel.utils.storage import argument_types, atomic
 
 
 def log_of(folder):
@@ -26,12 +27,12 @@ def toy_run(folder):
 
 
 def test_jobs_that_fail_for_one_reason_are_one_line(capsys):
-    outcome = engine.Outcome(done={"a": "0.5"}, failures={"b": "no model", "c": "damaged", "d": "no model"})
-    assert engine.conclude(outcome, "table") == 1
+    outcome = outcomes.Outcome(done={"a": "0.5"}, failures={"b": "no model", "c": "damaged", "d": "no model"})
+    assert outcomes.conclude(outcome, "table") == 1
     said = capsys.readouterr()
     assert said.out == "table\n1 done, 0 done before, 3 failed\n"
     assert said.err == "failed: b, d: no model\nfailed: c: damaged\n"
-    assert engine.conclude(engine.Outcome(done={"a": "0.5"}), "table") == 0
+    assert outcomes.conclude(outcomes.Outcome(done={"a": "0.5"}), "table") == 0
 
 
 def test_failures_are_named_and_the_others_go_on(tmp_path):
@@ -49,9 +50,9 @@ def test_failures_are_named_and_the_others_go_on(tmp_path):
 def test_other_settings_are_another_job(tmp_path):
     listed = toy_jobs.make_jobs(tmp_path)
     engine.work_off(listed[:1], toy_jobs.Here())
-    changed = engine.Job("toy", "job0", "group0", tmp_path / "job0", {"number": 77})
+    changed = Job("toy", "job0", "group0", tmp_path / "job0", {"number": 77})
     assert listed[0].is_done() and not changed.is_done()
-    assert not engine.Job(
+    assert not Job(
         "toy", "job0", "group0", tmp_path / "job0", {"number": 0}, products=((str(tmp_path / "merged.json"), {}),)
     ).is_done()
     (tmp_path / "job0/results.json").write_text('{"job"')
@@ -72,9 +73,9 @@ def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path):
 def test_shards_are_all_the_jobs_once(tmp_path):
     listed = toy_jobs.make_jobs(tmp_path)
     for count in (1, 2, 3, 5):
-        parts = [engine.shard(listed, number, count) for number in range(1, count + 1)]
+        parts = [shard(listed, (number, count)) for number in range(1, count + 1)]
         assert sorted(job.name for part in parts for job in part) == [job.name for job in listed]
-    assert {job.group for job in engine.shard(listed, 2, 2)} == {"group1"}
+    assert {job.group for job in shard(listed, (2, 2))} == {"group1"}
     for wrong in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(ArgumentTypeError):
             argument_types.shard(wrong)

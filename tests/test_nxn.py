@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +19,15 @@ from running import ROOT, environment
 
 from merginguriel.utils.data import massive, mini, task
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.evaluation import nxn, nxn_logits
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.evaluation import nxn, nxn_logits, nxn_summary
+from merginguriel.utils.evaluation.nxn_job import NxnContext
+from merginguriel.utils.jobs.backends import LocalBackend
+from merginguriel.utils.jobs.engine import work_off
+from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.model_card import model_card
+from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models import devices, loading
 from merginguriel.utils.report import heatmaps, plots
 from merginguriel.utils.similarity import transfer
@@ -141,12 +147,17 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
             {source: source_copies / f"tiny_massive_k_{source}" for source in kept.sources},
             kept.targets,
             "test",
-            "mini",
             tmp_path / "nxn_results",
+            NxnContext(Task("mini"), tmp_path / "tokens"),
         )
     )
+
+    def evaluate():
+        work_off(again.jobs(), LocalBackend(1), context=again.plan.items)
+        assert nxn_summary.gather(again)
+
     assert again.folder == folder and not again.missing() and not again.is_whole
-    nxn.evaluate(again)
+    evaluate()
     assert again.is_whole and cells(tmp_path) == before and (folder / "evaluation_matrix.csv").is_file()
     # A damaged cell, removed as its message says.
     cell = folder / "nl-NL_on_af-ZA/results.json"
@@ -154,7 +165,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     with pytest.raises(InputError, match="remove it and run again"):
         again.matrix()
     cell.unlink()
-    nxn.evaluate(again)
+    evaluate()
     assert again.is_whole and not again.failures and again.matrix().values[0, 0] == float(rows[0][1])
     assert (tmp_path / kept.paths()["nl-NL"]).samefile(source_copies / "tiny_massive_k_nl-NL")
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
@@ -262,7 +273,7 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     assert re.search(r"^en-US,,$", (folder / "evaluation_matrix.csv").read_text(), re.MULTILINE)
     summary = atomic.read_json(folder / "evaluation_summary.json")
     assert summary["failed_evaluations"] == 4 and set(summary["failures"]) == {"en-US", "id-ID"}
-    assert "failed: en-US: " in done.stdout and "tokenizer" in summary["failures"]["id-ID"]
+    assert "failed: en-US: " in done.stderr and "tokenizer" in summary["failures"]["id-ID"]
     before = cells(tmp_path)
 
     weights.write_bytes(whole)
@@ -308,7 +319,9 @@ def test_a_source_whose_process_dies_fails_alone(models_root, tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         timeout=120,
     )
-    assert done.returncode == 1 and "en-US: failed, its process ended with exit code -9" in done.stderr, done.stderr
+    assert done.returncode == 1 and "en-US_on_nl-NL: failed, its process ended with exit code -9" in done.stderr, (
+        done.stderr
+    )
     (folder,) = runs(tmp_path)
     assert atomic.read_json(folder / "evaluation_summary.json")["successful_evaluations"] == 3
 
@@ -336,7 +349,7 @@ def test_a_source_that_is_never_right_counts_in_the_mean():
     matrix = transfer.TransferMatrix(
         ("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"), np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), ""
     )
-    lines = nxn.table(SimpleNamespace(matrix=lambda: matrix)).splitlines()
+    lines = nxn_summary.table(matrix).splitlines()
     assert [line.split() for line in lines[1:3]] == [
         ["nl-NL", "0.9000", "0.4000", "de-DE", "0.2000", "over", "2"],
         ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"],
@@ -423,17 +436,10 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
 
 
 def test_a_card_tells_every_use_of_the_target():
-    plan = SimpleNamespace(
-        target="nl-NL",
-        base_model="mini",
-        output=Path("merged"),
-        mode="fisher_dataset",
-        method="fisher_dataset",
-        sources=[],
-        selection={"selection": "real"},
-        hyperparameters={"estimator": "empirical"},
-        measuring=SimpleNamespace(scope="both", split="train"),
+    settings = MergeSettings(
+        "fisher_dataset", "nl-NL", texts=TextSettings(scope="both"), hyperparameters={"estimator": "empirical"}
     )
+    plan = MergePlan(settings, Task("mini"), "mini", (), {"selection": "real"}, None, ("nl-NL",), Path("merged"))
     card = model_card(plan)
     assert "chosen by labelled validation items of the target; it used labelled train text of the target" in card
 

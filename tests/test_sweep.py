@@ -17,10 +17,11 @@ from running import ROOT, environment
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data import mini
-from merginguriel.utils.flags import config
+from merginguriel.utils.flags import config, flag_groups, sweep_flags
 from merginguriel.utils.flags.command import InputError
 from merginguriel.utils.merging import measuring
-from merginguriel.utils.merging.sweep import plan_sweep
+from merginguriel.utils.merging.merge_job import MergeOutput
+from merginguriel.utils.merging.sweep import Planner
 from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
@@ -91,7 +92,7 @@ def test_results_are_those_of_single_merges(sweep, flags, tmp_path, monkeypatch,
     # Each knows the other's merges as its own.
     capsys.readouterr()
     code, shown = sweep("--locales", "af-ZA", "--modes", "ties", "--num-languages", 3, 2)
-    assert code == 0 and "2 done before" in shown
+    assert code == 0 and "5 done before" in shown  # both merges, and the sources alone
     shutil.rmtree(tmp_path / "single/merged_models")
     monkeypatch.chdir(tmp_path)
     assert pipeline.main([*flags, "--mode", "regmean", "--num-languages", "3", "--target-lang", "af-ZA"]) == 0
@@ -150,12 +151,11 @@ def test_a_damaged_source_fails_its_jobs_alone(sweep, tmp_path, flags, source_co
 
 @pytest.fixture
 def options(flags):
-    """options(*flags) -> SweepOptions, after presets and all checks."""
+    """options(*flags) -> the arguments and the Grid, after presets and all checks."""
 
     def call(*more):
         args = config.parse_with_config(script.build_parser(), [*flags, *map(str, more)])
-        script.check_flags(args)
-        return script.read_options(args)
+        return args, sweep_flags.read_grid(args)
 
     return call
 
@@ -171,8 +171,8 @@ def options(flags):
     ],
 )
 def test_presets_and_what_wins_over_them(options, more, scope, preweight):
-    chosen = options("--modes", "fisher", *more)
-    assert (chosen.measuring.scope, chosen.preweight) == (scope, preweight)
+    _, grid = options("--modes", "fisher", *more)
+    assert (grid.common.texts.scope, grid.common.preweight) == (scope, preweight)
 
 
 def test_a_preset_reaches_the_merges(sweep, tmp_path):
@@ -203,14 +203,9 @@ def test_a_file_of_flags_and_the_command_line_on_top(options, tmp_path, flags):
         "modes: [average, ties]\nnum_languages: [3, 5]\nkeep-merged: true\noverwrite: false\n"
         "density: 0.5\nselection: cosine\npreset: target\n"
     )
-    chosen = options("--config", file, "--num-languages", 2)
-    assert (chosen.modes, chosen.numbers, chosen.keep_merged, chosen.overwrite) == (
-        ("average", "ties"),
-        (2,),
-        True,
-        False,
-    )
-    assert chosen.hyperparameters == {"density": 0.5} and chosen.preweight == "uriel"
+    chosen, grid = options("--config", file, "--num-languages", 2)
+    assert (grid.modes, grid.numbers, chosen.keep_merged, chosen.overwrite) == (("average", "ties"), (2,), True, False)
+    assert grid.common.hyperparameters == {"density": 0.5} and grid.common.preweight == "uriel"
     for text, message in (
         ("moods: [average]", "no flag --moods"),
         ("[1, 2]", "does not map"),
@@ -333,12 +328,14 @@ def test_other_text_or_another_tokenizer_is_another_job(options, flags, tmp_path
     data = tmp_path / "massive"
     for locale in ("af-ZA", "nl-NL"):
         atomic.write_text(data / f"{locale}.jsonl", "\n".join(map(json.dumps, mini.records(locale))) + "\n")
-    given = options(
+    args, grid = options(
         "--models-root", source_copies, "--dataset-name", data, "--modes", "average", "fisher", "--num-languages", 2
     )
 
     def hashes():
-        return {job.name: job.hash for job in plan_sweep(["af-ZA"], given, "cpu").jobs}
+        task, store = flag_groups.read_task(args), flag_groups.read_store(args)
+        planner = Planner(grid, task, store, MergeOutput(tmp_path / "results"), tmp_path / "merged")
+        return {job.name: job.hash for job in planner.plan(["af-ZA"], "cpu").jobs}
 
     first, file = hashes(), data / "af-ZA.jsonl"
     file.touch()

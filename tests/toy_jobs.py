@@ -8,9 +8,10 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.jobs import engine, processes
+from merginguriel.utils.jobs.job import KINDS, Job
 from merginguriel.utils.storage import atomic
 
-engine.KINDS["toy"] = ("toy_jobs", "run")
+KINDS["toy"] = "toy_jobs"
 
 
 def run(job, shared):
@@ -35,10 +36,10 @@ def run(job, shared):
     return f"number {shared['count']} of its group"
 
 
-def make_jobs(folder: Path, **options) -> list[engine.Job]:
+def make_jobs(folder: Path, **options) -> list[Job]:
     """Nine jobs in three groups; `options` by the job's name."""
     return [
-        engine.Job(
+        Job(
             "toy",
             f"job{number}",
             f"group{number % 3}",
@@ -55,12 +56,12 @@ class Worker(engine.Worker):
 
 
 class Here:
-    def run(self, groups, progress):
+    def run(self, make, groups, progress):
         processes.in_this_process(Worker, groups, progress)
 
 
 class InProcesses:
-    def run(self, groups, progress):
+    def run(self, make, groups, progress):
         processes.in_processes(Worker, groups, 2, progress)
 
 

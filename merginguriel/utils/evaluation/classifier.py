@@ -18,7 +18,7 @@ from merginguriel.utils.evaluation.results import (
     kept_evaluation,
     write_evaluation,
 )
-from merginguriel.utils.models import devices, loading, scoring, model_folder
+from merginguriel.utils.models import devices, loading, model_folder, scoring
 from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
 from merginguriel.utils.storage import atomic
 

@@ -1,12 +1,10 @@
 """The logits of an N×N run: of every cell in one file, read when they are asked for, for ensembles and paired tests."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import massive
 from merginguriel.utils.similarity.transfer import RUN_JSON, SUMMARY_JSON
 from merginguriel.utils.storage import atomic
 
@@ -80,47 +78,3 @@ def halved(logits: np.ndarray) -> np.ndarray:
     tied = half.argmax(-1) != winner
     half[items[tied], winner[tied]] = np.nextafter(half[tied].max(-1), np.float16(np.inf))
     return half
-
-
-def gather(run) -> None:
-    """Put all cells' logits of an nxn.Run, ids and gold labels into one file; the cells' own go once it is whole."""
-    import shutil
-    import tempfile
-
-    import torch
-    from auto_merge_llm.safetensors_writer import SafetensorsWriter
-
-    new = {
-        f"{source}/{target}": run.cell(source, target) / CELL_LOGITS
-        for source in run.plan.sources
-        for target in run.plan.targets
-        if (run.cell(source, target) / CELL_LOGITS).is_file()
-    }
-    for left in run.folder.glob(".logits.*"):  # by a run that was killed here
-        shutil.rmtree(left)
-    done = [
-        f"{source}/{target}"
-        for source in run.plan.sources
-        for target in run.plan.targets
-        if run.is_done(source, target)
-    ]
-    if new:
-        kept = Logits(run.folder) if len(new) < len(done) else None
-        splits = {target: run.plan.load(target) for target in run.plan.targets}
-        small = {f"labels/{target}": np.array(split.labels, np.int16) for target, split in splits.items()}
-        small |= {
-            f"ids/{target}": np.frombuffer("\n".join(split.ids).encode(), np.uint8) for target, split in splits.items()
-        }
-        shapes = {name: ((len(splits[name[6:]]), len(massive.INTENTS)), torch.float16) for name in done}
-        shapes |= {name: (values.shape, torch.from_numpy(values.copy()).dtype) for name, values in small.items()}
-        with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
-            with SafetensorsWriter(Path(partial), shapes) as writer:
-                for name, values in small.items():
-                    writer.write(name, 0, torch.from_numpy(values.copy()))
-                for name in done:
-                    values = np.load(new[name]) if name in new else kept.logits(*name.split("/"))
-                    writer.write(name, 0, torch.from_numpy(values))
-                writer.commit()
-            os.replace(writer.files[0], run.folder / LOGITS)
-    for file in new.values():
-        file.unlink()

@@ -1,11 +1,14 @@
 """Flags from a YAML or JSON file, and back."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.flags.parser import ArgumentParser, kebab
+from merginguriel.utils.storage.settings import plain
 
 
 def parse_with_config(parser: ArgumentParser, argv=None):
@@ -43,6 +46,11 @@ def flags_given(tokens: list[str]) -> dict:
     return {name: values[0] if len(values) == 1 else values or True for name, values in given.items()}
 
 
+def as_record(args: Namespace) -> dict[str, Any]:
+    """All arguments as JSON has them."""
+    return plain({name: value for name, value in vars(args).items() if name not in ("explicit", "settings")})
+
+
 def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
     """The flags in a YAML file as a command line has them."""
     import yaml
@@ -61,10 +69,16 @@ def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
         action = parser._option_string_actions.get(flag)
         if action is None or flag in ("--config", "--config-file", "--help"):
             raise InputError(f"{file}: no flag {flag}; see --help")
-        if isinstance(value, bool) != (action.nargs == 0):
+        is_switch = action.nargs == 0 or isinstance(action.const, bool)
+        if isinstance(value, bool) != is_switch:
             raise InputError(f"{file}: {name} is {value!r}; a switch, and only that, is true or false")
         if isinstance(value, dict) or value is None:
             raise InputError(f"{file}: {name} is {value!r}, not a value or a list of values")
         values = value if isinstance(value, list) else [value]
-        tokens += [] if value is False else [flag] if value is True else [flag, *map(str, values)]
+        if value is True:
+            tokens.append(flag)
+        elif value is False:
+            tokens += [flag, "false"] if action.nargs == "?" else []
+        else:
+            tokens += [flag, *map(str, values)]
     return tokens

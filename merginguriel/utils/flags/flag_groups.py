@@ -118,8 +118,11 @@ def nxn_of(args) -> Path | None:
     return None
 
 
-def add_backend(parser: Any) -> None:
-    """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard."""
+def add_backend(parser: Any, *, workers: int | None = None, flags: tuple[str, ...] = ("--workers",)) -> None:
+    """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard.
+
+    `workers`: the default, None for as many as the machine has room for; `flags`: its names.
+    """
     group = parser.add_argument_group("where the jobs run")
     group.add_argument(
         "--backend",
@@ -128,10 +131,13 @@ def add_backend(parser: Any) -> None:
         help="processes of this machine, or tasks of a Ray cluster",
     )
     group.add_argument(
-        "--workers",
+        *flags,
+        dest="workers",
         type=positive_int,
+        default=workers,
         metavar="N",
-        help="local: processes at a time (default: one a GPU, or one a core as far as memory goes)",
+        help="local: processes at a time"
+        + ("" if workers else " (default: one a GPU, or one a core as far as memory goes)"),
     )
     group.add_argument(
         "--workers-per-gpu", type=positive_int, metavar="N", help="processes at a time on every GPU (default: 1)"
@@ -150,5 +156,7 @@ def add_backend(parser: Any) -> None:
 def check_backend(args: argparse.Namespace) -> None:
     """InputError for flags of `add_backend` that do not go together."""
     refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
-    if args.workers and args.workers_per_gpu:
-        raise InputError("--workers and --workers-per-gpu exclude each other; give one")
+    if args.workers_per_gpu:
+        if "workers" in args.explicit:
+            raise InputError("--workers and --workers-per-gpu exclude each other; give one")
+        args.workers = None

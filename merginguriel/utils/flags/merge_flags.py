@@ -92,14 +92,21 @@ def check_merge_flags(
     used = {setting for merge in merges for setting in merge.used()}
     if args.weights_file is not None and (MergeSettings.__name__, "weights") not in used:
         refuse_idle(args, ["weights_file"], where)
-    sparse = [merge for merge in merges if (SourceSettings.__name__, "source") in merge.used()]
-    ignored = {"top_k", "sinkhorn_iters"} & given_fields(SourceSettings, args)
-    if ignored and any(merge.choice.source == "sparse" for merge in sparse):
-        log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-        used |= {(SourceSettings.__name__, name) for name in ignored}
+    for merge in merges:
+        if (SourceSettings.__name__, "source") in merge.used():
+            used |= warn_of_sparse(args, merge.choice)
     mine = {MergeSettings.__name__, SourceSettings.__name__, TextSettings.__name__, *([OWNER] * hyperparameters)}
     used |= {setting for setting in args.settings if setting[0] not in mine}
     refuse_unused(args, used, where)
+
+
+def warn_of_sparse(args: argparse.Namespace, choice: SourceSettings) -> set[tuple[str, str]]:
+    """The settings that were given for a dense matrix where a sparse one is read, which is a warning and no error."""
+    ignored = {"top_k", "sinkhorn_iters"} & given_fields(SourceSettings, args)
+    if not ignored or choice.source != "sparse" or choice.sources or choice.selection not in (None, "sinkhorn"):
+        return set()
+    log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
+    return {(SourceSettings.__name__, name) for name in ignored}
 
 
 def read_weights(args: argparse.Namespace) -> dict[str, float] | None:

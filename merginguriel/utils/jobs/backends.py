@@ -26,8 +26,8 @@ class LocalBackend:
         return default_device()
 
     def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
-        # A GPU can become unusable for a process.
-        if min(self.workers, len(groups)) == 1 and self.device == "cpu":
+        # A GPU can become unusable for a process, and what kills one worker must not kill the command.
+        if self.workers == 1 and self.device == "cpu":
             processes.in_this_process(make, groups, progress)
         else:
             processes.in_processes(make, groups, self.workers, progress)

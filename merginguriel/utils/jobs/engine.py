@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,16 @@ class Backend(Protocol):
     def device(self) -> str: ...
 
     def run(self, make: Callable[[], "Worker"], groups: list[tuple[str, list[Job]]], progress: Progress) -> None: ...
+
+
+def carry_out(ledger: Ledger, backend: Backend, *, context: Any = None, unit: str = "jobs") -> Outcome:
+    """`work_off` the jobs of a ledger, which keeps what is to do, what is done, and how it ended."""
+    ledger.begin()
+    outcome = work_off(ledger.jobs, backend, ledger.changed, context=context, unit=unit)
+    file = ledger.end(outcome)
+    if file:
+        log.info("%s", file)
+    return outcome
 
 
 def work_off(

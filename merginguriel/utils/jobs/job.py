@@ -14,10 +14,10 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
-# Kind -> its module. `run(job, shared)` writes `job.folder` whole, with `job.hash` as "job" in results.json, and returns
-# a few words for people, such as the accuracy, or "". It raises InputError where that cannot be. `shared` is a dict for
-# what it loads: the jobs of a group that run in one process get the same. In it, "context" is what all jobs of the list
-# share, and "progress" is to be told what share of the job is done. A module may have an `is_done(job)` of its own.
+# Kind -> its module. `run(job, shared)` writes `job.folder` whole, with `job.hash` as "job" in results.json, and
+# returns a few words for people, such as the accuracy, or "". It raises InputError where that cannot be. `shared` is a
+# dict for what it loads: the jobs of a group that run in one process get the same. In it, "context" is what all jobs of
+# the list share, and "progress" is to be told what share of the job is done. A module may have its own `is_done(job)`.
 KINDS = {
     "evaluation": "merginguriel.utils.evaluation.evaluation_job",
     "cell": "merginguriel.utils.evaluation.nxn_job",
@@ -36,7 +36,8 @@ class Job:
     done. `settings`: everything that the result rests on, as JSON has it; `options`: what else the kind needs to know,
     which pickles. `products`: what it makes beside the result, as JSON files and what stands in them. One process does
     the jobs of a `group`, in order. `needs`: names of jobs that must be done before. `label`: the mode or method that
-    it counts for in what is said of the whole list; None of a job that only serves others.
+    it counts for in what is said of the whole list; None of a job that only serves others. `title`: begins the
+    line of its end, None for its name.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Job:
     needs: tuple[str, ...] = ()
     label: str | None = None
     mark: str = RESULTS_JSON
+    title: str | None = None
 
     @functools.cached_property
     def hash(self) -> str:

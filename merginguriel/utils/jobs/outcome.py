@@ -50,6 +50,7 @@ class Progress:
         self._names: dict[str, list[str]] = {}
         for job in jobs:
             self._names.setdefault(job.group, []).append(job.name)
+        self._titles = {job.name: job.title or job.name for job in jobs}
         self._running: dict[int, str] = {}
         self._begun: set[int] = set()
         self._lost: Counter[str] = Counter()
@@ -91,7 +92,7 @@ class Progress:
     def job_done(self, worker: int, name: str, words: str) -> None:
         self._outcome.done[name] = words
         if words:
-            log.info("%s: %s", name, words)
+            log.info("%s: %s", self._titles[name], words)
         self._ended(worker, name)
 
     def job_failed(self, worker: int, name: str, reason: str) -> None:

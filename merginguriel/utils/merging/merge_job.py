@@ -21,7 +21,7 @@ from merginguriel.utils.storage.naming import RESULTS_JSON
 
 @dataclass(frozen=True)
 class MergeOutput:
-    """Where merges and results go, and what is written. `keep_merged`: the weights; `keep_measurements`: Fisher, Grams."""
+    """Where results go, and what else is written: merged weights, and what methods measured."""
 
     results_root: Path
     overwrite: bool = False

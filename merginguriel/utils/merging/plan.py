@@ -25,7 +25,7 @@ from merginguriel.utils.storage.settings import plain
 
 @dataclass(frozen=True)
 class MergePlan:
-    """Everything a merge needs. `settings` are the effective ones, `selection` is the record of how sources were chosen.
+    """Everything a merge needs: effective `settings`, and in `selection` the record of how sources were chosen.
 
     `texts`: locales whose texts the method measures its sources on, or learns from.
     """

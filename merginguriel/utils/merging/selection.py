@@ -70,6 +70,12 @@ class SourceSettings:
         20, "Sinkhorn iterations, with --similarity-source dense", "--sinkhorn-iters", read=positive_int, metavar="N"
     )
 
+    def __post_init__(self) -> None:
+        if self.selection == "real" and self.nxn_matrix is None:
+            raise InputError(
+                "--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py --split validation"
+            )
+
     def used(self, *, weighed: bool) -> set[str]:
         """The fields that have an effect beside the others; `weighed`: whether sources weigh by their similarity."""
         if self.sources:  # named ones weigh equally or by cosine
@@ -104,10 +110,6 @@ class SourceSettings:
 
 
 def _real(settings: SourceSettings) -> TransferMatrix:
-    if settings.nxn_matrix is None:
-        raise InputError(
-            "--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py --split validation"
-        )
     return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 

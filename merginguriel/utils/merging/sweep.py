@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +17,16 @@ from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.merging import selection
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_job, source_jobs
-from merginguriel.utils.merging.modes import BASELINE, WEIGHTINGS, method_of
+from merginguriel.utils.merging.modes import BASELINE, method_of
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.merging.sweep_grid import Grid
 from merginguriel.utils.models.model_folder import WeightHashes, bytes_of
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.messages import said_once
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every mode with every number of sources and every selection, None for the mode's own.
-
-    `common`: all else. Its hyper-parameters go to those methods that have them, weights and base to the modes that
-    take them; its mode and target stand for nothing.
-    """
-
-    modes: tuple[str, ...]
-    numbers: tuple[int, ...]
-    selections: tuple[str | None, ...]
-    common: MergeSettings
-
-    def settings(self, mode: str, target: str, number: int, chosen: str | None) -> MergeSettings:
-        method, common = method_of(mode), self.common
-        own = {name: value for name, value in common.hyperparameters.items() if name in asdict(method)}
-        return replace(
-            common,
-            mode=mode,
-            target=target,
-            choice=replace(common.choice, num_languages=number, selection=chosen),
-            hyperparameters=own,
-            weights=None if mode in WEIGHTINGS else common.weights,
-            base=common.base if method.needs_base else None,
-        )
 
 
 @dataclass

@@ -1,0 +1,90 @@
+"""The job of one cell of an N×N: a source model on a target locale."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.evaluation.classifier import in_massive_order, model_info
+from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision
+from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, halved
+from merginguriel.utils.evaluation.results import Origin, data_settings, results_record
+from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.models import devices, loading, scoring
+from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.models.tokens import MAX_TOKENS, TokenCache
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.naming import RESULTS_JSON
+
+
+class NxnContext(EvaluationContext):
+    """What all cells share: items, and in each process their tokens on the device; `tokens` keeps the former."""
+
+    def __init__(self, task: Task, tokens: Path):
+        super().__init__(task)
+        self._folder = tokens
+        self._batches: dict[tuple[int, int], scoring.Batches] = {}
+
+    @functools.cached_property
+    def _tokens(self) -> TokenCache:
+        return TokenCache(self._folder)
+
+    def batches(self, path: Path, model: Any, texts: list[str]) -> scoring.Batches:
+        tokens = self._tokens.tokens(path, texts, loading.longest_input(model, MAX_TOKENS))
+        # Sources of one tokenizer share the very same tokens.
+        key = id(tokens), model.config.pad_token_id
+        if key not in self._batches:
+            self._batches[key] = scoring.make_batches(tokens, model.config.pad_token_id, devices.default_device())
+        return self._batches[key]
+
+
+def is_done(job: Job) -> bool:
+    # A run's folder holds cells of its models and data alone.
+    return (job.folder / RESULTS_JSON).is_file()
+
+
+def run(job: Job, shared: dict[str, Any]) -> str:
+    context, path, settings = shared["context"], job.options["model"], job.settings
+    check_precision(settings["precision"])
+    model, labels, info = _model(path, shared)
+    split = context.split(settings["target"], settings["split"])
+    scores = scoring.batch_logits(model, context.batches(path, model, split.texts), job.name.replace("_", " "))
+    by_intent = in_massive_order(scores, labels)
+    told = {"source": job.group, "target": split.locale}
+    origin = Origin(
+        job.name, context.task.dataset_name, str(path), info, data_settings(settings["model"], split), told, job.hash
+    )
+    result = results_record(split, by_intent.argmax(-1), origin)
+    # What may stand there is a cell without a result.
+    with atomic.whole_folder(job.folder, overwrite=True) as partial:
+        np.save(partial / CELL_LOGITS, halved(by_intent))
+        atomic.write_json(partial / RESULTS_JSON, result)
+    accuracies = shared.setdefault("accuracies", {})
+    accuracies[split.locale] = result["performance"]["accuracy"]
+    return _row(job.group, accuracies) if split.locale == job.options["targets"][-1] else ""
+
+
+def _model(path: Path, shared: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
+    """The source's model, its labels and what is said of it; a model that failed once fails all its cells."""
+    if "failed" in shared:
+        raise InputError(shared["failed"])
+    if "model" not in shared:
+        device = devices.default_device()
+        try:
+            loaded = loading.load_model(path, device, devices.evaluation_dtype(device))
+            shared["model"] = loaded, read_labels(path), model_info(path)
+        except InputError as error:
+            shared["failed"] = str(error)
+            raise
+    return shared["model"]
+
+
+def _row(source: str, accuracies: dict[str, float]) -> str:
+    """What is said of a source when its last cell is done."""
+    others = [accuracy for target, accuracy in accuracies.items() if target != source]
+    parts = [f"{accuracies[source]:.4f} on its own language"] if source in accuracies else []
+    parts += [f"{np.mean(others):.4f} on average over {len(others)} others"] if others else []
+    return ", ".join(parts)

@@ -1,0 +1,133 @@
+"""What an N×N run leaves: the matrix, all logits in one file, and the summary."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from auto_merge_llm.safetensors_writer import SafetensorsWriter
+from filelock import FileLock
+
+from merginguriel.utils.data.massive import INTENTS
+from merginguriel.utils.evaluation.nxn import Run
+from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, LOGITS, Logits
+from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON, TransferMatrix
+from merginguriel.utils.storage import atomic, environment
+
+
+def gather(run: Run) -> bool:
+    """Write matrix, logits and, last, the summary; False, and nothing, while cells are left to other processes."""
+    if any(source not in run.failures for source in run.missing()):
+        return False
+    with FileLock(run.folder / ".lock"):
+        matrix = run.matrix()
+        matrix.to_csv(run.folder / MATRIX_CSV)
+        _gather_logits(run)
+        atomic.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
+    return True
+
+
+def _gather_logits(run: Run) -> None:
+    """Put all cells' logits, ids and gold labels into one file; the cells' own go once it is whole."""
+    pairs = [(source, target) for source in run.plan.sources for target in run.plan.targets]
+    cells = {f"{source}/{target}": run.cell(source, target) / CELL_LOGITS for source, target in pairs}
+    new = {name: file for name, file in cells.items() if file.is_file()}
+    done = [f"{source}/{target}" for source, target in pairs if run.is_done(source, target)]
+    for left in run.folder.glob(".logits.*"):  # by a run that was killed here
+        shutil.rmtree(left)
+    if new:
+        kept = Logits(run.folder) if len(new) < len(done) else None
+        splits = {target: run.plan.items.split(target, run.plan.split) for target in run.plan.targets}
+        small = {}
+        for target, split in splits.items():
+            small[f"labels/{target}"] = torch.tensor(split.labels, dtype=torch.int16)
+            small[f"ids/{target}"] = torch.frombuffer(bytearray("\n".join(split.ids).encode()), dtype=torch.uint8)
+        shapes = {name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done}
+        shapes |= {name: (values.shape, values.dtype) for name, values in small.items()}
+        with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
+            with SafetensorsWriter(Path(partial), shapes) as writer:
+                for name, values in small.items():
+                    writer.write(name, 0, values)
+                for name in done:
+                    logits = np.load(new[name]) if name in new else kept.logits(*name.split("/"))
+                    writer.write(name, 0, torch.from_numpy(logits))
+                writer.commit()
+            os.replace(writer.files[0], run.folder / LOGITS)
+    for file in new.values():
+        file.unlink()
+
+
+def _summary(run: Run, matrix: TransferMatrix) -> dict[str, Any]:
+    own, values = matrix.own_language, matrix.values
+    measured = values[~np.isnan(values)]
+    statistics = {"mean": np.mean, "median": np.median, "std": np.std, "min": np.min, "max": np.max}
+    best = {}
+    for target in matrix.targets:
+        for source, accuracy in list(matrix.for_target(target).items())[:1]:
+            best[target] = {"source": source, "accuracy": accuracy}
+    return {
+        "timestamp": environment.utc_now(),
+        "locales": list(matrix.sources),
+        "targets": list(matrix.targets),
+        "split": run.plan.split,
+        "dataset": run.plan.items.task.dataset_name,
+        "precision": run.settings["precision"],
+        "total_evaluations": values.size,
+        "successful_evaluations": len(measured),
+        "failed_evaluations": int(np.isnan(values).sum()),
+        "failures": run.failures,
+        "matrix_stats": {
+            f"{name}_accuracy": float(function(measured)) if len(measured) else None
+            for name, function in statistics.items()
+        },
+        "own_language_mean_accuracy": _mean(values[own]),
+        "zero_shot_mean_accuracy": _mean(values[~own]),
+        "best_zero_shot_source": best,
+        "models": {
+            source: {"path": str(path), "weights_sha256": (run.settings["sources"][source] or {}).get("model")}
+            for source, path in run.plan.sources.items()
+        },
+        "data_sha256": run.settings["data"],
+        "environment": environment.run_environment(),
+    }
+
+
+def what_is_left(run: Run) -> str:
+    """For a dry run: how many cells, where, and of each source."""
+    plan, missing = run.plan, run.missing()
+    lines = [plan.describe(), f"{sum(map(len, missing.values()))} to do, in {run.folder}"]
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"  {source}  {path}  {run.failures.get(source) or f'{len(missing.get(source, []))} to do'}"
+                for source, path in plan.sources.items()
+            ),
+        ]
+    )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None
+
+
+def table(matrix: TransferMatrix) -> str:
+    """A line a target: the accuracy of its own model, of the best other one, and of all others on average."""
+    lines = ["target    own model  best other          mean of others"]
+    for target, is_own, column in zip(matrix.targets, matrix.own_language.T, matrix.values.T):
+        own, mean, count = _mean(column[is_own]), _mean(column[~is_own]), (~np.isnan(column[~is_own])).sum()
+        ranked = list(matrix.for_target(target).items())
+        best = "  ".join(f"{accuracy:.4f}  {source}" for source, accuracy in ranked[:1])
+        lines.append(
+            f"{target:<8}{'' if own is None else f'{own:.4f}':>11}  {best:<18}  "
+            f"{'' if mean is None else f'{mean:.4f} over {count}'}".rstrip()
+        )
+    for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
+        values = matrix.values[chosen]
+        if not np.isnan(values).all():
+            lines.append(f"mean accuracy, {name}: {_mean(values):.4f} over {int((~np.isnan(values)).sum())} cells")
+    return "\n".join(lines)

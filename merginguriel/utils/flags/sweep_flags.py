@@ -1,0 +1,85 @@
+"""The flags of a sweep of merges: modes, presets, and the grid that they span."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.merge_flags import check_merge_flags, read_merge_settings
+from merginguriel.utils.flags.setting_flags import refuse_idle
+from merginguriel.utils.merging.modes import BASELINE, MODES, method_of, mode_named
+from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.merging.sweep_grid import Grid
+from merginguriel.utils.similarity import matrix
+
+DEFAULT_MODES = ("baseline", "similarity", "average", "fisher_dataset", "ties", "task_arithmetic", "slerp", "regmean")
+# Name of a preset -> what it sets where the flag itself is not given.
+PRESETS: dict[str, dict[str, str]] = {
+    "none": {},
+    "fairness": {"fisher_data_mode": "sources", "preweight": "equal"},
+    "target": {"fisher_data_mode": "target", "preweight": "uriel"},
+}
+
+
+def add_modes(parser: Any) -> None:
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=[BASELINE, *MODES],
+        default=list(DEFAULT_MODES),
+        metavar="MODE",
+        type=mode_named,
+        help="see below",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        default="none",
+        help="fairness: text of the sources, equal weights; target: text of the target, URIEL weights; flags that are "
+        "given win",
+    )
+
+
+def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[list[str], Any]:
+    """(the targets, where they come from): those of `flag`, else of the similarity matrix as far as there are data."""
+    targets, where = args.targets, flag
+    if not targets:
+        path = args.similarity_matrix or matrix.find_matrix(matrix.SPARSE_CSV) or Path(matrix.SPARSE_CSV)
+        there = set(flag_groups.read_task(args).locales)
+        targets = [locale for locale in matrix.read_matrix(path).locales if locale in there]
+        where = f"{path}, as far as {args.dataset_name} has them"
+    return flag_groups.choose_targets(args, targets, where, f"name others with {flag}"), where
+
+
+def read_grid(args: argparse.Namespace) -> Grid:
+    """Apply the preset, refuse flags that none of the merges reads, and return what is asked for."""
+    modes = tuple(dict.fromkeys(args.modes))
+    selections = tuple(dict.fromkeys(args.selection or [None]))
+    if args.similarity_type == "REAL" and selections == (None,):
+        selections = ("real",)
+    grid = Grid(modes, tuple(dict.fromkeys(args.num_languages)), selections, _common(args, selections))
+    _check_flags(args, grid)
+    preset = PRESETS[args.preset]
+    for name in preset.keys() - args.explicit:
+        setattr(args, name, preset[name])
+    return Grid(modes, grid.numbers, selections, _common(args, selections))
+
+
+def _common(args: argparse.Namespace, selections: tuple[str | None, ...]) -> MergeSettings:
+    chosen = selections[0] if len(selections) == 1 else None
+    return read_merge_settings(args, "linear", "", num_languages=1, selection=chosen)
+
+
+def _check_flags(args: argparse.Namespace, grid: Grid) -> None:
+    merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
+    check_merge_flags(args, merges, hyperparameters=True)
+    idle = [] if any(method_of(mode).measurement for mode in grid.merging_modes) else ["keep_measurements"]
+    idle += [] if args.keep_merged else ["merged_models_dir"]
+    refuse_idle(args, idle)
+    flag_groups.check_backend(args)
+    used = {dest for setting, dest in args.settings.items() for merge in merges if setting in merge.used()}
+    preset = PRESETS[args.preset]
+    if preset and not used & preset.keys():
+        raise InputError(f"--preset {args.preset} has no effect on the modes given; leave it out")

@@ -1,0 +1,37 @@
+"""The flags of votes, for one target and for many."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from merginguriel.utils.ensembles.settings import VoteSettings
+from merginguriel.utils.ensembles.votes import VOTES
+from merginguriel.utils.flags.flag_groups import add_store, add_task
+from merginguriel.utils.flags.merge_flags import add_sources, read_choice, warn_of_sparse
+from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
+from merginguriel.utils.storage import naming
+
+VOTE_LINES = "\n".join(f"  {name:<19}{text}" for name, (_, text) in VOTES.items())
+
+
+def add_votes(parser: Any) -> None:
+    add_store(parser)
+    add_sources(parser)
+    add_settings(parser, VoteSettings, ("preweight", "nxn_dir"))
+    add_settings(parser.add_argument_group("items"), VoteSettings, ("split", "num_examples", "seed"))
+    add_task(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--results-dir", "--output-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go"
+    )
+    output.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def read_vote_settings(args: argparse.Namespace) -> VoteSettings:
+    """The settings, once every flag is known to have an effect."""
+    settings = read_settings(VoteSettings, args, choice=read_choice(args))
+    used = settings.used()
+    used |= warn_of_sparse(args, settings.choice) | {setting for setting in args.settings if setting[0] == "Task"}
+    refuse_unused(args, used)
+    refuse_idle(args, ["models_root"] if args.nxn_dir else [])
+    return settings

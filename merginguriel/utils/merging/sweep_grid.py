@@ -1,0 +1,38 @@
+"""The grid of a sweep: modes x numbers of sources x selections."""
+
+from dataclasses import asdict, dataclass, replace
+
+from merginguriel.utils.merging.modes import BASELINE, WEIGHTINGS, method_of
+from merginguriel.utils.merging.settings import MergeSettings
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every mode with every number of sources and every selection, None for the mode's own.
+
+    `common`: all else. Its hyper-parameters go to those methods that have them, weights and base to the modes that
+    take them; its mode and target stand for nothing.
+    """
+
+    modes: tuple[str, ...]
+    numbers: tuple[int, ...]
+    selections: tuple[str | None, ...]
+    common: MergeSettings
+
+    @property
+    def merging_modes(self) -> list[str]:
+        """Without the baseline."""
+        return [mode for mode in self.modes if mode != BASELINE]
+
+    def settings(self, mode: str, target: str, number: int, chosen: str | None) -> MergeSettings:
+        method, common = method_of(mode), self.common
+        own = {name: value for name, value in common.hyperparameters.items() if name in asdict(method)}
+        return replace(
+            common,
+            mode=mode,
+            target=target,
+            choice=replace(common.choice, num_languages=number, selection=chosen),
+            hyperparameters=own,
+            weights=None if mode in WEIGHTINGS else common.weights,
+            base=common.base if method.needs_base else None,
+        )
