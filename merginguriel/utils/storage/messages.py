@@ -5,7 +5,7 @@ import contextlib
 
 def by_reason(failures: dict[str, str]) -> list[str]:
     """A line for each reason, after the names of what failed for it."""
-    names = {}
+    names: dict[str, list[str]] = {}
     for name, reason in failures.items():
         names.setdefault(reason, []).append(name)
     return [f"{', '.join(failed)}: {reason}" for reason, failed in names.items()]
@@ -14,11 +14,13 @@ def by_reason(failures: dict[str, str]) -> list[str]:
 @contextlib.contextmanager
 def said_once(*loggers):
     """Drop messages that were said before: many plans of one target have the same warnings."""
-    seen = set()
+    seen: set[str] = set()
 
     def is_new(record) -> bool:
         message = record.getMessage()
-        return not (message in seen or seen.add(message))
+        is_known = message in seen
+        seen.add(message)
+        return not is_known
 
     for logger in loggers:
         logger.addFilter(is_new)
