@@ -1,10 +1,11 @@
 # make test   set up .venv and run the tests
 # make demo   set up .venv and run the main job on the shipped mini corpus
+# make lint   set up .venv and check style and types
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: test demo setup clean
+.PHONY: test demo lint setup clean
 
 # A worker a core, each of one thread.
 test: $(READY)
@@ -12,6 +13,11 @@ test: $(READY)
 
 demo: $(READY)
 	$(VENV)/bin/python merginguriel/demo.py
+
+lint: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
 
 setup: $(READY)
 

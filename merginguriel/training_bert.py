@@ -17,7 +17,7 @@ from merginguriel.utils.storage.naming import CHECKPOINTS_ROOT
 
 STEPS = ("do_train", "do_eval", "do_predict")
 # A switch as Hugging Face's scripts have it, --flag or --flag true.
-SWITCH = dict(type=argument_types.true_or_false, nargs="?", const=True, default=False, metavar="true|false")
+SWITCH: dict = dict(type=argument_types.true_or_false, nargs="?", const=True, default=False, metavar="true|false")
 
 
 def build_parser():

@@ -41,5 +41,9 @@ class Split:
         chosen = set(random.Random(seed).sample(sorted(self.ids), count))
         kept = [item for item, id_ in enumerate(self.ids) if id_ in chosen]
         return Split(
-            self.locale, self.name, *([values[item] for item in kept] for values in (self.ids, self.texts, self.labels))
+            self.locale,
+            self.name,
+            [self.ids[item] for item in kept],
+            [self.texts[item] for item in kept],
+            [self.labels[item] for item in kept],
         )

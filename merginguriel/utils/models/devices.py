@@ -13,5 +13,6 @@ def evaluation_dtype(device: str) -> torch.dtype:
     They have it on CUDA devices and on CPUs with Intel's AMX.
     """
     # Releases of torch that cannot say what the CPU has score in float32.
-    fast = device.startswith("cuda") or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    fast = device.startswith("cuda") or capabilities.get("amx_bf16", False)
     return torch.bfloat16 if fast else torch.float32

@@ -76,8 +76,9 @@ def _make_initial(base_model: str, seed: int, folder: Path) -> None:
 
         with tempfile.TemporaryDirectory() as encoder:
             build_base(Path(encoder), seed)
-            return _add_head(encoder, base_model, seed, folder)
-    _add_head(base_model, base_model, seed, folder)
+            _add_head(encoder, base_model, seed, folder)
+    else:
+        _add_head(base_model, base_model, seed, folder)
 
 
 def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,16 +48,16 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path | None = None):
-        self._folder, self._kept = folder, {}
+        self._folder = folder
+        self._kept: dict[str, Tokens] = {}
         self._fingerprints = functools.cache(loading.tokenizer_files_sha256)
-        self._tokenizers = {}
+        self._tokenizers: dict[str, Any] = {}
 
     def tokens(self, model_path: Path, texts: list[str], max_tokens: int = MAX_TOKENS) -> Tokens:
         """Raises InputError where `model_path` has no tokenizer, or a damaged one."""
         fingerprint = self._fingerprints(model_path)
-        key = hashlib.sha256(fingerprint.encode())
-        key.update(f"{max_tokens}\0".encode() + "\0".join(texts).encode())
-        key = key.hexdigest()
+        content = f"{fingerprint}{max_tokens}\0".encode() + "\0".join(texts).encode()
+        key = hashlib.sha256(content).hexdigest()
         if key not in self._kept:
             file = self._folder / f"{key[:32]}.npz" if self._folder else None
             kept = _read_tokens(file, len(texts)) if file and file.is_file() else None

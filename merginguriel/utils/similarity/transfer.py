@@ -109,7 +109,7 @@ def read_transfer_matrix(path: Path) -> TransferMatrix:
     if not summary.is_file():
         raise InputError(f"no {SUMMARY_JSON} beside {file}, so it is unknown on which split it was computed; {MEASURE}")
     content = read_json(summary)
-    split = content.get("split")
+    split = content.get("split", "")
     if SPLITS.get(split) != "dev":
         raise InputError(
             f"{file} was computed on the {split or 'unknown'} split, which sources must not be chosen by; {MEASURE}"

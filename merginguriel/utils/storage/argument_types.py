@@ -55,9 +55,9 @@ def true_or_false(text: str) -> bool:
 
 def shard(text: str) -> tuple[int, int]:
     """`2/8` as (2, 8): the second of eight parts."""
-    number, _, count = text.partition("/")
+    before, _, after = text.partition("/")
     try:
-        number, count = int(number), int(count)
+        number, count = int(before), int(after)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be i/n, as in 2/8, not {text}") from None
     if not 1 <= number <= count:

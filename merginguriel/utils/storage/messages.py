@@ -19,11 +19,13 @@ def some(things: Sequence[str], shown: int = 8) -> str:
 @contextlib.contextmanager
 def said_once(*loggers):
     """Drop messages that were said before: many plans of one target have the same warnings."""
-    seen = set()
+    seen: set[str] = set()
 
     def is_new(record) -> bool:
         message = record.getMessage()
-        return not (message in seen or seen.add(message))
+        is_known = message in seen
+        seen.add(message)
+        return not is_known
 
     for logger in loggers:
         logger.addFilter(is_new)

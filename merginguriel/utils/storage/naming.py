@@ -5,7 +5,7 @@ The number in a merged model's name is the number of sources that took part, all
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MODELS_ROOT = Path("haryos_model")
@@ -74,7 +74,7 @@ def ensemble_name(method: str, target: str, num_sources: int, split: str = "test
     return name if num_sources == 5 else f"{name}_{num_sources}lang"
 
 
-def training_run_name(base_model: str, locales: list[str], learning_rate: float, epochs: float) -> str:
+def training_run_name(base_model: str, locales: Sequence[str], learning_rate: float, epochs: float) -> str:
     """Name of a training run that was given no --output_dir, e.g. xlm-roberta-base_massive_af-ZA_lr5e-5_ep15."""
     which = "-".join(locales) if len(locales) <= 3 else f"{len(locales)}langs-{locales[0]}"
     rate = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].replace('+', '')}{m[2]}", f"{learning_rate:.0e}")

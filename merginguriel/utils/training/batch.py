@@ -162,7 +162,7 @@ class _Work:
                 trainer.free_memory()
         metrics = atomic.read_json(job.output_dir / "all_results.json")
         if job.held_out:
-            metrics["held_out_accuracy"] = _evaluate_held_out(job, settings, overwrite=is_new)
+            metrics["held_out_accuracy"] = _evaluate_held_out(job, job.held_out, settings, overwrite=is_new)
         return metrics
 
 
@@ -176,11 +176,11 @@ def _set_aside(folder: Path) -> None:
         log.warning("%s was not whole; it is now %s", folder, aside.name)
 
 
-def _evaluate_held_out(job: Job, settings, overwrite: bool) -> float:
+def _evaluate_held_out(job: Job, locale: str, settings, overwrite: bool) -> float:
     from merginguriel.utils.evaluation import classifier
 
-    split = task.load_split(settings.dataset_name, job.held_out, "test", settings.text_column, settings.label_column)
-    folder = job.results_root / naming.evaluation_name(job.output_dir.name, job.held_out)
+    split = task.load_split(settings.dataset_name, locale, "test", settings.text_column, settings.label_column)
+    folder = job.results_root / naming.evaluation_name(job.output_dir.name, locale)
     return classifier.evaluate(
         classifier.Classifier(job.output_dir),
         split,
@@ -194,7 +194,8 @@ class _Progress:
     """What workers report, as a bar over the models and a line for every one that is done."""
 
     def __init__(self, outcome: Outcome, bar):
-        self._outcome, self._bar, self._shares = outcome, bar, {}
+        self._outcome, self._bar = outcome, bar
+        self._shares: dict[str, float] = {}
 
     def start(self, worker: int, name: str) -> None:
         self.share(worker, name, 0.0)

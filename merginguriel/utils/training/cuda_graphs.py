@@ -22,7 +22,8 @@ class GraphedPasses:
         self._loss = loss
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
-        self._graphs, self._pool = {}, None
+        self._graphs: dict[tuple, tuple] = {}
+        self._pool = None
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """The loss, detached."""

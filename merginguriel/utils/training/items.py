@@ -23,7 +23,7 @@ def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str,
     several = len(locales) > 1
     if several:
         log.info("Loading and combining %d language configurations: %s", len(locales), locales)
-    splits = {split: [] for split in limits}
+    splits: dict[str, list[Item]] = {split: [] for split in limits}
     for locale in locales:
         if several:
             log.info("Loading %s...", locale)

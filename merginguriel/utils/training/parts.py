@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from merginguriel.utils.data import task
 from merginguriel.utils.data.split import Split
@@ -83,7 +84,8 @@ class Trainers:
     ):
         self._settings, self._initial, self._max_gpu_memory = settings, initial, max_gpu_memory
         self._tokenizer = loading.load_tokenizer(initial)
-        self._encoded, self._development = {}, development or Development(settings, initial)
+        self._encoded: dict[str, list[dict]] = {}
+        self._development = development or Development(settings, initial)
         if not gc.get_freeze_count():
             # Modules that are loaded by now stay: looking for garbage, after every part, passes them over.
             gc.collect()
@@ -160,7 +162,8 @@ class Development:
 
     def __init__(self, settings: TrainingSettings, initial: Path):
         self._settings, self._initial = settings, initial
-        self._splits, self._batches = {}, {}
+        self._splits: dict[str, Split] = {}
+        self._batches: dict[str, Any] = {}
 
     def split(self, locale: str) -> Split:
         if locale not in self._splits:

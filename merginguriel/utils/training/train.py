@@ -87,7 +87,7 @@ def _train(
     _claim(work, record, overwrite)
     trainer, vocabulary = _trainer(settings, work, start, splits)
     trainer.add_callback(reporting_progress(progress))
-    metrics = {}
+    metrics: dict[str, float] = {}
     with _tracking(settings, trainer, record) as tracked:
         metrics |= fit(trainer, _newest_checkpoint(work))
         if "validation" in splits:
@@ -111,7 +111,7 @@ def _train(
 
 
 def _evaluate(settings: TrainingSettings, work: Path, splits: dict[str, list[Item]]) -> dict:
-    metrics = {}
+    metrics: dict[str, float] = {}
     if "validation" in splits:
         metrics |= _trainer(settings, work, settings.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
         shutil.rmtree(work, ignore_errors=True)

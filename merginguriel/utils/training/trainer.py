@@ -4,6 +4,7 @@ import functools
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
@@ -85,7 +86,7 @@ def make_trainer(settings: TrainingSettings, work: Path, model, tokenizer, datas
     import transformers
 
     evaluates = "train" in datasets and "validation" in datasets
-    padding = {}
+    padding: dict[str, Any] = {}
     kind = transformers.Trainer
     if settings.cuda_graphs:
         from merginguriel.utils.training import cuda_graphs
@@ -118,6 +119,7 @@ def _graphed_trainer(batch_size: int):
     from merginguriel.utils.training import cuda_graphs
 
     class GraphedTrainer(transformers.Trainer):
+        model: transformers.PreTrainedModel
         _passes = None
 
         def training_step(self, model, inputs, num_items_in_batch=None):
@@ -149,7 +151,9 @@ def _graphed_trainer(batch_size: int):
 
         def _loss(self, model, batch):
             with self.compute_loss_context_manager():
-                return self.compute_loss(model, batch) / self.args.gradient_accumulation_steps
+                loss = self.compute_loss(model, batch)
+                # A tuple only where outputs are asked for.
+                return loss / self.args.gradient_accumulation_steps  # type: ignore[operator]
 
     return GraphedTrainer
 
