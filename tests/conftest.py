@@ -29,14 +29,14 @@ def zygote():
     process.wait()
 
 
-@pytest.fixture
-def run(tmp_path, tmp_path_factory, zygote):
-    """run(script, *flags) -> CompletedProcess, in an empty working folder."""
+@pytest.fixture(scope="session")
+def run_anywhere(tmp_path_factory, zygote):
+    """run_anywhere(script, *flags, folder=…) -> CompletedProcess, working in that folder."""
 
-    def call(script, *flags, timeout=240):
+    def call(script, *flags, folder, timeout=240):
         output = tmp_path_factory.mktemp("output")
         arguments = list(map(str, flags))
-        request = {"script": str(ROOT / script), "flags": arguments, "folder": str(tmp_path), "output": str(output)}
+        request = {"script": str(ROOT / script), "flags": arguments, "folder": str(folder), "output": str(output)}
         print(json.dumps({**request, "environment": environment()}), file=zygote.stdin, flush=True)
         child = int(zygote.stdout.readline())
         watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
@@ -45,6 +45,16 @@ def run(tmp_path, tmp_path_factory, zygote):
         watch.cancel()
         shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
         return subprocess.CompletedProcess([script, *arguments], code, *shown)
+
+    return call
+
+
+@pytest.fixture
+def run(tmp_path, run_anywhere):
+    """run(script, *flags) -> CompletedProcess, in an empty working folder."""
+
+    def call(script, *flags, folder=tmp_path, timeout=240):
+        return run_anywhere(script, *flags, folder=folder, timeout=timeout)
 
     return call
 

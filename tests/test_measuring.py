@@ -11,7 +11,8 @@ from auto_merge_llm.errors import InputError
 from safetensors.numpy import load_file
 
 from merginguriel.utils.data import task
-from merginguriel.utils.merging.examples import MeasuringOptions, draw_examples
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.merging.examples import TextSettings, draw_examples
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
 NEAREST = ["nl-NL", "de-DE", "en-US"]
@@ -36,6 +37,10 @@ def flags(models_root):
 # The example set
 
 
+def draw(settings, seed=42):
+    return draw_examples(Task("mini"), settings, settings.locales("af-ZA", NEAREST), seed)
+
+
 @pytest.mark.parametrize(
     "scope, expected",
     [
@@ -45,7 +50,7 @@ def flags(models_root):
     ],
 )
 def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
-    examples = draw_examples(MeasuringOptions("mini", scope=scope, num_examples=11), "af-ZA", NEAREST, 42)
+    examples = draw(TextSettings(scope=scope, num_examples=11))
     assert examples.counts == expected and len(examples.texts) == len(examples.labels) == 11
     train = {locale: task.load_split("mini", locale, "train") for locale in expected}
     place = 0
@@ -56,8 +61,8 @@ def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
 
 
 def test_examples_are_a_seeded_draw_and_not_the_first_rows():
-    options = MeasuringOptions("mini", num_examples=20)
-    one, same, other = (draw_examples(options, "af-ZA", NEAREST, seed) for seed in (1, 1, 2))
+    settings = TextSettings(num_examples=20)
+    one, same, other = (draw(settings, seed) for seed in (1, 1, 2))
     assert one == same and one.texts != other.texts
     train = task.load_split("mini", "af-ZA", "train")
     assert one.texts == [train.texts[item] for item in random.Random("1 af-ZA").sample(range(len(train)), 20)]
@@ -67,9 +72,9 @@ def test_examples_are_a_seeded_draw_and_not_the_first_rows():
 def test_too_many_examples_and_the_test_split_are_refused():
     size = len(task.load_split("mini", "af-ZA", "train"))
     with pytest.raises(InputError, match=f"asks for {size + 1} examples of af-ZA, whose train split has {size}"):
-        draw_examples(MeasuringOptions("mini", num_examples=size + 1), "af-ZA", NEAREST, 42)
+        draw(TextSettings(num_examples=size + 1))
     with pytest.raises(InputError, match="must not rest on the texts that it is judged on"):
-        MeasuringOptions("mini", split="test")
+        TextSettings(split="test")
 
 
 # The command
@@ -124,8 +129,8 @@ def test_fisher_dataset_equals_a_loop_of_single_backwards(run, flags, models_roo
         "equal",
     )
     assert done.returncode == 0 and "warn" not in done.stderr.lower(), done.stderr
-    texts = draw_examples(MeasuringOptions("mini", num_examples=5), "af-ZA", NEAREST, 42).texts
-    folder = tmp_path / "merged_models/fisher_dataset_merge_af-ZA_3merged"
+    texts = draw(TextSettings(num_examples=5)).texts
+    (folder,) = tmp_path.glob("merged_models/fisher_dataset_merge_af-ZA_3merged_????????")  # a hash of many settings
     merged = load_file(folder / "model.safetensors")
     for name, expected in expected_fisher_merge(models_root, texts).items():
         np.testing.assert_allclose(merged[name], expected, rtol=1e-3, atol=2e-4, err_msg=name)
@@ -195,10 +200,11 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     line = [SCRIPT, *flags, "--mode", mode, "--num-examples", 8, "--batch-size", 4, "--no-baselines"]
     done = run(*line)
     assert done.returncode == 0, done.stderr
-    first = (tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/model.safetensors").read_bytes()
+    (merged,) = tmp_path.glob(f"merged_models/{mode}_merge_af-ZA_3merged_sources-nl-NL,de-DE,en-US_*/model.safetensors")
+    first = merged.read_bytes()
     again = run(*line, "--overwrite")
     assert again.returncode == 0 and "already" in again.stderr, again.stderr
-    assert (tmp_path / f"merged_models/{mode}_merge_af-ZA_3merged/model.safetensors").read_bytes() == first
+    assert merged.read_bytes() == first
 
 
 @pytest.mark.parametrize(

@@ -211,32 +211,11 @@ def test_own_weights_from_flag_file_and_calculator(run, flags, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def merged(models_root, tmp_path_factory):
+def merged(models_root, tmp_path_factory, run_anywhere):
     """One finished run: (working folder, completed process)."""
     folder = tmp_path_factory.mktemp("run")
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            "--mode",
-            "similarity",
-            "--target-lang",
-            "af-ZA",
-            "--num-languages",
-            "3",
-            "--base-model",
-            "tiny",
-            "--models-root",
-            str(models_root),
-            "--dataset-name",
-            "mini",
-        ],
-        cwd=folder,
-        env=environment(),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    flags = ["--mode", "similarity", "--target-lang", "af-ZA", "--num-languages", 3, "--base-model", "tiny"]
+    done = run_anywhere(SCRIPT, *flags, "--models-root", models_root, "--dataset-name", "mini", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -319,10 +298,10 @@ def test_table_sets_the_merge_beside_its_sources(merged):
     )
 
 
-def test_done_work_is_not_repeated(merged, models_root):
+def test_done_work_is_not_repeated(merged, run):
     folder, first = merged
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
-    again = subprocess.run(first.args, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    again = run(*first.args, folder=folder)
     assert again.returncode == 0 and again.stdout == first.stdout
     assert "already merged" in again.stderr and "already evaluated" in again.stderr
     assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}

@@ -363,29 +363,16 @@ def test_nothing_gets_out_of_its_cell(tmp_path):
 )
 def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags):
     plans, plan_merge = [], plan.plan_merge
-    monkeypatch.setattr(plan, "plan_merge", lambda **options: plans.append(plan_merge(**options)) or plans[-1])
-    flags = [
-        *flags.format(root=models_root).split(),
-        "--target-lang",
-        "af-ZA",
-        "--base-model",
-        "tiny",
-        "--models-root",
-        str(models_root),
-        "--dataset-name",
-        "mini",
-        "--dry-run",
-    ]
-    if "fisher_dataset" not in flags:
-        flags.remove("mini")
-        flags.remove("--dataset-name")
-    assert pipeline.main(flags) == 0
-    told = reproduction.command_of(
-        {
-            "experiment": plan.record_of(plans[0], None),
-            "evaluation_info": {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"},
-        }
+    monkeypatch.setattr(
+        plan, "plan_merge", lambda *given, **more: plans.append(plan_merge(*given, **more)) or plans[-1]
     )
+    flags = [*flags.format(root=models_root).split(), "--target-lang", "af-ZA", "--base-model", "tiny"]
+    flags += ["--models-root", str(models_root), "--dry-run"]
+    if "fisher_dataset" in flags:
+        flags += ["--dataset-name", "mini"]
+    assert pipeline.main(flags) == 0
+    info = {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"}
+    told = reproduction.command_of({"experiment": plans[0].record(), "evaluation_info": info})
     python, script, *again = shlex.split(told)
     assert (python, script) == ("python", "merginguriel/run_merging_pipeline_refactored.py")
     assert pipeline.main([*again, "--dry-run"]) == 0, capsys.readouterr().err

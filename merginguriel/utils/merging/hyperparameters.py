@@ -56,7 +56,7 @@ def read_hyperparameters(args: Namespace) -> dict[str, Any]:
 
 def hyperparameter_tokens(values: Iterable[tuple[str, Any]]) -> list[str]:
     """The flags of a command line that give them."""
-    tokens = []
+    tokens: list[str] = []
     for name, value in values:
         tokens += [HYPERPARAMETERS[name].flags[0]] + ([] if name == "normalize" else [str(value)])
     return tokens

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
-from merginguriel.utils.merging.examples import MeasuringOptions
-from merginguriel.utils.merging.modes import MODES, WEIGHTINGS, method_of, preweight_of
+from merginguriel.utils.merging.examples import TextSettings
+from merginguriel.utils.merging.modes import MODES, method_of
+from merginguriel.utils.merging.record import preweight_of
 from merginguriel.utils.storage import atomic, naming
 
 # Columns that no two experiments of one variant may differ in; with `settings`, whose parts count one by one.
@@ -170,9 +171,7 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     selection, mode, settings = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE), {}
     if similarity.get("source") == "dense" and selection == "sinkhorn":
         settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
-    preweight = experiment.get("preweight")
-    if preweight is None and mode not in WEIGHTINGS and weights and selection not in (None, "manual"):
-        preweight = preweight_of(list(weights.values()))
+    preweight = preweight_of({**experiment, "mode": mode})
     if preweight not in (None, "uriel" if is_ensemble else "equal"):
         settings["preweight"] = preweight
     defaults = _defaults(mode)
@@ -184,7 +183,7 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     settings |= {
         f"text-{name}": measuring[name]
         for name in TEXT_SETTINGS
-        if name in measuring and measuring[name] != getattr(MeasuringOptions, name)
+        if name in measuring and measuring[name] != getattr(TextSettings, name)
     }
     if experiment.get("dtype") not in (None, "sources'"):
         settings["dtype"] = experiment["dtype"]

@@ -1,27 +1,23 @@
 """The command that makes a result again, from what its results.json tells."""
 
 import os
-import shlex
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from merginguriel.utils.data.task import DEFAULT_DATASET, base_model_of
-from merginguriel.utils.merging import modes
-from merginguriel.utils.merging.examples import MeasuringOptions
-from merginguriel.utils.merging.modes import WEIGHTINGS, method_of
-from merginguriel.utils.similarity.matrix import DENSE_CSV, SPARSE_CSV
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.ensembles.settings import VoteSettings
+from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
+from merginguriel.utils.merging.modes import MODES
+from merginguriel.utils.merging.record import choice_of, settings_of
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.settings import shell_line, tokens
 
-_TEXT_FLAGS = {
-    "split": "--dataset-split",
-    "scope": "--fisher-data-mode",
-    "num_examples": "--num-fisher-examples",
-    "batch_size": "--batch-size",
-    "max_length": "--max-seq-length",
-}
+VOTE = "ensemble_"  # begins the mode of a vote
 
 
-def command_of(results: dict) -> str | None:
+def command_of(results: Mapping[str, Any]) -> str | None:
     """One line for a shell, or None where the result does not tell enough: it is older, or no merge or vote."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
     if experiment.get("command"):
@@ -30,127 +26,79 @@ def command_of(results: dict) -> str | None:
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
     mode = experiment["mode"]
-    if mode not in modes.MODES and not mode.startswith("ensemble_"):
+    if mode not in MODES and not mode.startswith(VOTE):
         return None
-    script = (
-        ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix("ensemble_")]
-        if mode.startswith("ensemble_")
-        else ["run_merging_pipeline_refactored.py", "--mode", mode]
-    )
-    return _line([*script, "--target-lang", experiment["target"], *_settings(experiment, info)])
+    script = ["run_merging_pipeline_refactored.py", "--mode", mode]
+    if mode.startswith(VOTE):
+        script = ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix(VOTE)]
+    return shell_line(*script, "--target-lang", experiment["target"], *_settings(experiment, info))
 
 
-def command_for(targets: list[str], results: dict, results_root: Path) -> str | None:
+def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root: Path) -> str | None:
     """The same for other targets, in one run, its results in `results_root`; None where that cannot be."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
     if experiment.get("command") or command_of(results) is None:
         return None
     mode = experiment["mode"]
-    if mode.startswith("ensemble_"):
-        script = [
-            "run_large_scale_ensemble_experiments.py",
-            "--voting-methods",
-            mode.removeprefix("ensemble_"),
-            "--target-languages",
-        ]
+    if mode.startswith(VOTE):
+        script = ["run_large_scale_ensemble_experiments.py", "--voting-methods", mode.removeprefix(VOTE)]
+        script.append("--target-languages")
     elif (experiment.get("similarity") or {}).get("selection") == "explicit":
         return None  # a sweep of merges takes no named sources
     else:
         script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
     where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
-    return _line([*script, *targets, *_settings(experiment, info), *where])
+    return shell_line(*script, *targets, *_settings(experiment, info), *where)
 
 
-def command_of_baselines(row: dict) -> str | None:
-    """Of the single models that a row of `aggregation.compare` is measured against, all on all of their locales."""
-    base, root, dataset = row["base_model"], row["models_root"], row["dataset"]
+def command_of_baselines(row: Mapping[str, Any]) -> str | None:
+    """Of the single models that a compared row is measured against, all on all of their locales."""
+    base, root = row["base_model"], row["models_root"]
     if not base or not root or " " in base or os.pathsep in root:
         return None  # not told, or models of several kinds
-    default = naming.base_slug(base_model_of(None, dataset))
-    return _line(
-        [
-            "run_nxn_evaluation.py",
-            *([] if row["split"] == "test" else ["--split", row["split"]]),
-            *_dataset(row),
-            *([] if base == default else ["--base-model", base]),
-            *([] if Path(root) == naming.MODELS_ROOT else ["--models-root", root]),
-        ]
+    split = [] if row["split"] == "test" else ["--split", row["split"]]
+    return shell_line("run_nxn_evaluation.py", *split, *_task(row), *_store(row, base, Path(root)))
+
+
+def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[Any]:
+    """Flags that commands for one target and for many share."""
+    root = Path(experiment["sources"][0]["path"]).parent
+    root = naming.MODELS_ROOT if experiment.get("nxn_dir") else root
+    data = [*_task(info), *_store(info, experiment["base_model"], root)]
+    if experiment["mode"].startswith(VOTE):
+        settings = _vote(experiment, info)
+        return [*data, *_choice(settings.choice), *tokens(settings)]
+    merge = settings_of(experiment)
+    told = hyperparameter_tokens(merge.hyperparameters.items())
+    return [*data, *_choice(merge.choice, merge.weighs_by_hand), *tokens(merge), *told, *tokens(merge.texts)]
+
+
+def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSettings:
+    drawn = experiment.get("num_examples")
+    return VoteSettings(
+        choice_of(experiment),
+        preweight=experiment.get("preweight") or "uriel",
+        nxn_dir=experiment.get("nxn_dir"),
+        split=info.get("split") or "test",
+        num_examples=drawn,
+        seed=experiment["seed"] if drawn else 42,
     )
 
 
-def _line(words: list) -> str:
-    return shlex.join(["python", f"merginguriel/{words[0]}", *map(str, words[1:])])
+def _choice(choice: Any, by_hand: bool = False) -> list[Any]:
+    """How many sources are always told, where they are not named."""
+    number = [] if choice.sources or by_hand else ["--num-languages", choice.num_languages]
+    return [*number, *tokens(choice, without=("num_languages",))]
 
 
-def _settings(experiment: dict, info: dict) -> list:
-    """Flags that commands for one target and for many share."""
-    mode, similarity = experiment["mode"], experiment.get("similarity") or {}
-    items = _items(experiment, info) if mode.startswith("ensemble_") else _merge_settings(experiment)
+def _task(info: Mapping[str, Any]) -> list[str]:
+    return tokens(Task(info["dataset"])) if info.get("dataset") else []
+
+
+def _store(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
+    usual = ModelStore(Task(info["dataset"]).base_model() if info.get("dataset") else Task().base_model())
+    is_usual = naming.base_slug(base_model) == naming.base_slug(usual.base_model)
     return [
-        *_data(experiment, info),
-        *_sources(mode, similarity, experiment["sources"], experiment.get("preweight")),
-        *items,
+        *([] if is_usual else ["--base-model", base_model]),
+        *([] if root == usual.root else ["--models-root", root]),
     ]
-
-
-def _dataset(info: dict) -> list:
-    return [] if info.get("dataset") in (None, DEFAULT_DATASET) else ["--dataset-name", info["dataset"]]
-
-
-def _data(experiment: dict, info: dict) -> list:
-    flags, base = _dataset(info), experiment["base_model"]
-    flags += [] if base == base_model_of(None, info.get("dataset")) else ["--base-model", base]
-    root = Path(experiment["sources"][0]["path"]).parent
-    return flags + ([] if root == naming.MODELS_ROOT or experiment.get("nxn_dir") else ["--models-root", root])
-
-
-def _sources(mode: str, similarity: dict, sources: list[dict], preweight: str | None) -> list:
-    selection, weights = similarity.get("selection"), [source["weight"] for source in sources]
-    if selection == "manual":
-        return ["--weights", ",".join(f"{source['locale']}={source['weight']!r}" for source in sources)]
-    by_locale = ["--sources", ",".join(source["locale"] for source in sources)]
-    flags = by_locale if selection == "explicit" else ["--num-languages", len(sources), "--selection", selection]
-    matrix = similarity.get("matrix")
-    if selection == "real":
-        flags += ["--nxn-matrix", matrix]
-    elif matrix and matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV):
-        flags += ["--similarity-matrix", matrix]
-    if similarity.get("source") == "dense" and selection == "sinkhorn":
-        flags += [
-            "--similarity-source",
-            "dense",
-            "--top-k",
-            similarity["top_k"],
-            "--sinkhorn-iters",
-            similarity["sinkhorn_iters"],
-        ]
-    if mode in WEIGHTINGS:
-        return flags
-    chosen = preweight or modes.preweight_of(weights)
-    default = "uriel" if mode.startswith("ensemble_") else "equal"
-    return flags + ([] if chosen == default else ["--preweight", chosen])
-
-
-def _items(experiment: dict, info: dict) -> list:
-    flags = [] if info.get("split") in (None, "test") else ["--split", info["split"]]
-    if experiment.get("num_examples"):
-        flags += ["--num-examples", experiment["num_examples"], "--seed", experiment["seed"]]
-    return flags + (["--nxn-dir", experiment["nxn_dir"]] if experiment.get("nxn_dir") else [])
-
-
-def _merge_settings(experiment: dict) -> list:
-    flags = [] if experiment.get("seed") in (None, 42) else ["--seed", experiment["seed"]]
-    defaults = asdict(method_of(experiment["mode"]))
-    for name, value in (experiment.get("hyperparameters") or {}).items():
-        if name == "normalize" and not value:
-            flags += ["--no-normalize-fisher"]
-        elif name != "seed" and value != defaults.get(name):
-            flags += [f"--{name.replace('_', '-')}", value]
-    measuring = experiment.get("measuring") or {}
-    for name, flag in _TEXT_FLAGS.items():
-        if name in measuring and measuring[name] != getattr(MeasuringOptions, name):
-            flags += [flag, measuring[name]]
-    base = (experiment.get("base") or {}).get("path")
-    start = naming.initial_name(experiment["base_model"], experiment.get("seed"))
-    flags += ["--base-checkpoint", base] if base and not Path(base).match(start) else []
-    return flags + ([] if experiment.get("dtype") in (None, "sources'") else ["--dtype", experiment["dtype"]])

@@ -26,9 +26,9 @@ class Setting:
     word: str | None = None
 
 
-def setting(default: Any, help: str, *flags: str, **more: Any) -> Any:
-    """A dataclass field of this default and Setting; `more` are `read`, `choices`, `metavar` and `word`."""
-    return dataclasses.field(default=default, metadata={"setting": Setting(help, flags, **more)})
+def setting(default: Any, text: str, *flags: str, **more: Any) -> Any:
+    """A dataclass field of this default and Setting: `text` is its help, `more` are its other fields."""
+    return dataclasses.field(default=default, metadata={"setting": Setting(text, flags, **more)})
 
 
 def declared(kind: type) -> dict[str, Setting]:

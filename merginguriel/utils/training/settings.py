@@ -10,13 +10,13 @@ from merginguriel.utils.storage.argument_types import bounded_float, positive_in
 from merginguriel.utils.storage.settings import plain, setting
 
 
-def _switch(help: str, *flags: str, default: bool = False) -> Any:
+def _switch(text: str, *flags: str, default: bool = False) -> Any:
     """A switch as Hugging Face's scripts have it, --flag or --flag true."""
-    return setting(default, help, *flags, read=true_or_false)
+    return setting(default, text, *flags, read=true_or_false)
 
 
-def _count(default: int | None, help: str, flag: str) -> Any:
-    return setting(default, help, flag, read=positive_int, metavar="N")
+def _count(default: int | None, text: str, flag: str) -> Any:
+    return setting(default, text, flag, read=positive_int, metavar="N")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""The settings of a merge or a vote, read back from what a result tells of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from merginguriel.utils.merging.examples import TextSettings
+from merginguriel.utils.merging.modes import WEIGHTINGS
+from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.similarity.matrix import DENSE_CSV, SPARSE_CSV
+from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.settings import declared
+
+
+def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
+    """Which sources were chosen, and how; InputError where an older record contradicts itself."""
+    similarity, sources = experiment.get("similarity") or {}, experiment.get("sources") or []
+    selection, matrix = similarity.get("selection"), similarity.get("matrix")
+    if selection == "explicit":
+        return SourceSettings(sources=tuple(source["locale"] for source in sources))
+    if selection in (None, "manual"):
+        return SourceSettings()
+    is_file = bool(matrix) and matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
+    dense = {name: similarity[name] for name in ("top_k", "sinkhorn_iters") if similarity.get("source") == "dense"}
+    return SourceSettings(
+        num_languages=len(sources) or 5,
+        selection=selection,
+        nxn_matrix=Path(matrix or "") if selection == "real" else None,
+        matrix=Path(matrix) if is_file and selection != "real" else None,
+        source=similarity.get("source") or "sparse",
+        **dense,
+    )
+
+
+def preweight_of(experiment: Mapping[str, Any]) -> str | None:
+    """equal or uriel; where an older record does not tell, similarities that are all equal are none."""
+    if experiment.get("preweight"):
+        return experiment["preweight"]
+    weights = [source["weight"] for source in experiment.get("sources") or []]
+    selection = (experiment.get("similarity") or {}).get("selection")
+    if experiment["mode"] in WEIGHTINGS or not weights or selection in (None, "manual"):
+        return None
+    return "equal" if max(weights) - min(weights) < 1e-9 else "uriel"
+
+
+def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
+    """The settings of a merge, what has no effect or was not told at its default."""
+    texts = experiment.get("measuring") or {}
+    base, seed = (experiment.get("base") or {}).get("path"), experiment.get("seed")
+    seed = 42 if seed is None else seed
+    start = naming.initial_name(experiment.get("base_model") or "", seed)
+    manual = (experiment.get("similarity") or {}).get("selection") == "manual"
+    found = MergeSettings(
+        experiment["mode"],
+        experiment["target"],
+        choice_of(experiment),
+        TextSettings(**{name: texts[name] for name in declared(TextSettings) if name in texts}),
+        {name: value for name, value in (experiment.get("hyperparameters") or {}).items() if name != "seed"},
+        preweight=preweight_of(experiment) or "equal",
+        weights={source["locale"]: source["weight"] for source in experiment["sources"]} if manual else None,
+        base=Path(base) if base and not Path(base).match(start) else None,
+        seed=seed,
+        dtype=None if experiment.get("dtype") in (None, "sources'") else experiment["dtype"],
+    )
+    return found.effective()
