@@ -80,7 +80,7 @@ def make_sources(base_model: str, locales: list[str], root: Path) -> None:
 
 def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     """One merge, alone in its process, with equal weights."""
-    from auto_merge_llm.stream import merge_state_dicts
+    from auto_merge_llm.merge import merge_state_dicts
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     method = modes.method_of(mode)

@@ -106,8 +106,8 @@ class Target:
         return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
 
     def merge(self, name: str, setting: dict) -> dict:
+        from auto_merge_llm.merge import merge_state_dicts
         from auto_merge_llm.methods import create
-        from auto_merge_llm.stream import merge_state_dicts
 
         hyperparameters = {key: value for key, value in setting.items() if key not in ("scope", "num_examples")}
         method, measurements = create(name, **hyperparameters), None

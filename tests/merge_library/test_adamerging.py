@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods.adamerging import AdaMerging
-from auto_merge_llm.stream import merge_state_dicts
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}

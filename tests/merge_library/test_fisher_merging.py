@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
 from safetensors.torch import save_file
 
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
@@ -119,7 +120,7 @@ def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path
             ("bca", 97, 1, None),
             ("cab", 1000, 3, 3000),
         ]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+            monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
             folder.mkdir()
@@ -127,9 +128,8 @@ def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path
                 create("fisher"),
                 [folders[name] for name in order],
                 [WEIGHTS[name] for name in order],
-                folder,
+                OutputFolder(folder, shard_size=shard_size),
                 measurements=[tmp_path / f"{name}.fisher.safetensors" for name in order],
-                shard_size=shard_size,
             )
             merged = oracle.read(folder)
             assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)

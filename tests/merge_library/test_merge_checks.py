@@ -12,22 +12,23 @@ from collections import namedtuple
 
 import pytest
 import torch
-from auto_merge_llm import checks, stream
+from auto_merge_llm import checks, executor, output_folder
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
 
 LINEAR = create("linear")
 
 
 @pytest.fixture
 def refused(output):
-    """refused(sources, weights, *words, **options): the merge is refused and leaves an empty folder."""
+    """refused(sources, weights, *words, **form): the merge is refused and leaves an empty folder."""
 
-    def run(sources, weights, *words, **options):
+    def run(sources, weights, *words, **form):
         with pytest.raises(InputError) as caught:
-            merge_checkpoints(LINEAR, sources, weights, output, **options)
+            merge_checkpoints(LINEAR, sources, weights, OutputFolder(output, **form))
         message = str(caught.value)
         assert "\n" not in message
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -243,7 +244,7 @@ def test_same_fingerprints_are_believed(make_checkpoint, output, oracle):
 @pytest.mark.parametrize("layout", ["safetensors", "bin"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_not_finite_in_the_last_tensor(make_checkpoint, refused, monkeypatch, layout, value):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 10)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 10)
 
     def edit(state):
         state[sorted(state)[-1]].view(-1)[-1] = value
@@ -264,7 +265,7 @@ def test_file_cut_short_after_the_checks(pair, refused, monkeypatch):
         file = pair[1] / "model.safetensors"
         os.truncate(file, file.stat().st_size // 2)
 
-    monkeypatch.setattr(stream, "check_free_space", cut)
+    monkeypatch.setattr(output_folder, "check_free_space", cut)
     refused(pair, [0.5, 0.5], "b/model.safetensors became shorter")
 
 
@@ -309,20 +310,20 @@ def test_disk_full_before_and_after_writing(pair, refused, monkeypatch, module, 
 def test_failing_rename_of_one_shard_leaves_no_weights(pair, output, monkeypatch):
     monkeypatch.setattr(os, "replace", fail_after(2, os.replace))
     with pytest.raises(InputError, match="No space left on device"):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, shard_size=2000)
+        merge_checkpoints(LINEAR, pair, [0.5, 0.5], OutputFolder(output, shard_size=2000))
     assert not [path for path in output.iterdir() if "safetensors" in path.name]
 
 
 @pytest.mark.parametrize("shard_size", [None, 2000])
 def test_interrupt_leaves_nothing(pair, output, monkeypatch, shard_size):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 10)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 10)
 
     def interrupt(done, total):
         if done > total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, shard_size=shard_size, progress=interrupt)
+        merge_checkpoints(LINEAR, pair, [0.5, 0.5], OutputFolder(output, shard_size=shard_size), progress=interrupt)
     assert list(output.iterdir()) == []
 
 
@@ -340,5 +341,5 @@ def test_no_partial_file_has_a_final_name(pair, output):
 
 
 def test_merging_imports_neither_transformers_nor_safetensors():
-    code = "import sys, auto_merge_llm.stream;sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
+    code = "import sys, auto_merge_llm.merge;sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -81,11 +82,15 @@ def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoi
     base = make_checkpoint("base", noise=0) if method.needs_base else None
     folders = {name: make_checkpoint(name, noise=0.05) for name in "abc"}
 
-    def run(order, **options):
+    def run(order, **form):
         folder = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         report = merge_checkpoints(
-            method, [folders[name] for name in order], [WEIGHTS[name] for name in order], folder, base=base, **options
+            method,
+            [folders[name] for name in order],
+            [WEIGHTS[name] for name in order],
+            OutputFolder(folder, **form),
+            base=base,
         )
         return oracle.read(folder), report.counts
 
@@ -93,7 +98,7 @@ def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoi
     before = torch.get_num_threads()
     try:
         for order, chunk, threads, shard_size in [("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+            monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             again, counted = run(order, shard_size=shard_size)
             assert same_bits(again, first) and counted == counts

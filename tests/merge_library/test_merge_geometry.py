@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
 from auto_merge_llm.reductions import column_squares, gram
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

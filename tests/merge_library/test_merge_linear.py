@@ -7,9 +7,10 @@ import os
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -98,7 +99,7 @@ def test_chunks_and_threads_do_not_change_a_byte(three, tmp_path, output, monkey
     merge_checkpoints(LINEAR, three, WEIGHTS, output)
     other = tmp_path / "other"
     other.mkdir()
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
     torch.set_num_threads(threads)
     try:
         merge_checkpoints(LINEAR, three, WEIGHTS, other)
@@ -120,7 +121,7 @@ def test_shards_hold_the_same_tensors(three, tmp_path, output, oracle, shard_siz
     merge_checkpoints(LINEAR, three, WEIGHTS, output)
     other = tmp_path / "other"
     other.mkdir()
-    report = merge_checkpoints(LINEAR, three, WEIGHTS, other, shard_size=shard_size)
+    report = merge_checkpoints(LINEAR, three, WEIGHTS, OutputFolder(other, shard_size=shard_size))
     assert same_bits(oracle.read(other), oracle.read(output))
     files = sorted(path.name for path in other.glob("*.safetensors"))
     assert files == sorted(report.files)
@@ -148,7 +149,7 @@ def test_transformers_loads_the_result(three, tmp_path, oracle):
     for name, shard_size in (("whole", None), ("shards", 3000)):
         folder = tmp_path / name
         folder.mkdir()
-        merge_checkpoints(LINEAR, three, WEIGHTS, folder, shard_size=shard_size)
+        merge_checkpoints(LINEAR, three, WEIGHTS, OutputFolder(folder, shard_size=shard_size))
         model, info = XLMRobertaForSequenceClassification.from_pretrained(folder, output_loading_info=True)
         assert not info["missing_keys"] and not info["unexpected_keys"]
         assert same_bits(model.state_dict(), oracle.read(folder))
@@ -172,7 +173,7 @@ def test_narrow_dtypes_accumulate_in_float32(make_checkpoint, output, oracle, dt
 
 
 def test_output_dtype_is_an_option(three, output, oracle):
-    report = merge_checkpoints(LINEAR, three, WEIGHTS, output, dtype="bfloat16")
+    report = merge_checkpoints(LINEAR, three, WEIGHTS, OutputFolder(output, "bfloat16"))
     expected = oracle.average([oracle.read(folder) for folder in three], WEIGHTS)
     for name, values in oracle.read(output).items():
         assert torch.equal(values, torch.from_numpy(expected[name]).to(torch.bfloat16))
@@ -245,8 +246,8 @@ def test_first_by_name_gives_the_label_order(make_checkpoint, output, oracle):
 
 @pytest.mark.parametrize("chunk", [3, 1000])
 def test_state_dicts_and_folders_give_the_same_bits(three, output, oracle, monkeypatch, chunk):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
-    merge_checkpoints(LINEAR, three, WEIGHTS, output, dtype="float16")
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
+    merge_checkpoints(LINEAR, three, WEIGHTS, OutputFolder(output, "float16"))
     states = {folder.name: oracle.read(folder) for folder in three}
     kept = {name: {key: value.clone() for key, value in state.items()} for name, state in states.items()}
     weights = dict(zip(reversed(states), reversed(WEIGHTS)))

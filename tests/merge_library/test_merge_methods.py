@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import METHODS, create
 from auto_merge_llm.methods.base import Method
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 
 
 def test_listing_does_not_import_torch():
@@ -49,7 +49,7 @@ class TowardsBase(Method):
 
 
 def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, oracle, monkeypatch):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 5)
     permuted = tuple(reversed(oracle.labels))
     base = make_checkpoint("0base", noise=0, labels=permuted)
     folders = [make_checkpoint("a"), make_checkpoint("b")]
@@ -86,7 +86,7 @@ class Ranking(Method):
 
 @pytest.mark.parametrize("chunk", [3, 1000])
 def test_statistics_offsets_names_and_counts(make_checkpoint, output, oracle, monkeypatch, chunk):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
     calls = []
     report = merge_checkpoints(
         Ranking(), [make_checkpoint("abcd")], [1.0], output, progress=lambda *counts: calls.append(counts)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm import magnitudes
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create, dare
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.input_grams import input_grams
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
 from safetensors.torch import save_file
 
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
@@ -138,7 +139,7 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
             ("bca", 97, 1, None),
             ("cab", 1000, 3, 3000),
         ]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+            monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
             torch.set_num_threads(threads)
             folder = tmp_path / f"out_{order}"
             folder.mkdir()
@@ -146,8 +147,7 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
                 create("regmean", ridge=1e-3),
                 [folders[name] for name in order],
                 [WEIGHTS[name] for name in order],
-                folder,
-                shard_size=shard_size,
+                OutputFolder(folder, shard_size=shard_size),
                 measurements=[tmp_path / f"{name}.gram.safetensors" for name in order],
             )
             merged = oracle.read(folder)

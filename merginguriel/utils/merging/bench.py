@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_to_memory
+from auto_merge_llm.merged_model import MergedModel
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import MergedModel, measured_source, merge_to_memory
+from auto_merge_llm.tensors import loaded_source
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import classifier, results
@@ -122,7 +124,7 @@ class Workbench:
 
         if file.path.is_file():
             try:
-                return measured_source(str(file.path), load_file(file.path, self.device))
+                return loaded_source(str(file.path), load_file(file.path, self.device))
             except SafetensorError:
                 raise InputError(f"{file.path} is damaged; remove it and measure again") from None
         model = self._module(source.path, self.checkpoint(source.path).state_dict(), torch.float32)
@@ -137,7 +139,7 @@ class Workbench:
         )
         if keep:
             file.write(measured)
-        return measured_source(str(file.path), measured)
+        return loaded_source(str(file.path), measured)
 
     def _learn(self, method, plan, examples):
         def single(path: Path) -> dict:

@@ -33,8 +33,9 @@ def run_merge(
         log.info("already merged: %s", plan.output)
         return plan.output
 
+    from auto_merge_llm.merge import merge_checkpoints
     from auto_merge_llm.methods import create
-    from auto_merge_llm.stream import merge_checkpoints
+    from auto_merge_llm.output_folder import OutputFolder
     from tqdm import tqdm
 
     from merginguriel.utils.merging.model_card import model_card
@@ -56,10 +57,9 @@ def run_merge(
                 method,
                 [source.path for source in plan.sources],
                 [source.weight for source in plan.sources],
-                partial,
+                OutputFolder(partial, dtype),
                 base=plan.base,
                 measurements=files,
-                dtype=dtype,
                 allow_mismatched_heads=allow_mismatched_heads,
                 progress=progress,
             )

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.tokenizer_files import tokenizer_files
 
 from merginguriel.utils.data.massive import LABEL_OF
-from merginguriel.utils.models import loading
 from merginguriel.utils.storage import naming
 
 
@@ -53,8 +53,8 @@ def files_of(folder: Path) -> dict[str, list[int]]:
     """Size and time of a model's weights, configuration and tokenizer, by name: enough to see that it was replaced."""
     from auto_merge_llm.weight_files import weight_files
 
-    others = [folder / name for name in ("config.json", *loading.TOKENIZER_FILES)]
+    config = folder / "config.json"
     return {
         path.name: [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in (*weight_files(folder), *filter(Path.is_file, others))
+        for path in (*weight_files(folder), *([config] if config.is_file() else []), *tokenizer_files(folder))
     }
