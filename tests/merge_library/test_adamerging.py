@@ -9,28 +9,16 @@ import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods.adamerging import AdaMerging
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+from toys import LABELS, WEIGHTS, padded, tiny_config, weighted
+from transformers import XLMRobertaForSequenceClassification
 
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
-CLASSES = 5
+CLASSES = len(LABELS)
 both = pytest.mark.parametrize("per", ["tensor", "model"])
 
 
 def classifier(seed, dtype=torch.float64):
     torch.manual_seed(seed)
-    config = XLMRobertaConfig(
-        vocab_size=30,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=40,
-        type_vocab_size=1,
-        num_labels=CLASSES,
-        initializer_range=0.3,
-        pad_token_id=1,
-    )
-    return XLMRobertaForSequenceClassification(config).to(dtype)
+    return XLMRobertaForSequenceClassification(tiny_config()).to(dtype)
 
 
 def states(names="abc", dtype=torch.float64, noise=0.1):
@@ -50,15 +38,10 @@ def texts(count=12, size=4, padding=0):
     """Batches of texts of different lengths, padded to the longest of the batch and `padding` tokens more."""
     generator = torch.Generator().manual_seed(2)
     rows = [torch.randint(3, 30, (3 + i % 6,), generator=generator) for i in range(count)]
-    for start in range(0, count, size):
-        part = rows[start : start + size]
-        ids = torch.full((len(part), max(map(len, part)) + padding), 1)
-        for row, tokens in zip(ids, part):
-            row[: len(tokens)] = tokens
-        yield {"input_ids": ids, "attention_mask": (ids != 1).long()}
+    return [padded(rows[start : start + size], padding) for start in range(0, count, size)]
 
 
-BATCHES = list(texts())
+BATCHES = texts()
 
 
 def autograd(base, sources, per, learning_rate, epochs, batches):
@@ -184,8 +167,7 @@ def test_no_epoch_is_the_weighted_mean(per):
     for chosen in (method, AdaMerging(per)):
         merged = merge_state_dicts(chosen, sources, WEIGHTS, base=base)
         for name, values in merged.items():
-            mean = sum(WEIGHTS[source] * sources[source][name].numpy() for source in sources)
-            np.testing.assert_allclose(values.numpy(), mean, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(values, weighted(sources, name), rtol=0, atol=1e-13)
 
 
 def test_merge_with_coefficients_against_numpy():
@@ -230,9 +212,7 @@ def test_identical_sources_without_learning_are_themselves():
 def test_padding_changes_nothing():
     base, sources = states()
     one, two = (
-        AdaMerging("tensor", 0.01, 2)
-        .learn(classifier(7), sources, base, list(texts(padding=padding)), WEIGHTS)
-        .coefficients
+        AdaMerging("tensor", 0.01, 2).learn(classifier(7), sources, base, texts(padding=padding), WEIGHTS).coefficients
         for padding in (0, 7)
     )
     assert close(one, two, 1e-9)
@@ -271,10 +251,10 @@ def test_a_parameter_that_the_logits_do_not_depend_on_keeps_its_coefficient():
 def test_batches_without_a_length_have_no_known_total():
     base, sources = states()
     seen = []
-    AdaMerging().learn(classifier(7), sources, base, texts(), WEIGHTS, progress=lambda *step: seen.append(step))
+    AdaMerging().learn(classifier(7), sources, base, iter(texts()), WEIGHTS, progress=lambda *step: seen.append(step))
     assert [step[:2] for step in seen] == [(1, None), (2, None), (3, None)]
     with pytest.raises(InputError, match="every epoch"):
-        AdaMerging(epochs=2).learn(classifier(7), sources, base, texts(), WEIGHTS)
+        AdaMerging(epochs=2).learn(classifier(7), sources, base, iter(texts()), WEIGHTS)
 
 
 def test_bfloat16_autocast_runs_and_keeps_float32_parameters():

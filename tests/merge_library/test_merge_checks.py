@@ -18,6 +18,7 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
 from auto_merge_llm.output_folder import OutputFolder
+from toys import HEAD, LABELS, read_tensors
 
 LINEAR = create("linear")
 
@@ -81,15 +82,11 @@ def test_weights_may_miss_one_by_rounding(make_checkpoint, output):
     ],
 )
 def test_other_architecture(make_checkpoint, refused, key, value):
-    refused(
-        [make_checkpoint("a"), make_checkpoint("b", config={key: value})], [0.5, 0.5], f"differ in {key}", "/a", "/b"
-    )
+    refused([make_checkpoint("a"), make_checkpoint("b", **{key: value})], [0.5, 0.5], f"differ in {key}", "/a", "/b")
 
 
 def test_a_config_key_that_one_file_lacks_is_no_difference(make_checkpoint, output):
-    merge_checkpoints(
-        LINEAR, [make_checkpoint("a"), make_checkpoint("b", config={"layer_norm_eps": None})], [0.5, 0.5], output
-    )
+    merge_checkpoints(LINEAR, [make_checkpoint("a"), make_checkpoint("b", layer_norm_eps=None)], [0.5, 0.5], output)
 
 
 def test_other_vocabulary(make_checkpoint, refused):
@@ -141,8 +138,8 @@ def test_integer_tensor(make_checkpoint, refused):
     )
 
 
-def test_other_labels(make_checkpoint, refused, oracle):
-    other = ("alarm_off", *oracle.labels[1:])
+def test_other_labels(make_checkpoint, refused):
+    other = ("alarm_off", *LABELS[1:])
     refused(
         [make_checkpoint("a"), make_checkpoint("b", labels=other)],
         [0.5, 0.5],
@@ -150,18 +147,18 @@ def test_other_labels(make_checkpoint, refused, oracle):
     )
 
 
-def test_default_label_names(make_checkpoint, refused, output, oracle):
+def test_default_label_names(make_checkpoint, refused, output):
     unnamed = {f"{index}": f"LABEL_{index}" for index in range(5)}
-    folder = make_checkpoint("a", config={"id2label": unnamed})
+    folder = make_checkpoint("a", id2label=unnamed)
     refused([folder, make_checkpoint("b")], [0.5, 0.5], "only the default names")
     merge_checkpoints(LINEAR, [folder], [1.0], output)
-    assert oracle.read(output).keys() == oracle.read(folder).keys()
+    assert read_tensors(output).keys() == read_tensors(folder).keys()
 
 
 def test_labels_that_do_not_fit_the_head(make_checkpoint, refused):
     labels = {"0": "x", "1": "y"}
     refused(
-        [make_checkpoint(name, config={"id2label": labels}) for name in "ab"],
+        [make_checkpoint(name, id2label=labels) for name in "ab"],
         [0.5, 0.5],
         "classifier.out_proj.weight has 5 rows and id2label 2 names",
     )
@@ -188,12 +185,12 @@ def one_layer_head(state):
     state["classifier.bias"] = torch.randn(2, generator=generator)
 
 
-def test_one_layer_heads_are_aligned_too(make_checkpoint, output, oracle):
+def test_one_layer_heads_are_aligned_too(make_checkpoint, output):
     a = make_checkpoint("a", edit=one_layer_head, labels=("x", "y"))
     b = make_checkpoint("b", edit=one_layer_head, labels=("y", "x"))
     merge_checkpoints(LINEAR, [a, b], [0.5, 0.5], output)
-    weight = oracle.read(a)["classifier.weight"]
-    assert torch.equal(oracle.read(output)["classifier.weight"], weight / 2 + weight.flip(0) / 2)
+    weight = read_tensors(a)["classifier.weight"]
+    assert torch.equal(read_tensors(output)["classifier.weight"], weight / 2 + weight.flip(0) / 2)
 
 
 OTHER_HEAD = "b" * 64
@@ -205,7 +202,7 @@ def scramble_head(state):
         state[name] = torch.randn(state[name].shape, generator=generator)
 
 
-def test_different_initial_heads_by_fingerprint(make_checkpoint, refused, output, oracle, caplog):
+def test_different_initial_heads_by_fingerprint(make_checkpoint, refused, output, caplog):
     pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=OTHER_HEAD)]
     refused(pair, [0.5, 0.5], "different initial heads", "0.648 to 0.486", "/a", "/b")
     refused(pair, [0.0, 1.0], "different initial heads")
@@ -223,9 +220,9 @@ def test_different_initial_heads_by_cosine(make_checkpoint, refused, output, cap
     assert "0.486" in caplog.text
 
 
-def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, oracle, caplog):
+def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, caplog):
     caplog.set_level(logging.INFO)
-    permuted = tuple(reversed(oracle.labels))
+    permuted = tuple(reversed(LABELS))
     pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=None, labels=permuted)]
     report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output)
     assert report.findings.head_evidence == "cosine"
@@ -235,10 +232,10 @@ def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, ora
     assert "initial_head" not in json.loads((output / "config.json").read_text())
 
 
-def test_same_fingerprints_are_believed(make_checkpoint, output, oracle):
+def test_same_fingerprints_are_believed(make_checkpoint, output):
     pair = [make_checkpoint("a"), make_checkpoint("b", edit=scramble_head)]
     report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output)
-    assert (report.findings.head_evidence, report.findings.initial_head) == ("fingerprint", oracle.head)
+    assert (report.findings.head_evidence, report.findings.initial_head) == ("fingerprint", HEAD)
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "bin"])

@@ -11,6 +11,7 @@ from auto_merge_llm.reductions import column_squares, gram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from toys import read_tensors
 
 WEIGHTS = (0.3, 0.5, 0.2)
 
@@ -23,7 +24,7 @@ def merged_tensor(name, values, weights, base=None):
 
 
 @pytest.fixture
-def agrees(make_checkpoint, output, oracle):
+def agrees(make_checkpoint, output):
     """agrees(name, expected): the merge equals expected(base, tensors, name) in float64 for every tensor."""
 
     def check(name, expected, noise=0.05):
@@ -31,8 +32,8 @@ def agrees(make_checkpoint, output, oracle):
         base = make_checkpoint("base", noise=0)
         method = create(name)
         report = merge_checkpoints(method, folders, WEIGHTS, output, base=base if method.needs_base else None)
-        origin, *states = [oracle.read(folder) for folder in (base, *folders)]
-        for key, value in oracle.read(output).items():
+        origin, *states = [read_tensors(folder) for folder in (base, *folders)]
+        for key, value in read_tensors(output).items():
             wide = [state[key].double().numpy() for state in states]
             np.testing.assert_allclose(
                 value.numpy(), expected(origin[key].double().numpy(), wide), rtol=2e-6, atol=1e-7, err_msg=key

@@ -11,8 +11,7 @@ from auto_merge_llm.methods import create, dare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+from toys import WEIGHTS, read_tensors, weighted
 
 
 def hand(name, base, states, weights, **options):
@@ -30,17 +29,17 @@ def trained(make_checkpoint):
 
 
 @pytest.fixture
-def agrees(trained, output, oracle):
+def agrees(trained, output):
     """agrees(name, expected, **options): the merge equals expected(base, vectors) of float32 NumPy arrays."""
 
     def check(name, expected, rtol=1e-6, **options):
         base, folders = trained
         report = merge_checkpoints(create(name, **options), folders, list(WEIGHTS.values()), output, base=base)
-        origin = {key: value.numpy() for key, value in oracle.read(base).items()}
+        origin = {key: value.numpy() for key, value in read_tensors(base).items()}
         vectors = [
-            {key: value.numpy() - origin[key] for key, value in oracle.read(folder).items()} for folder in folders
+            {key: value.numpy() - origin[key] for key, value in read_tensors(folder).items()} for folder in folders
         ]
-        merged = oracle.read(output)
+        merged = read_tensors(output)
         for key, values in expected(origin, vectors).items():
             np.testing.assert_allclose(merged[key].numpy(), values, rtol=rtol, atol=1e-7, err_msg=key)
         return report
@@ -239,12 +238,10 @@ def test_masks_depend_on_seed_tensor_and_source_only():
         assert abs((first == changed).mean() - 0.5) < 0.04
 
 
-def test_a_source_is_known_by_its_folders_name_wherever_it_is(trained, tmp_path, output, oracle):
+def test_a_source_is_known_by_its_folders_name_wherever_it_is(trained, new_folder, output):
     base, folders = trained
     merge_checkpoints(create("dare"), folders, list(WEIGHTS.values()), output, base=base)
-    elsewhere, other = tmp_path / "elsewhere", tmp_path / "other"
-    elsewhere.mkdir()
-    other.mkdir()
+    elsewhere, other = new_folder("elsewhere"), new_folder()
     moved = [folder.rename(elsewhere / folder.name) for folder in folders]
     merge_checkpoints(create("dare"), moved, list(WEIGHTS.values()), other, base=base)
     assert (output / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
@@ -353,7 +350,7 @@ def test_density_1_and_agreeing_signs_give_the_mean():
     base = {"x": torch.randn(50, generator=generator)}
     signs = torch.randn(50, generator=generator).sign()
     states = {name: {"x": base["x"] + signs * torch.rand(50, generator=generator)} for name in "abc"}
-    expected = sum(weight * states[name]["x"] for name, weight in WEIGHTS.items())
+    expected = weighted(states, "x")
     for method in (create("ties", density=1), create("dare_ties", density=1, drop_rate=0)):
         merged = merge_state_dicts(method, states, WEIGHTS, base=base)["x"]
         torch.testing.assert_close(merged, expected, rtol=1e-6, atol=1e-6)

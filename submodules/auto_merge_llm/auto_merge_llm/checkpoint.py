@@ -1,7 +1,5 @@
 """A classifier folder opened lazily: configuration, labels, tensors and fingerprints."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """What a merge asks of sources and weights, whether they are folders or state dicts, and of the disk."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Iterable, Sequence
@@ -15,7 +13,8 @@ from auto_merge_llm.methods.base import Method
 from auto_merge_llm.tensors import Source
 
 WEIGHT_SUM_TOLERANCE = 1e-6
-MERGEABLE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+# The dtypes that can be merged, and be written, by name.
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def check_weights(method: Method, names: Sequence[str], weights: Sequence[float], has_base: bool) -> None:
@@ -59,7 +58,7 @@ def check_tensors(sources: Sequence[Source]) -> None:
         ]
         check_equal(first, source, "shapes", shapes, "of one size")
         for name, tensor in sorted(source.tensors.items()):
-            if tensor.dtype not in MERGEABLE_DTYPES:
+            if tensor.dtype not in DTYPES.values():
                 raise InputError(
                     f"{source.name}: tensor {name} is {tensor.dtype}; save the model as float32, float16 or bfloat16"
                 )

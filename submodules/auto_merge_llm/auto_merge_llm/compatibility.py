@@ -1,7 +1,5 @@
 """Whether models belong together: architecture, vocabulary, tensors, labels and the start of their heads."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The executor: hand the pieces of a merge to its method in several threads, in an order that decides nothing."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections import Counter, deque
@@ -12,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from auto_merge_llm.checks import MERGEABLE_DTYPES
+from auto_merge_llm.checks import DTYPES
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import Piece
 from auto_merge_llm.pieces import Pieces, Span
@@ -36,14 +34,16 @@ Result = TypeVar("Result")
 
 
 class Executor:
-    """One merge of `pieces` by their method, into tensors of `dtype`, by default the sources'.
+    """One merge of `pieces` by their method, into tensors of `dtype`, by default the sources'; InputError for another.
 
     `names`: the tensors that are not empty; `total`: elements of all; `counts`: what the method counted.
     """
 
     def __init__(self, pieces: Pieces, dtype: str | None):
+        if dtype is not None and dtype not in DTYPES:
+            raise InputError(f"no output dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
         self._method, self._pieces = pieces.method, pieces
-        self._dtypes = pieces.dtypes if dtype is None else dict.fromkeys(pieces.dtypes, _dtype_named(dtype))
+        self._dtypes = pieces.dtypes if dtype is None else dict.fromkeys(pieces.dtypes, DTYPES[dtype])
         self.names: Sequence[str] = tuple(name for name, tensor in pieces.tensors.items() if tensor.numel)
         self.total = sum(tensor.numel for tensor in pieces.tensors.values())
         self.counts: Mapping[str, int] = {}
@@ -56,7 +56,7 @@ class Executor:
     @property
     def dtype_names(self) -> tuple[str, ...]:
         """The dtypes of the merged tensors."""
-        return tuple(sorted({_name_of(dtype) for dtype in self._dtypes.values()}))
+        return tuple(sorted({str(dtype).removeprefix("torch.") for dtype in self._dtypes.values()}))
 
     def to_memory(self, progress: Progress | None) -> dict[str, torch.Tensor]:
         """The merged state dict, on the sources' device."""
@@ -147,14 +147,3 @@ def _single_threaded() -> Iterator[int]:
         yield threads
     finally:
         torch.set_num_threads(threads)
-
-
-def _name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _dtype_named(name: str) -> torch.dtype:
-    known = {_name_of(dtype): dtype for dtype in MERGEABLE_DTYPES}
-    if name not in known:
-        raise InputError(f"no output dtype {name!r}; choose one of {', '.join(known)}")
-    return known[name]

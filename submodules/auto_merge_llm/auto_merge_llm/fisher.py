@@ -10,8 +10,6 @@ gradient g of its output), without a loop over examples:
 n counts examples, t tokens; padded positions have g = 0 and drop out.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A classifier on batches of text: what it gets, and the state that it is left in."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """Classification heads: aligned by the names of their labels, checked for a common start."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Gram matrices of the inputs of linear layers, over real tokens only."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Merge model folders, into a folder or into memory, or state dicts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,7 @@ from auto_merge_llm.executor import Executor, Progress
 from auto_merge_llm.heads import align_labels
 from auto_merge_llm.merged_model import MergedModel, MergeReport
 from auto_merge_llm.methods.base import Method
-from auto_merge_llm.model_files import ModelFiles
-from auto_merge_llm.output_folder import OutputFolder
+from auto_merge_llm.output_folder import ModelFiles, OutputFolder
 from auto_merge_llm.pieces import Pieces
 from auto_merge_llm.tensors import Source, identities, loaded_source
 from auto_merge_llm.weight_files import open_file

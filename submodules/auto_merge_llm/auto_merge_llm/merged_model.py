@@ -1,7 +1,5 @@
 """What a merge of folders gives: a report, and a model in memory unless it was written to a folder."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +11,7 @@ import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.compatibility import Findings
 from auto_merge_llm.executor import Put
-from auto_merge_llm.model_files import ModelFiles
-from auto_merge_llm.output_folder import OutputFolder
+from auto_merge_llm.output_folder import ModelFiles, OutputFolder
 from auto_merge_llm.safetensors_writer import file_sha256, layout_of
 
 

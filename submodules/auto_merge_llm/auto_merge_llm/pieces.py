@@ -1,7 +1,5 @@
 """The sources of a merge, cut into the pieces that its method works on."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

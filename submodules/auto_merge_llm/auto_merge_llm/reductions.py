@@ -5,8 +5,6 @@ within a piece, on the order in which torch and its BLAS add: one thread compute
 threads has no part in it, but another processor or device may add in another order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Write safetensors files in pieces, from several threads, under temporary names until all is written."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -55,11 +53,17 @@ class SafetensorsWriter:
         self._descriptors: list[int] = []
         self._created: list[Path] = []
 
-    def __enter__(self) -> SafetensorsWriter:
+    def __enter__(self) -> "SafetensorsWriter":
         try:
             with explain_write_errors(self._folder):
                 for path, names in self._shards.items():
-                    self._start(path, names)
+                    header, places, end = _header(names, self._layout)
+                    self._created.append(_partial(path))
+                    descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                    self._descriptors.append(descriptor)
+                    os.truncate(descriptor, end)
+                    _write_all(descriptor, memoryview(header), 0)
+                    self._places |= {name: (descriptor, position) for name, position in places.items()}
         except BaseException:
             self._discard()
             raise
@@ -91,16 +95,6 @@ class SafetensorsWriter:
 
     def __exit__(self, *_: object) -> None:
         self._discard()
-
-    def _start(self, path: Path, names: Sequence[str]) -> None:
-        header, places, end = _header(names, self._layout)
-        self._created.append(_partial(path))
-        descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._descriptors.append(descriptor)
-        os.truncate(descriptor, end)
-        _write_all(descriptor, memoryview(header), 0)
-        for name, position in places.items():
-            self._places[name] = (descriptor, position)
 
     def _close(self) -> None:
         while self._descriptors:

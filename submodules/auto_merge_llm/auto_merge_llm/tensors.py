@@ -1,7 +1,5 @@
 """Tensors that are read in ranges: from a file, from memory, or with their rows in another order."""
 
-from __future__ import annotations
-
 import math
 import os
 import weakref

@@ -1,7 +1,5 @@
 """The weight files of a Hugging Face model folder: safetensors or pytorch_model.bin, whole or in shards."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

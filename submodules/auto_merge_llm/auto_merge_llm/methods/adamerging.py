@@ -1,7 +1,5 @@
 """AdaMerging: the coefficients of the task vectors are learnt on unlabelled text of the target."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -66,7 +64,7 @@ class AdaMerging(Method):
         *,
         autocast: torch.dtype | None = None,
         progress: Callable[[int, int | None, float], None] | None = None,
-    ) -> AdaMerging:
+    ) -> "AdaMerging":
         """This method with the `coefficients` that Adam finds on `batches`, one step a batch.
 
         `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are

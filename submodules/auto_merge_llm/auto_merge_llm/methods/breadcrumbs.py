@@ -1,7 +1,5 @@
 """Model Breadcrumbs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

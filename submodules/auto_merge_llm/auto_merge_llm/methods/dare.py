@@ -1,7 +1,5 @@
 """DARE: drop and rescale, then average."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

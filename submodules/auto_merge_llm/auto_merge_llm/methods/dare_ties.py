@@ -1,7 +1,5 @@
 """DARE, then TIES."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Fisher merging on a dataset: the texts become one dataloader that all sources share; `fisher` does the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A stand-in for Fisher merging that needs no data."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Karcher mean of directions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """RegMean: linear layers merged by what their inputs were."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

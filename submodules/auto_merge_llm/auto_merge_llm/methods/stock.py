@@ -1,7 +1,5 @@
 """Model Stock."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """TIES merging."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

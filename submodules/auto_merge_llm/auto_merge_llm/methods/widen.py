@@ -1,7 +1,5 @@
 """WIDEN: weight disentanglement."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
