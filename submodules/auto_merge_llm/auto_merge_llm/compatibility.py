@@ -51,7 +51,7 @@ class Findings:
 
 
 def check_checkpoints(
-    checkpoints: Sequence[Checkpoint], *, base: Checkpoint | None = None, allow_mismatched_heads: bool = False
+    checkpoints: Sequence[Checkpoint], base: Checkpoint | None, allow_mismatched_heads: bool
 ) -> tuple[list[Source], Source | None, Findings]:
     """Check that the models belong together; return them, and the base, with heads in one label order.
 

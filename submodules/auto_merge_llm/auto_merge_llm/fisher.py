@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.forward import Batch, evaluating, log_probabilities
+from auto_merge_llm.forward import Batch, check_untied, evaluating, log_probabilities
 
 # What the estimators square: one label drawn from the model, all labels weighted by their probability,
 # the gold label, or (for comparison only) the sum over a batch as MergeLM does it.
@@ -40,12 +40,12 @@ def diagonal_fisher(
     """Sum the diagonal Fisher of `model` over `batches`; return it by parameter name, and the examples seen.
 
     `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes) and consists of Linear,
-    LayerNorm and Embedding layers. `labels` (n,) in a batch are read by "empirical"
-    alone. Results are float32 on the model's device, in the parameters' shapes: one copy of the model, whatever
-    the number of examples. `autocast` runs the model in that dtype; sums stay float32. The labels of "sampled"
-    depend on `seed` and on the order of the examples, not on the batches. Divide by the examples for the mean.
+    LayerNorm and Embedding layers. `labels` (n,) in a batch are read by "empirical" alone. Results are float32 on the
+    model's device, in the parameters' shapes: one copy of the model, whatever the number of examples. `autocast` runs
+    the model in that dtype; sums stay float32. The labels of "sampled" depend on `seed` and on the order of the
+    examples, not on the batches. Divide by the examples for the mean.
 
-    Raises InputError for an unknown estimator, a parameter in another kind of layer, or no examples.
+    Raises InputError for an unknown estimator, a parameter in another kind of layer or in two, or no examples.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"no Fisher estimator {estimator!r}; choose one of {', '.join(ESTIMATORS)}")
@@ -85,28 +85,20 @@ def _objectives(estimator: str, log_p: Tensor, batch: Batch, uniform: torch.Gene
 @contextlib.contextmanager
 def _observed(model: nn.Module, per_example: bool) -> Iterator[dict[str, Tensor]]:
     """Hooks that add the squared gradients of every backward to the yielded sums, while the block lasts."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    check_untied(model, "the Fisher information")
     sums = {name: torch.zeros_like(parameter, dtype=torch.float32) for name, parameter in model.named_parameters()}
-    covered: set[int] = set()
     with contextlib.ExitStack() as stack:
-        for module in model.modules():
-            own = dict(module.named_parameters(recurse=False))
-            if not own:
+        for prefix, module in model.named_modules():
+            names = [name for name, _ in module.named_parameters(prefix, recurse=False)]
+            if not names:
                 continue
             observe = _OBSERVERS.get(type(module))
             if observe is None:
-                name = names[id(next(iter(own.values())))]
                 raise InputError(
-                    f"the Fisher information of {type(module).__name__} layers ({name}) "
+                    f"the Fisher information of {type(module).__name__} layers ({names[0]}) "
                     "is not implemented; add a formula to fisher.py"
                 )
-            if covered & set(map(id, own.values())):
-                raise InputError(
-                    "the model ties parameters between layers, which the Fisher information does not "
-                    "support; use an untied classifier"
-                )
-            covered |= set(map(id, own.values()))
-            mine = {kind: sums[names[id(parameter)]] for kind, parameter in own.items()}
+            mine = {name.rpartition(".")[2]: sums[name] for name in names}
             stack.callback(module.register_forward_hook(_hook(observe, mine, per_example)).remove)
         # Gradients of the parameters are not needed: the graph starts at the outputs of the embeddings.
         stack.enter_context(evaluating(model, requires_grad=False))

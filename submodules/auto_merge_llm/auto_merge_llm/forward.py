@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from auto_merge_llm.errors import InputError
+
 # `input_ids` and `attention_mask` (n, t); `labels` (n,) where they are needed.
 Batch = Mapping[str, Tensor]
 
@@ -23,6 +25,14 @@ def log_probabilities(model: nn.Module, batch: Batch, autocast: torch.dtype | No
         logits = model(**inputs).logits
     log_p: Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     return log_p
+
+
+def check_untied(model: nn.Module, purpose: str) -> None:
+    """Raise InputError where layers share a parameter, or a layer has two places."""
+    if len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters())):
+        raise InputError(
+            f"the model ties parameters between layers, which {purpose} does not support; use an untied classifier"
+        )
 
 
 @contextlib.contextmanager

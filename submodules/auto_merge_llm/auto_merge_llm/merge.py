@@ -1,14 +1,14 @@
 """Merge model folders, into a folder or into memory, or state dicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import check_measurements, check_tensors, check_weights
-from auto_merge_llm.compatibility import Findings, check_checkpoints
+from auto_merge_llm.compatibility import check_checkpoints
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.executor import Executor, Progress
 from auto_merge_llm.heads import align_labels
@@ -42,10 +42,11 @@ def merge_checkpoints(
     Raises InputError for everything that a user can correct; no weight file is left behind then.
     """
     folder = output if isinstance(output, OutputFolder) else OutputFolder(Path(output))
-    merge = _prepare(method, sources, weights, base, measurements, folder.dtype, allow_mismatched_heads)
-    executor = merge.executor
-    written = folder.write(executor.layout, lambda put: executor.run(put, progress), merge.files)
-    return merge.report(written)
+    executor, files, report = _prepare(
+        method, sources, weights, base, measurements, folder.dtype, allow_mismatched_heads
+    )
+    written = folder.write(executor.layout, lambda put: executor.run(put, progress), files)
+    return replace(report, files=written, counts=executor.counts)
 
 
 def merge_to_memory(
@@ -64,9 +65,9 @@ def merge_to_memory(
     Sources, base and measurements must be on one device: files count as the CPU, `Checkpoint.load` and
     `tensors.loaded_source` put them elsewhere. Raises InputError as `merge_checkpoints` does.
     """
-    merge = _prepare(method, sources, weights, base, measurements, dtype, allow_mismatched_heads)
-    merged = merge.executor.to_memory(progress)
-    return MergedModel(merged, merge.report(("model.safetensors",)), merge.files)
+    executor, files, report = _prepare(method, sources, weights, base, measurements, dtype, allow_mismatched_heads)
+    state = executor.to_memory(progress)
+    return MergedModel(state, replace(report, files=("model.safetensors",), counts=executor.counts), files)
 
 
 def merge_state_dicts(
@@ -102,23 +103,6 @@ def merge_state_dicts(
     return Executor(Pieces(method, sources, shares, start, measured), dtype).to_memory(progress)
 
 
-@dataclass(frozen=True)
-class _Merge:
-    """A merge of checked folders, their `names` and `weights` in canonical order."""
-
-    executor: Executor
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
-    findings: Findings
-    files: ModelFiles
-
-    def report(self, written: tuple[str, ...]) -> MergeReport:
-        executor = self.executor
-        return MergeReport(
-            self.names, self.weights, self.findings, written, executor.total, executor.dtype_names, executor.counts
-        )
-
-
 def _prepare(
     method: Method,
     sources: Sequence[str | Path | Checkpoint],
@@ -127,7 +111,8 @@ def _prepare(
     measurements: Sequence[str | Path | Source],
     dtype: str | None,
     allow_mismatched_heads: bool,
-) -> _Merge:
+) -> tuple[Executor, ModelFiles, MergeReport]:
+    """Open and check everything; the report has neither files nor counts yet."""
     opened = [_opened(source) for source in sources]
     start = None if base is None else _opened(base)
     check_weights(method, [checkpoint.name for checkpoint in opened], weights, start is not None)
@@ -135,9 +120,7 @@ def _prepare(
     names = identities([checkpoint.name for checkpoint in opened])
     order = sorted(range(len(opened)), key=lambda i: (names[i], opened[i].name, weights[i]))
     checkpoints, shares = [opened[i] for i in order], tuple(weights[i] for i in order)
-    aligned, aligned_start, findings = check_checkpoints(
-        checkpoints, base=start, allow_mismatched_heads=allow_mismatched_heads
-    )
+    aligned, aligned_start, findings = check_checkpoints(checkpoints, start, allow_mismatched_heads)
     measured = [one if isinstance(one, Source) else Source(str(one), open_file(Path(one))) for one in measurements]
     check_measurements(method, aligned, measured)
     measured = [measured[i] for i in order] if measured else []
@@ -147,13 +130,15 @@ def _prepare(
             for source, checkpoint in zip(measured, checkpoints)
         ]
     executor = Executor(Pieces(method, aligned, shares, aligned_start, measured), dtype)
+    dtypes = executor.dtype_names
     files = ModelFiles(
         config_from=checkpoints[0],
         tokenizer_from=next((one for one in checkpoints if one.vocabulary_file), checkpoints[0]),
         initial_head=findings.initial_head,
-        dtype=executor.dtype_names[0] if len(executor.dtype_names) == 1 else None,
+        dtype=dtypes[0] if len(dtypes) == 1 else None,
     )
-    return _Merge(executor, tuple(checkpoint.name for checkpoint in checkpoints), shares, findings, files)
+    sorted_names = tuple(checkpoint.name for checkpoint in checkpoints)
+    return executor, files, MergeReport(sorted_names, shares, findings, (), executor.total, dtypes, {})
 
 
 def _opened(source: str | Path | Checkpoint) -> Checkpoint:

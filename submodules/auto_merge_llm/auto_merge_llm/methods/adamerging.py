@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.forward import Batch, evaluating, log_probabilities
+from auto_merge_llm.forward import Batch, check_untied, evaluating, log_probabilities
 from auto_merge_llm.methods.base import Method, Piece, check_choice, check_number, check_whole
 from auto_merge_llm.methods.linear import weighted_sum
 
@@ -94,7 +94,8 @@ class AdaMerging(Method):
                 before = done
                 for batch in batches:
                     _write(parameters, states, base, learnt)
-                    entropy = _mean_entropy(model, batch, autocast)
+                    log_p = log_probabilities(model, batch, autocast)
+                    entropy = -(log_p.exp() * log_p).sum(-1).mean()
                     learnt.grad = _gradient(entropy, parameters, states, base).sum_to_size(learnt.shape)
                     optimizer.step()
                     done += 1
@@ -122,24 +123,14 @@ def _check(model: nn.Module, sources: Mapping[str, StateDict], base: StateDict, 
             f"sources and weights do not go together ({', '.join(differing) or 'no weight above 0'}); "
             "give each source a weight"
         )
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if len(names) > len(list(model.parameters())):
-        # Two names of one parameter would get two coefficients.
-        raise InputError(
-            "the model ties parameters between layers, which AdaMerging does not support; use an untied classifier"
-        )
+    # Two names of one parameter would get two coefficients.
+    check_untied(model, "AdaMerging")
     for owner, state in [("the base", base), *sources.items()]:
-        missing = [name for name in names if name not in state]
+        missing = [name for name, _ in model.named_parameters() if name not in state]
         if missing:
             raise InputError(
                 f"{owner} has no tensor {missing[0]}, which the model has; merge models of one architecture"
             )
-
-
-def _mean_entropy(model: nn.Module, batch: Batch, autocast: torch.dtype | None) -> Tensor:
-    """Mean over the batch of the entropy of the predicted classes, a scalar in float32 or better."""
-    log_p = log_probabilities(model, batch, autocast)
-    return -(log_p.exp() * log_p).sum(-1).mean()
 
 
 def _task_vector(state: StateDict, base: StateDict, name: str, dtype: torch.dtype) -> Tensor:
