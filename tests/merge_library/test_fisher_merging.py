@@ -9,7 +9,7 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
 from safetensors.torch import save_file
-from toys import LABELS, WEIGHTS, read_tensors, same_bits, weighted
+from toys import LABELS, WEIGHTS, in_dtype, read_tensors, same_bits, weighted
 
 
 def fishers_of(states, seed=1):
@@ -136,13 +136,9 @@ def test_fishers_follow_their_labels(make_checkpoint, output, tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_in_float32(dtype):
-    states = {
-        source: {name: value.to(dtype) for name, value in state.items()} for source, state in random_states().items()
-    }
+    states = in_dtype(random_states(), dtype)
     fishers = fishers_of(states)
-    wide = merge(
-        {source: {name: value.float() for name, value in state.items()} for source, state in states.items()}, fishers
-    )
+    wide = merge(in_dtype(states, torch.float32), fishers)
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(states, fishers).items())
 
 

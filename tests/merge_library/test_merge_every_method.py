@@ -12,7 +12,7 @@ from auto_merge_llm.methods import METHODS, create
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from toys import WEIGHTS, read_tensors, same_bits
+from toys import WEIGHTS, in_dtype, read_tensors, same_bits
 
 # Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
 # files: test_fisher_merging.py, test_regmean.py.
@@ -94,11 +94,11 @@ def test_threads_change_no_bit_of_a_tensor_that_torch_would_split(case):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_dtypes_are_merged_in_float32(case, dtype):
     base, states = random_states()
-    base = {name: value.to(dtype) for name, value in base.items()}
-    states = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = {source: {name: value.float() for name, value in state.items()} for source, state in states.items()}
-    expected = merge(case, wide, WEIGHTS, {name: value.float() for name, value in base.items()})
-    merged = merge(case, states, WEIGHTS, base)
+    narrow = in_dtype({**states, "base": base}, dtype)
+    wide = in_dtype(narrow, torch.float32)
+    base, start = narrow.pop("base"), wide.pop("base")
+    expected = merge(case, wide, WEIGHTS, start)
+    merged = merge(case, narrow, WEIGHTS, base)
     for name, value in merged.items():
         assert value.dtype == dtype
         assert torch.equal(value, expected[name].to(dtype))
@@ -108,12 +108,7 @@ def test_narrow_dtypes_are_merged_in_float32(case, dtype):
 def test_float64_stays_float64(case):
     base, states = random_states()
     expected = merge(case, states, WEIGHTS, base)
-    merged = merge(
-        case,
-        {source: {name: value.double() for name, value in state.items()} for source, state in states.items()},
-        WEIGHTS,
-        base,
-    )
+    merged = merge(case, in_dtype(states, torch.float64), WEIGHTS, base)
     for name, value in merged.items():
         assert value.dtype == torch.float64
         torch.testing.assert_close(value.float(), expected[name], rtol=1e-5, atol=1e-6)

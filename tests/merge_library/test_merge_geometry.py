@@ -109,14 +109,12 @@ def test_slerp_ends_at_the_sources(near):
 
 
 def test_nearly_parallel_opposite_and_zero_vectors_are_interpolated_linearly():
-    for one, other in [
+    for ends in [
         ([1.0, 0.0, 0.0], [1.0, 0.01, 0.0]),
         ([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]),
         ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0]),
     ]:
-        assert merged_tensor("slerp", [one, other], [0.75, 0.25]) == (
-            pytest.approx(0.75 * np.array(one) + 0.25 * np.array(other), abs=1e-6)
-        )
+        assert merged_tensor("slerp", ends, [0.75, 0.25]) == pytest.approx(np.array([0.75, 0.25]) @ ends, abs=1e-6)
 
 
 vectors_on_a_sphere = (
@@ -189,11 +187,9 @@ def test_karcher_is_where_the_pulls_cancel(noise):
 
 
 def test_directions_without_a_mean_are_averaged():
-    for one, other in [([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]), ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]:
-        for weight in (0.5, 0.75):
-            assert merged_tensor("karcher", [one, other], [weight, 1 - weight]) == (
-                pytest.approx(weight * np.array(one) + (1 - weight) * np.array(other), abs=1e-6)
-            )
+    for ends in [([1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]), ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]:
+        for weights in ([0.5, 0.5], [0.75, 0.25]):
+            assert merged_tensor("karcher", ends, weights) == pytest.approx(np.array(weights) @ ends, abs=1e-6)
 
 
 # The stand-in for Fisher merging

@@ -8,7 +8,7 @@ from auto_merge_llm.input_grams import input_grams
 from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods import create
 from safetensors.torch import save_file
-from toys import WEIGHTS, padded, read_tensors, same_bits, weighted
+from toys import WEIGHTS, in_dtype, padded, read_tensors, same_bits, weighted
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 NAME = "roberta.encoder.layer.0.intermediate.dense.weight"
@@ -129,10 +129,8 @@ def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, t
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_wide(dtype):
     _, states, grams = problem()
-    narrow = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = merge(
-        {source: {name: value.float() for name, value in state.items()} for source, state in narrow.items()}, grams
-    )
+    narrow = in_dtype(states, dtype)
+    wide = merge(in_dtype(narrow, torch.float32), grams)
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(narrow, grams).items())
 
 

@@ -59,6 +59,11 @@ def weighted(states, name):
     return sum(WEIGHTS[source] * state[name] for source, state in states.items())
 
 
+def in_dtype(states, dtype):
+    """The state dicts, by source, in another dtype."""
+    return {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
+
+
 def same_bits(one, other):
     return one.keys() == other.keys() and all(
         one[name].dtype == other[name].dtype
