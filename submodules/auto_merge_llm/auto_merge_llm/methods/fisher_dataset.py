@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from auto_merge_llm.methods.fisher import Fisher
@@ -36,13 +37,12 @@ def shared_dataloader(
         items.sort(key=lambda item: len(item["input_ids"]))
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(item["input_ids"]) for item in batch)
-        tokens = torch.full((len(batch), longest), tokenizer.pad_token_id)
-        mask = torch.zeros_like(tokens)
-        for row, item in enumerate(batch):
-            tokens[row, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
-            mask[row, : len(item["input_ids"])] = 1
-        return {"input_ids": tokens, "attention_mask": mask, "labels": torch.tensor([item["labels"] for item in batch])}
+        rows = [torch.tensor(item["input_ids"], dtype=torch.long) for item in batch]
+        return {
+            "input_ids": pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
+            "labels": torch.tensor([item["labels"] for item in batch]),
+        }
 
     generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
     return DataLoader(
