@@ -23,8 +23,7 @@ from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.results import label_maps, results_record
-from merginguriel.utils.flags import argument_types
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import argument_types, atomic, naming
 
 ROOT = Path(__file__).resolve().parents[1]
 ITEMS = 2974

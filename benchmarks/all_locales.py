@@ -20,9 +20,8 @@ from pathlib import Path
 
 from commands import Commands
 
-from merginguriel.utils.data import task
-from merginguriel.utils.flags import argument_types
-from merginguriel.utils.storage import atomic, environment, naming
+from merginguriel.utils.data import language_arguments, task
+from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 SECONDS_A_REPORT = 5
 
@@ -31,7 +30,7 @@ def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", required=True, help="encoder folder")
     parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
-    parser.add_argument("--locales", type=argument_types.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
+    parser.add_argument("--locales", type=language_arguments.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
     parser.add_argument("--folder", type=Path, required=True, help="where models and results go")
     parser.add_argument("--workers", type=argument_types.positive_int, default=7, help="of the training and of the N×N")
     parser.add_argument("--epochs", type=float, default=5)

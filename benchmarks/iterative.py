@@ -31,12 +31,12 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel import run_iterative_training, training_bert
-from merginguriel.utils.data import mini, task
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.data import language_arguments, mini, task
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.jobs import processes
 from merginguriel.utils.merging import selection
-from merginguriel.utils.storage import atomic, environment, naming
+from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 JOINT, BEST, ONE_SHOT = "joint training", "best source", "once at the end"
 METHODS = ("every epoch", "every 2 epochs", ONE_SHOT, JOINT)
@@ -62,7 +62,7 @@ def build_parser():
     flag_groups.add_base_model(parser)
     flag_groups.add_data(parser, text_column=False)
     parser.add_argument("--similarity-matrix", type=Path, required=True, help="CSV of cosines")
-    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
+    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
     parser.add_argument(
         "--seeds", type=lambda text: [argument_types.seed(part) for part in text.split(",")], default=[42, 43]
     )

@@ -16,10 +16,9 @@ import sys
 
 from commands import Commands, add_study
 
-from merginguriel.utils.data import task
-from merginguriel.utils.flags import argument_types
+from merginguriel.utils.data import language_arguments, task
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.storage import naming
+from merginguriel.utils.storage import argument_types, naming
 
 
 def build_parser():
@@ -27,7 +26,7 @@ def build_parser():
     add_study(
         parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN", k=5, workers=8, folder="merge_accuracy"
     )
-    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--modes", nargs="+", default=["average", "similarity"])
     parser.add_argument("--num-languages", type=argument_types.positive_int, nargs="+", default=[3, 5])
     parser.add_argument("--selections", nargs="+", default=["cosine", "sinkhorn"])

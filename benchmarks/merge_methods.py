@@ -180,8 +180,8 @@ def measurement_files(case: Case, sources: list[Path]) -> list[Path]:
 
 
 def merge_ours(case: Case, sources: list[Path], output: Path) -> None:
+    from auto_merge_llm.merge import merge_checkpoints
     from auto_merge_llm.methods import create
-    from auto_merge_llm.stream import merge_checkpoints
 
     output.mkdir()
     method = create(case.name, **case.hyperparameters)

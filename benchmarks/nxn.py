@@ -25,10 +25,9 @@ import torch
 from merginguriel.utils.data import mini, task
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation import nxn
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.models import devices, initial, loading, scoring
 from merginguriel.utils.models.tokens import MAX_TOKENS, tokenise
-from merginguriel.utils.storage import atomic, environment, naming
+from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 
 def build_parser():

@@ -25,11 +25,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from merginguriel.utils.data import task
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.data import language_arguments, task
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging import modes
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import argument_types, atomic, naming
 from merginguriel.utils.storage.environment import run_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,9 +42,9 @@ def build_parser():
     flag_groups.add_data(parser, text_column=False)
     parser.add_argument("--models-root", type=Path, help="sources that are there already")
     parser.add_argument(
-        "--targets", type=argument_types.locale_list, default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"]
+        "--targets", type=language_arguments.locale_list, default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"]
     )
-    parser.add_argument("--sources", type=argument_types.locale_list, help="to be made (default: the targets)")
+    parser.add_argument("--sources", type=language_arguments.locale_list, help="to be made (default: the targets)")
     parser.add_argument("--modes", nargs="+", default=list(MODES))
     parser.add_argument("--num-languages", nargs="+", type=argument_types.positive_int, default=[5])
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
@@ -80,7 +80,7 @@ def make_sources(base_model: str, locales: list[str], root: Path) -> None:
 
 def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     """One merge, alone in its process, with equal weights."""
-    from auto_merge_llm.stream import merge_state_dicts
+    from auto_merge_llm.merge import merge_state_dicts
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     method = modes.method_of(mode)

@@ -21,12 +21,11 @@ from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 from merginguriel import training_bert
-from merginguriel.utils.data import task
+from merginguriel.utils.data import language_arguments, task
 from merginguriel.utils.evaluation.statistics import wilson_interval
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.models import initial, loading, scoring
 from merginguriel.utils.models.tokens import tokenise
-from merginguriel.utils.storage import atomic, environment, naming
+from merginguriel.utils.storage import argument_types, atomic, environment, naming
 from merginguriel.utils.training import batch, train
 from merginguriel.utils.training.items import load
 from merginguriel.utils.training.settings import TrainingSettings
@@ -38,7 +37,7 @@ def build_parser():
     parser.add_argument("--dataset-name", default="mini", help="folder of MASSIVE, or mini")
     parser.add_argument(
         "--locales",
-        type=argument_types.locale_list,
+        type=language_arguments.locale_list,
         default=["af-ZA", "nl-NL"],
         metavar="LOC[,LOC…]",
         help="the first is trained alone, all are trained together",

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from merginguriel.utils.data import massive, task
+from merginguriel.utils.data import language_arguments, massive, task
 from merginguriel.utils.evaluation.statistics import mcnemar, wilson_interval
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging import selection
 from merginguriel.utils.merging.examples import MeasuringOptions, draw_examples
 from merginguriel.utils.models import devices, loading, scoring, store, tokens
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import argument_types, atomic, naming
 
 # Method -> settings, the first its defaults. "scope" and "num_examples" are of the text, the rest the method's own.
 GRID = {
@@ -57,7 +57,7 @@ def build_parser():
     flag_groups.add_base_model(parser)
     flag_groups.add_models_root(parser)
     flag_groups.add_data(parser, text_column=False)
-    parser.add_argument("--targets", type=argument_types.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--methods", nargs="+", choices=GRID, default=list(GRID))
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
@@ -106,8 +106,8 @@ class Target:
         return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
 
     def merge(self, name: str, setting: dict) -> dict:
+        from auto_merge_llm.merge import merge_state_dicts
         from auto_merge_llm.methods import create
-        from auto_merge_llm.stream import merge_state_dicts
 
         hyperparameters = {key: value for key, value in setting.items() if key not in ("scope", "num_examples")}
         method, measurements = create(name, **hyperparameters), None

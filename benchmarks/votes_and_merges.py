@@ -19,9 +19,8 @@ import numpy as np
 from commands import Commands, add_study
 
 from merginguriel.utils.data import task
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.storage import naming
+from merginguriel.utils.storage import argument_types, naming
 
 SELECTIONS = ("cosine", "sinkhorn", "real")
 MERGE = "average"

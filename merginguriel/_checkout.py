@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "submodules/auto_merge_llm")]
+sys.path += [str(ROOT), str(ROOT / "submodules/auto_merge_llm")]

@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from merginguriel.utils.data import mini
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.storage import naming
+from merginguriel.utils.storage import argument_types, naming
 
 # Ten short epochs: enough for about 0.9 on the own language.
 TRAINING = [

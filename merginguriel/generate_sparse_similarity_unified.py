@@ -10,10 +10,11 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
-from merginguriel.utils.flags import argument_types
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import argument_types
 
 log = logging.getLogger(__name__)
 DEFAULT_LOCALES_CSV = "model_mapping_unified.csv"
@@ -41,7 +42,7 @@ def build_parser():
     )
     parser.add_argument(
         "--locales",
-        type=argument_types.locale_list,
+        type=language_arguments.locale_list,
         metavar="LOC,LOC,…",
         help="the locales themselves, instead of a file",
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import argument_types
 
 log = logging.getLogger(__name__)
 PLOTS_ROOT = Path("plots")

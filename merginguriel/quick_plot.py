@@ -3,7 +3,7 @@
 from auto_merge_llm.errors import InputError
 
 from merginguriel.plot_results import build_parser, described, draw, read_material
-from merginguriel.utils.flags import argument_types
+from merginguriel.utils.data import language_arguments
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentTypeError
 
@@ -38,7 +38,7 @@ def kinds_of(answer: str, offered: list[str]) -> list[str]:
 def locales_of(answer: str, there: set[str]) -> list[str]:
     if answer == "all":
         return sorted(there)
-    locales = argument_types.locale_list(",".join(answer.replace(",", " ").split()))
+    locales = language_arguments.locale_list(",".join(answer.replace(",", " ").split()))
     missing = [locale for locale in locales if locale not in there]
     if missing:
         raise InputError(f"no results on {', '.join(missing)}; there are some on {', '.join(sorted(there))}")

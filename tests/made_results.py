@@ -4,7 +4,7 @@ import numpy as np
 
 from merginguriel.utils.data import massive
 from merginguriel.utils.data.split import Split
-from merginguriel.utils.evaluation.results import write_evaluation
+from merginguriel.utils.evaluation.results import Origin, write_evaluation
 from merginguriel.utils.storage import atomic, naming
 
 ALARM, PLAY = massive.LABEL_OF["alarm_set"], massive.LABEL_OF["play_music"]
@@ -14,18 +14,10 @@ def write_result(folder, locale, right, *, split="test", model="other", experime
     """A result as the toolkit writes it. `right`: a 1 for every item that is answered rightly, a 0 for every other."""
     ids = ids or [str(item) for item in range(len(right))]
     items = Split(locale, split, ids, ["x"] * len(right), [ALARM] * len(right))
-    write_evaluation(
-        folder,
-        items,
-        np.array([ALARM if bit == "1" else PLAY for bit in right]),
-        name=folder.name,
-        settings={"precision": "float32", "data": items.fingerprint()},
-        dataset_name="mini",
-        model_name=str(model),
-        model_info={},
-        experiment=experiment,
-        overwrite=True,
-    )
+    settings = {"precision": "float32", "data": items.fingerprint()}
+    origin = Origin(folder.name, "mini", str(model), {}, settings, experiment)
+    answers = np.array([ALARM if bit == "1" else PLAY for bit in right])
+    write_evaluation(folder, items, answers, origin, overwrite=True)
     if timestamp:
         content = atomic.read_json(folder / "results.json")
         content["evaluation_info"]["timestamp"] = timestamp

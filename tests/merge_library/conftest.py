@@ -1,33 +1,22 @@
-"""Tiny XLM-R classifiers on disk in every format, and NumPy oracles that share no code with the library."""
+"""Tiny XLM-R classifiers on disk in every format, and merges of them in every way."""
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-
-LABELS = ("alarm_set", "play_music", "qa_maths", "weather_query", "iot_coffee")
-HEAD = "a" * 64
+from auto_merge_llm import executor
+from auto_merge_llm.merge import merge_checkpoints
+from auto_merge_llm.output_folder import OutputFolder
+from safetensors.torch import save_file
+from toys import HEAD, LABELS, WEIGHTS, read_tensors, tiny_config
+from transformers import XLMRobertaForSequenceClassification
 
 
 @pytest.fixture(scope="session")
 def tiny_model():
     """State dict and config.json of one random XLM-R classifier, the start of all sources."""
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
-
     torch.manual_seed(0)
-    config = XLMRobertaConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=20,
-        type_vocab_size=1,
-        id2label=dict(enumerate(LABELS)),
-        label2id={x: i for i, x in enumerate(LABELS)},
-    )
+    config = tiny_config(vocab_size=50, max_position_embeddings=20, initializer_range=0.02)
     model = XLMRobertaForSequenceClassification(config)
     described = {**json.loads(config.to_json_string()), "architectures": [type(model).__name__], "dtype": "float32"}
     return {name: value.clone() for name, value in model.state_dict().items()}, described
@@ -35,7 +24,7 @@ def tiny_model():
 
 @pytest.fixture
 def make_checkpoint(tiny_model, tmp_path):
-    """make(name, ...) -> folder of the start plus small noise; options: labels, head, dtype, layout..."""
+    """make(name, ...) -> folder of the start plus noise; other keywords are keys of config.json, None for none."""
     start, described = tiny_model
 
     def make(
@@ -45,11 +34,10 @@ def make_checkpoint(tiny_model, tmp_path):
         noise=0.01,
         dtype=torch.float32,
         labels=LABELS,
-        initial_head=HEAD,
         layout="safetensors",
         edit=None,
-        config=None,
         tokenizer="tokenizer",
+        **config,
     ):
         generator = torch.Generator().manual_seed(sum(map(ord, name)) if seed is None else seed)
         state = {key: value + noise * torch.randn(value.shape, generator=generator) for key, value in start.items()}
@@ -66,9 +54,9 @@ def make_checkpoint(tiny_model, tmp_path):
             **described,
             "id2label": {str(i): x for i, x in enumerate(labels)},
             "label2id": {x: i for i, x in enumerate(labels)},
-            "initial_head": initial_head,
+            "initial_head": HEAD,
             "dtype": str(dtype).removeprefix("torch."),
-            **(config or {}),
+            **config,
         }
         written = {key: value for key, value in written.items() if value is not None}
         (folder / "config.json").write_text(json.dumps(written))
@@ -84,20 +72,61 @@ def make_checkpoint(tiny_model, tmp_path):
 
 
 @pytest.fixture
-def output(tmp_path):
-    folder = tmp_path / "output"
-    folder.mkdir()
-    return folder
+def new_folder(tmp_path):
+    """new_folder(name) -> an empty folder."""
+
+    def make(name="other"):
+        (tmp_path / name).mkdir()
+        return tmp_path / name
+
+    return make
 
 
-def _halves(state):
-    names = sorted(state)
-    return [{name: state[name] for name in names[::2]}, {name: state[name] for name in names[1::2]}]
+@pytest.fixture
+def output(new_folder):
+    return new_folder("output")
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """A test may set torch's threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def merges_in_every_way(new_folder, monkeypatch):
+    """merges(method, folders, ...) -> (tensors, counts) of `WEIGHTS`, by order, size of pieces, threads and shards."""
+
+    def merges(method, folders, base=None, measurements=None):
+        results = []
+        for order, chunk, threads, shard_size in [
+            ("abc", 1 << 18, 2, None),
+            ("bca", 97, 1, None),
+            ("cab", 1000, 3, 3000),
+        ]:
+            monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
+            torch.set_num_threads(threads)
+            folder = new_folder(f"out_{order}")
+            report = merge_checkpoints(
+                method,
+                [folders[name] for name in order],
+                [WEIGHTS[name] for name in order],
+                OutputFolder(folder, shard_size=shard_size),
+                base=base,
+                measurements=[measurements[name] for name in order] if measurements else (),
+            )
+            results.append((read_tensors(folder), report.counts))
+        return results
+
+    return merges
 
 
 def _write_sharded(state, folder, stem, suffix, save):
-    weight_map = {}
-    for number, part in enumerate(_halves(state), 1):
+    names, weight_map = sorted(state), {}
+    for number in (1, 2):
+        part = {name: state[name] for name in names[number - 1 :: 2]}
         file = f"{stem}-{number:05}-of-00002.{suffix}"
         save(part, folder / file)
         weight_map |= dict.fromkeys(part, file)
@@ -114,33 +143,3 @@ WRITERS = {
     ),
     "sharded_bin": lambda state, folder: _write_sharded(state, folder, "pytorch_model", "bin", torch.save),
 }
-
-
-def read_tensors(folder):
-    """All tensors of a safetensors folder, whole or in shards, by the safetensors library."""
-    tensors = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors |= load_file(file)
-    return tensors
-
-
-def average(states, weights):
-    """Σ wᵢθᵢ in float32, rounded after every operation, in the order given."""
-    merged = {}
-    for name in states[0]:
-        total = np.zeros(states[0][name].shape, np.float32)
-        for state, weight in zip(states, weights):
-            total = total + np.float32(weight) * state[name].float().numpy()
-        merged[name] = total
-    return merged
-
-
-@pytest.fixture
-def oracle():
-    class Oracle:
-        read = staticmethod(read_tensors)
-        average = staticmethod(average)
-        labels = LABELS
-        head = HEAD
-
-    return Oracle

@@ -7,30 +7,18 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods.adamerging import AdaMerging
-from auto_merge_llm.stream import merge_state_dicts
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+from toys import LABELS, WEIGHTS, padded, tiny_config, weighted
+from transformers import XLMRobertaForSequenceClassification
 
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
-CLASSES = 5
+CLASSES = len(LABELS)
 both = pytest.mark.parametrize("per", ["tensor", "model"])
 
 
 def classifier(seed, dtype=torch.float64):
     torch.manual_seed(seed)
-    config = XLMRobertaConfig(
-        vocab_size=30,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=40,
-        type_vocab_size=1,
-        num_labels=CLASSES,
-        initializer_range=0.3,
-        pad_token_id=1,
-    )
-    return XLMRobertaForSequenceClassification(config).to(dtype)
+    return XLMRobertaForSequenceClassification(tiny_config()).to(dtype)
 
 
 def states(names="abc", dtype=torch.float64, noise=0.1):
@@ -50,37 +38,32 @@ def texts(count=12, size=4, padding=0):
     """Batches of texts of different lengths, padded to the longest of the batch and `padding` tokens more."""
     generator = torch.Generator().manual_seed(2)
     rows = [torch.randint(3, 30, (3 + i % 6,), generator=generator) for i in range(count)]
-    for start in range(0, count, size):
-        part = rows[start : start + size]
-        ids = torch.full((len(part), max(map(len, part)) + padding), 1)
-        for row, tokens in zip(ids, part):
-            row[: len(tokens)] = tokens
-        yield {"input_ids": ids, "attention_mask": (ids != 1).long()}
+    return [padded(rows[start : start + size], padding) for start in range(0, count, size)]
 
 
-BATCHES = list(texts())
+BATCHES = texts()
+
+
+def learn(method, base, sources, batches=BATCHES, weights=WEIGHTS, dtype=torch.float64, **options):
+    """What `method` learns with a model whose own values do not matter."""
+    return method.learn(classifier(7, dtype), sources, base, batches, weights, **options)
 
 
 def autograd(base, sources, per, learning_rate, epochs, batches):
     """The coefficients by tensor and source: Adam on λ, differentiated through the merge and the model."""
     model = classifier(5).eval()
     names = [name for name, _ in model.named_parameters()]
-    keys = names if per == "tensor" else ["all"]
-    scalars = {
-        (key, source): torch.tensor(WEIGHTS[source], dtype=torch.float64, requires_grad=True)
-        for key in keys
-        for source in sources
+    rows = {
+        key: torch.tensor([WEIGHTS[source] for source in sources], dtype=torch.float64, requires_grad=True)
+        for key in (names if per == "tensor" else ["all"])
     }
-    optimizer = torch.optim.Adam(scalars.values(), lr=learning_rate)
+    factors = {name: rows[name if per == "tensor" else "all"] for name in names}
+    optimizer = torch.optim.Adam(rows.values(), lr=learning_rate)
     entropies = []
     for batch in epochs * batches:
         merged = {
-            name: base[name]
-            + sum(
-                scalars[name if per == "tensor" else "all", source] * (sources[source][name] - base[name])
-                for source in sources
-            )
-            for name in names
+            name: base[name] + sum(factor * (state[name] - base[name]) for factor, state in zip(row, sources.values()))
+            for name, row in factors.items()
         }
         logits = torch.func.functional_call(model, merged, kwargs=dict(batch)).logits
         entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
@@ -88,10 +71,7 @@ def autograd(base, sources, per, learning_rate, epochs, batches):
         entropy.backward()
         optimizer.step()
         entropies.append(entropy.item())
-    return {
-        name: {source: scalars[name if per == "tensor" else "all", source].item() for source in sources}
-        for name in names
-    }, entropies
+    return {name: dict(zip(sources, row.tolist())) for name, row in factors.items()}, entropies
 
 
 def close(learnt, expected, tolerance):
@@ -105,9 +85,7 @@ def test_equals_autograd_through_the_merge(per):
     base, sources = states()
     expected, entropies = autograd(base, sources, per, 0.02, 3, BATCHES)
     seen = []
-    method = AdaMerging(per, 0.02, 3).learn(
-        classifier(7), sources, base, BATCHES, WEIGHTS, progress=lambda *step: seen.append(step)
-    )
+    method = learn(AdaMerging(per, 0.02, 3), base, sources, progress=lambda *step: seen.append(step))
     assert max(abs(value - WEIGHTS[source]) for row in expected.values() for source, value in row.items()) > 0.05
     assert close(method.coefficients, expected, 1e-9)
     assert [step[:2] for step in seen] == [(i + 1, 9) for i in range(9)]
@@ -119,10 +97,8 @@ def test_equals_autograd_through_the_merge(per):
 def test_float32_stays_close_to_float64(per):
     base, sources = states()
     expected, _ = autograd(base, sources, per, 0.01, 2, BATCHES)
-    single = [{name: value.float() for name, value in state.items()} for state in (base, *sources.values())]
-    method = AdaMerging(per, 0.01, 2).learn(
-        classifier(7, torch.float32), dict(zip(sources, single[1:])), single[0], BATCHES, WEIGHTS
-    )
+    start, *single = [{name: value.float() for name, value in state.items()} for state in (base, *sources.values())]
+    method = learn(AdaMerging(per, 0.01, 2), start, dict(zip(sources, single)), dtype=torch.float32)
     if per == "tensor":
         # Attention does not see a bias of all keys: the gradient is 0, and Adam follows its rounding.
         expected = {name: row for name, row in expected.items() if not name.endswith("key.bias")}
@@ -135,14 +111,7 @@ def test_the_entropy_falls(per):
     means = []
     for epochs in (1, 5, 20):
         seen = []
-        AdaMerging(per, 0.01, epochs).learn(
-            classifier(7),
-            sources,
-            base,
-            BATCHES,
-            WEIGHTS,
-            progress=lambda done, steps, entropy, seen=seen: seen.append(entropy),
-        )
+        learn(AdaMerging(per, 0.01, epochs), base, sources, progress=lambda *step, seen=seen: seen.append(step[2]))
         means.append(np.mean(seen[-len(BATCHES) :]))
     assert means[0] > means[1] > means[2]
     assert 0 < means[2] < means[0] < math.log(CLASSES)
@@ -179,13 +148,12 @@ def test_the_model_is_as_it_was_after_an_error():
 @both
 def test_no_epoch_is_the_weighted_mean(per):
     base, sources = states()
-    method = AdaMerging(per, epochs=0).learn(classifier(7), sources, base, [], WEIGHTS)
+    method = learn(AdaMerging(per, epochs=0), base, sources, [])
     assert method.coefficients == dict.fromkeys(base, WEIGHTS)
     for chosen in (method, AdaMerging(per)):
         merged = merge_state_dicts(chosen, sources, WEIGHTS, base=base)
         for name, values in merged.items():
-            mean = sum(WEIGHTS[source] * sources[source][name].numpy() for source in sources)
-            np.testing.assert_allclose(values.numpy(), mean, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(values, weighted(sources, name), rtol=0, atol=1e-13)
 
 
 def test_merge_with_coefficients_against_numpy():
@@ -206,7 +174,7 @@ def test_the_order_of_sources_and_a_second_run_change_nothing(per):
     base, sources = states()
     backwards = {name: sources[name] for name in reversed(sources)}
     weights = {name: WEIGHTS[name] for name in ("b", "c", "a")}
-    one = AdaMerging(per, 0.01).learn(classifier(7), sources, base, BATCHES, WEIGHTS)
+    one = learn(AdaMerging(per, 0.01), base, sources)
     two = AdaMerging(per, 0.01).learn(classifier(8).train(), backwards, base, BATCHES, weights)
     assert one == two
     merged = [merge_state_dicts(one, each, WEIGHTS, base=base) for each in (sources, backwards)]
@@ -215,7 +183,7 @@ def test_the_order_of_sources_and_a_second_run_change_nothing(per):
 
 def test_one_source_of_coefficient_one_is_itself():
     base, sources = states("a")
-    method = AdaMerging(epochs=0).learn(classifier(7), sources, base, [], {"a": 1.0})
+    method = learn(AdaMerging(epochs=0), base, sources, [], {"a": 1.0})
     for name, values in merge_state_dicts(method, sources, {"a": 1.0}, base=base).items():
         torch.testing.assert_close(values, sources["a"][name], rtol=0, atol=1e-15)
 
@@ -230,10 +198,7 @@ def test_identical_sources_without_learning_are_themselves():
 def test_padding_changes_nothing():
     base, sources = states()
     one, two = (
-        AdaMerging("tensor", 0.01, 2)
-        .learn(classifier(7), sources, base, list(texts(padding=padding)), WEIGHTS)
-        .coefficients
-        for padding in (0, 7)
+        learn(AdaMerging("tensor", 0.01, 2), base, sources, texts(padding=padding)).coefficients for padding in (0, 7)
     )
     assert close(one, two, 1e-9)
 
@@ -241,9 +206,9 @@ def test_padding_changes_nothing():
 def test_a_source_of_weight_0_takes_no_part():
     base, sources = states()
     weights = {"a": 0.6, "b": 0.4, "c": 0.0}
-    method = AdaMerging().learn(classifier(7), sources, base, BATCHES, weights)
+    method = learn(AdaMerging(), base, sources, weights=weights)
     two = {name: sources[name] for name in "ab"}
-    alone = AdaMerging().learn(classifier(7), two, base, BATCHES, {"a": 0.6, "b": 0.4})
+    alone = learn(AdaMerging(), base, two, weights={"a": 0.6, "b": 0.4})
     assert method == alone and set(method.coefficients["classifier.dense.weight"]) == {"a", "b"}
     merge_state_dicts(method, sources, weights, base=base)
 
@@ -252,7 +217,7 @@ def test_tensors_that_the_model_lacks_keep_the_weights():
     base, sources = states()
     for state in (base, *sources.values()):
         state["pooler.weight"] = state["classifier.dense.weight"] * 2
-    method = AdaMerging("model", 0.01).learn(classifier(7), sources, base, BATCHES, WEIGHTS)
+    method = learn(AdaMerging("model", 0.01), base, sources)
     assert method.coefficients["pooler.weight"] == WEIGHTS
     assert method.coefficients["classifier.dense.weight"] != WEIGHTS
     merge_state_dicts(method, sources, WEIGHTS, base=base)
@@ -271,10 +236,10 @@ def test_a_parameter_that_the_logits_do_not_depend_on_keeps_its_coefficient():
 def test_batches_without_a_length_have_no_known_total():
     base, sources = states()
     seen = []
-    AdaMerging().learn(classifier(7), sources, base, texts(), WEIGHTS, progress=lambda *step: seen.append(step))
+    learn(AdaMerging(), base, sources, iter(texts()), progress=lambda *step: seen.append(step))
     assert [step[:2] for step in seen] == [(1, None), (2, None), (3, None)]
     with pytest.raises(InputError, match="every epoch"):
-        AdaMerging(epochs=2).learn(classifier(7), sources, base, texts(), WEIGHTS)
+        learn(AdaMerging(epochs=2), base, sources, iter(texts()))
 
 
 def test_bfloat16_autocast_runs_and_keeps_float32_parameters():

@@ -4,28 +4,17 @@ import pytest
 import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.fisher import diagonal_fisher
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+from toys import LABELS, padded, tiny_config
+from transformers import XLMRobertaForSequenceClassification
 
-CLASSES = 5
+CLASSES = len(LABELS)
 EXACT = dict(rtol=2e-4, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = XLMRobertaConfig(
-        vocab_size=30,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=40,
-        max_position_embeddings=40,
-        type_vocab_size=1,
-        num_labels=CLASSES,
-        initializer_range=0.3,
-        pad_token_id=1,
-    )
-    return XLMRobertaForSequenceClassification(config).eval()
+    return XLMRobertaForSequenceClassification(tiny_config(hidden_size=24, intermediate_size=40)).eval()
 
 
 def examples(count, longest=9):
@@ -39,12 +28,8 @@ def examples(count, longest=9):
 
 def batched(items, size):
     for start in range(0, len(items), size):
-        part = items[start : start + size]
-        longest = max(len(ids) for ids, _ in part)
-        ids = torch.full((len(part), longest), 1)
-        for row, (tokens, _) in enumerate(part):
-            ids[row, : len(tokens)] = tokens
-        yield {"input_ids": ids, "attention_mask": (ids != 1).long(), "labels": torch.stack([y for _, y in part])}
+        rows, labels = zip(*items[start : start + size])
+        yield {**padded(rows), "labels": torch.stack(labels)}
 
 
 def gradients(model, ids, weigh):

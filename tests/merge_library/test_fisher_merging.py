@@ -5,13 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 from safetensors.torch import save_file
-
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+from toys import LABELS, WEIGHTS, in_dtype, read_tensors, same_bits, weighted
 
 
 def fishers_of(states, seed=1):
@@ -80,8 +78,7 @@ def test_equal_fishers_give_the_weighted_mean_whatever_their_size():
             for source in states
         }
         for name, value in merge(states, fishers).items():
-            mean = sum(WEIGHTS[source] * states[source][name] for source in states)
-            torch.testing.assert_close(value, mean, rtol=2e-5, atol=2e-6)
+            torch.testing.assert_close(value, weighted(states, name), rtol=2e-5, atol=2e-6)
 
 
 def test_no_information_at_all_gives_the_weighted_mean():
@@ -90,7 +87,7 @@ def test_no_information_at_all_gives_the_weighted_mean():
         source: {name: torch.zeros_like(value) for name, value in state.items()} for source, state in states.items()
     }
     for name, value in merge(states, nothing).items():
-        torch.testing.assert_close(value, sum(WEIGHTS[source] * states[source][name] for source in states))
+        torch.testing.assert_close(value, weighted(states, name))
 
 
 def test_one_source_identical_sources_and_one_hot_weights():
@@ -105,70 +102,43 @@ def test_one_source_identical_sources_and_one_hot_weights():
         assert torch.equal(one_hot[name], states["b"][name])
 
 
-def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path, oracle, monkeypatch):
+def saved(fishers, folder):
+    """The files of the Fishers, by source."""
+    files = {name: folder / f"{name}.fisher.safetensors" for name in fishers}
+    for name, fisher in fishers.items():
+        save_file(fisher, files[name])
+    return files
+
+
+def test_order_threads_pieces_and_shards_change_no_bit(make_checkpoint, tmp_path, merges_in_every_way):
     folders = {name: make_checkpoint(name, noise=0.05) for name in "abc"}
-    states = {name: oracle.read(folder) for name, folder in folders.items()}
+    states = {name: read_tensors(folder) for name, folder in folders.items()}
     fishers = fishers_of(states)
-    for name, fisher in fishers.items():
-        save_file(fisher, tmp_path / f"{name}.fisher.safetensors")
     in_memory = merge(dict(reversed(states.items())), fishers)
-    before = torch.get_num_threads()
-    try:
-        for order, chunk, threads, shard_size in [
-            ("abc", 1 << 18, 2, None),
-            ("bca", 97, 1, None),
-            ("cab", 1000, 3, 3000),
-        ]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
-            torch.set_num_threads(threads)
-            folder = tmp_path / f"out_{order}"
-            folder.mkdir()
-            merge_checkpoints(
-                create("fisher"),
-                [folders[name] for name in order],
-                [WEIGHTS[name] for name in order],
-                folder,
-                measurements=[tmp_path / f"{name}.fisher.safetensors" for name in order],
-                shard_size=shard_size,
-            )
-            merged = oracle.read(folder)
-            assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)
-    finally:
-        torch.set_num_threads(before)
+    for merged, _ in merges_in_every_way(create("fisher"), folders, measurements=saved(fishers, tmp_path)):
+        assert same_bits(merged, in_memory)
 
 
-def test_fishers_follow_their_labels(make_checkpoint, output, oracle, tmp_path):
-    permuted = tuple(reversed(oracle.labels))
+def test_fishers_follow_their_labels(make_checkpoint, output, tmp_path):
+    permuted = tuple(reversed(LABELS))
     one, other = make_checkpoint("a"), make_checkpoint("b", labels=permuted)
-    states = {"a": oracle.read(one), "b": oracle.read(other)}
+    states = {"a": read_tensors(one), "b": read_tensors(other)}
     fishers = fishers_of(states)
-    for name, fisher in fishers.items():
-        save_file(fisher, tmp_path / f"{name}.fisher.safetensors")
-    merge_checkpoints(
-        create("fisher"),
-        [one, other],
-        [0.5, 0.5],
-        output,
-        measurements=[tmp_path / "a.fisher.safetensors", tmp_path / "b.fisher.safetensors"],
-    )
-    rows = [permuted.index(label) for label in oracle.labels]
+    files = saved(fishers, tmp_path)
+    merge_checkpoints(create("fisher"), [one, other], [0.5, 0.5], output, measurements=[files["a"], files["b"]])
+    rows = [permuted.index(label) for label in LABELS]
     for kept in (states["b"], fishers["b"]):
         for kind in ("weight", "bias"):
             kept[f"classifier.out_proj.{kind}"] = kept[f"classifier.out_proj.{kind}"][rows]
     expected = merge(states, fishers, {"a": 0.5, "b": 0.5})
-    merged = oracle.read(output)
-    assert all(torch.equal(merged[name], expected[name]) for name in expected)
+    assert same_bits(read_tensors(output), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_in_float32(dtype):
-    states = {
-        source: {name: value.to(dtype) for name, value in state.items()} for source, state in random_states().items()
-    }
+    states = in_dtype(random_states(), dtype)
     fishers = fishers_of(states)
-    wide = merge(
-        {source: {name: value.float() for name, value in state.items()} for source, state in states.items()}, fishers
-    )
+    wide = merge(in_dtype(states, torch.float32), fishers)
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(states, fishers).items())
 
 

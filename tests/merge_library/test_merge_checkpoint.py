@@ -8,6 +8,7 @@ import pytest
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from toys import HEAD, LABELS, read_tensors
 
 LAYOUTS = ["safetensors", "sharded", "bin", "legacy_bin", "sharded_bin"]
 
@@ -23,11 +24,11 @@ def refused(folder, *words):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_reads_every_layout_lazily_in_ranges(make_checkpoint, tmp_path, oracle, layout):
-    expected = oracle.read(make_checkpoint("whole", seed=5))
+def test_reads_every_layout_lazily_in_ranges(make_checkpoint, tmp_path, layout):
+    expected = read_tensors(make_checkpoint("whole", seed=5))
     checkpoint = Checkpoint(make_checkpoint("same", seed=5, layout=layout))
-    assert checkpoint.labels == oracle.labels
-    assert checkpoint.initial_head == oracle.head
+    assert checkpoint.labels == LABELS
+    assert checkpoint.initial_head == HEAD
     assert checkpoint.tensors.keys() == expected.keys()
     for name, values in expected.items():
         tensor = checkpoint.tensors[name]
@@ -194,7 +195,7 @@ def test_malformed_initial_head(make_checkpoint):
     ],
 )
 def test_labels_are_only_refused_when_asked_for(make_checkpoint, id2label, word):
-    checkpoint = Checkpoint(make_checkpoint("a", config={"id2label": id2label}))
+    checkpoint = Checkpoint(make_checkpoint("a", id2label=id2label))
     with pytest.raises(InputError, match=word):
         checkpoint.labels  # noqa: B018
 

@@ -12,22 +12,25 @@ from collections import namedtuple
 
 import pytest
 import torch
-from auto_merge_llm import checks, stream
+from auto_merge_llm import checks, executor, output_folder
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from auto_merge_llm.output_folder import OutputFolder
+from toys import HEAD, LABELS, read_tensors
 
 LINEAR = create("linear")
+HALVES = (0.5, 0.5)
 
 
 @pytest.fixture
 def refused(output):
-    """refused(sources, weights, *words, **options): the merge is refused and leaves an empty folder."""
+    """refused(sources, *words, weights, **form): the merge is refused and leaves an empty folder."""
 
-    def run(sources, weights, *words, **options):
+    def run(sources, *words, weights=HALVES, **form):
         with pytest.raises(InputError) as caught:
-            merge_checkpoints(LINEAR, sources, weights, output, **options)
+            merge_checkpoints(LINEAR, sources, weights, OutputFolder(output, **form))
         message = str(caught.value)
         assert "\n" not in message
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -39,8 +42,14 @@ def refused(output):
 
 
 @pytest.fixture
-def pair(make_checkpoint):
-    return [make_checkpoint("a"), make_checkpoint("b")]
+def two(make_checkpoint):
+    """two(**options) -> a model, and another with these options."""
+    return lambda **options: [make_checkpoint("a"), make_checkpoint("b", **options)]
+
+
+@pytest.fixture
+def pair(two):
+    return two()
 
 
 @pytest.mark.parametrize(
@@ -57,11 +66,11 @@ def pair(make_checkpoint):
     ],
 )
 def test_weights(pair, refused, weights, words):
-    refused(pair, weights, *words)
+    refused(pair, *words, weights=weights)
 
 
 def test_no_source(refused):
-    refused([], [], "no source to merge")
+    refused([], "no source to merge", weights=())
 
 
 def test_weights_may_miss_one_by_rounding(make_checkpoint, output):
@@ -79,31 +88,22 @@ def test_weights_may_miss_one_by_rounding(make_checkpoint, output):
         ("pad_token_id", 0),
     ],
 )
-def test_other_architecture(make_checkpoint, refused, key, value):
-    refused(
-        [make_checkpoint("a"), make_checkpoint("b", config={key: value})], [0.5, 0.5], f"differ in {key}", "/a", "/b"
-    )
+def test_other_architecture(two, refused, key, value):
+    refused(two(**{key: value}), f"differ in {key}", "/a", "/b")
 
 
-def test_a_config_key_that_one_file_lacks_is_no_difference(make_checkpoint, output):
-    merge_checkpoints(
-        LINEAR, [make_checkpoint("a"), make_checkpoint("b", config={"layer_norm_eps": None})], [0.5, 0.5], output
-    )
+def test_a_config_key_that_one_file_lacks_is_no_difference(two, output):
+    merge_checkpoints(LINEAR, two(layer_norm_eps=None), HALVES, output)
 
 
-def test_other_vocabulary(make_checkpoint, refused):
-    refused(
-        [make_checkpoint("a"), make_checkpoint("b", tokenizer="piece")],
-        [0.5, 0.5],
-        "different vocabularies",
-        "tokenizer.json",
-    )
+def test_other_vocabulary(two, refused):
+    refused(two(tokenizer="piece"), "different vocabularies", "tokenizer.json")
 
 
 def test_tokenizer_comes_from_a_source_that_has_one(make_checkpoint, output, caplog):
     caplog.set_level(logging.INFO)
     folders = [make_checkpoint("a", tokenizer=None), make_checkpoint("b")]
-    merge_checkpoints(LINEAR, folders, [0.5, 0.5], output)
+    merge_checkpoints(LINEAR, folders, HALVES, output)
     assert (output / "tokenizer.json").is_file() and (output / "tokenizer_config.json").is_file()
     assert "no tokenizer file" in caplog.text
 
@@ -112,56 +112,49 @@ def test_other_tokenizer_format_is_noted(make_checkpoint, output, caplog):
     caplog.set_level(logging.INFO)
     a, b = make_checkpoint("a"), make_checkpoint("b", tokenizer=None)
     (b / "sentencepiece.bpe.model").write_bytes(b"pieces")
-    merge_checkpoints(LINEAR, [a, b], [0.5, 0.5], output)
+    merge_checkpoints(LINEAR, [a, b], HALVES, output)
     assert "only the sizes were compared" in caplog.text
 
 
-def test_other_tensor_names_lists_three(make_checkpoint, refused):
+def test_other_tensor_names_lists_three(two, refused):
     def edit(state):
         for number in range(5):
             state[f"extra.{number}"] = torch.ones(1)
 
-    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5], "extra.0, extra.1, extra.2 and 2 more")
+    refused(two(edit=edit), "extra.0, extra.1, extra.2 and 2 more")
 
 
-def test_other_shapes(make_checkpoint, refused):
+def test_other_shapes(two, refused):
     def edit(state):
         state["classifier.dense.bias"] = torch.ones(17)
 
-    refused([make_checkpoint("a"), make_checkpoint("b", edit=edit)], [0.5, 0.5], "classifier.dense.bias [16] and [17]")
+    refused(two(edit=edit), "classifier.dense.bias [16] and [17]")
 
 
 def test_integer_tensor(make_checkpoint, refused):
     def edit(state):
         state["counter"] = torch.ones(2, dtype=torch.int64)
 
-    refused(
-        [make_checkpoint("a", edit=edit), make_checkpoint("b", edit=edit)], [0.5, 0.5], "tensor counter is torch.int64"
-    )
+    refused([make_checkpoint("a", edit=edit), make_checkpoint("b", edit=edit)], "tensor counter is torch.int64")
 
 
-def test_other_labels(make_checkpoint, refused, oracle):
-    other = ("alarm_off", *oracle.labels[1:])
-    refused(
-        [make_checkpoint("a"), make_checkpoint("b", labels=other)],
-        [0.5, 0.5],
-        "different labels (alarm_off, alarm_set)",
-    )
+def test_other_labels(two, refused):
+    other = ("alarm_off", *LABELS[1:])
+    refused(two(labels=other), "different labels (alarm_off, alarm_set)")
 
 
-def test_default_label_names(make_checkpoint, refused, output, oracle):
+def test_default_label_names(make_checkpoint, refused, output):
     unnamed = {f"{index}": f"LABEL_{index}" for index in range(5)}
-    folder = make_checkpoint("a", config={"id2label": unnamed})
-    refused([folder, make_checkpoint("b")], [0.5, 0.5], "only the default names")
+    folder = make_checkpoint("a", id2label=unnamed)
+    refused([folder, make_checkpoint("b")], "only the default names")
     merge_checkpoints(LINEAR, [folder], [1.0], output)
-    assert oracle.read(output).keys() == oracle.read(folder).keys()
+    assert read_tensors(output).keys() == read_tensors(folder).keys()
 
 
 def test_labels_that_do_not_fit_the_head(make_checkpoint, refused):
     labels = {"0": "x", "1": "y"}
     refused(
-        [make_checkpoint(name, config={"id2label": labels}) for name in "ab"],
-        [0.5, 0.5],
+        [make_checkpoint(name, id2label=labels) for name in "ab"],
         "classifier.out_proj.weight has 5 rows and id2label 2 names",
     )
 
@@ -172,11 +165,7 @@ def test_model_without_a_head(make_checkpoint, refused):
             del state[name]
 
     # The fixture's own permutation needs the head, so the labels here are others.
-    refused(
-        [make_checkpoint(name, edit=edit, labels=("x", "y")) for name in "ab"],
-        [0.5, 0.5],
-        "no classifier or score layer",
-    )
+    refused([make_checkpoint(name, edit=edit, labels=("x", "y")) for name in "ab"], "no classifier or score layer")
 
 
 def one_layer_head(state):
@@ -187,12 +176,12 @@ def one_layer_head(state):
     state["classifier.bias"] = torch.randn(2, generator=generator)
 
 
-def test_one_layer_heads_are_aligned_too(make_checkpoint, output, oracle):
+def test_one_layer_heads_are_aligned_too(make_checkpoint, output):
     a = make_checkpoint("a", edit=one_layer_head, labels=("x", "y"))
     b = make_checkpoint("b", edit=one_layer_head, labels=("y", "x"))
-    merge_checkpoints(LINEAR, [a, b], [0.5, 0.5], output)
-    weight = oracle.read(a)["classifier.weight"]
-    assert torch.equal(oracle.read(output)["classifier.weight"], weight / 2 + weight.flip(0) / 2)
+    merge_checkpoints(LINEAR, [a, b], HALVES, output)
+    weight = read_tensors(a)["classifier.weight"]
+    assert torch.equal(read_tensors(output)["classifier.weight"], weight / 2 + weight.flip(0) / 2)
 
 
 OTHER_HEAD = "b" * 64
@@ -204,29 +193,29 @@ def scramble_head(state):
         state[name] = torch.randn(state[name].shape, generator=generator)
 
 
-def test_different_initial_heads_by_fingerprint(make_checkpoint, refused, output, oracle, caplog):
-    pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=OTHER_HEAD)]
-    refused(pair, [0.5, 0.5], "different initial heads", "0.648 to 0.486", "/a", "/b")
-    refused(pair, [0.0, 1.0], "different initial heads")
-    report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, allow_mismatched_heads=True)
+def test_different_initial_heads_by_fingerprint(two, refused, output, caplog):
+    pair = two(initial_head=OTHER_HEAD)
+    refused(pair, "different initial heads", "0.648 to 0.486", "/a", "/b")
+    refused(pair, "different initial heads", weights=[0.0, 1.0])
+    report = merge_checkpoints(LINEAR, pair, HALVES, output, allow_mismatched_heads=True)
     assert report.findings.head_evidence == "mismatch allowed"
     assert "0.648 to 0.486" in caplog.text
     assert "initial_head" not in json.loads((output / "config.json").read_text())
 
 
-def test_different_initial_heads_by_cosine(make_checkpoint, refused, output, caplog):
-    pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=None, edit=scramble_head)]
-    refused(pair, [0.5, 0.5], "do not seem to share an initial head", "0.486")
-    report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, allow_mismatched_heads=True)
+def test_different_initial_heads_by_cosine(two, refused, output, caplog):
+    pair = two(initial_head=None, edit=scramble_head)
+    refused(pair, "do not seem to share an initial head", "0.486")
+    report = merge_checkpoints(LINEAR, pair, HALVES, output, allow_mismatched_heads=True)
     assert report.findings.head_cosine < 0.5
     assert "0.486" in caplog.text
 
 
-def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, oracle, caplog):
+def test_missing_fingerprints_with_like_heads_go_on(two, output, caplog):
     caplog.set_level(logging.INFO)
-    permuted = tuple(reversed(oracle.labels))
-    pair = [make_checkpoint("a"), make_checkpoint("b", initial_head=None, labels=permuted)]
-    report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output)
+    permuted = tuple(reversed(LABELS))
+    pair = two(initial_head=None, labels=permuted)
+    report = merge_checkpoints(LINEAR, pair, HALVES, output)
     assert report.findings.head_evidence == "cosine"
     assert report.findings.head_cosine > 0.8
     assert report.findings.initial_head is None
@@ -234,24 +223,24 @@ def test_missing_fingerprints_with_like_heads_go_on(make_checkpoint, output, ora
     assert "initial_head" not in json.loads((output / "config.json").read_text())
 
 
-def test_same_fingerprints_are_believed(make_checkpoint, output, oracle):
-    pair = [make_checkpoint("a"), make_checkpoint("b", edit=scramble_head)]
-    report = merge_checkpoints(LINEAR, pair, [0.5, 0.5], output)
-    assert (report.findings.head_evidence, report.findings.initial_head) == ("fingerprint", oracle.head)
+def test_same_fingerprints_are_believed(two, output):
+    pair = two(edit=scramble_head)
+    report = merge_checkpoints(LINEAR, pair, HALVES, output)
+    assert (report.findings.head_evidence, report.findings.initial_head) == ("fingerprint", HEAD)
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "bin"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_not_finite_in_the_last_tensor(make_checkpoint, refused, monkeypatch, layout, value):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 10)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 10)
 
     def edit(state):
         state[sorted(state)[-1]].view(-1)[-1] = value
 
     good, bad = make_checkpoint("a"), make_checkpoint("b", edit=edit, layout=layout)
     last = sorted(Checkpoint(good).tensors)[-1]
-    refused([good, bad], [0.5, 0.5], "/b", last, "1 NaN or infinite")
-    refused([good, bad], [0.5, 0.5], "/b", last, shard_size=2000)
+    refused([good, bad], "/b", last, "1 NaN or infinite")
+    refused([good, bad], "/b", last, shard_size=2000)
 
 
 def test_opposite_infinities_are_found():
@@ -264,25 +253,25 @@ def test_file_cut_short_after_the_checks(pair, refused, monkeypatch):
         file = pair[1] / "model.safetensors"
         os.truncate(file, file.stat().st_size // 2)
 
-    monkeypatch.setattr(stream, "check_free_space", cut)
-    refused(pair, [0.5, 0.5], "b/model.safetensors became shorter")
+    monkeypatch.setattr(output_folder, "check_free_space", cut)
+    refused(pair, "b/model.safetensors became shorter")
 
 
 def test_output_folder(pair, tmp_path, refused):
     with pytest.raises(InputError, match="no output folder"):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], tmp_path / "nowhere")
+        merge_checkpoints(LINEAR, pair, HALVES, tmp_path / "nowhere")
     before = (pair[0] / "model.safetensors").read_bytes()
     with pytest.raises(InputError, match="model.safetensors exists already"):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], pair[0])
+        merge_checkpoints(LINEAR, pair, HALVES, pair[0])
     assert (pair[0] / "model.safetensors").read_bytes() == before
-    refused(pair, [0.5, 0.5], "shard size 0", shard_size=0)
-    refused(pair, [0.5, 0.5], "no output dtype 'int8'", "bfloat16", dtype="int8")
+    refused(pair, "shard size 0", shard_size=0)
+    refused(pair, "no output dtype 'int8'", "bfloat16", dtype="int8")
 
 
 def test_too_little_space(pair, refused, monkeypatch):
     usage = namedtuple("usage", "total used free")(10, 0, 10)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage)
-    refused(pair, [0.5, 0.5], "0.00 GB free", "free space there")
+    refused(pair, "0.00 GB free", "free space there")
 
 
 def no_space(*arguments):
@@ -297,32 +286,32 @@ def fail_after(good_calls, function):
 @pytest.mark.parametrize("good_calls", [0, 1, 5])
 def test_disk_full_while_writing(pair, refused, monkeypatch, good_calls):
     monkeypatch.setattr(os, "pwrite", fail_after(good_calls, os.pwrite))
-    refused(pair, [0.5, 0.5], "No space left on device", "output")
+    refused(pair, "No space left on device", "output")
 
 
 @pytest.mark.parametrize("module, function", [(os, "truncate"), (shutil, "copyfile")])
 def test_disk_full_before_and_after_writing(pair, refused, monkeypatch, module, function):
     monkeypatch.setattr(module, function, no_space)
-    refused(pair, [0.5, 0.5], "No space left on device", "output")
+    refused(pair, "No space left on device", "output")
 
 
 def test_failing_rename_of_one_shard_leaves_no_weights(pair, output, monkeypatch):
     monkeypatch.setattr(os, "replace", fail_after(2, os.replace))
     with pytest.raises(InputError, match="No space left on device"):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, shard_size=2000)
+        merge_checkpoints(LINEAR, pair, HALVES, OutputFolder(output, shard_size=2000))
     assert not [path for path in output.iterdir() if "safetensors" in path.name]
 
 
 @pytest.mark.parametrize("shard_size", [None, 2000])
 def test_interrupt_leaves_nothing(pair, output, monkeypatch, shard_size):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 10)
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 10)
 
     def interrupt(done, total):
         if done > total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, shard_size=shard_size, progress=interrupt)
+        merge_checkpoints(LINEAR, pair, HALVES, OutputFolder(output, shard_size=shard_size), progress=interrupt)
     assert list(output.iterdir()) == []
 
 
@@ -330,7 +319,7 @@ def test_no_partial_file_has_a_final_name(pair, output):
     def look(done, total):
         assert not (output / "model.safetensors").exists()
 
-    merge_checkpoints(LINEAR, pair, [0.5, 0.5], output, progress=look)
+    merge_checkpoints(LINEAR, pair, HALVES, output, progress=look)
     assert sorted(path.name for path in output.iterdir()) == [
         "config.json",
         "model.safetensors",
@@ -340,5 +329,5 @@ def test_no_partial_file_has_a_final_name(pair, output):
 
 
 def test_merging_imports_neither_transformers_nor_safetensors():
-    code = "import sys, auto_merge_llm.stream;sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
+    code = "import sys, auto_merge_llm.merge;sys.exit(bool({'transformers', 'safetensors'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from toys import WEIGHTS, in_dtype, read_tensors, same_bits
 
 # Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
 # files: test_fisher_merging.py, test_regmean.py.
@@ -38,7 +38,6 @@ AVERAGES = [
     ("dare_ties", {"drop_rate": 0.0, "density": 1.0}),
 ]
 EXACT = ("linear", "slerp", "karcher", "stock", "fisher_simple")
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 
 
 def label(case):
@@ -66,41 +65,16 @@ def random_states(names="abc", *, noise=0.3, seed=0):
     }
 
 
-def same_bits(one, other):
-    return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype
-        and one[name].shape == other[name].shape
-        and one[name].contiguous().numpy().tobytes() == other[name].contiguous().numpy().tobytes()
-        for name in one
-    )
-
-
 @every_method
-def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoint, tmp_path, oracle, monkeypatch):
+def test_order_threads_pieces_shards_and_place_change_no_bit(case, make_checkpoint, merges_in_every_way):
     method = create(case[0], **case[1])
     base = make_checkpoint("base", noise=0) if method.needs_base else None
     folders = {name: make_checkpoint(name, noise=0.05) for name in "abc"}
-
-    def run(order, **options):
-        folder = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        report = merge_checkpoints(
-            method, [folders[name] for name in order], [WEIGHTS[name] for name in order], folder, base=base, **options
-        )
-        return oracle.read(folder), report.counts
-
-    first, counts = run("abc")
-    before = torch.get_num_threads()
-    try:
-        for order, chunk, threads, shard_size in [("bca", 97, 1, None), ("cab", 1000, 3, 3000)]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
-            torch.set_num_threads(threads)
-            again, counted = run(order, shard_size=shard_size)
-            assert same_bits(again, first) and counted == counts
-    finally:
-        torch.set_num_threads(before)
-    states = {name: oracle.read(folder) for name, folder in folders.items()}
-    in_memory = merge(case, dict(reversed(states.items())), WEIGHTS, base and oracle.read(base))
+    (first, counts), *others = merges_in_every_way(method, folders, base)
+    for again, counted in others:
+        assert same_bits(again, first) and counted == counts
+    states = {name: read_tensors(folder) for name, folder in folders.items()}
+    in_memory = merge(case, dict(reversed(states.items())), WEIGHTS, base and read_tensors(base))
     assert same_bits(in_memory, first)
 
 
@@ -109,14 +83,10 @@ def test_threads_change_no_bit_of_a_tensor_that_torch_would_split(case):
     generator = torch.Generator().manual_seed(0)
     base = {"matrix": torch.randn(300, 301, generator=generator)}
     states = {name: {"matrix": base["matrix"] + 0.3 * torch.randn(300, 301, generator=generator)} for name in "abc"}
-    before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            results.append(merge(case, states, WEIGHTS, base))
-    finally:
-        torch.set_num_threads(before)
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(merge(case, states, WEIGHTS, base))
     assert same_bits(*results)
 
 
@@ -124,11 +94,11 @@ def test_threads_change_no_bit_of_a_tensor_that_torch_would_split(case):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_dtypes_are_merged_in_float32(case, dtype):
     base, states = random_states()
-    base = {name: value.to(dtype) for name, value in base.items()}
-    states = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = {source: {name: value.float() for name, value in state.items()} for source, state in states.items()}
-    expected = merge(case, wide, WEIGHTS, {name: value.float() for name, value in base.items()})
-    merged = merge(case, states, WEIGHTS, base)
+    narrow = in_dtype({**states, "base": base}, dtype)
+    wide = in_dtype(narrow, torch.float32)
+    base, start = narrow.pop("base"), wide.pop("base")
+    expected = merge(case, wide, WEIGHTS, start)
+    merged = merge(case, narrow, WEIGHTS, base)
     for name, value in merged.items():
         assert value.dtype == dtype
         assert torch.equal(value, expected[name].to(dtype))
@@ -138,12 +108,7 @@ def test_narrow_dtypes_are_merged_in_float32(case, dtype):
 def test_float64_stays_float64(case):
     base, states = random_states()
     expected = merge(case, states, WEIGHTS, base)
-    merged = merge(
-        case,
-        {source: {name: value.double() for name, value in state.items()} for source, state in states.items()},
-        WEIGHTS,
-        base,
-    )
+    merged = merge(case, in_dtype(states, torch.float64), WEIGHTS, base)
     for name, value in merged.items():
         assert value.dtype == torch.float64
         torch.testing.assert_close(value.float(), expected[name], rtol=1e-5, atol=1e-6)

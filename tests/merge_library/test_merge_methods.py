@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from auto_merge_llm import stream
+from auto_merge_llm import executor
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import METHODS, create
 from auto_merge_llm.methods.base import Method
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
+from toys import LABELS, read_tensors
 
 
 def test_listing_does_not_import_torch():
@@ -48,15 +49,15 @@ class TowardsBase(Method):
         return (piece.base + mean - mean.mean(0)) / 2
 
 
-def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, oracle, monkeypatch):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 5)
-    permuted = tuple(reversed(oracle.labels))
+def test_whole_tensors_and_base_reach_a_method(make_checkpoint, output, monkeypatch):
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", 5)
+    permuted = tuple(reversed(LABELS))
     base = make_checkpoint("0base", noise=0, labels=permuted)
     folders = [make_checkpoint("a"), make_checkpoint("b")]
     merge_checkpoints(TowardsBase(), folders, [0.5, 0.5], output, base=base)
-    start, *states = [oracle.read(folder) for folder in (base, *folders)]
-    rows = [permuted.index(label) for label in oracle.labels]
-    merged = oracle.read(output)
+    start, *states = [read_tensors(folder) for folder in (base, *folders)]
+    rows = [permuted.index(label) for label in LABELS]
+    merged = read_tensors(output)
     for name in merged:
         mean = (states[0][name] + states[1][name]) / 2
         origin = start[name][rows] if name.startswith("classifier.out_proj") else start[name]
@@ -85,13 +86,13 @@ class Ranking(Method):
 
 
 @pytest.mark.parametrize("chunk", [3, 1000])
-def test_statistics_offsets_names_and_counts(make_checkpoint, output, oracle, monkeypatch, chunk):
-    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+def test_statistics_offsets_names_and_counts(make_checkpoint, output, monkeypatch, chunk):
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
     calls = []
     report = merge_checkpoints(
         Ranking(), [make_checkpoint("abcd")], [1.0], output, progress=lambda *counts: calls.append(counts)
     )
-    merged = oracle.read(output)
+    merged = read_tensors(output)
     elements = sum(value.numel() for value in merged.values())
     assert report.counts == {"elements": elements, "never": 0}
     assert calls[-1] == (elements, elements) and calls == sorted(calls)

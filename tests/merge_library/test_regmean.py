@@ -3,21 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from auto_merge_llm import stream
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.input_grams import input_grams
+from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.stream import merge_checkpoints, merge_state_dicts
 from safetensors.torch import save_file
+from toys import WEIGHTS, in_dtype, padded, read_tensors, same_bits, weighted
+from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 NAME = "roberta.encoder.layer.0.intermediate.dense.weight"
 
 
 @pytest.fixture
 def model(tiny_model):
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
-
     state, described = tiny_model
     model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**described))
     model.load_state_dict(state)
@@ -26,12 +24,7 @@ def model(tiny_model):
 
 def batch_of(lengths, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.ones(len(lengths), max(lengths), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, length in enumerate(lengths):
-        ids[row, :length] = torch.randint(2, 50, (length,), generator=generator)
-        mask[row, :length] = 1
-    return {"input_ids": ids, "attention_mask": mask}
+    return padded([torch.randint(2, 50, (length,), generator=generator) for length in lengths])
 
 
 def test_grams_leave_padding_out_and_do_not_depend_on_batches(model):
@@ -89,8 +82,7 @@ def test_regmean_equals_numpy(options):
         left, right = left + weight * regular, right + weight * regular @ states[name]["w"].double().numpy().T
     merged = merge(states, grams, **options)
     np.testing.assert_allclose(merged["w"], np.linalg.solve(left, right).T, rtol=2e-6, atol=1e-6)
-    mean = sum(weight * states[name]["b"] for name, weight in WEIGHTS.items())
-    torch.testing.assert_close(merged["b"], mean)
+    torch.testing.assert_close(merged["b"], weighted(states, "b"))
 
 
 def test_it_minimises_the_difference_of_the_outputs():
@@ -118,51 +110,27 @@ def test_trivial_merges_are_trivial():
     for name in ("w", "b"):
         assert torch.equal(alone[name], states["a"][name]) and torch.equal(one_hot[name], states["b"][name])
         torch.testing.assert_close(same[name], states["a"][name])
-        mean = sum(weight * states[source][name] for source, weight in WEIGHTS.items())
-        torch.testing.assert_close(equal[name], mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(equal[name], weighted(states, name), rtol=1e-5, atol=1e-6)
 
 
-def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, tmp_path, oracle, monkeypatch):
+def test_order_threads_pieces_and_shards_change_no_bit(model, make_checkpoint, tmp_path, merges_in_every_way):
     folders = {name: make_checkpoint(name, noise=0.05) for name in "abc"}
-    states = {name: oracle.read(folder) for name, folder in folders.items()}
-    grams = {}
+    states = {name: read_tensors(folder) for name, folder in folders.items()}
+    grams, files = {}, {name: tmp_path / f"{name}.gram.safetensors" for name in "abc"}
     for seed, name in enumerate("abc"):
         grams[name] = input_grams(model, [batch_of([5, 9, 12, 4], seed)])[0]
-        save_file(grams[name], tmp_path / f"{name}.gram.safetensors")
+        save_file(grams[name], files[name])
     in_memory = merge(dict(reversed(states.items())), grams, ridge=1e-3)
-    assert not torch.allclose(in_memory[NAME], sum(WEIGHTS[name] * states[name][NAME] for name in "abc"))
-    before = torch.get_num_threads()
-    try:
-        for order, chunk, threads, shard_size in [
-            ("abc", 1 << 18, 2, None),
-            ("bca", 97, 1, None),
-            ("cab", 1000, 3, 3000),
-        ]:
-            monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
-            torch.set_num_threads(threads)
-            folder = tmp_path / f"out_{order}"
-            folder.mkdir()
-            merge_checkpoints(
-                create("regmean", ridge=1e-3),
-                [folders[name] for name in order],
-                [WEIGHTS[name] for name in order],
-                folder,
-                shard_size=shard_size,
-                measurements=[tmp_path / f"{name}.gram.safetensors" for name in order],
-            )
-            merged = oracle.read(folder)
-            assert all(torch.equal(merged[name], in_memory[name]) for name in in_memory)
-    finally:
-        torch.set_num_threads(before)
+    assert not torch.allclose(in_memory[NAME], weighted(states, NAME))
+    for merged, _ in merges_in_every_way(create("regmean", ridge=1e-3), folders, measurements=files):
+        assert same_bits(merged, in_memory)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_sources_are_merged_wide(dtype):
     _, states, grams = problem()
-    narrow = {source: {name: value.to(dtype) for name, value in state.items()} for source, state in states.items()}
-    wide = merge(
-        {source: {name: value.float() for name, value in state.items()} for source, state in narrow.items()}, grams
-    )
+    narrow = in_dtype(states, dtype)
+    wide = merge(in_dtype(narrow, torch.float32), grams)
     assert all(torch.equal(value, wide[name].to(dtype)) for name, value in merge(narrow, grams).items())
 
 
@@ -179,7 +147,7 @@ def test_what_is_wrong_is_named():
     with pytest.raises(InputError, match="not positive definite; raise the ridge"):
         merge(states, {name: {"w": torch.ones(6, 6) - 2 * torch.eye(6)} for name in grams}, alpha=1.0, ridge=0.0)
     zeros = {name: {"w": torch.zeros(6, 6)} for name in grams}
-    torch.testing.assert_close(merge(states, zeros)["w"], sum(WEIGHTS[name] * states[name]["w"] for name in states))
+    torch.testing.assert_close(merge(states, zeros)["w"], weighted(states, "w"))
     for options, message in [({"alpha": 1.1}, "alpha is 1.1"), ({"ridge": -1}, "ridge is -1")]:
         with pytest.raises(InputError, match=message):
             create("regmean", **options)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.merge import merge_checkpoints
+from auto_merge_llm.merged_model import MergeReport
 from auto_merge_llm.methods.base import Method
-from auto_merge_llm.stream import MergeReport, merge_checkpoints
+from auto_merge_llm.output_folder import OutputFolder
 from tqdm import tqdm
 
 from merginguriel.utils.data.split import Split
@@ -185,10 +187,9 @@ def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
             prepared.method,
             [source.path for source in plan.sources],
             [source.weight for source in plan.sources],
-            output,
+            OutputFolder(output, plan.settings.dtype),
             base=plan.base,
             measurements=prepared.measurements,
-            dtype=plan.settings.dtype,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
             progress=progress,
         )

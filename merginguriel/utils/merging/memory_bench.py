@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.stream import MergedModel, measured_source, merge_to_memory
+from auto_merge_llm.merge import merge_to_memory
+from auto_merge_llm.merged_model import MergedModel
 from auto_merge_llm.tensors import Source as LoadedSource
+from auto_merge_llm.tensors import loaded_source
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -90,7 +92,7 @@ class MemoryBench(Bench):
                 tensors = self.measure(plan, source, examples)
                 if self._keep_measurements:
                     file.write(tensors)
-            self._measured[file.path] = measured_source(str(file.path), tensors)
+            self._measured[file.path] = loaded_source(str(file.path), tensors)
         return file.path, self._measured[file.path]
 
     def _read(self, file: Path) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.tokenizer_files import tokenizer_files, vocabulary_file
 
 
 def quiet_loading() -> None:
@@ -15,21 +16,9 @@ def quiet_loading() -> None:
     hf_logging.disable_progress_bar()
 
 
-# Everything that decides how a text is tokenised.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "sentencepiece.bpe.model",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
-
-
 def tokenizer_files_sha256(path: Path) -> str:
     """sha256 over the names and bytes of a model folder's tokenizer files."""
-    files = [file for file in (Path(path) / name for name in TOKENIZER_FILES) if file.is_file()]
+    files = tokenizer_files(Path(path))
     return _files_sha256(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 
 
@@ -78,7 +67,7 @@ def load_tokenizer(path: Path):
 def _check_has_tokenizer(path: Path) -> None:
     if not (Path(path) / "config.json").is_file():
         raise InputError(f"{path} is no model folder: it has no config.json")
-    if not any((Path(path) / name).is_file() for name in ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")):
+    if vocabulary_file(Path(path)) is None:
         raise InputError(f"{path} has no tokenizer files; copy those of its base model into it")
 
 

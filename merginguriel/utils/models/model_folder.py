@@ -5,10 +5,10 @@ from pathlib import Path
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.tokenizer_files import tokenizer_files
 from auto_merge_llm.weight_files import weight_files
 
 from merginguriel.utils.data.massive import LABEL_OF
-from merginguriel.utils.models.loading import TOKENIZER_FILES
 
 TRAINING_JSON = "training.json"  # the mark of a finished training
 
@@ -50,7 +50,7 @@ def read_labels(path: Path) -> list[str]:
 
 def files_of(folder: Path) -> dict[str, list[int]]:
     """Size and time of a model's weights, configuration and tokenizer, by name: enough to see that it was replaced."""
-    others = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
+    others = [folder / "config.json", *tokenizer_files(folder)]
     return {
         path.name: [path.stat().st_size, path.stat().st_mtime_ns]
         for path in (*weight_files(folder), *filter(Path.is_file, others))

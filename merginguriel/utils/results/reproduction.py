@@ -96,9 +96,7 @@ def _task(info: Mapping[str, Any]) -> list[str]:
 
 
 def _store(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
-    usual = ModelStore(Task(info["dataset"]).base_model() if info.get("dataset") else Task().base_model())
-    is_usual = naming.base_slug(base_model) == naming.base_slug(usual.base_model)
-    return [
-        *([] if is_usual else ["--base-model", base_model]),
-        *([] if root == usual.root else ["--models-root", root]),
-    ]
+    task = Task(info["dataset"]) if info.get("dataset") else Task()
+    usual = ModelStore(naming.base_slug(task.base_model()))
+    flags = [] if naming.base_slug(base_model) == usual.base_model else ["--base-model", base_model]
+    return flags if root == usual.root else [*flags, "--models-root", root]

@@ -1,26 +1,26 @@
 """A classifier folder opened lazily: configuration, labels, tensors and fingerprints."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
+import torch
+
+from auto_merge_llm import tokenizer_files
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.tensors import LoadedTensor, is_parameter
+from auto_merge_llm.tensors import LoadedTensor, TensorReader, is_parameter
 from auto_merge_llm.weight_files import open_weights, weight_files
-
-# Files that hold the whole vocabulary, the fullest description first.
-_VOCABULARY_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json")
 
 
 class Checkpoint:
     """The model folder `path`; `name` is that path as messages give it.
 
-    `config` is config.json as a dict, `tensors` maps names to readers (`shape`, `dtype`,
-    `read(start, stop, dtype)`), `initial_head` is the sha256 of the head that training started from, or None.
+    `config` is config.json as a dict, `tensors` maps names to readers, `initial_head` is the sha256 of the head that
+    training started from, or None.
     Raises InputError naming the file that is missing, damaged or only partly written.
     """
 
@@ -33,18 +33,19 @@ class Checkpoint:
         self.initial_head = self.config.get("initial_head")
         if self.initial_head is not None and not re.fullmatch(r"[0-9a-f]{64}", str(self.initial_head)):
             raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train again")
-        self.tensors = {name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)}
-
-    def load(self, device) -> None:
-        """Read all tensors into the memory of `device`: from now on `tensors` are there."""
-        self.tensors = {
-            name: LoadedTensor(tensor.read(0, tensor.numel, tensor.dtype).view(tensor.shape).to(device))
-            for name, tensor in self.tensors.items()
+        self.tensors: Mapping[str, TensorReader] = {
+            name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)
         }
 
-    def state_dict(self) -> dict:
+    def load(self, device: torch.device | str) -> None:
+        """Read all tensors into the memory of `device`: from now on `tensors` are there."""
+        self.tensors = {
+            name: LoadedTensor(tensor.whole(tensor.dtype).to(device)) for name, tensor in self.tensors.items()
+        }
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
         """The tensors that `load` has read, which must not be changed."""
-        return {name: tensor.values for name, tensor in self.tensors.items()}
+        return {name: cast(LoadedTensor, tensor).values for name, tensor in self.tensors.items()}
 
     @functools.cached_property
     def labels(self) -> tuple[str, ...]:
@@ -66,7 +67,8 @@ class Checkpoint:
 
     @property
     def vocabulary_file(self) -> Path | None:
-        return next((self.path / name for name in _VOCABULARY_FILES if (self.path / name).is_file()), None)
+        """The file that holds the tokenizer's vocabulary; None where the folder has no tokenizer."""
+        return tokenizer_files.vocabulary_file(self.path)
 
     @functools.cached_property
     def vocabulary_file_sha256(self) -> str | None:
@@ -76,13 +78,13 @@ class Checkpoint:
     @functools.cached_property
     def tokenizer_fingerprint(self) -> str | None:
         """sha256 of the vocabulary alone, whatever else the file says; None where there is no such file."""
-        path = self.vocabulary_file
-        if path is None or path.name != "tokenizer.json":
-            return self.vocabulary_file_sha256
+        path, digest = self.vocabulary_file, self.vocabulary_file_sha256
+        if path is None or digest is None or path.name != "tokenizer.json":
+            return digest
         # XLM-R's file takes a second to parse, and the models of one sweep have the same.
-        if self.vocabulary_file_sha256 not in _FINGERPRINTS:
-            _FINGERPRINTS[self.vocabulary_file_sha256] = _vocabulary_sha256(path)
-        return _FINGERPRINTS[self.vocabulary_file_sha256]
+        if digest not in _FINGERPRINTS:
+            _FINGERPRINTS[digest] = _vocabulary_sha256(path)
+        return _FINGERPRINTS[digest]
 
     @functools.cached_property
     def weights_fingerprint(self) -> str:
@@ -119,7 +121,7 @@ def _sha256(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _read_json_object(path: Path) -> dict:
+def _read_json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

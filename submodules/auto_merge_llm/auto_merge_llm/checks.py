@@ -1,68 +1,20 @@
-"""Every contract of a merge, checked before the first tensor is merged."""
+"""What a merge asks of sources and weights, whether they are folders or state dicts, and of the disk."""
 
-from __future__ import annotations
-
-import logging
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.heads import align_labels, lowest_cosine
 from auto_merge_llm.methods.base import Method
 from auto_merge_llm.tensors import Source
 
-log = logging.getLogger(__name__)
-
 WEIGHT_SUM_TOLERANCE = 1e-6
-LOWEST_HEAD_COSINE = 0.5
-COST_OF_MISMATCHED_HEADS = (
-    "on 24 MASSIVE locales, five-source averages fell from 0.648 to 0.486 accuracy, "
-    "below the best single source (0.628)"
-)
-MERGEABLE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-
-# What the arithmetic of the network depends on. Only two stated values can contradict each other: a missing
-# key means a default of the transformers version that wrote the file.
-_CONFIG_KEYS = (
-    "model_type",
-    "architectures",
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "hidden_act",
-    "pad_token_id",
-    "position_embedding_type",
-    "layer_norm_eps",
-)
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the checks learnt, for the file that describes the merge.
-
-    `labels`: class names in the order of the merged head, None where one source needs no labels.
-    `reordered`: sources whose head rows were put into that order.
-    `initial_head`: the fingerprint that all sources share, else None.
-    `head_evidence`: how the common start of the heads was established: "one source", "fingerprint", "cosine",
-    "mismatch allowed" or "none" (the models have no head matrix).
-    `head_cosine`: the lowest pairwise cosine of the heads, where it was needed.
-    """
-
-    labels: tuple[str, ...] | None
-    reordered: tuple[str, ...]
-    initial_head: str | None
-    head_evidence: str
-    head_cosine: float | None
+# The dtypes that can be merged, and be written, by name.
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def check_weights(method: Method, names: Sequence[str], weights: Sequence[float], has_base: bool) -> None:
@@ -74,12 +26,10 @@ def check_weights(method: Method, names: Sequence[str], weights: Sequence[float]
         raise InputError(f"{len(names)} sources have {len(weights)} weights; give one weight a source")
     if len(names) < method.min_sources or (method.max_sources and len(names) > method.max_sources):
         takes = (
-            f"exactly {method.min_sources}"
-            if method.min_sources == method.max_sources
-            else f"at least {method.min_sources}"
-            if not method.max_sources
-            else f"{method.min_sources} to {method.max_sources}"
+            f"{method.min_sources} to {method.max_sources}" if method.max_sources else f"at least {method.min_sources}"
         )
+        if method.min_sources == method.max_sources:
+            takes = f"exactly {method.min_sources}"
         raise InputError(f"{kind} takes {takes} source(s), not {len(names)}; change the sources or the method")
     for name, weight in zip(names, weights):
         if not math.isfinite(weight) or weight < 0:
@@ -98,34 +48,31 @@ def check_weights(method: Method, names: Sequence[str], weights: Sequence[float]
 
 def check_tensors(sources: Sequence[Source]) -> None:
     """The same tensor names and shapes in all sources, in dtypes that can be merged, on one device."""
-    reference = sources[0]
+    first = sources[0]
     for source in sources:
-        differing = sorted(reference.tensors.keys() ^ source.tensors.keys())
-        if differing:
-            raise InputError(
-                f"{reference.name} and {source.name} have different tensors "
-                f"({_few(differing)}); merge models of one architecture"
-            )
-        differing = sorted(
-            name for name, tensor in source.tensors.items() if tensor.shape != reference.tensors[name].shape
-        )
-        if differing:
-            shapes = [
-                f"{name} {list(reference.tensors[name].shape)} and {list(source.tensors[name].shape)}"
-                for name in differing
-            ]
-            raise InputError(
-                f"{reference.name} and {source.name} have different shapes ({_few(shapes)}); merge models of one size"
-            )
+        check_equal(first, source, "tensors", first.tensors.keys() ^ source.tensors.keys(), "of one architecture")
+        shapes = [
+            f"{name} {list(first.tensors[name].shape)} and {list(tensor.shape)}"
+            for name, tensor in source.tensors.items()
+            if tensor.shape != first.tensors[name].shape
+        ]
+        check_equal(first, source, "shapes", shapes, "of one size")
         for name, tensor in sorted(source.tensors.items()):
-            if tensor.dtype not in MERGEABLE_DTYPES:
+            if tensor.dtype not in DTYPES.values():
                 raise InputError(
                     f"{source.name}: tensor {name} is {tensor.dtype}; save the model as float32, float16 or bfloat16"
                 )
-            if tensor.device != reference.tensors[name].device:
-                raise InputError(
-                    f"{reference.name} and {source.name} are on different devices ({name}); move them to one"
-                )
+            if tensor.device != first.tensors[name].device:
+                raise InputError(f"{first.name} and {source.name} are on different devices ({name}); move them to one")
+
+
+def check_equal(
+    one: Source | Checkpoint, other: Source | Checkpoint, kind: str, differing: Iterable[str], wanted: str
+) -> None:
+    """Raise InputError, with the first three of what is `differing`, unless there is nothing."""
+    names = sorted(differing)
+    if names:
+        raise InputError(f"{one.name} and {other.name} have different {kind} ({_few(names)}); merge models {wanted}")
 
 
 def check_measurements(method: Method, sources: Sequence[Source], measurements: Sequence[Source]) -> None:
@@ -146,46 +93,11 @@ def check_measurements(method: Method, sources: Sequence[Source], measurements: 
     for measured in measurements:
         found = {name: tensor.shape for name, tensor in measured.tensors.items()}
         wrong = sorted(name for name, shape in found.items() if shapes.get(name) != shape)
-        missing = sorted(
-            shapes.keys() - found.keys()
-            if method.measurement == "fisher"
-            else measurements[0].tensors.keys() ^ found.keys()
-        )
+        missing = shapes.keys() - found if method.measurement == "fisher" else measurements[0].tensors.keys() ^ found
         if wrong or missing:
             raise InputError(
-                f"{measured.name} does not belong to the sources ({_few(wrong or missing)}); measure again"
+                f"{measured.name} does not belong to the sources ({_few(wrong or sorted(missing))}); measure again"
             )
-
-
-def check_checkpoints(
-    checkpoints: Sequence[Checkpoint], *, base: Checkpoint | None = None, allow_mismatched_heads: bool = False
-) -> tuple[list[Source], Source | None, Findings]:
-    """Check that the models belong together; return them, and the base, with heads in one label order.
-
-    The first checkpoint's label order is the reference. Raises InputError naming two models that differ in
-    architecture, sizes, vocabulary, tensors, labels or initial head.
-    """
-    everyone = [*checkpoints, base] if base else list(checkpoints)
-    for other in everyone[1:]:
-        _check_config(everyone[0], other)
-        _check_vocabulary(everyone[0], other)
-    sources = [Source(checkpoint.name, checkpoint.tensors) for checkpoint in everyone]
-    check_tensors(sources)
-    if len(everyone) == 1:
-        return sources, None, Findings(None, (), checkpoints[0].initial_head, "one source", None)
-    labels = everyone[0].labels
-    for other in everyone[1:]:
-        if set(other.labels) != set(labels):
-            differing = sorted(set(other.labels) ^ set(labels))
-            raise InputError(
-                f"{everyone[0].name} and {other.name} have different labels "
-                f"({_few(differing)}); merge models of one label set"
-            )
-    reordered = tuple(checkpoint.name for checkpoint in everyone if checkpoint.labels != labels)
-    sources = [align_labels(source, checkpoint.labels, labels) for source, checkpoint in zip(sources, everyone)]
-    shared, evidence, cosine = _check_heads(everyone, sources, allow_mismatched_heads)
-    findings = Findings(labels, reordered, shared, evidence, cosine)
-    return sources[: len(checkpoints)], sources[-1] if base else None, findings
 
 
 def check_free_space(folder: Path, needed: int) -> None:
@@ -196,71 +108,6 @@ def check_free_space(folder: Path, needed: int) -> None:
             f"{folder} has {free / 1e9:.2f} GB free and the merged model takes "
             f"{needed / 1e9:.2f} GB; free space there or choose another output folder"
         )
-
-
-def _check_config(one: Checkpoint, other: Checkpoint) -> None:
-    for key in _CONFIG_KEYS:
-        left, right = one.config.get(key), other.config.get(key)
-        if left is not None and right is not None and left != right:
-            raise InputError(
-                f"{one.name} and {other.name} differ in {key} ({left} and {right}); "
-                "merge models of one architecture and size"
-            )
-
-
-def _check_vocabulary(one: Checkpoint, other: Checkpoint) -> None:
-    if one.vocabulary_file is None or other.vocabulary_file is None:
-        missing = one if one.vocabulary_file is None else other
-        log.info("%s has no tokenizer file: its vocabulary is known by its size only", missing.name)
-    elif one.vocabulary_file.name != other.vocabulary_file.name:
-        log.info(
-            "%s and %s keep their vocabularies in different formats: only the sizes were compared", one.name, other.name
-        )
-    elif (
-        one.vocabulary_file_sha256 != other.vocabulary_file_sha256
-        and one.tokenizer_fingerprint != other.tokenizer_fingerprint
-    ):
-        raise InputError(
-            f"{one.name} and {other.name} have different vocabularies "
-            f"({one.vocabulary_file.name}); merge models that share one tokenizer"
-        )
-
-
-def _check_heads(
-    checkpoints: Sequence[Checkpoint], sources: Sequence[Source], allowed: bool
-) -> tuple[str | None, str, float | None]:
-    known = {checkpoint.initial_head: checkpoint for checkpoint in checkpoints if checkpoint.initial_head}
-    if len(known) > 1:
-        one, other, *_ = known.values()
-        what = f"{one.name} and {other.name} were trained from different initial heads"
-        return _mismatch(what, None, allowed)
-    if all(checkpoint.initial_head for checkpoint in checkpoints):
-        return next(iter(known)), "fingerprint", None
-    cosine = lowest_cosine(sources)
-    if cosine is None:
-        log.info("the models have no head matrix and no initial_head: a common start cannot be checked")
-        return None, "none", None
-    if cosine < LOWEST_HEAD_COSINE:
-        return _mismatch(
-            f"the sources do not seem to share an initial head (the lowest cosine between two of them is {cosine:.3f})",
-            cosine,
-            allowed,
-        )
-    log.info(
-        "initial_head is missing in some config.json; the lowest cosine of two heads, %.3f, shows a common start",
-        cosine,
-    )
-    return None, "cosine", cosine
-
-
-def _mismatch(what: str, cosine: float | None, allowed: bool) -> tuple[None, str, float | None]:
-    if not allowed:
-        raise InputError(
-            f"{what}: {COST_OF_MISMATCHED_HEADS}; train the sources from one initial "
-            "checkpoint, or allow mismatched heads explicitly"
-        )
-    log.warning("%s; merging all the same costs accuracy: %s", what, COST_OF_MISMATCHED_HEADS)
-    return None, "mismatch allowed", cosine
 
 
 def _few(items: Sequence[str]) -> str:

@@ -10,26 +10,28 @@ gradient g of its output), without a loop over examples:
 n counts examples, t tokens; padded positions have g = 0 and drop out.
 """
 
-from __future__ import annotations
-
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.forward import Batch, check_untied, evaluating, log_probabilities
 
 # What the estimators square: one label drawn from the model, all labels weighted by their probability,
 # the gold label, or (for comparison only) the sum over a batch as MergeLM does it.
 ESTIMATORS = ("sampled", "expected", "empirical", "batch")
+# Adds to the sums of a layer what its input and the gradient of its output, (n, t, out), tell.
+Observer = Callable[[Any, Tensor, Tensor, dict[str, Tensor]], None]
 # float32 elements that a layer may hold beside its sums: what a CPU's cache holds, 256 MiB on a GPU.
 _WORKSPACE = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
 def diagonal_fisher(
     model: nn.Module,
-    batches: Iterable[Mapping[str, Tensor]],
+    batches: Iterable[Batch],
     estimator: str = "sampled",
     *,
     seed: int = 0,
@@ -38,33 +40,29 @@ def diagonal_fisher(
     """Sum the diagonal Fisher of `model` over `batches`; return it by parameter name, and the examples seen.
 
     `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes) and consists of Linear,
-    LayerNorm and Embedding layers; it is put into eval mode. `labels` (n,) in a batch are read by "empirical"
-    alone. Results are float32 on the model's device, in the parameters' shapes: one copy of the model, whatever
-    the number of examples. `autocast` runs the model in that dtype; sums stay float32. The labels of "sampled"
-    depend on `seed` and on the order of the examples, not on the batches. Divide by the examples for the mean.
+    LayerNorm and Embedding layers. `labels` (n,) in a batch are read by "empirical" alone. Results are float32 on the
+    model's device, in the parameters' shapes: one copy of the model, whatever the number of examples. `autocast` runs
+    the model in that dtype; sums stay float32. The labels of "sampled" depend on `seed` and on the order of the
+    examples, not on the batches. Divide by the examples for the mean.
 
-    Raises InputError for an unknown estimator, a parameter in another kind of layer, or no examples.
+    Raises InputError for an unknown estimator, a parameter in another kind of layer or in two, or no examples.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"no Fisher estimator {estimator!r}; choose one of {', '.join(ESTIMATORS)}")
-    device = next(model.parameters()).device
     uniform = torch.Generator().manual_seed(seed)
     seen = 0
     with _observed(model, per_example=estimator != "batch") as sums:
         for batch in batches:
-            inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
-            with torch.autocast(device.type, autocast, enabled=autocast is not None):
-                logits = model(**inputs).logits
-            log_p = logits.float().log_softmax(-1)
+            log_p = log_probabilities(model, batch, autocast)
             seen += len(log_p)
             for last, objective in _objectives(estimator, log_p, batch, uniform):
-                objective.backward(retain_graph=not last)
+                torch.autograd.backward(objective, retain_graph=not last)
     if not seen:
         raise InputError("the Fisher information needs examples and got none; check the dataset")
     return sums, seen
 
 
-def _objectives(estimator: str, log_p: Tensor, batch, uniform: torch.Generator):
+def _objectives(estimator: str, log_p: Tensor, batch: Batch, uniform: torch.Generator) -> Iterator[tuple[bool, Tensor]]:
     """(is it the last, scalar) pairs whose gradients, squared and summed, make the estimate."""
     if estimator == "expected":
         root_p = log_p.detach().div(2).exp()
@@ -85,45 +83,30 @@ def _objectives(estimator: str, log_p: Tensor, batch, uniform: torch.Generator):
 
 
 @contextlib.contextmanager
-def _observed(model: nn.Module, per_example: bool):
+def _observed(model: nn.Module, per_example: bool) -> Iterator[dict[str, Tensor]]:
     """Hooks that add the squared gradients of every backward to the yielded sums, while the block lasts."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    check_untied(model, "the Fisher information")
     sums = {name: torch.zeros_like(parameter, dtype=torch.float32) for name, parameter in model.named_parameters()}
-    handles, covered = [], set()
-    for module in model.modules():
-        observe = _OBSERVERS.get(type(module))
-        own = dict(module.named_parameters(recurse=False))
-        if not own:
-            continue
-        if observe is None:
-            name = names[id(next(iter(own.values())))]
-            raise InputError(
-                f"the Fisher information of {type(module).__name__} layers ({name}) "
-                "is not implemented; add a formula to fisher.py"
-            )
-        if covered & set(map(id, own.values())):
-            raise InputError(
-                "the model ties parameters between layers, which the Fisher information does not "
-                "support; use an untied classifier"
-            )
-        covered |= set(map(id, own.values()))
-        mine = {kind: sums[names[id(parameter)]] for kind, parameter in own.items()}
-        handles.append(module.register_forward_hook(_hook(observe, mine, per_example)))
-    trained, training = {name: parameter.requires_grad for name, parameter in model.named_parameters()}, model.training
-    # Gradients of the parameters are not needed: the graph starts at the outputs of the embeddings.
-    model.requires_grad_(False).eval()
-    try:
+    with contextlib.ExitStack() as stack:
+        for prefix, module in model.named_modules():
+            names = [name for name, _ in module.named_parameters(prefix, recurse=False)]
+            if not names:
+                continue
+            observe = _OBSERVERS.get(type(module))
+            if observe is None:
+                raise InputError(
+                    f"the Fisher information of {type(module).__name__} layers ({names[0]}) "
+                    "is not implemented; add a formula to fisher.py"
+                )
+            mine = {name.rpartition(".")[2]: sums[name] for name in names}
+            stack.callback(module.register_forward_hook(_hook(observe, mine, per_example)).remove)
+        # Gradients of the parameters are not needed: the graph starts at the outputs of the embeddings.
+        stack.enter_context(evaluating(model, requires_grad=False))
         yield sums
-    finally:
-        for handle in handles:
-            handle.remove()
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(trained[name])
-        model.train(training)
 
 
-def _hook(observe, sums: dict[str, Tensor], per_example: bool):
-    def forward_hook(module, inputs, output):
+def _hook(observe: Observer, sums: dict[str, Tensor], per_example: bool) -> Callable[[Any, Any, Tensor], Tensor]:
+    def forward_hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if not output.requires_grad:
             output = output.detach().requires_grad_()
         seen = inputs[0].detach()
@@ -179,4 +162,4 @@ def _embedding(module: nn.Embedding, seen: Tensor, gradient: Tensor, sums: dict[
     sums["weight"].index_add_(0, unique % module.num_embeddings, each.square_())
 
 
-_OBSERVERS = {nn.Linear: _linear, nn.LayerNorm: _layer_norm, nn.Embedding: _embedding}
+_OBSERVERS: dict[type[nn.Module], Observer] = {nn.Linear: _linear, nn.LayerNorm: _layer_norm, nn.Embedding: _embedding}

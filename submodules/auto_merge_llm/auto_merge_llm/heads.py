@@ -1,14 +1,22 @@
-"""Classification heads: aligned by the names of their labels, compared for a common start."""
-
-from __future__ import annotations
+"""Classification heads: aligned by the names of their labels, checked for a common start."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 
 import torch
 
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.tensors import ReorderedRows, Source
+
+log = logging.getLogger(__name__)
+
+LOWEST_HEAD_COSINE = 0.5
+COST_OF_MISMATCHED_HEADS = (
+    "on 24 MASSIVE locales, five-source averages fell from 0.648 to 0.486 accuracy, "
+    "below the best single source (0.628)"
+)
 
 
 def align_labels(source: Source, labels: Sequence[str], reference: Sequence[str]) -> Source:
@@ -16,32 +24,65 @@ def align_labels(source: Source, labels: Sequence[str], reference: Sequence[str]
 
     Raises InputError where no tensor has a row a label.
     """
-    indexed = _label_tensors(source)
-    if not indexed:
+    # `classifier` is the last layer only where it has no out_proj below it.
+    last = "classifier.out_proj" if "classifier.out_proj.weight" in source.tensors else "classifier"
+    names = [f"{layer}.{kind}" for layer in (last, "score") for kind in ("weight", "bias")]
+    by_label = {name: source.tensors[name] for name in names if name in source.tensors}
+    if not by_label:
         raise InputError(
             f"{source.name} has no classifier or score layer, so its labels cannot be aligned; "
             "give models for sequence classification"
         )
-    for name in indexed:
-        if source.tensors[name].shape[0] != len(labels):
+    for name, tensor in by_label.items():
+        if tensor.shape[0] != len(labels):
             raise InputError(
-                f"{source.name}: {name} has {source.tensors[name].shape[0]} rows and id2label "
-                f"{len(labels)} names; correct config.json"
+                f"{source.name}: {name} has {tensor.shape[0]} rows and id2label {len(labels)} names; "
+                "correct config.json"
             )
     if tuple(labels) == tuple(reference):
         return source
     rows = [labels.index(label) for label in reference]
-    reordered = {name: ReorderedRows(source.tensors[name], rows) for name in indexed}
+    reordered = {name: ReorderedRows(tensor, rows) for name, tensor in by_label.items()}
     return Source(source.name, {**source.tensors, **reordered})
 
 
-def _label_tensors(source: Source) -> list[str]:
-    # `classifier` is the last layer only where it has no out_proj below it.
-    layers = (
-        ("classifier.out_proj", "score") if "classifier.out_proj.weight" in source.tensors else ("classifier", "score")
-    )
-    names = (f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))
-    return [name for name in names if name in source.tensors]
+def check_common_start(
+    checkpoints: Sequence[Checkpoint], sources: Sequence[Source], allow_mismatched_heads: bool
+) -> tuple[str | None, str, float | None]:
+    """(fingerprint, evidence, cosine) of the head that all models were trained from, as `Findings` has them.
+
+    `sources` are the checkpoints with their heads aligned. Fingerprints decide where all models have one, else the
+    lowest cosine. Raises InputError for heads of different origin unless they are allowed, which is a warning.
+    """
+    known = {checkpoint.initial_head: checkpoint for checkpoint in checkpoints if checkpoint.initial_head}
+    cosine = None
+    if len(known) > 1:
+        one, other, *_ = known.values()
+        problem = f"{one.name} and {other.name} were trained from different initial heads"
+    elif all(checkpoint.initial_head for checkpoint in checkpoints):
+        return checkpoints[0].initial_head, "fingerprint", None
+    else:
+        cosine = lowest_cosine(sources)
+        if cosine is None:
+            log.info("the models have no head matrix and no initial_head: a common start cannot be checked")
+            return None, "none", None
+        if cosine >= LOWEST_HEAD_COSINE:
+            log.info(
+                "initial_head is missing in some config.json; the lowest cosine of two heads, %.3f, "
+                "shows a common start",
+                cosine,
+            )
+            return None, "cosine", cosine
+        problem = (
+            f"the sources do not seem to share an initial head (the lowest cosine between two of them is {cosine:.3f})"
+        )
+    if not allow_mismatched_heads:
+        raise InputError(
+            f"{problem}: {COST_OF_MISMATCHED_HEADS}; train the sources from one initial "
+            "checkpoint, or allow mismatched heads explicitly"
+        )
+    log.warning("%s; merging all the same costs accuracy: %s", problem, COST_OF_MISMATCHED_HEADS)
+    return None, "mismatch allowed", cosine
 
 
 def lowest_cosine(sources: Sequence[Source]) -> float | None:
@@ -52,7 +93,7 @@ def lowest_cosine(sources: Sequence[Source]) -> float | None:
     """
     heads = [
         [
-            tensor
+            tensor.whole(torch.float32).view(-1)
             for name, tensor in sorted(source.tensors.items())
             if name.startswith(("classifier.", "score.")) and len(tensor.shape) == 2
         ]
@@ -60,5 +101,5 @@ def lowest_cosine(sources: Sequence[Source]) -> float | None:
     ]
     if not all(heads):
         return None
-    flat = [torch.cat([tensor.read(0, tensor.numel, torch.float32) for tensor in head]) for head in heads]
+    flat = map(torch.cat, heads)
     return min(torch.cosine_similarity(one, other, dim=0).item() for one, other in itertools.combinations(flat, 2))

@@ -4,8 +4,6 @@ The bits of a float32 without its sign, read as an integer, rise with the magnit
 high 16 bits, which finds the bin of the k-th largest; the second counts the low 16 bits inside that bin.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

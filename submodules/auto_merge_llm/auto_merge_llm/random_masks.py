@@ -1,7 +1,5 @@
 """Random masks of which any part can be made by itself."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -5,23 +5,24 @@ within a piece, on the order in which torch and its BLAS add: one thread compute
 threads has no part in it, but another processor or device may add in another order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from auto_merge_llm.methods.base import Scan
+from auto_merge_llm.methods.base import Method, Scan
 
 # Blocks of float64 stay in the processor's cache; part of the result's definition, so not an option.
 _BLOCK = 1 << 15
 
 
-def grams(scan: Scan) -> dict[str, list[list[float]]]:
-    """By tensor name `gram` of the sources, less the base where the method takes it."""
-    return {name: scan(lambda piece: gram(piece.sources, piece.base), [name]).tolist() for name in scan.names}
+class ByGram(Method):
+    """A method that needs of every tensor the Gram matrix of the sources, less the base where it takes one."""
+
+    granularity = "element"
+
+    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
+        """The Gram matrices by tensor name."""
+        return {name: scan(lambda piece: gram(piece.sources, piece.origin), [name]).tolist() for name in scan.names}
 
 
 def gram(vectors: Sequence[torch.Tensor], origin: torch.Tensor | None = None) -> torch.Tensor:

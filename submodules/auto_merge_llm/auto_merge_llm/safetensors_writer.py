@@ -1,14 +1,13 @@
 """Write safetensors files in pieces, from several threads, under temporary names until all is written."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,10 +15,12 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.weight_files import SAFETENSORS_DTYPES
 
 _CODES = {dtype: code for code, dtype in SAFETENSORS_DTYPES.items()}
+# Tensor name -> (shape, dtype).
+Layout = Mapping[str, tuple[Sequence[int], torch.dtype]]
 
 
 @contextmanager
-def explain_write_errors(folder: Path):
+def explain_write_errors(folder: Path) -> Iterator[None]:
     """Turn a full disk, a quota or missing rights into an InputError that names the folder."""
     try:
         yield
@@ -32,14 +33,12 @@ def explain_write_errors(folder: Path):
 class SafetensorsWriter:
     """Writes tensors of known shapes and dtypes into `folder`, as Hugging Face names them.
 
-    `layout`: name -> (shape, dtype). `shard_size`: most bytes of tensor data in one file (a larger tensor
-    gets a file of its own); None for one file. Used as a context manager: unless `commit` was called, nothing
-    stays behind. `write` may be called from several threads.
+    `shard_size`: most bytes of tensor data in one file (a larger tensor gets a file of its own); None for one file.
+    `size`: bytes of tensor data in all `files`. Used as a context manager: unless `commit` was called, nothing stays
+    behind. `write` may be called from several threads. Raises InputError for a folder that cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, layout: Mapping[str, tuple[Sequence[int], torch.dtype]], shard_size: int | None = None
-    ):
+    def __init__(self, folder: Path, layout: Layout, shard_size: int | None = None):
         self._folder = folder
         sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in layout.items()}
         self.size = sum(sizes.values())
@@ -49,16 +48,22 @@ class SafetensorsWriter:
             for number in range(1, len(shards) + 1)
         )
         self._shards = dict(zip(self.files, shards))
-        self._layout, self._sizes = layout, sizes
+        self._layout = layout
         self._places: dict[str, tuple[int, int]] = {}
         self._descriptors: list[int] = []
         self._created: list[Path] = []
 
-    def __enter__(self):
+    def __enter__(self) -> "SafetensorsWriter":
         try:
             with explain_write_errors(self._folder):
                 for path, names in self._shards.items():
-                    self._start(path, names)
+                    header, places, end = _header(names, self._layout)
+                    self._created.append(_partial(path))
+                    descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                    self._descriptors.append(descriptor)
+                    os.truncate(descriptor, end)
+                    _write_all(descriptor, memoryview(header), 0)
+                    self._places |= {name: (descriptor, position) for name, position in places.items()}
         except BaseException:
             self._discard()
             raise
@@ -88,18 +93,8 @@ class SafetensorsWriter:
                 os.replace(partial, final)
         self._created.clear()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._discard()
-
-    def _start(self, path: Path, names: Sequence[str]) -> None:
-        header, places, end = _header(names, self._layout)
-        self._created.append(_partial(path))
-        descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._descriptors.append(descriptor)
-        os.truncate(descriptor, end)
-        _write_all(descriptor, memoryview(header), 0)
-        for name, position in places.items():
-            self._places[name] = (descriptor, position)
 
     def _close(self) -> None:
         while self._descriptors:
@@ -111,9 +106,14 @@ class SafetensorsWriter:
             path.unlink(missing_ok=True)
 
 
+def layout_of(state: Mapping[str, torch.Tensor]) -> Layout:
+    """The layout of these tensors."""
+    return {name: (values.shape, values.dtype) for name, values in state.items()}
+
+
 def file_sha256(state: Mapping[str, torch.Tensor]) -> str:
     """sha256 of the one file that SafetensorsWriter would write of these tensors, on whatever device they are."""
-    layout = {name: (values.shape, values.dtype) for name, values in state.items()}
+    layout = layout_of(state)
     names = _order(layout)
     digest = hashlib.sha256(_header(names, layout)[0])
     for name in names:
@@ -121,16 +121,15 @@ def file_sha256(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _order(layout: Mapping[str, tuple[Sequence[int], torch.dtype]]) -> list[str]:
+def _order(layout: Layout) -> list[str]:
     # Wide dtypes first keeps every tensor aligned to its element size.
     return sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))
 
 
-def _header(
-    names: Sequence[str], layout: Mapping[str, tuple[Sequence[int], torch.dtype]]
-) -> tuple[bytes, dict[str, int], int]:
+def _header(names: Sequence[str], layout: Layout) -> tuple[bytes, dict[str, int], int]:
     """(the first bytes of the file, the position of every tensor in it, its size)."""
-    header, begins, end = {"__metadata__": {"format": "pt"}}, {}, 0
+    header: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}
+    begins, end = {}, 0
     for name in names:
         shape, dtype = layout[name]
         begins[name], end = end, end + math.prod(shape) * dtype.itemsize
@@ -138,15 +137,12 @@ def _header(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     start = 8 + len(text)
-    return (
-        len(text).to_bytes(8, "little") + text,
-        {name: start + begin for name, begin in begins.items()},
-        start + end,
-    )
+    places = {name: start + begin for name, begin in begins.items()}
+    return len(text).to_bytes(8, "little") + text, places, start + end
 
 
 def _bytes_of(values: torch.Tensor) -> memoryview:
-    return memoryview(values.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return values.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _partial(path: Path) -> Path:
@@ -161,12 +157,13 @@ def _write_all(descriptor: int, data: memoryview, position: int) -> None:
 
 
 def _fill_shards(order: Sequence[str], sizes: Mapping[str, int], shard_size: int | None) -> list[list[str]]:
-    shards, room = [[]], shard_size
+    shards: list[list[str]] = [[]]
+    room = math.inf if shard_size is None else shard_size
+    left = room
     for name in order:
-        if shard_size is not None and sizes[name] > room and shards[-1]:
+        if sizes[name] > left and shards[-1]:
             shards.append([])
-            room = shard_size
+            left = room
         shards[-1].append(name)
-        if shard_size is not None:
-            room -= sizes[name]
+        left -= sizes[name]
     return shards

@@ -1,14 +1,9 @@
-"""Tensors that are read in ranges: from a file, from memory, or with their rows in another order.
-
-Every reader has `shape`, `dtype`, `numel`, `device` and `read(start, stop, dtype)`, which returns the flat
-elements [start, stop) as a 1-D tensor that belongs to the caller (it may be overwritten).
-"""
-
-from __future__ import annotations
+"""Tensors that are read in ranges: from a file, from memory, or with their rows in another order."""
 
 import math
 import os
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -26,6 +21,25 @@ def is_parameter(name: str) -> bool:
     return name.rpartition(".")[2] not in _BUFFERS
 
 
+class TensorReader(ABC):
+    """A tensor of `numel` elements that is read in ranges."""
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device):
+        self.shape, self.dtype, self.device = tuple(shape), dtype, device
+        self.numel = math.prod(self.shape)
+
+    @abstractmethod
+    def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
+        """The flat elements [start, stop) as a 1-D tensor that belongs to the caller, who may overwrite it.
+
+        Raises InputError where the file has become shorter.
+        """
+
+    def whole(self, dtype: torch.dtype) -> torch.Tensor:
+        """All elements, in the tensor's shape."""
+        return self.read(0, self.numel, dtype).view(self.shape)
+
+
 class OpenFile:
     """A file held open from check to merge, so that a folder replaced in between cannot mix versions."""
 
@@ -35,19 +49,17 @@ class OpenFile:
         weakref.finalize(self, os.close, self.descriptor)
 
 
-class FileTensor:
+class FileTensor(TensorReader):
     """A contiguous little-endian tensor at a byte offset of a file."""
 
-    device = torch.device("cpu")
-
     def __init__(self, file: OpenFile, offset: int, shape: Sequence[int], dtype: torch.dtype):
-        self.shape, self.dtype, self.numel = tuple(shape), dtype, math.prod(shape)
+        super().__init__(shape, dtype, torch.device("cpu"))
         self._file, self._offset = file, offset
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
         values = torch.empty(stop - start, dtype=self.dtype)
         # Not mmap: a file cut short while it is read must end in a message, and a mapping gives SIGBUS.
-        rest = memoryview(values.view(torch.uint8).numpy())
+        rest = values.view(torch.uint8).numpy().data
         position = self._offset + start * self.dtype.itemsize
         while rest:
             count = os.preadv(self._file.descriptor, [rest], position)
@@ -57,29 +69,27 @@ class FileTensor:
         return values.to(dtype)
 
 
-class LoadedTensor:
+class LoadedTensor(TensorReader):
     """A tensor in memory, or in a file that torch has mapped."""
 
     def __init__(self, values: torch.Tensor):
-        self.shape, self.dtype, self.numel = tuple(values.shape), values.dtype, values.numel()
-        self.device, self.values = values.device, values.detach()
+        super().__init__(values.shape, values.dtype, values.device)
+        self.values = values.detach()
         self._flat = self.values.reshape(-1)
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
         return self._flat[start:stop].to(dtype, copy=True)
 
 
-class ReorderedRows:
+class ReorderedRows(TensorReader):
     """Another reader's tensor whose row i is that reader's row `rows[i]`."""
 
-    def __init__(self, reader, rows: Sequence[int]):
-        self.shape, self.dtype = reader.shape, reader.dtype
-        self.numel, self.device = reader.numel, reader.device
+    def __init__(self, reader: TensorReader, rows: Sequence[int]):
+        super().__init__(reader.shape, reader.dtype, reader.device)
         self._reader, self._rows = reader, list(rows)
 
     def read(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
-        whole = self._reader.read(0, self.numel, dtype).view(self.shape)
-        return whole[self._rows].reshape(-1)[start:stop]
+        return self._reader.whole(dtype)[self._rows].reshape(-1)[start:stop]
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,12 @@ class Source:
     """One model that takes part in a merge: the name that messages use, and its readers by tensor name."""
 
     name: str
-    tensors: Mapping[str, FileTensor | LoadedTensor | ReorderedRows]
+    tensors: Mapping[str, TensorReader]
+
+
+def loaded_source(name: str, tensors: Mapping[str, torch.Tensor]) -> Source:
+    """A state dict, or what was measured of a model, in memory: without the buffers that no model learns."""
+    return Source(name, {key: LoadedTensor(values) for key, values in tensors.items() if is_parameter(key)})
 
 
 def identities(names: Sequence[str]) -> tuple[str, ...]:

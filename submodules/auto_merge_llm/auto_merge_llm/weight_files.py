@@ -1,17 +1,17 @@
 """The weight files of a Hugging Face model folder: safetensors or pytorch_model.bin, whole or in shards."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.tensors import FileTensor, LoadedTensor, OpenFile
+from auto_merge_llm.tensors import FileTensor, LoadedTensor, OpenFile, TensorReader
 
 # The order in which transformers looks for them.
 _CANDIDATES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -38,28 +38,31 @@ def find_weights(folder: Path) -> Path | None:
 
 def weight_files(folder: Path) -> list[Path]:
     """All files with weights, by name. Raises InputError where the folder has none or lacks a shard."""
-    first = find_weights(folder)
-    if first is None:
-        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model again")
+    first = _weights(folder)
     return sorted(set(_shards(first).values())) if first.suffix == ".json" else [first]
 
 
-def open_weights(folder: Path) -> dict[str, FileTensor | LoadedTensor]:
+def open_weights(folder: Path) -> Mapping[str, TensorReader]:
     """Readers by tensor name; no tensor data of a safetensors or zip file is read into memory yet.
 
     Raises InputError naming the file that is missing, damaged, cut short or holds pickled code.
     """
-    files = weight_files(folder)
-    contents = {path: open_file(path) for path in files}
-    first = find_weights(folder)
+    first = _weights(folder)
     if first.suffix != ".json":
-        return contents[first]
-    tensors = {}
-    for name, path in _shards(first).items():
+        return open_file(first)
+    shards = _shards(first)
+    contents = {path: open_file(path) for path in sorted(set(shards.values()))}
+    for name, path in shards.items():
         if name not in contents[path]:
             raise InputError(f"{path} lacks the tensor {name} that {first.name} lists; copy the model again")
-        tensors[name] = contents[path][name]
-    return tensors
+    return {name: contents[path][name] for name, path in shards.items()}
+
+
+def _weights(folder: Path) -> Path:
+    found = find_weights(folder)
+    if found is None:
+        raise InputError(f"no model.safetensors or pytorch_model.bin in {folder}; copy or train the model again")
+    return found
 
 
 def _shards(index: Path) -> dict[str, Path]:
@@ -76,7 +79,7 @@ def _shards(index: Path) -> dict[str, Path]:
     return shards
 
 
-def open_file(path: Path) -> dict[str, FileTensor | LoadedTensor]:
+def open_file(path: Path) -> Mapping[str, TensorReader]:
     """Readers of one file, by tensor name. Raises InputError where it is missing or damaged."""
     if not path.is_file():
         raise InputError(f"no file {path}; check the path")
@@ -130,7 +133,7 @@ def _open_pickle(path: Path) -> dict[str, LoadedTensor]:
     return {name: LoadedTensor(value) for name, value in values.items()}
 
 
-def _is_dense(value) -> bool:
+def _is_dense(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_quantized
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auto_merge_llm.errors import InputError
 
@@ -32,7 +32,7 @@ METHODS = {
 }
 
 
-def create(name: str, **hyperparameters) -> Method:
+def create(name: str, **hyperparameters: Any) -> Method:
     """The method `name` with these hyper-parameters.
 
     Raises InputError for an unknown method or hyper-parameter, or a value out of its range.
@@ -47,4 +47,5 @@ def create(name: str, **hyperparameters) -> Method:
             f"{name} has no hyper-parameter {', '.join(unknown)}; "
             + (f"it takes {', '.join(known)}" if known else "it takes none")
         )
-    return kind(**hyperparameters)
+    method: Method = kind(**hyperparameters)
+    return method

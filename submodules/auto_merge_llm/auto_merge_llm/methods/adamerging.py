@@ -1,19 +1,19 @@
 """AdaMerging: the coefficients of the task vectors are learnt on unlabelled text of the target."""
 
-from __future__ import annotations
-
-import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.methods.base import Method, Piece, check_choice, check_number
+from auto_merge_llm.forward import Batch, check_untied, evaluating, log_probabilities
+from auto_merge_llm.methods.base import Method, Piece, check_choice, check_number, check_whole
 from auto_merge_llm.methods.linear import weighted_sum
+
+StateDict = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,15 @@ class AdaMerging(Method):
     learns = True
     needs_base = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("per", self.per, ("tensor", "model"))
         check_number("learning_rate", self.learning_rate, 0)
         if not self.learning_rate:
             raise InputError("learning_rate is 0, which learns nothing; give one above 0, or 0 epochs")
-        if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 0:
-            raise InputError(f"epochs is {self.epochs!r}, not a whole number from 0; correct it")
+        check_whole("epochs", self.epochs)
 
-    def merge(self, piece: Piece):
-        factors = piece.weights
+    def merge(self, piece: Piece) -> Tensor:
+        factors: Sequence[float] = piece.weights
         if self.coefficients is not None:
             known = self.coefficients.get(piece.name, {})
             missing = [identity for identity in piece.identities if identity not in known]
@@ -53,19 +52,19 @@ class AdaMerging(Method):
                     f"tensor {piece.name} has no coefficient for {', '.join(missing)}; learn them for these sources"
                 )
             factors = [known[identity] for identity in piece.identities]
-        return weighted_sum([source.sub_(piece.base) for source in piece.sources], factors).add_(piece.base)
+        return weighted_sum(piece.task_vectors(), factors).add_(piece.base)
 
     def learn(
         self,
         model: nn.Module,
-        sources: Mapping[str, Mapping[str, Tensor]],
-        base: Mapping[str, Tensor],
-        batches: Iterable[Mapping[str, Tensor]],
+        sources: Mapping[str, StateDict],
+        base: StateDict,
+        batches: Iterable[Batch],
         weights: Mapping[str, float],
         *,
         autocast: torch.dtype | None = None,
         progress: Callable[[int, int | None, float], None] | None = None,
-    ) -> AdaMerging:
+    ) -> "AdaMerging":
         """This method with the `coefficients` that Adam finds on `batches`, one step a batch.
 
         `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are
@@ -87,18 +86,18 @@ class AdaMerging(Method):
         # A few hundred numbers: on the CPU in float64 they cost nothing, and are the same for every device.
         learnt = start.repeat(len(parameters) if self.per == "tensor" else 1, 1)
         optimizer = torch.optim.Adam([learnt], self.learning_rate)
-        steps = len(batches) * self.epochs if hasattr(batches, "__len__") else None
+        steps = len(batches) * self.epochs if isinstance(batches, Sized) else None
         done = 0
-        with _trainable(model):
+        model.zero_grad()
+        with evaluating(model, requires_grad=True):
             for _ in range(self.epochs):
                 before = done
                 for batch in batches:
                     _write(parameters, states, base, learnt)
-                    entropy = _mean_entropy(model, batch, autocast)
-                    entropy.backward()
-                    learnt.grad = _gradient(parameters, states, base).sum_to_size(learnt.shape)
+                    log_p = log_probabilities(model, batch, autocast)
+                    entropy = -(log_p.exp() * log_p).sum(-1).mean()
+                    learnt.grad = _gradient(entropy, parameters, states, base).sum_to_size(learnt.shape)
                     optimizer.step()
-                    model.zero_grad(set_to_none=True)
                     done += 1
                     if not math.isfinite(entropy.item()):
                         raise InputError(
@@ -116,7 +115,7 @@ class AdaMerging(Method):
         )
 
 
-def _check(model: nn.Module, sources, base, weights) -> None:
+def _check(model: nn.Module, sources: Mapping[str, StateDict], base: StateDict, weights: Mapping[str, float]) -> None:
     """The arguments of `learn` go together."""
     differing = sorted(sources.keys() ^ weights.keys())
     if differing or not any(weights.values()):
@@ -124,54 +123,24 @@ def _check(model: nn.Module, sources, base, weights) -> None:
             f"sources and weights do not go together ({', '.join(differing) or 'no weight above 0'}); "
             "give each source a weight"
         )
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if len(names) > len(list(model.parameters())):
-        # Two names of one parameter would get two coefficients.
-        raise InputError(
-            "the model ties parameters between layers, which AdaMerging does not support; use an untied classifier"
-        )
+    # Two names of one parameter would get two coefficients.
+    check_untied(model, "AdaMerging")
     for owner, state in [("the base", base), *sources.items()]:
-        missing = [name for name in names if name not in state]
+        missing = [name for name, _ in model.named_parameters() if name not in state]
         if missing:
             raise InputError(
                 f"{owner} has no tensor {missing[0]}, which the model has; merge models of one architecture"
             )
 
 
-@contextlib.contextmanager
-def _trainable(model: nn.Module):
-    """Every parameter gets gradients and dropout is off, while the block lasts."""
-    required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
-    model.zero_grad(set_to_none=True)
-    model.requires_grad_(True).eval()
-    try:
-        yield
-    finally:
-        model.zero_grad(set_to_none=True)
-        for parameter, flag in required:
-            parameter.requires_grad_(flag)
-        # One by one: a part of the model may have been in another mode than the whole.
-        for module, training in modes:
-            module.training = training
-
-
-def _mean_entropy(model: nn.Module, batch: Mapping[str, Tensor], autocast: torch.dtype | None) -> Tensor:
-    """Mean over the batch of the entropy of the predicted classes, a scalar in float32 or better."""
-    device = next(model.parameters()).device
-    inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
-    with torch.autocast(device.type, autocast, enabled=autocast is not None):
-        logits = model(**inputs).logits
-    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    return -(log_p.exp() * log_p).sum(-1).mean()
-
-
-def _task_vector(state: Mapping[str, Tensor], base: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:
+def _task_vector(state: StateDict, base: StateDict, name: str, dtype: torch.dtype) -> Tensor:
     return state[name].to(dtype) - base[name].to(dtype)
 
 
 @torch.no_grad()
-def _write(parameters: Mapping[str, nn.Parameter], states: Sequence, base, learnt: Tensor) -> None:
+def _write(
+    parameters: Mapping[str, nn.Parameter], states: Sequence[StateDict], base: StateDict, learnt: Tensor
+) -> None:
     """Overwrite the parameters with the merged ones, by the operations of `merge`, one task vector at a time."""
     rows = learnt.expand(len(parameters), -1).tolist()
     for (name, parameter), row in zip(parameters.items(), rows):
@@ -181,14 +150,17 @@ def _write(parameters: Mapping[str, nn.Parameter], states: Sequence, base, learn
         parameter.add_(base[name])
 
 
-@torch.no_grad()
-def _gradient(parameters: Mapping[str, nn.Parameter], states: Sequence, base) -> Tensor:
+def _gradient(
+    entropy: Tensor, parameters: Mapping[str, nn.Parameter], states: Sequence[StateDict], base: StateDict
+) -> Tensor:
     """∂L/∂λ = ⟨∂L/∂θ, τᵢ⟩ per tensor and source, float64 on the CPU: the merge is linear, so this is exact."""
-    products = []
-    for name, parameter in parameters.items():
-        # A parameter that the logits do not depend on has no gradient.
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        products += [_task_vector(state, base, name, parameter.dtype).mul_(gradient).sum() for state in states]
+    # A parameter that the logits do not depend on gets zeros.
+    gradients = torch.autograd.grad(entropy, list(parameters.values()), materialize_grads=True)
+    products = [
+        _task_vector(state, base, name, gradient.dtype).mul_(gradient).sum()
+        for name, gradient in zip(parameters, gradients)
+        for state in states
+    ]
     # One transfer for all, not one a product.
     return torch.stack(products).view(len(parameters), len(states)).cpu().double()
 

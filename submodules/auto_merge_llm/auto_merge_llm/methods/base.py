@@ -13,6 +13,7 @@ from auto_merge_llm.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Piece:
 
     `sources` are in canonical order (sorted by name), float32 (float64 where a source is), of one shape: what
     the method's `granularity` says. They belong to the method, which may overwrite them. `weights` go with
-    `sources`: positive, of sum 1; sources of weight 0 are left out. `base` is None unless the method needs it; it
-    belongs to the method too. `identities` go with `sources`: their folders' names, made distinct. `start` is the
-    flat offset of the first element in the tensor `name`. `measurements` go with `sources` where the method takes
+    `sources`: positive, of sum 1; sources of weight 0 are left out. `origin` is the base, None unless the method needs
+    it; it belongs to the method too. `identities` go with `sources`: their folders' names, made distinct. `start` is
+    the flat offset of the first element in the tensor `name`. `measurements` go with `sources` where the method takes
     them: Fisher information in the sources' shape, or the Gram matrix (in, in) of the tensor's inputs (empty for a
     tensor that has none). `statistics` is what the method's own `statistics` returned. What `merge` adds to
     `counts` is summed over all pieces for the report, but for names that begin with an underscore. `totals` are
@@ -31,15 +32,25 @@ class Piece:
     """
 
     name: str
-    sources: tuple[torch.Tensor, ...]
+    sources: tuple[Tensor, ...]
     weights: tuple[float, ...]
-    base: torch.Tensor | None = None
+    origin: Tensor | None = None
     identities: tuple[str, ...] = ()
     start: int = 0
-    measurements: tuple[torch.Tensor, ...] = ()
+    measurements: tuple[Tensor, ...] = ()
     statistics: Any = None
     counts: Counter[str] = field(default_factory=Counter)
     totals: Mapping[str, int] | None = None
+
+    @property
+    def base(self) -> Tensor:
+        """`origin`, in a method with `needs_base`."""
+        assert self.origin is not None, "a method that reads the base has needs_base = True"
+        return self.origin
+
+    def task_vectors(self) -> list[Tensor]:
+        """θᵢ − θ₀ of all sources; overwrites `sources`."""
+        return [source.sub_(self.base) for source in self.sources]
 
 
 class Scan(Protocol):
@@ -50,9 +61,7 @@ class Scan(Protocol):
 
     names: Sequence[str]  # of all tensors that are not empty
 
-    def __call__(
-        self, measure: Callable[[Piece], torch.Tensor], names: Sequence[str] | None = None
-    ) -> torch.Tensor: ...
+    def __call__(self, measure: Callable[[Piece], Tensor], names: Sequence[str] | None = None) -> Tensor: ...
 
 
 class Method(ABC):
@@ -62,8 +71,9 @@ class Method(ABC):
     `granularity`: what the executor may cut tensors into. "element": each output element depends on the same
     element of the inputs only, and pieces are 1-D ranges. "row": pieces are some rows (first dimension) of a tensor
     in its other dimensions; a vector is one row. "tensor": pieces are whole tensors in their own shape.
-    `measurement`: what must have been measured of every source on data, "fisher" or "gram"; `measure` does it. A
-    tensor with a Gram matrix comes whole, whatever the granularity.
+    `measurement`: what must have been measured of every source on data, "fisher" or "gram"; `measure` does it, and
+    `measured_by` names the hyper-parameters that it rests on. A tensor with a Gram matrix comes whole, whatever the
+    granularity. `learns`: the method has `learn`, which finds some of its fields on data.
     """
 
     granularity: ClassVar[str] = "tensor"
@@ -75,12 +85,8 @@ class Method(ABC):
     max_sources: ClassVar[int | None] = None
 
     def measure(
-        self,
-        model: torch.nn.Module,
-        batches: Iterable[Mapping[str, torch.Tensor]],
-        *,
-        autocast: torch.dtype | None = None,
-    ) -> dict[str, torch.Tensor]:
+        self, model: torch.nn.Module, batches: Iterable[Mapping[str, Tensor]], *, autocast: torch.dtype | None = None
+    ) -> dict[str, Tensor]:
         """What `merge` needs to know of one source, by tensor name, from `input_ids` and `attention_mask` (n, t)."""
         raise NotImplementedError(f"{type(self).__name__} measures nothing")
 
@@ -89,7 +95,7 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def merge(self, piece: Piece) -> torch.Tensor | None:
+    def merge(self, piece: Piece) -> Tensor | None:
         """The merged values, in the shape and dtype of `piece.sources`, whatever the device.
 
         None postpones a piece that needs to know how all others went: it comes again, with `totals`.
@@ -108,3 +114,9 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise InputError unless `value` is one of `choices`."""
     if value not in choices:
         raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Raise InputError unless `value` is an integer from 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"{name} is {value!r}, not a whole number from 0; correct it")

@@ -1,7 +1,5 @@
 """Model Breadcrumbs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +31,15 @@ class Breadcrumbs(Method):
     granularity = "row"
     needs_base = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("beta", self.beta, 0, 1)
         check_number("gamma", self.gamma, 0, 1)
         check_number("scaling", self.scaling, 0)
         if self.beta + self.gamma > 1:
             raise InputError(f"beta {self.beta} and gamma {self.gamma} sum to more than 1; lower one of them")
 
-    def merge(self, piece: Piece):
-        vectors = [source.sub_(piece.base) for source in piece.sources]
+    def merge(self, piece: Piece) -> torch.Tensor:
+        vectors = piece.task_vectors()
         for vector in vectors:
             self._mask(vector.view(vector.shape[0] if vector.dim() > 1 else 1, -1))
         return weighted_sum(vectors, [1.0] * len(vectors)).mul_(self.scaling).add_(piece.base)

@@ -1,13 +1,10 @@
 """DARE: drop and rescale, then average."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 
-from auto_merge_llm.errors import InputError
-from auto_merge_llm.methods.base import Method, Piece, check_number
+from auto_merge_llm.methods.base import Method, Piece, check_number, check_whole
 from auto_merge_llm.methods.linear import weighted_sum
 from auto_merge_llm.random_masks import keep_mask
 
@@ -26,28 +23,26 @@ class Dare(Method):
     granularity = "element"
     needs_base = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_drops(self.drop_rate, self.seed)
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> torch.Tensor:
         return weighted_sum(dropped_vectors(piece, self.drop_rate, self.seed), piece.weights).add_(piece.base)
 
 
 def check_drops(drop_rate: float, seed: int) -> None:
     """Raise InputError for a drop rate or seed out of its range."""
     check_number("drop_rate", drop_rate, 0, 1, below=True)
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"seed is {seed!r}, not a whole number from 0; correct it")
+    check_whole("seed", seed)
 
 
 def dropped_vectors(piece: Piece, drop_rate: float, seed: int) -> list[torch.Tensor]:
     """The sources' task vectors after random drops, rescaled; overwrites `piece.sources`."""
-    vectors = []
-    for source, identity in zip(piece.sources, piece.identities):
-        mask = keep_mask(drop_rate, seed, piece.name, identity, piece.start, piece.start + source.numel())
-        vector = source.sub_(piece.base)
+    vectors = piece.task_vectors()
+    for vector, identity in zip(vectors, piece.identities):
+        mask = keep_mask(drop_rate, seed, piece.name, identity, piece.start, piece.start + vector.numel())
         # A product, so that NaN and infinity of a damaged source stay visible.
-        vectors.append(vector.mul_(mask.view(vector.shape).to(vector.device)).mul_(1 / (1 - drop_rate)))
+        vector.mul_(mask.view(vector.shape).to(vector.device)).mul_(1 / (1 - drop_rate))
     return vectors
 
 

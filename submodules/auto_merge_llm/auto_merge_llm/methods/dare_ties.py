@@ -1,7 +1,5 @@
 """DARE, then TIES."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +20,7 @@ class DareTies(Ties):
     drop_rate: float = 0.5
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_drops(self.drop_rate, self.seed)
 

@@ -1,15 +1,16 @@
 """Fisher merging."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.fisher import ESTIMATORS, diagonal_fisher
+from auto_merge_llm.forward import Batch
 from auto_merge_llm.methods.base import Method, Piece, Scan, check_choice, check_number
 from auto_merge_llm.methods.linear import weighted_sum
 
@@ -33,7 +34,7 @@ class Fisher(Method):
     measurement = "fisher"
     measured_by: ClassVar[tuple[str, ...]] = ("estimator", "seed")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("estimator", self.estimator, ESTIMATORS)
         check_number("floor", self.floor, 0)
         if self.floor == 0:
@@ -41,7 +42,9 @@ class Fisher(Method):
                 "floor is 0, and where no source has Fisher information the merge would be 0/0; give a number above 0"
             )
 
-    def measure(self, model, batches, *, autocast=None):
+    def measure(
+        self, model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
+    ) -> dict[str, torch.Tensor]:
         """The mean of the per-example Fisher information, float32, by parameter name."""
         sums, seen = diagonal_fisher(model, batches, self.estimator, seed=self.seed, autocast=autocast)
         return {name: total.div_(seen) for name, total in sums.items()}
@@ -51,12 +54,8 @@ class Fisher(Method):
 
         def measure(piece: Piece) -> torch.Tensor:
             wide = [fisher.double() for fisher in piece.measurements]
-            return torch.stack(
-                [
-                    torch.stack([values.square().sum(), values.sum(), values.new_tensor(values.numel())])
-                    for values in wide
-                ]
-            )
+            sums = [(fisher.square().sum(), fisher.sum(), fisher.new_tensor(fisher.numel())) for fisher in wide]
+            return torch.stack([torch.stack(each) for each in sums])
 
         scales = []
         for squares, total, count in scan(measure).tolist():
@@ -68,7 +67,7 @@ class Fisher(Method):
             scales.append((scale, self.floor * total / count / scale))
         return scales
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> torch.Tensor:
         shares = [
             fisher.div_(scale).clamp_(min=least).mul_(weight)
             for fisher, (scale, least), weight in zip(piece.measurements, piece.statistics, piece.weights)

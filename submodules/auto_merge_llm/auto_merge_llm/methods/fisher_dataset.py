@@ -1,9 +1,12 @@
 """Fisher merging on a dataset: the texts become one dataloader that all sources share; `fisher` does the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
 
 from auto_merge_llm.methods.fisher import Fisher
 
@@ -14,39 +17,41 @@ class FisherDataset(Fisher):
 
 
 def shared_dataloader(
-    tokenizer,
+    tokenizer: Any,
     texts: Sequence[str],
     labels: Sequence[int],
     *,
     batch_size: int = 16,
     max_length: int = 128,
     shuffle_seed: int | None = None,
-):
+) -> DataLoader[dict[str, torch.Tensor]]:
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
     instead, anew in each pass. The order depends on the texts alone, so all sources see the same batches. For
     another corpus, give its texts here.
     """
-    import torch
-    from torch.utils.data import DataLoader
-
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     items = [{"input_ids": tokens, "labels": label} for tokens, label in zip(ids, labels)]
     if shuffle_seed is None:
         items.sort(key=lambda item: len(item["input_ids"]))
 
-    def collate(batch):
-        longest = max(len(item["input_ids"]) for item in batch)
-        tokens = torch.full((len(batch), longest), tokenizer.pad_token_id)
-        mask = torch.zeros_like(tokens)
-        for row, item in enumerate(batch):
-            tokens[row, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
-            mask[row, : len(item["input_ids"])] = 1
-        return {"input_ids": tokens, "attention_mask": mask, "labels": torch.tensor([item["labels"] for item in batch])}
+    def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = [torch.tensor(item["input_ids"], dtype=torch.long) for item in batch]
+        return {
+            "input_ids": pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
+            "labels": torch.tensor([item["labels"] for item in batch]),
+        }
 
     generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
-    return DataLoader(items, batch_size, shuffle=generator is not None, generator=generator, collate_fn=collate)
+    return DataLoader(
+        items,  # type: ignore[arg-type]  # A list is as good as a Dataset.
+        batch_size,
+        shuffle=generator is not None,
+        generator=generator,
+        collate_fn=collate,
+    )
 
 
 METHOD = FisherDataset

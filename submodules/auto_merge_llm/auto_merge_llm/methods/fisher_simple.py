@@ -1,30 +1,24 @@
 """A stand-in for Fisher merging that needs no data."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from auto_merge_llm.methods.base import Method, Piece, Scan
+from torch import Tensor
+
+from auto_merge_llm.methods.base import Piece
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import grams
+from auto_merge_llm.reductions import ByGram
 
 
 @dataclass(frozen=True)
-class FisherSimple(Method):
+class FisherSimple(ByGram):
     """Σ aᵢθᵢ per tensor, aᵢ = wᵢ‖θᵢ‖ / Σ wⱼ‖θⱼ‖; aᵢ = wᵢ where all norms are 0.
 
     A heuristic: the norm stands for importance. It is no Fisher information (Matena & Raffel 2022, arXiv
     2111.09832), for which `fisher` needs data.
     """
 
-    granularity = "element"
-
-    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
-        """The Gram matrix of every tensor."""
-        return grams(scan)
-
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         products = piece.statistics[piece.name]
         sizes = [weight * math.sqrt(products[i][i]) for i, weight in enumerate(piece.weights)]
         total = sum(sizes)

@@ -1,16 +1,15 @@
 """Karcher mean of directions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from auto_merge_llm.methods.base import Method, Piece, Scan
+from auto_merge_llm.methods.base import Piece
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import grams
+from auto_merge_llm.reductions import ByGram
 
 _STEPS = 100
 # Squared lengths come out of cosines with an error near 1e-16, so lengths below this are noise.
@@ -18,7 +17,7 @@ _SMALL = 1e-7
 
 
 @dataclass(frozen=True)
-class Karcher(Method):
+class Karcher(ByGram):
     """Σ wᵢ‖θᵢ‖ · u per tensor, u the unit vector that minimises Σ wᵢ·angle(u, θᵢ)² (Karcher 1977).
 
     The slerp of two sources of equal norm, for any number of them and whatever their order. u comes from
@@ -26,13 +25,7 @@ class Karcher(Method):
     the tensor is Σ wᵢθᵢ: counted as `linear_tensors`. One source is returned as it is.
     """
 
-    granularity = "element"
-
-    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
-        """The Gram matrix of every tensor."""
-        return grams(scan)
-
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         factors = _factors(piece.statistics[piece.name], piece.weights)
         piece.counts["linear_tensors"] += piece.start == 0 and factors is None
         return weighted_sum(piece.sources, piece.weights if factors is None else factors)
@@ -65,7 +58,8 @@ def _factors(products: list[list[float]], weights: Sequence[float]) -> list[floa
         if size < _SMALL:
             break
         mean = math.cos(size) * mean + math.sin(size) / size * step
-    return (mean / _length(mean, cosines) * (shares * lengths).sum() / lengths).tolist()
+    factors: list[float] = (mean / _length(mean, cosines) * (shares * lengths).sum() / lengths).tolist()
+    return factors
 
 
 def _length(coefficients: np.ndarray, cosines: np.ndarray) -> float:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods.base import Method, Piece
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -14,11 +18,11 @@ class Linear(Method):
 
     granularity = "element"
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         return weighted_sum(piece.sources, piece.weights)
 
 
-def weighted_sum(tensors: Sequence, factors: Sequence):
+def weighted_sum(tensors: Sequence[Tensor], factors: Sequence[float | Tensor] | Tensor) -> Tensor:
     """Σ factorᵢ·tensorᵢ in the order given, overwriting the tensors; factors are numbers or tensors."""
     total = tensors[0].mul_(factors[0])
     for tensor, factor in zip(tensors[1:], factors[1:]):

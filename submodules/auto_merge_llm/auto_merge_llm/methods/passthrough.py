@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods.base import Method, Piece
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class Passthrough(Method):
     granularity = "element"
     max_sources = 1
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         return piece.sources[0]
 
 

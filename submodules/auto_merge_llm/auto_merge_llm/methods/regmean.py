@@ -1,12 +1,13 @@
 """RegMean: linear layers merged by what their inputs were."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.forward import Batch
 from auto_merge_llm.input_grams import input_grams
 from auto_merge_llm.methods.base import Method, Piece, check_number
 from auto_merge_llm.methods.linear import weighted_sum
@@ -28,15 +29,17 @@ class RegMean(Method):
     granularity = "element"
     measurement = "gram"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("alpha", self.alpha, 0, 1)
         check_number("ridge", self.ridge, 0)
 
-    def measure(self, model, batches, *, autocast=None):
+    def measure(
+        self, model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
+    ) -> dict[str, torch.Tensor]:
         """The Gram matrix (in, in) of every linear layer's inputs, float32, by the name of its weight."""
         return input_grams(model, batches, autocast=autocast)[0]
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> torch.Tensor:
         if len(piece.sources) == 1 or not piece.measurements[0].numel():
             return weighted_sum(piece.sources, piece.weights)
         grams = [self._regular(gram, weight) for gram, weight in zip(piece.measurements, piece.weights)]
@@ -44,7 +47,8 @@ class RegMean(Method):
         if not total.any():
             piece.counts["linear_tensors"] += 1
             return weighted_sum(piece.sources, piece.weights)
-        outputs = sum(source.double() @ gram for source, gram in zip(piece.sources, grams))
+        products = (source.double() @ gram for source, gram in zip(piece.sources, grams))
+        outputs = sum(products, start=torch.tensor(0))
         if not total.isfinite().all() or not outputs.isfinite().all():
             return torch.full_like(piece.sources[0], torch.nan)
         factor, failed = torch.linalg.cholesky_ex(total)

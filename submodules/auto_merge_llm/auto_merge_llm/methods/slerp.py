@@ -1,16 +1,15 @@
 """Spherical interpolation, source after source."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from auto_merge_llm.methods.base import Method, Piece, Scan
+from auto_merge_llm.methods.base import Piece
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import grams
+from auto_merge_llm.reductions import ByGram
 
 _NEARLY_PARALLEL = 0.9995
 # The running merge's squared length comes with an error near 1e-16 of its parts', so lengths below this are noise.
@@ -18,7 +17,7 @@ _SMALL = 1e-7
 
 
 @dataclass(frozen=True)
-class Slerp(Method):
+class Slerp(ByGram):
     """(sin((1 − t)Ω)·m + sin(tΩ)·θᵢ) / sin Ω per tensor, m the running merge (Shoemake 1985).
 
     Sources enter in descending weight (equal weights by name), t = wᵢ/(sum of the weights so far, wᵢ
@@ -27,13 +26,7 @@ class Slerp(Method):
     a step. The result depends on the weights' order; `karcher` is the mean that does not.
     """
 
-    granularity = "element"
-
-    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
-        """The Gram matrix of every tensor."""
-        return grams(scan)
-
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         factors, is_arc = _factors(piece.statistics[piece.name], piece.weights)
         piece.counts["lerp_tensors"] += piece.start == 0 and not is_arc
         return weighted_sum(piece.sources, factors)
@@ -41,17 +34,17 @@ class Slerp(Method):
 
 def _factors(products: list[list[float]], weights: Sequence[float]) -> tuple[list[float], bool]:
     """The merge's coefficients over the sources, in whose span all steps stay, and whether all steps are arcs."""
-    products = np.array(products)
+    gram = np.array(products)
     # A damaged source, which the linear mean shows.
-    if not np.isfinite(products).all():
+    if not np.isfinite(gram).all():
         return list(weights), False
-    lengths = np.sqrt(np.diagonal(products))
+    lengths = np.sqrt(np.diagonal(gram))
     first, *others = sorted(range(len(weights)), key=lambda index: -weights[index])
     factors, reached, is_arc = np.zeros(len(weights)), weights[first], True
     factors[first] = 1.0
     for index in others:
         reached += weights[index]
-        towards = (products * factors).sum(1)
+        towards = (gram * factors).sum(1)
         length = math.sqrt(max(0.0, float((factors * towards).sum())))
         if length <= _SMALL * float((np.abs(factors) * lengths).sum()):
             length = 0.0

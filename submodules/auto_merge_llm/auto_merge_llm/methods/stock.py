@@ -1,17 +1,17 @@
 """Model Stock."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from auto_merge_llm.methods.base import Method, Piece, Scan
+from torch import Tensor
+
+from auto_merge_llm.methods.base import Piece
 from auto_merge_llm.methods.linear import weighted_sum
-from auto_merge_llm.reductions import grams
+from auto_merge_llm.reductions import ByGram
 
 
 @dataclass(frozen=True)
-class Stock(Method):
+class Stock(ByGram):
     """t·Σ wᵢθᵢ + (1 − t)·θ₀ per tensor, t = N·cos θ / (1 + (N − 1)·cos θ) (Jang et al. 2024, arXiv 2403.19522).
 
     cos θ is the mean cosine of two task vectors θᵢ − θ₀, all pairs alike; a task vector of zeros counts as
@@ -19,14 +19,9 @@ class Stock(Method):
     returned as it is.
     """
 
-    granularity = "element"
     needs_base = True
 
-    def statistics(self, scan: Scan) -> dict[str, list[list[float]]]:
-        """The Gram matrix of every tensor's task vectors."""
-        return grams(scan)
-
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> Tensor:
         share = _share(piece.statistics[piece.name])
         piece.counts["base_tensors"] += piece.start == 0 and share == 0
         return weighted_sum(piece.sources, piece.weights).mul_(share).add_(piece.base.mul_(1 - share))

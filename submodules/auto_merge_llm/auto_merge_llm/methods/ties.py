@@ -1,7 +1,5 @@
 """TIES merging."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +29,7 @@ class Ties(Method):
     granularity = "element"
     needs_base = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("density", self.density, 0, 1)
         if self.density == 0:
             raise InputError("density is 0, which trims everything away; give a number above 0, at most 1")
@@ -54,9 +52,9 @@ class Ties(Method):
 
     def task_vectors(self, piece: Piece) -> list[torch.Tensor]:
         """θᵢ − θ₀ of all sources; overwrites `piece.sources`."""
-        return [source.sub_(piece.base) for source in piece.sources]
+        return piece.task_vectors()
 
-    def merge(self, piece: Piece):
+    def merge(self, piece: Piece) -> torch.Tensor | None:
         vectors = self._trimmed(piece, piece.statistics[piece.name])
         sign, is_tied = self._elected(vectors, piece.weights)
         if piece.totals is None:

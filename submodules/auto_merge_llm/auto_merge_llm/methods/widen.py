@@ -1,7 +1,5 @@
 """WIDEN: weight disentanglement."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,31 +29,24 @@ class Widen(Method):
     def statistics(self, scan: Scan) -> dict[str, torch.Tensor]:
         """By name of a matrix the squared norms (1 + 2·sources, columns): θ₀; θᵢ and θᵢ − θ₀ of every source."""
         sums = {name: scan(_squares, [name]) for name in scan.names}
-        return {name: squares for name, squares in sums.items() if torch.is_tensor(squares) and squares.dim() == 2}
+        return {name: squares for name, squares in sums.items() if squares.dim() == 2}
 
-    def merge(self, piece: Piece):
-        factors = piece.weights
+    def merge(self, piece: Piece) -> torch.Tensor:
+        factors: Sequence[float] | torch.Tensor = piece.weights
         if piece.name in piece.statistics:
             start, *squares = piece.statistics[piece.name]
             ranks = [_ranks(start.sqrt(), norm.sqrt(), moved) for norm, moved in zip(squares[::2], squares[1::2])]
             factors = _softmax(ranks, piece.weights).to(piece.base.dtype)
-        vectors = [source.sub_(piece.base) for source in piece.sources]
-        return weighted_sum(vectors, factors).add_(piece.base)
+        return weighted_sum(piece.task_vectors(), factors).add_(piece.base)
 
 
 def _squares(piece: Piece) -> torch.Tensor:
     if piece.base.dim() != 2:
         return piece.base.new_empty(0)
-    return torch.stack(
-        [
-            column_squares(piece.base),
-            *(
-                squares
-                for source in piece.sources
-                for squares in (column_squares(source), column_squares(source, piece.base))
-            ),
-        ]
-    )
+    squares = [column_squares(piece.base)]
+    for source in piece.sources:
+        squares += [column_squares(source), column_squares(source, piece.base)]
+    return torch.stack(squares)
 
 
 def _ranks(start: torch.Tensor, norm: torch.Tensor, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,12 +69,12 @@ def _share_below(values: torch.Tensor) -> torch.Tensor:
 
 def _softmax(ranks: Sequence[tuple[torch.Tensor, torch.Tensor]], weights: Sequence[float]) -> torch.Tensor:
     """The factors of all sources, of shape (sources, columns)."""
-    total = 0
+    shares: list[torch.Tensor] = []
     for kind in zip(*ranks):
         scores = [rank.exp() * weight for rank, weight in zip(kind, weights)]
         # Added one by one: a sum along a dimension may add in another order on another device.
-        total = total + torch.stack(scores) / sum(scores)
-    return total / 2
+        shares.append(torch.stack(scores) / sum(scores))
+    return (shares[0] + shares[1]) / 2
 
 
 METHOD = Widen
