@@ -15,6 +15,8 @@ from merginguriel import aggregate_results
 from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.evaluation.statistics import mcnemar, paired_bootstrap
 from merginguriel.utils.jobs import ledger
+from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.results import collect, reproduction, tables, text_tables
 from merginguriel.utils.results.comparison import BASELINES, COMPARISON, compare
 from merginguriel.utils.results.files import write
@@ -229,33 +231,40 @@ def test_predictions_of_other_items_are_not_paired(results):
 
 
 def test_missing_jobs_of_sweeps_and_gaps_between_variants(run, results, tmp_path):
-    jobs = {
-        "similarity_merge_af-ZA_2merged": "made with something else",
-        "similarity_merge_da-DK_2merged": None,
-        "ties_merge_af-ZA_2merged": "x",
-        "ties_merge_da-DK_2merged": "y",
-        "baseline_af-ZA": None,
-    }
-    content = atomic.read_json(results / "similarity_merge_af-ZA_2merged/results.json")
-    atomic.write_json(results / "similarity_merge_af-ZA_2merged/results.json", {**content, "job": "another"})
-    ledger.keep(results, {"tiny_massive_k_nl-NL_da-DK": None}, "python merginguriel/x.py --before")
-    ledger.keep(results, jobs, "python merginguriel/x.py --all")
-    atomic.write_json(results / "experiment_progress.json", {"failures": {"ties_merge_da-DK_2merged": "no base"}})
+    def job(name, settings):
+        return Job("merge", name, "af-ZA", results / name, {"rests on": settings})
+
+    names = ("similarity_merge_af-ZA_2merged", "ties_merge_af-ZA_2merged", "ties_merge_da-DK_2merged")
+    content = atomic.read_json(results / f"{names[0]}/results.json")
+    atomic.write_json(results / f"{names[0]}/results.json", {**content, "job": "another"})
+    before = job("tiny_massive_k_nl-NL_da-DK", "whatever there is")
+    both = [("python merginguriel/x.py --before", [before]), ("python merginguriel/x.py --all", map(job, names, "xyz"))]
+    for command, jobs in both:
+        ledger.Ledger(results, command, list(jobs), {"baseline_af-ZA": "no model"}).end(
+            Outcome(failures={names[2]: "no base"})
+        )
     undone = {jobs.command: jobs for jobs in ledger.undone(results)[0]}
     assert undone["python merginguriel/x.py --all"].missing == {
         "similarity_merge_af-ZA_2merged": "its result was made with other settings",
         "ties_merge_af-ZA_2merged": "",
         "ties_merge_da-DK_2merged": "no base",
-        "baseline_af-ZA": "",
+        "baseline_af-ZA": "no model",
     }
-    assert not undone["python merginguriel/x.py --before"].missing
+    # The other list in the folder keeps its own.
+    assert undone["python merginguriel/x.py --before"].missing == {"baseline_af-ZA": "no model"}
+    # Lists of earlier versions have hashes alone.
+    older = results / "experiment_jobs_older.json"
+    atomic.write_json(older, {"command": "older", "jobs": {names[0]: "x", "similarity_merge_da-DK_2merged": None}})
+    (found,) = [jobs for jobs in ledger.undone(results)[0] if jobs.command == "older"]
+    assert found.missing == {names[0]: "its result was made with other settings"} and found.total == 2
+    older.unlink()
     done = run(SCRIPT, "--show-missing", "--no-tests", "--locales", "af-ZA", "da-DK", "th-TH")
     assert done.returncode == 0, done.stderr
     missing = done.stdout.split("Missing:\n")[1]
-    assert missing.startswith("4 of 5 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: ")
+    assert "4 of 4 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: " in missing
     assert "    ties_merge_af-ZA_2merged\n    ties_merge_da-DK_2merged: no base\n" in missing
     script, flags = "python merginguriel/run_large_scale_experiment.py", "--dataset-name mini --base-model models/tiny"
-    last = "--selection sinkhorn --similarity-matrix m.csv\n"
+    last = "--similarity-matrix m.csv\n"
     assert missing.endswith(
         "average_3lang has no result for da-DK, th-TH\n"
         f"  {script} --modes average --locales da-DK th-TH {flags} --num-languages 3 {last}"

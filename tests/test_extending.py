@@ -50,7 +50,9 @@ def test_the_documented_method_is_one_file_and_one_line(models_root, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "soft_threshold_merge_af-ZA_2merged" in done.stdout
-    merged = load_file(tmp_path / "merged_models/soft_threshold_merge_af-ZA_2merged/model.safetensors")
+    merged = load_file(
+        tmp_path / "merged_models/soft_threshold_merge_af-ZA_2merged_sources-nl-NL,de-DE/model.safetensors"
+    )
     base, *sources = [
         load_file(models_root / name / "model.safetensors")
         for name in ("init/tiny_seed42", "tiny_massive_k_nl-NL", "tiny_massive_k_de-DE")

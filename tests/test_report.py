@@ -186,8 +186,7 @@ def test_it_tells_how_each_number_is_made(page):
     cells = [row[-1] for row in Tables(page[0]).tables["table-da-DK"][1:]]
     assert cells[0].startswith(
         "howpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
-        "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2 "
-        "--selection sinkhorn"
+        "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2"
     )
     assert "<pre>python merginguriel/run_nxn_evaluation.py --dataset-name mini --base-model tiny</pre>" in page[0]
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,16 @@ from running import ROOT, environment
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data import mini
-from merginguriel.utils.flags import config, flag_groups, sweep_flags
+from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.flags import config, flag_groups, merge_command, merge_flags, sweep_flags
 from merginguriel.utils.flags.command import InputError
 from merginguriel.utils.merging import measuring
 from merginguriel.utils.merging.merge_job import MergeOutput
+from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.sweep import Planner
-from merginguriel.utils.storage import atomic
+from merginguriel.utils.similarity import matrix
+from merginguriel.utils.storage import atomic, naming
 
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
 MODES = ("ties", "regmean", "fisher", "adamerging")
@@ -458,3 +463,77 @@ def test_two_sweeps_and_two_shards_in_one_folder(sweep, tmp_path, flags, unbroke
         for shard in ("", "_shard1of2", "_shard2of2")
     ]
     assert [list(part["detailed_results"]) for part in final] == [["af-ZA", "nl-NL"], ["af-ZA"], ["nl-NL"]]
+
+
+def test_same_settings_same_folder_and_job_in_every_command(flags, tmp_path, monkeypatch, capsys):
+    """Whether a default was spelt out or not, and whoever asks."""
+    monkeypatch.chdir(tmp_path)
+    one = [
+        *flags,
+        "--target-lang",
+        "af-ZA",
+        "--mode",
+        "ties",
+        "--num-languages",
+        "2",
+        "--density",
+        "0.5",
+        "--no-baselines",
+    ]
+    assert pipeline.main([*one, "--scope", "tensor"]) == 0
+    assert list(results_of(tmp_path)) == ["ties_merge_af-ZA_2merged_density-0.5_scope-tensor"]
+    spelt = ["--selection", "sinkhorn", "--similarity-source", "sparse", "--preweight", "equal", "--seed", "42"]
+    spelt += ["--scaling", "1", "--similarity-matrix", str(ROOT / matrix.SPARSE_CSV), "--overwrite"]
+    many = [
+        *flags,
+        "--locales",
+        "af-ZA",
+        "--modes",
+        "ties",
+        "--num-languages",
+        "2",
+        "--density",
+        ".5",
+        "--workers",
+        "1",
+    ]
+    capsys.readouterr()
+    assert script.main([*many, "--scope", "tensor", *spelt]) == 0
+    assert "2 done, 1 done before" in capsys.readouterr().out  # the sources alone are new
+    assert pipeline.main([*one[:-1], "--scope", "tensor", *spelt[:-1]]) == 0
+    assert len(results_of(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    "more, name",
+    [
+        ([], "fisher_dataset_merge_af-ZA_5merged"),
+        (
+            ["--fisher-data-mode", "target", "--preweight", "equal", "--fisher-floor", "1e-6"],
+            "fisher_dataset_merge_af-ZA_5merged",
+        ),
+        (["--num-fisher-examples", "500"], "fisher_dataset_merge_af-ZA_5merged_text-num_examples-500"),
+    ],
+)
+def test_a_job_with_all_defaults_has_the_bare_name(more, name):
+    parser = merge_command.build_parser("x", "")
+    args = parser.parse_args(["--target-lang", "af-ZA", *more])
+    settings = merge_flags.read_merge_settings(args, "fisher_dataset", "af-ZA").effective()
+    assert naming.merge_name("fisher_dataset", "af-ZA", 5, settings.words().values()) == name
+
+
+def test_names_stay_short():
+    sources = tuple(sorted(DEFAULT_LOCALES))
+    told = MergeSettings(
+        "dare_ties",
+        "af-ZA",
+        SourceSettings(sources=sources),
+        hyperparameters={"density": 0.123456, "drop_rate": 0.7654321},
+    )
+    names = {
+        naming.merge_name(
+            "dare_ties", "af-ZA", 49, replace(told, seed=seed, preweight="uriel", dtype="bfloat16").words().values()
+        )
+        for seed in range(3)
+    }
+    assert len(names) == 3 and max(map(len, names)) < 100
