@@ -240,9 +240,8 @@ def test_missing_jobs_of_sweeps_and_gaps_between_variants(run, results, tmp_path
     before = job("tiny_massive_k_nl-NL_da-DK", "whatever there is")
     both = [("python merginguriel/x.py --before", [before]), ("python merginguriel/x.py --all", map(job, names, "xyz"))]
     for command, jobs in both:
-        ledger.Ledger(results, command, list(jobs), {"baseline_af-ZA": "no model"}).end(
-            Outcome(failures={names[2]: "no base"})
-        )
+        kept = ledger.Ledger(results, command, list(jobs), {"baseline_af-ZA": "no model"})
+        kept.end(Outcome(failures={names[2]: "no base"}))
     undone = {jobs.command: jobs for jobs in ledger.undone(results)[0]}
     assert undone["python merginguriel/x.py --all"].missing == {
         "similarity_merge_af-ZA_2merged": "its result was made with other settings",
