@@ -4,14 +4,16 @@ Writes two CSVs with MASSIVE locales as rows and columns: the dense similarities
 matrix that the merging commands read (a row is a target, its entries are the sources' shares).
 """
 
-import csv
+if not __package__:
+    import _checkout  # noqa: F401
+
 import logging
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, read_list
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types
@@ -63,29 +65,6 @@ def build_parser():
     return parser
 
 
-def read_locales(path: Path) -> list[str]:
-    """Locales of a CSV with a `locale` column, or of a plain list (numbering as in `1→af-ZA` allowed)."""
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text file; give --locales-csv a CSV with a 'locale' column or a list") from None
-    except FileNotFoundError:
-        raise InputError(f"no file {path}; give --locales-csv a CSV with a 'locale' column or a list") from None
-    header = next(csv.reader(lines[:1]), [])
-    if "locale" in header:
-        names = [row["locale"] for row in csv.DictReader(lines)]
-    elif len(header) > 1:
-        raise InputError(f"{path} has no 'locale' column; its columns are {', '.join(header)}")
-    else:
-        names = [line.rpartition("→")[2].strip() for line in lines]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}: {', '.join(twice)} stands twice; a duplicate would distort every weight")
-    if len(names) < 2:
-        raise InputError(f"{path} has {len(names)} locales; a similarity matrix needs at least 2")
-    return [check_locale(name, where=str(path)) for name in names]
-
-
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
@@ -99,7 +78,7 @@ def main(argv=None):
     if args.locales:
         locales = args.locales
     elif args.locales_csv or default_csv.is_file():
-        locales = read_locales(args.locales_csv or default_csv)
+        locales = read_list(args.locales_csv or default_csv, "--locales-csv")
     else:
         locales = list(DEFAULT_LOCALES)
     if len(locales) < 2:

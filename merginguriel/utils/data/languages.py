@@ -89,17 +89,17 @@ def check_locale(locale: str, known=LOCALES, where: str = "MASSIVE") -> str:
     raise InputError(f"unknown locale {locale!r} in {where}; {hint}")
 
 
-def read_list(file: Path) -> list[str]:
+def read_list(file: Path, flag: str) -> list[str]:
     """Locales of a CSV's column ``locale``, or of a list with one a line, numbered as in ``1→af-ZA`` or not.
 
-    Raises InputError where the file is missing, has none, or has an unknown one.
+    Raises InputError, naming the `flag`, where the file is missing, has none, or has an unknown one or one twice.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"no file {file}; check --mapping-csv, or leave it out for the project's locales") from None
+    except FileNotFoundError:
+        raise InputError(f"no file {file}; give {flag} a CSV with a column 'locale', or a list") from None
     except UnicodeDecodeError:
-        raise InputError(f"{file} is not text in UTF-8; check --mapping-csv") from None
+        raise InputError(f"{file} is not text in UTF-8; give {flag} a CSV with a column 'locale', or a list") from None
     header = [name.strip() for name in next(csv.reader(lines[:1]), [])]
     if "locale" in header:
         names = [row[header.index("locale")] for row in csv.reader(lines[1:]) if len(row) > header.index("locale")]
@@ -107,7 +107,8 @@ def read_list(file: Path) -> list[str]:
         raise InputError(f"{file} has no column 'locale': it has {', '.join(header)}")
     else:
         names = [re.sub(r"^\s*\d+\s*(→|\t|[.:)])", "", line) for line in lines]
-    locales = list(dict.fromkeys(check_locale(name.strip(), where=str(file)) for name in names if name.strip()))
-    if not locales:
-        raise InputError(f"{file} has no locale")
+    locales = [check_locale(name.strip(), where=str(file)) for name in names if name.strip()]
+    twice = sorted({name for name in locales if locales.count(name) > 1})
+    if twice or not locales:
+        raise InputError(f"{file}: {', '.join(twice)} stands twice" if twice else f"{file} has no locale")
     return locales
