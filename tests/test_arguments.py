@@ -1,6 +1,8 @@
 """The promises that every command's flags keep."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ SCRIPTS = sorted(script for script, _ in COMMANDS.values())
 
 
 def test_every_script_is_a_command():
-    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "__main__", "cli"}
+    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "__main__", "_checkout", "cli"}
     assert set(SCRIPTS) == scripts
 
 
@@ -37,6 +39,22 @@ def test_help_is_light_and_fits_80_columns(script):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ") and max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_scripts_run_by_path_from_a_bare_checkout(tmp_path):
+    """Another folder than the installed one, without PYTHONPATH."""
+    for part in ("merginguriel", "submodules"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    registry = tmp_path / "submodules/auto_merge_llm/auto_merge_llm/methods/__init__.py"
+    registry.write_text(registry.read_text().replace('"one source, unchanged"', '"of this very checkout"'))
+    script = tmp_path / "merginguriel/run_merging_pipeline_refactored.py"
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(script), "--list-modes"], cwd="/", env=bare, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0 and "of this very checkout" in done.stdout, done.stderr
+    for name in SCRIPTS:
+        assert "if not __package__:\n    import _checkout" in (ROOT / f"merginguriel/{name}.py").read_text(), name
 
 
 def test_help_answers_at_once(run):
