@@ -1,10 +1,11 @@
 """Training: one initial head for all, whole models only, resumable."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from filelock import FileLock
-from running import ROOT, environment
 from safetensors.numpy import load_file
 
+from merginguriel import training_bert
 from merginguriel.utils.data import massive
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.models import model_folder
@@ -32,11 +33,11 @@ SCRIPT = "merginguriel/training_bert.py"
 def flags(tiny_base):
     return [
         "--model_name_or_path",
-        tiny_base,
+        str(tiny_base),
         "--dataset_name",
         "mini",
         "--per_device_train_batch_size",
-        32,
+        "32",
         "--learning_rate",
         "1e-3",
     ]
@@ -61,24 +62,12 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
 
 
-def test_all_runs_start_from_one_initial_head(run, flags, tmp_path):
+def test_all_runs_start_from_one_initial_head(flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--do_train", "--num_train_epochs", "1", "--max_train_samples", "32", "--learning_rate", "0"]
     for locale in ("af-ZA", "nl-NL"):
-        done = run(
-            SCRIPT,
-            *flags,
-            "--dataset_config_name",
-            locale,
-            "--output_dir",
-            f"m/{locale}",
-            "--do_train",
-            "--num_train_epochs",
-            1,
-            "--max_train_samples",
-            32,
-            "--learning_rate",
-            0,
-        )
-        assert done.returncode == 0, done.stderr
+        where = ["--dataset_config_name", locale, "--output_dir", f"m/{locale}"]
+        assert training_bert.main([*flags, *few, *where]) == 0
     start = tmp_path / "haryos_model/init/tiny_seed42"
     initial = load_file(start / "model.safetensors")
     fingerprint = json.loads((start / "config.json").read_text())["initial_head"]
@@ -100,37 +89,15 @@ def test_seeds_give_other_heads(tiny_base, tmp_path):
 
 
 def test_same_seed_same_bytes(run, flags, tmp_path):
+    once = ["--dataset_config_name", "af-ZA", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no"]
     for name in ("a", "b"):
-        run(
-            SCRIPT,
-            *flags,
-            "--dataset_config_name",
-            "af-ZA",
-            "--output_dir",
-            f"{name}/m",
-            "--models-root",
-            f"{name}/init",
-            "--do_train",
-            "--num_train_epochs",
-            1,
-            "--save_strategy",
-            "no",
-        )
+        run(SCRIPT, *flags, *once, "--output_dir", f"{name}/m", "--models-root", f"{name}/init")
     assert (tmp_path / "a/m/model.safetensors").read_bytes() == (tmp_path / "b/m/model.safetensors").read_bytes()
 
 
 def test_several_locales_train_together(run, flags, tmp_path):
-    done = run(
-        SCRIPT,
-        *flags,
-        "--dataset_config_name",
-        "af-ZA,nl-NL",
-        "--do_train",
-        "--num_train_epochs",
-        1,
-        "--save_strategy",
-        "no",
-    )
+    several = ["--dataset_config_name", "af-ZA,nl-NL", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no"]
+    done = run(SCRIPT, *flags, *several)
     assert done.returncode == 0, done.stderr
     for line in (
         "Loading and combining 2 language configurations: ['af-ZA', 'nl-NL']",
@@ -159,45 +126,19 @@ def init(**settings): return Run(settings)
 """
 
 
-def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_path):
-    (tmp_path / "fake").mkdir()
-    (tmp_path / "fake/wandb.py").write_text(FAKE_WANDB)
-    path = f"{tmp_path / 'fake'}{os.pathsep}{environment()['PYTHONPATH']}"
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            *map(str, flags),
-            "--dataset_config_name",
-            "af-ZA,nl-NL",
-            "--evaluation_strategy",
-            "no",
-            "--save_strategy",
-            "no",
-            "--warmup_ratio",
-            "0.5",
-            "--lr_scheduler_type",
-            "cosine",
-            "--no_cuda",
-            "--bf16",
-            "--gradient_accumulation_steps",
-            "2",
-            "--gradient_checkpointing",
-            "--max_steps",
-            "4",
-            "--logging_steps",
-            "1",
-            "--wandb",
-            "--output_dir",
-            "m",
-        ],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"},
-        timeout=240,
+def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_path, monkeypatch, capsys):
+    wandb = importlib.util.module_from_spec(importlib.machinery.ModuleSpec("wandb", None))
+    exec(FAKE_WANDB, vars(wandb))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    names = (
+        "--dataset_config_name af-ZA,nl-NL --evaluation_strategy no --save_strategy no --warmup_ratio 0.5 "
+        "--lr_scheduler_type cosine --no_cuda --bf16 --gradient_accumulation_steps 2 --gradient_checkpointing "
+        "--max_steps 4 --logging_steps 1 --wandb --output_dir m"
     )
-    assert done.returncode == 0, done.stderr
+    assert training_bert.main([*flags, *names.split()]) == 0
+    said = capsys.readouterr().out
     steps = [row for row in atomic.read_json(tmp_path / "m/trainer_state.json")["log_history"] if "loss" in row]
     # Two steps of warm-up to 1e-3, then half a cosine over two.
     assert [row["learning_rate"] for row in steps] == pytest.approx([0, 5e-4, 1e-3, 5e-4])
@@ -209,7 +150,7 @@ def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_
     assert [row["loss"] for row in kept["logs"] if "loss" in row] == [row["loss"] for row in steps]
     assert kept["logs"][-1]["predict_accuracy"] == metrics["predict_accuracy"]
     for locale, accuracy in metrics["predict_accuracy_by_locale"].items():
-        assert f"  {locale}  {accuracy:.4f}" in done.stdout
+        assert f"  {locale}  {accuracy:.4f}" in said
     assert np.mean(list(metrics["predict_accuracy_by_locale"].values())) == pytest.approx(metrics["predict_accuracy"])
 
 
@@ -324,21 +265,20 @@ def test_arguments_under_the_names_of_either_generation():
     assert trainer.by_version({"warmup_ratio": 0.0, "warmup_steps": 7}, {"warmup_steps"}, "5.0") == {"warmup_steps": 7}
 
 
-def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path):
-    train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, train)],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    work = tmp_path / "m/af.training"
+def wait_for_checkpoint(work):
     deadline = time.monotonic() + 120
-    while not list(work.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+    while not list(work.glob("checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+def test_killed_training_goes_on_from_its_newest_checkpoint(begin, run, flags, tmp_path):
+    train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
+    child, end = begin(SCRIPT, *train)
+    work = tmp_path / "m/af.training"
+    wait_for_checkpoint(work)
+    os.kill(child, signal.SIGKILL)
+    assert end().returncode == -signal.SIGKILL
     assert not (tmp_path / "m/af").exists() and list(work.glob("checkpoint-*"))
     # A checkpoint that was cut off while it was written is passed over.
     (work / "checkpoint-9999").mkdir()
@@ -351,34 +291,15 @@ def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path
     assert (tmp_path / "m/af/model.safetensors").read_bytes() == (tmp_path / "m/whole/model.safetensors").read_bytes()
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            *map(str, flags),
-            "--dataset_config_name",
-            "af-ZA",
-            "--output_dir",
-            "m/af",
-            "--do_train",
-            "--num_train_epochs",
-            "500",
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("m/af.training/checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+def test_ctrl_c_says_how_to_go_on(begin, tmp_path, flags):
+    endless = ["--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 500]
+    child, end = begin(SCRIPT, *flags, *endless)
+    wait_for_checkpoint(tmp_path / "m/af.training")
+    os.kill(child, signal.SIGINT)
     start = time.monotonic()
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "run the same command again" in errors
-    assert time.monotonic() - start < 10 and "Traceback" not in errors
+    done = end(60)
+    assert done.returncode == 130 and "run the same command again" in done.stderr
+    assert time.monotonic() - start < 10 and "Traceback" not in done.stderr
 
 
 def test_wrong_input(refused, flags, tmp_path):
