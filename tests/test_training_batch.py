@@ -94,18 +94,14 @@ def test_dry_runs_of_missing_models(said, tmp_path):
         code, out, _ = said(train_missing_models.main, "--mapping-csv", file, "--max", 2, "--dry-run")
         assert code == 0 and "3 of 3 models" in out and "2 to train now" in out
         assert re.findall(r"--dataset-config-name (\S+)", out) == ["af-ZA", "sq-AL"]
+    mini_flags = ["--dataset-name", "mini", "--dry-run"]
     code, out, _ = said(
-        train_missing_models.main,
-        "--dataset-name",
-        "mini",
-        "--dry-run",
-        "--additional-args",
-        "--batch_size",
-        8,
-        "--max_steps",
-        3,
+        train_missing_models.main, *mini_flags, "--additional-args", "--batch_size", 8, "--max_steps", 3
     )
     assert len(commands(out)) == 12 and commands(out)[0].endswith("--per-device-train-batch-size 8 --max-steps 3")
+    _, out, _ = said(train_missing_models.main, *mini_flags)
+    parts = [said(train_missing_models.main, *mini_flags, "--shard", f"{part}/5")[1] for part in range(1, 6)]
+    assert parts[0].startswith("3 of 3 models") and sorted(sum(map(commands, parts), [])) == sorted(commands(out))
     assert not list(tmp_path.glob("*/"))
 
 
@@ -118,6 +114,8 @@ def test_dry_runs_of_missing_models(said, tmp_path):
         (["--locales", "af-ZA", "--additional-args", "--output_dir", "x"], "--output-dir cannot stand"),
         (["--locales", "af-ZA", "--additional-args", "--no_such_flag"], "--no-such-flag"),
         (["--locales", "af-ZA", "--fp16", "--bf16"], "not allowed with"),
+        (["--workers", "2", "--workers-per-gpu", "2"], "exclude each other"),
+        (["--backend", "ray", "--workers", "2"], "--workers has no effect"),
     ],
 )
 def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
@@ -267,6 +265,7 @@ def test_dry_runs_of_many_languages(said, tmp_path):
         (["--exclude", "de-DE", "--output-dir", "../x"], "is to be a name in haryos_model"),
         (["--all-lolo", "--output-dir", "x"], "--output-dir has no effect"),
         (["--super-model", "--workers", 2], "--workers has no effect"),
+        (["--exclude", "de-DE", "--shard", "1/2"], "--shard has no effect"),
         (["--exclude", "th-TH", "--dataset-name", "mini"], "unknown locale 'th-TH'"),
         (["--exclude", "de-DE", "--super-model"], "not allowed with"),
         (["--super-model", "--additional-args", "--nonsense"], "--nonsense"),
@@ -316,9 +315,12 @@ def test_leaving_each_language_out_survives_a_failure(run, tiny_base, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*_af_ZA*/*")}
 
     shutil.rmtree(hindrance)
+    shutil.rmtree(tmp_path / "results/tiny_massive_LOLO_without_de_DE_de-DE")  # as if killed before the evaluation
+    trained = (models["de-DE"] / "training.json").stat().st_mtime_ns
     done = run(MULTILANG, *flags)
-    assert done.returncode == 0 and "1 done, 2 done before, 0 failed" in done.stdout, done.stderr
-    assert models["nl-NL"].is_dir()
+    assert done.returncode == 0 and "2 done, 1 done before, 0 failed" in done.stdout, done.stderr
+    assert models["nl-NL"].is_dir() and (models["de-DE"] / "training.json").stat().st_mtime_ns == trained
+    assert (tmp_path / "results/tiny_massive_LOLO_without_de_DE_de-DE/results.json").is_file()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*_af_ZA*/*")} == before
 
 

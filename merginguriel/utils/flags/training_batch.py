@@ -76,8 +76,8 @@ def plan_batch(
 
     jobs = []
     for name, (run, steps) in runs.items():
-        left_out = (held_out or {}).get(name)
-        result = (left_out, args.results_dir / naming.evaluation_name(name, left_out)) if left_out else None
+        locale, folder = (held_out or {}).get(name), run.output_dir.name
+        result = (locale, args.results_dir / naming.evaluation_name(folder, locale)) if locale else None
         jobs.append(training_job(run, steps, shell_line(SCRIPT, *lines[name]), result))
     return shard(jobs, args.shard)
 

@@ -10,6 +10,7 @@ from merginguriel.utils.training.cuda_graphs import GraphedPasses
 
 
 class GraphedTrainer(Trainer):
+    model: Any
     _passes: GraphedPasses | None = None
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -39,4 +40,5 @@ class GraphedTrainer(Trainer):
 
     def _loss(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         with self.compute_loss_context_manager():
-            return self.compute_loss(model, batch) / self.args.gradient_accumulation_steps
+            loss: Any = self.compute_loss(model, batch)
+            return loss / self.args.gradient_accumulation_steps

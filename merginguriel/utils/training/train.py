@@ -22,6 +22,7 @@ from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, 
 from merginguriel.utils.training.tracking import tracked
 from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
 from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, unfinished
+from merginguriel.utils.training.vocabulary import TrimmedVocabulary
 
 
 def train(
@@ -51,11 +52,11 @@ def train(
 def _train(
     run: TrainingRun, start: Path, splits: dict[str, list[Item]], overwrite: bool, progress: Callable[[float], None]
 ) -> dict[str, Any]:
-    work, metrics = unfinished(run.output_dir), {}
+    work = unfinished(run.output_dir)
     trainer, trimmed = _trainer(run.settings, work, start, splits)
     trainer.add_callback(reporting_progress(progress))
     with tracked(run, trainer) as keep:
-        metrics |= fit(trainer, newest_checkpoint(work))
+        metrics: dict[str, Any] = fit(trainer, newest_checkpoint(work))
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
         if trimmed:
@@ -78,7 +79,7 @@ def _train(
 
 def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]:
     """The metrics of a model that is there."""
-    metrics = {}
+    metrics: dict[str, Any] = {}
     if "validation" in splits:
         # Trainer still wants a folder of its own.
         work = run.output_dir.with_name(run.output_dir.name + ".evaluating")
@@ -91,7 +92,7 @@ def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]
 
 def _trainer(
     settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]
-) -> tuple[Any, Any | None]:
+) -> tuple[Any, TrimmedVocabulary | None]:
     """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     model, tokenizer = loading.load_classifier(start, "cpu", torch.float32)
     longest = loading.longest_input(model, settings.max_seq_length)

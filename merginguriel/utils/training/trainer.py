@@ -48,19 +48,17 @@ def make_trainer(
     Its checkpoints go to `work`.
     """
     evaluates = "train" in datasets and "validation" in datasets
-    padding: dict[str, int] = {}
-    kind = transformers.Trainer
+    kind, multiple = transformers.Trainer, None
     if settings.cuda_graphs:
         from merginguriel.utils.training.graphed_trainer import GraphedTrainer
 
-        padding["pad_to_multiple_of"] = PAD_TO_MULTIPLE_OF
-        kind = GraphedTrainer
-    stopping = [transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
+        kind, multiple = GraphedTrainer, PAD_TO_MULTIPLE_OF
+    stopping: list[Any] = [transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = kind(
         model=model,
         args=_arguments(settings, work, evaluates),
         processing_class=tokenizer,
-        data_collator=transformers.DataCollatorWithPadding(tokenizer, **padding),
+        data_collator=transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
         train_dataset=datasets.get("train"),
         eval_dataset=datasets.get("validation"),
         compute_metrics=_metrics,
