@@ -1,5 +1,6 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
+import contextlib
 import json
 import os
 import signal
@@ -30,31 +31,69 @@ def zygote():
 
 
 @pytest.fixture(scope="session")
-def run_anywhere(tmp_path_factory, zygote):
-    """run_anywhere(script, *flags, folder=…) -> CompletedProcess, working in that folder."""
+def begin_anywhere(tmp_path_factory, zygote):
+    """begin_anywhere(script, *flags, folder=…) -> (process id, end), working there; end() is its CompletedProcess.
 
-    def call(script, *flags, folder, timeout=240):
+    One at a time. It leads a process group of its own, as what a terminal starts.
+    """
+
+    def call(script, *flags, folder):
         output = tmp_path_factory.mktemp("output")
         arguments = list(map(str, flags))
         request = {"script": str(ROOT / script), "flags": arguments, "folder": str(folder), "output": str(output)}
         print(json.dumps({**request, "environment": environment()}), file=zygote.stdin, flush=True)
         child = int(zygote.stdout.readline())
-        watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
-        watch.start()
-        code = int(zygote.stdout.readline())
-        watch.cancel()
-        shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
-        return subprocess.CompletedProcess([script, *arguments], code, *shown)
+
+        def end(timeout=240):
+            watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
+            watch.start()
+            code = int(zygote.stdout.readline())
+            watch.cancel()
+            shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
+            return subprocess.CompletedProcess([script, *arguments], code, *shown)
+
+        return child, end
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def run_anywhere(begin_anywhere):
+    """run_anywhere(script, *flags, folder=…) -> CompletedProcess."""
+
+    def call(script, *flags, folder, timeout=240):
+        return begin_anywhere(script, *flags, folder=folder)[1](timeout)
 
     return call
 
 
 @pytest.fixture
-def run(tmp_path, run_anywhere):
+def begin(tmp_path, begin_anywhere):
+    """begin(script, *flags) -> (process id, end), in an empty working folder."""
+    running = {}
+
+    def call(script, *flags, folder=tmp_path):
+        child, end = begin_anywhere(script, *flags, folder=folder)
+        running[child] = end
+
+        def ended(timeout=240):
+            return running.pop(child)(timeout)
+
+        return child, ended
+
+    yield call
+    for child, end in running.items():  # of a test that has failed
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        end()
+
+
+@pytest.fixture
+def run(begin):
     """run(script, *flags) -> CompletedProcess, in an empty working folder."""
 
-    def call(script, *flags, folder=tmp_path, timeout=240):
-        return run_anywhere(script, *flags, folder=folder, timeout=timeout)
+    def call(script, *flags, timeout=240, **where):
+        return begin(script, *flags, **where)[1](timeout)
 
     return call
 

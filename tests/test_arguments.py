@@ -18,7 +18,12 @@ SCRIPTS = sorted(script for script, _ in COMMANDS.values())
 
 
 def test_every_script_is_a_command():
-    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {"__init__", "__main__", "_checkout", "cli"}
+    scripts = {path.stem for path in (ROOT / "merginguriel").glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "_checkout",
+        "cli",
+    }
     assert set(SCRIPTS) == scripts
 
 

@@ -1,9 +1,11 @@
 """Training: one initial head for all, whole models only, resumable."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -11,15 +13,17 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from filelock import FileLock
-from running import ROOT, environment
 from safetensors.numpy import load_file
 
-from merginguriel.utils.data import massive, task
+from merginguriel import training_bert
+from merginguriel.utils.data import massive
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import cuda_graphs, trainer, vocabulary
-from merginguriel.utils.training.settings import TrainingSettings
+from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
 
 SCRIPT = "merginguriel/training_bert.py"
@@ -29,11 +33,11 @@ SCRIPT = "merginguriel/training_bert.py"
 def flags(tiny_base):
     return [
         "--model_name_or_path",
-        tiny_base,
+        str(tiny_base),
         "--dataset_name",
         "mini",
         "--per_device_train_batch_size",
-        32,
+        "32",
         "--learning_rate",
         "1e-3",
     ]
@@ -48,7 +52,7 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     assert model_folder.read_labels(folder) == list(massive.INTENTS)
     assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
     # The predictions are those of the model that was saved.
-    split = task.load_split("mini", "af-ZA", "test")
+    split = Task("mini").load("af-ZA", "test")
     rows = [line.split("\t") for line in (folder / "predict_results.txt").read_text().splitlines()[1:]]
     hits = sum(name == massive.INTENTS[label] for (_, name), label in zip(rows, split.labels))
     assert hits / len(split) == pytest.approx(metrics["predict_accuracy"])
@@ -58,24 +62,12 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
 
 
-def test_all_runs_start_from_one_initial_head(run, flags, tmp_path):
+def test_all_runs_start_from_one_initial_head(flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--do_train", "--num_train_epochs", "1", "--max_train_samples", "32", "--learning_rate", "0"]
     for locale in ("af-ZA", "nl-NL"):
-        done = run(
-            SCRIPT,
-            *flags,
-            "--dataset_config_name",
-            locale,
-            "--output_dir",
-            f"m/{locale}",
-            "--do_train",
-            "--num_train_epochs",
-            1,
-            "--max_train_samples",
-            32,
-            "--learning_rate",
-            0,
-        )
-        assert done.returncode == 0, done.stderr
+        where = ["--dataset_config_name", locale, "--output_dir", f"m/{locale}"]
+        assert training_bert.main([*flags, *few, *where]) == 0
     start = tmp_path / "haryos_model/init/tiny_seed42"
     initial = load_file(start / "model.safetensors")
     fingerprint = json.loads((start / "config.json").read_text())["initial_head"]
@@ -97,37 +89,15 @@ def test_seeds_give_other_heads(tiny_base, tmp_path):
 
 
 def test_same_seed_same_bytes(run, flags, tmp_path):
+    once = ["--dataset_config_name", "af-ZA", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no"]
     for name in ("a", "b"):
-        run(
-            SCRIPT,
-            *flags,
-            "--dataset_config_name",
-            "af-ZA",
-            "--output_dir",
-            f"{name}/m",
-            "--models-root",
-            f"{name}/init",
-            "--do_train",
-            "--num_train_epochs",
-            1,
-            "--save_strategy",
-            "no",
-        )
+        run(SCRIPT, *flags, *once, "--output_dir", f"{name}/m", "--models-root", f"{name}/init")
     assert (tmp_path / "a/m/model.safetensors").read_bytes() == (tmp_path / "b/m/model.safetensors").read_bytes()
 
 
 def test_several_locales_train_together(run, flags, tmp_path):
-    done = run(
-        SCRIPT,
-        *flags,
-        "--dataset_config_name",
-        "af-ZA,nl-NL",
-        "--do_train",
-        "--num_train_epochs",
-        1,
-        "--save_strategy",
-        "no",
-    )
+    several = ["--dataset_config_name", "af-ZA,nl-NL", "--do_train", "--num_train_epochs", 1, "--save_strategy", "no"]
+    done = run(SCRIPT, *flags, *several)
     assert done.returncode == 0, done.stderr
     for line in (
         "Loading and combining 2 language configurations: ['af-ZA', 'nl-NL']",
@@ -156,45 +126,19 @@ def init(**settings): return Run(settings)
 """
 
 
-def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_path):
-    (tmp_path / "fake").mkdir()
-    (tmp_path / "fake/wandb.py").write_text(FAKE_WANDB)
-    path = f"{tmp_path / 'fake'}{os.pathsep}{environment()['PYTHONPATH']}"
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            *map(str, flags),
-            "--dataset_config_name",
-            "af-ZA,nl-NL",
-            "--evaluation_strategy",
-            "no",
-            "--save_strategy",
-            "no",
-            "--warmup_ratio",
-            "0.5",
-            "--lr_scheduler_type",
-            "cosine",
-            "--no_cuda",
-            "--bf16",
-            "--gradient_accumulation_steps",
-            "2",
-            "--gradient_checkpointing",
-            "--max_steps",
-            "4",
-            "--logging_steps",
-            "1",
-            "--wandb",
-            "--output_dir",
-            "m",
-        ],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"},
-        timeout=240,
+def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_path, monkeypatch, capsys):
+    wandb = importlib.util.module_from_spec(importlib.machinery.ModuleSpec("wandb", None))
+    exec(FAKE_WANDB, vars(wandb))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    names = (
+        "--dataset_config_name af-ZA,nl-NL --evaluation_strategy no --save_strategy no --warmup_ratio 0.5 "
+        "--lr_scheduler_type cosine --no_cuda --bf16 --gradient_accumulation_steps 2 --gradient_checkpointing "
+        "--max_steps 4 --logging_steps 1 --wandb --output_dir m"
     )
-    assert done.returncode == 0, done.stderr
+    assert training_bert.main([*flags, *names.split()]) == 0
+    said = capsys.readouterr().out
     steps = [row for row in atomic.read_json(tmp_path / "m/trainer_state.json")["log_history"] if "loss" in row]
     # Two steps of warm-up to 1e-3, then half a cosine over two.
     assert [row["learning_rate"] for row in steps] == pytest.approx([0, 5e-4, 1e-3, 5e-4])
@@ -206,62 +150,48 @@ def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_
     assert [row["loss"] for row in kept["logs"] if "loss" in row] == [row["loss"] for row in steps]
     assert kept["logs"][-1]["predict_accuracy"] == metrics["predict_accuracy"]
     for locale, accuracy in metrics["predict_accuracy_by_locale"].items():
-        assert f"  {locale}  {accuracy:.4f}" in done.stdout
+        assert f"  {locale}  {accuracy:.4f}" in said
     assert np.mean(list(metrics["predict_accuracy_by_locale"].values())) == pytest.approx(metrics["predict_accuracy"])
 
 
 @pytest.fixture
-def settings(tiny_base, tmp_path):
-    """settings(name, **changes) of a few steps without dropout, for comparing arithmetic in this process."""
-    import shutil
-
+def still(tiny_base, tmp_path):
+    """still(name, **changes): a run of a few steps without dropout, for comparing arithmetic in this process."""
     base = shutil.copytree(tiny_base, tmp_path / "still")
     config = json.loads((base / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (base / "config.json").write_text(json.dumps(config))
+    few = dict(
+        per_device_train_batch_size=32, learning_rate=1e-3, num_train_epochs=1, save_strategy="no", logging_steps=1
+    )
 
     def make(name, **changes):
-        return TrainingSettings(
-            **{
-                **dict(
-                    base_model=str(base),
-                    dataset_name="mini",
-                    locales=("af-ZA",),
-                    output_dir=tmp_path / name,
-                    models_root=tmp_path,
-                    per_device_train_batch_size=32,
-                    learning_rate=1e-3,
-                    num_train_epochs=1,
-                    save_strategy="no",
-                    logging_steps=1,
-                ),
-                **changes,
-            }
-        )
+        store = ModelStore(str(base), tmp_path)
+        return TrainingRun(Task("mini"), store, ("af-ZA",), tmp_path / name, TrainingSettings(**{**few, **changes}))
 
     return make
 
 
-def losses_and_norms(settings) -> np.ndarray:
+def losses_and_norms(run) -> np.ndarray:
     """(steps, 2)"""
-    train(settings, do_train=True, do_eval=False, do_predict=False)
-    rows = atomic.read_json(settings.output_dir / "trainer_state.json")["log_history"]
+    train(run, TrainingSteps(do_train=True))
+    rows = atomic.read_json(run.output_dir / "trainer_state.json")["log_history"]
     return np.array([[row["loss"], row["grad_norm"]] for row in rows if "grad_norm" in row])
 
 
-def test_accumulated_batches_are_one_large_batch(settings):
-    whole = losses_and_norms(settings("whole"))
+def test_accumulated_batches_are_one_large_batch(still):
+    whole = losses_and_norms(still("whole"))
     for size in (16, 8):
         parts = losses_and_norms(
-            settings(f"of{size}", per_device_train_batch_size=size, gradient_accumulation_steps=32 // size)
+            still(f"of{size}", per_device_train_batch_size=size, gradient_accumulation_steps=32 // size)
         )
         assert parts[:10] == pytest.approx(whole[:10], rel=1e-3)  # the last step has fewer items
-    checkpointed = losses_and_norms(settings("checkpointed", gradient_checkpointing=True))
+    checkpointed = losses_and_norms(still("checkpointed", gradient_checkpointing=True))
     assert checkpointed == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumulated):
+def test_graphed_passes_compute_what_plain_ones_do(still, monkeypatch, accumulated):
     """On a CPU, where a replay is the same passes over the same buffers."""
     captured = []
 
@@ -275,13 +205,13 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
     details = dict(
         per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated, num_train_epochs=2
     )
-    plain = losses_and_norms(settings("plain", **details))
-    graphed = losses_and_norms(settings("graphed", **details, cuda_graphs=True))
+    plain = losses_and_norms(still("plain", **details))
+    graphed = losses_and_norms(still("graphed", **details, cuda_graphs=True))
     assert graphed == pytest.approx(plain, rel=1e-3) and len(graphed) == 22
     assert len(captured) in (1, 2)  # of 8 and 16 tokens
 
 
-def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_base):
+def test_trimming_the_vocabulary_changes_nothing(still, monkeypatch, tiny_base):
     # Two models: with and without. Other languages' tokens are among the rows that neither moves.
     trained_rows = []
 
@@ -299,13 +229,13 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
             trained_rows.append(self._model.get_input_embeddings().num_embeddings)
             super().restore()
 
-    steps = dict(do_train=True, do_eval=True, do_predict=False)
+    steps = TrainingSteps(do_train=True, do_eval=True)
     weights = {}
     for name, kind in (("trimmed", Watched), ("whole", Whole)):
         monkeypatch.setattr(vocabulary, "TrimmedVocabulary", kind)
-        train(settings(name, num_train_epochs=2, save_strategy="epoch"), **steps)
-        weights[name] = load_file(settings(name).output_dir / "model.safetensors")
-    start = load_file(initial_checkpoint(str(tiny_base), 42, settings("m").models_root) / "model.safetensors")
+        train(still(name, num_train_epochs=2, save_strategy="epoch"), steps)
+        weights[name] = load_file(still(name).output_dir / "model.safetensors")
+    start = load_file(initial_checkpoint(str(tiny_base), 42, still("m").store.root) / "model.safetensors")
     embeddings = "roberta.embeddings.word_embeddings.weight"
     moved = {name: (values[embeddings] != start[embeddings]).any(-1) for name, values in weights.items()}
     assert np.array_equal(moved["trimmed"], moved["whole"]) and 0 < moved["trimmed"].sum() < len(start[embeddings])
@@ -313,12 +243,12 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
         np.testing.assert_allclose(weights["trimmed"][name], values, atol=2e-5, err_msg=name)
     trimmed, whole = trained_rows
     assert moved["trimmed"].sum() <= trimmed < whole == len(start[embeddings])
-    assert json.loads((settings("trimmed").output_dir / "config.json").read_text())["vocab_size"] == whole
+    assert json.loads((still("trimmed").output_dir / "config.json").read_text())["vocab_size"] == whole
 
 
-def test_one_process_trains_a_model(settings, tmp_path):
+def test_one_process_trains_a_model(still, tmp_path):
     with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
-        train(settings("m"), do_train=True, do_eval=False, do_predict=False)
+        train(still("m"), TrainingSteps(do_train=True))
     assert not (tmp_path / "m").exists() and not (tmp_path / "m.training").exists()
 
 
@@ -335,21 +265,20 @@ def test_arguments_under_the_names_of_either_generation():
     assert trainer.by_version({"warmup_ratio": 0.0, "warmup_steps": 7}, {"warmup_steps"}, "5.0") == {"warmup_steps": 7}
 
 
-def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path):
-    train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, train)],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    work = tmp_path / "m/af.training"
+def wait_for_checkpoint(work):
     deadline = time.monotonic() + 120
-    while not list(work.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+    while not list(work.glob("checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+def test_killed_training_goes_on_from_its_newest_checkpoint(begin, run, flags, tmp_path):
+    train = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 12]
+    child, end = begin(SCRIPT, *train)
+    work = tmp_path / "m/af.training"
+    wait_for_checkpoint(work)
+    os.kill(child, signal.SIGKILL)
+    assert end().returncode == -signal.SIGKILL
     assert not (tmp_path / "m/af").exists() and list(work.glob("checkpoint-*"))
     # A checkpoint that was cut off while it was written is passed over.
     (work / "checkpoint-9999").mkdir()
@@ -362,34 +291,15 @@ def test_killed_training_goes_on_from_its_newest_checkpoint(run, flags, tmp_path
     assert (tmp_path / "m/af/model.safetensors").read_bytes() == (tmp_path / "m/whole/model.safetensors").read_bytes()
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, flags):
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            *map(str, flags),
-            "--dataset_config_name",
-            "af-ZA",
-            "--output_dir",
-            "m/af",
-            "--do_train",
-            "--num_train_epochs",
-            "500",
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("m/af.training/checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+def test_ctrl_c_says_how_to_go_on(begin, tmp_path, flags):
+    endless = ["--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train", "--num_train_epochs", 500]
+    child, end = begin(SCRIPT, *flags, *endless)
+    wait_for_checkpoint(tmp_path / "m/af.training")
+    os.kill(child, signal.SIGINT)
     start = time.monotonic()
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "run the same command again" in errors
-    assert time.monotonic() - start < 10 and "Traceback" not in errors
+    done = end(60)
+    assert done.returncode == 130 and "run the same command again" in done.stderr
+    assert time.monotonic() - start < 10 and "Traceback" not in done.stderr
 
 
 def test_wrong_input(refused, flags, tmp_path):

@@ -65,7 +65,7 @@ def choose_targets(args: argparse.Namespace, targets: list[str], where: Any, rem
     """What is asked for of `targets`, which are from `where`; InputError naming the `remedy` where that is nothing."""
     chosen = targets[args.start_from :][: args.max_locales]
     if not chosen:
-        raise InputError(f"no targets: {len(targets)} found in {where}, --start-from {args.start_from}; {remedy}")
+        raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; {remedy}")
     return chosen
 
 
@@ -118,7 +118,7 @@ def nxn_of(args) -> Path | None:
     return None
 
 
-def add_backend(parser: Any, *, workers: int | None = None, flags: tuple[str, ...] = ("--workers",)) -> None:
+def add_backend(parser: Any, workers: int | None = None, flags: tuple[str, ...] = ("--workers",)) -> None:
     """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard.
 
     `workers`: the default, None for as many as the machine has room for; `flags`: its names.
@@ -130,17 +130,17 @@ def add_backend(parser: Any, *, workers: int | None = None, flags: tuple[str, ..
         default="local",
         help="processes of this machine, or tasks of a Ray cluster",
     )
+    many, one = ("", "") if workers else (" (default: one a GPU, or one a core as far as memory goes)", " (default: 1)")
     group.add_argument(
         *flags,
         dest="workers",
         type=positive_int,
         default=workers,
         metavar="N",
-        help="local: processes at a time"
-        + ("" if workers else " (default: one a GPU, or one a core as far as memory goes)"),
+        help=f"local: processes at a time{many}",
     )
     group.add_argument(
-        "--workers-per-gpu", type=positive_int, metavar="N", help="processes at a time on every GPU (default: 1)"
+        "--workers-per-gpu", type=positive_int, metavar="N", help=f"processes at a time on every GPU{one}"
     )
     group.add_argument(
         "--address", metavar="HOST:PORT", help="ray: of the cluster, or auto (default: one of its own on this machine)"
@@ -156,7 +156,5 @@ def add_backend(parser: Any, *, workers: int | None = None, flags: tuple[str, ..
 def check_backend(args: argparse.Namespace) -> None:
     """InputError for flags of `add_backend` that do not go together."""
     refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
-    if args.workers_per_gpu:
-        if "workers" in args.explicit:
-            raise InputError("--workers and --workers-per-gpu exclude each other; give one")
-        args.workers = None
+    if {"workers", "workers_per_gpu"} <= args.explicit:
+        raise InputError("--workers and --workers-per-gpu exclude each other; give one")

@@ -4,7 +4,8 @@ A small model's step is bound by launching kernels, not by arithmetic. Batches o
 need one graph a length; whatever has another size runs as ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ class GraphedPasses:
     Gradients stay at fixed addresses. All graphs share one pool of memory.
     """
 
-    def __init__(self, loss: Callable, parameters):
+    def __init__(self, loss: Callable[[dict[str, torch.Tensor]], torch.Tensor], parameters: Iterable[Any]):
         self._loss = loss
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -44,7 +45,7 @@ class GraphedPasses:
             for parameter, gradient in zip(self._parameters, self._gradients):
                 parameter.grad = gradient
 
-    def _capture(self, static: dict[str, torch.Tensor]):
+    def _capture(self, static: dict[str, torch.Tensor]) -> tuple:
         """(replay, its inputs, its loss). The gradients are afterwards what they were before."""
         before = [gradient.clone() for gradient in self._gradients]
         loss = torch.zeros((), device=self._gradients[0].device)
@@ -59,7 +60,7 @@ class GraphedPasses:
         return replay, static, loss
 
 
-def capture(passes: Callable, pool):
+def capture(passes: Callable[[], Any], pool: Any) -> tuple[Callable[[], Any], Any]:
     """(a function that runs what `passes` launches, the pool of memory of its graph)"""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

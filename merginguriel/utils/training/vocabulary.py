@@ -6,6 +6,7 @@ texts use a few in a hundred of their rows.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ class TrimmedVocabulary:
     the padding keeps its id.
     """
 
-    def __init__(self, model, texts: Iterable[list[int]]):
+    def __init__(self, model: Any, texts: Iterable[list[int]]):
         self._model, self._whole = model, model.get_input_embeddings()
         padding = model.config.pad_token_id
         self._kept = np.union1d(np.arange(padding + 1), np.concatenate([np.array(ids) for ids in texts]))
@@ -38,7 +39,7 @@ class TrimmedVocabulary:
             self._whole.weight[torch.from_numpy(self._kept)] = self._trained.weight
         self._use(self._whole)
 
-    def _use(self, embeddings) -> None:
+    def _use(self, embeddings: torch.nn.Embedding) -> None:
         self._model.set_input_embeddings(embeddings)
         # Checkpoints can be loaded by what stands in them.
         self._model.config.vocab_size = embeddings.num_embeddings
