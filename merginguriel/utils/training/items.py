@@ -3,10 +3,9 @@
 import logging
 import random
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from merginguriel.utils.data import task
-from merginguriel.utils.training.settings import TrainingSettings
+from merginguriel.utils.training.settings import TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +16,18 @@ class Item(NamedTuple):
     locale: str
 
 
-def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str, list[Item]]:
+def load(run: TrainingRun, limits: dict[str, int | None]) -> dict[str, list[Item]]:
     """Items of all locales by split; a limit counts over the locales together, after a seeded shuffle."""
-    locales = list(settings.locales)
+    locales, seed = list(run.locales), run.settings.seed
     several = len(locales) > 1
     if several:
         log.info("Loading and combining %d language configurations: %s", len(locales), locales)
-    splits = {split: [] for split in limits}
+    splits: dict[str, list[Item]] = {split: [] for split in limits}
     for locale in locales:
         if several:
             log.info("Loading %s...", locale)
         for split, items in splits.items():
-            part = task.load_split(settings.dataset_name, locale, split, settings.text_column, settings.label_column)
+            part = run.task.load(locale, split)
             items += (Item(text, label, locale) for text, label in zip(part.texts, part.labels))
             if split == "train" or "train" not in limits:
                 log.info("✓ %s: %d %s samples", locale, len(part), "training" if split == "train" else split)
@@ -36,10 +35,10 @@ def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str,
         log.info("Combining datasets...")
         for split, items in splits.items():
             log.info("Combined %s set: %d samples", "training" if split == "train" else split, len(items))
-        log.info("Shuffling datasets with seed %d", settings.seed)
+        log.info("Shuffling datasets with seed %d", seed)
     for split, limit in limits.items():
         if several or limit is not None:
-            random.Random(settings.seed).shuffle(splits[split])
+            random.Random(seed).shuffle(splits[split])
             splits[split] = splits[split][:limit]
     if "train" in splits:
         counts = Counter(item.label for item in splits["train"])
@@ -51,7 +50,8 @@ def load(settings: TrainingSettings, limits: dict[str, int | None]) -> dict[str,
     return splits
 
 
-def encode(tokenizer, items: list[Item], max_length: int) -> list[dict]:
+def encode(tokenizer: Any, items: list[Item], max_length: int) -> list[dict[str, Any]]:
+    """Token ids, attention mask and label of each item, cut after `max_length` tokens, as Trainer takes them."""
     encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
     return [
         {"input_ids": ids, "attention_mask": mask, "labels": item.label}

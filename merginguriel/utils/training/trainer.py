@@ -7,11 +7,16 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.training import tracking
 from merginguriel.utils.training.callbacks import log_to_stderr
 from merginguriel.utils.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
+
+
+def device_of(settings: TrainingSettings) -> str:
+    return "cpu" if settings.use_cpu else default_device()
 
 
 def fit(trainer, checkpoint: str | None, max_gpu_memory: int | None = None) -> dict:
@@ -53,7 +58,7 @@ def check_environment(settings: TrainingSettings) -> None:
     if settings.wandb_project is not None:
         tracking.check_installed()
 
-    on_gpu = settings.device == "cuda"
+    on_gpu = device_of(settings) == "cuda"
     if settings.fp16 and not on_gpu:
         raise InputError("--fp16 needs a GPU; on a CPU use --bf16 or neither")
     if settings.bf16 and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -174,7 +179,7 @@ def by_version(settings: dict, known, version: str) -> dict:
 def _arguments(settings: TrainingSettings, work: Path, evaluates: bool):
     import transformers
 
-    on_gpu = settings.device == "cuda"
+    on_gpu = device_of(settings) == "cuda"
     kind = transformers.TrainingArguments
     return kind(
         **by_version(
