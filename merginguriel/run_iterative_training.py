@@ -12,7 +12,7 @@ from pathlib import Path
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.flags.command import answering_interrupts, command
 from merginguriel.utils.flags.config import flags_given, with_config
-from merginguriel.utils.flags.iterative_flags import add_output, add_run, read_iterative_settings
+from merginguriel.utils.flags.iterative_flags import add_output, add_run, check_iterative_flags, read_iterative_settings
 from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging.modes import mode_lines
@@ -22,11 +22,7 @@ def build_parser():
     parser = ArgumentParser(prog="run_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}")
     add_mode(parser, required=True)
     parser.add_argument(
-        "--target-lang",
-        type=locale,
-        default="sq-AL",
-        metavar="LOC",
-        help="locale to merge for; it is not trained on",
+        "--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for; it is not trained on"
     )
     add_output(parser, "iterative_training_results", "folder of the run: checkpoints, merged models, history")
     parser.add_argument(
@@ -47,7 +43,9 @@ def parse(argv=None):
     tokens = with_config(parser, argv, "--config-file")
     args = parser.parse_args(tokens)
     args.flags = flags_given(tokens)
-    return read_iterative_settings(args, args.target_lang, args.output_dir), args
+    settings = read_iterative_settings(args, args.target_lang, args.output_dir)
+    check_iterative_flags(args, settings)
+    return settings, args
 
 
 @command

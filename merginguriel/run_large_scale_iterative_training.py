@@ -12,7 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import answering_interrupts, command
 from merginguriel.utils.flags.config import as_record
-from merginguriel.utils.flags.iterative_flags import add_output, add_run, read_iterative_settings
+from merginguriel.utils.flags.iterative_flags import add_output, add_run, check_iterative_flags, read_iterative_settings
 from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.sweep_flags import choose_targets
@@ -46,6 +46,7 @@ def main(argv=None):
         raise InputError("--no-sequential-training is for one target; train several at a time with --workers")
     flag_groups.check_backend(args)
     runs = [read_iterative_settings(args, target, args.output_dir / target) for target in targets]
+    check_iterative_flags(args, runs[0])
 
     from merginguriel.utils.iterative import iterative_job
     from merginguriel.utils.jobs.backends import backend_of

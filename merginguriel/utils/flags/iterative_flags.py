@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
 from merginguriel.utils.flags.setting_flags import add_settings, given_fields, read_settings, refuse_idle
-from merginguriel.utils.iterative.settings import IterativeSettings, LanguageTraining
+from merginguriel.utils.iterative.settings import WANDB_PROJECT, IterativeSettings, LanguageTraining
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.storage import naming
 from merginguriel.utils.training.settings import TrainingRun
@@ -73,8 +73,7 @@ def add_run(parser: Any, *, num_languages: str = "--num-languages", merge_freque
     )
     add_settings(training, IterativeSettings, ("save_strategy", "max_gpu_memory"))
     training.add_argument("--enable-wandb", action="store_true", help="track the run with Weights & Biases")
-    tracked = {"wandb_project": "MergingUriel-Iterative"}
-    add_settings(training, LanguageTraining, ("wandb_project",), defaults=tracked)
+    add_settings(training, LanguageTraining, ("wandb_project",))
     times = parser.add_argument_group("when to merge", "Always at the end; docs/iterative.md has the rules.")
     add_settings(times, IterativeSettings, TIMES, defaults={"merge_frequency": merge_frequency})
     add_sources(parser, renamed={"sources": "--locales --sources", "num_languages": num_languages})
@@ -83,14 +82,14 @@ def add_run(parser: Any, *, num_languages: str = "--num-languages", merge_freque
 
 
 def read_iterative_settings(args: argparse.Namespace, target: str, output_dir: Path) -> IterativeSettings:
-    """The run for `target` in `output_dir`, once every flag is known to have an effect."""
+    """The run for `target` in `output_dir`."""
     merge = read_merge_settings(args, args.mode, target)
-    project = args.wandb_project if args.enable_wandb else None
+    project = (args.wandb_project or WANDB_PROJECT) if args.enable_wandb else None
     settings = read_settings(LanguageTraining, args, wandb_project=project)
     training = TrainingRun(
         flag_groups.read_task(args), flag_groups.read_store(args), merge.choice.sources or (), output_dir, settings
     )
-    run = read_settings(
+    return read_settings(
         IterativeSettings,
         args,
         training=training,
@@ -98,11 +97,9 @@ def read_iterative_settings(args: argparse.Namespace, target: str, output_dir: P
         results_root=args.results_dir,
         command=args.command,
     )
-    _check_flags(args, run)
-    return run
 
 
-def _check_flags(args: argparse.Namespace, run: IterativeSettings) -> None:
+def check_iterative_flags(args: argparse.Namespace, run: IterativeSettings) -> None:
     """A flag without effect beside the others is refused, not ignored."""
     ignored = given_fields(SourceSettings, args) & {"top_k", "sinkhorn_iters"}
     if ignored and run.training.locales:

@@ -17,11 +17,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 def write_history(folder: Path, merges: list[dict[str, Any]]) -> None:
     seconds = [entry["merge_duration"] for entry in merges]
-    statistics = {
-        "total_merges": len(seconds),
-        "total_merge_time": sum(seconds),
-        "average_merge_time": mean(seconds),
-    }
+    statistics = {"total_merges": len(seconds), "total_merge_time": sum(seconds), "average_merge_time": mean(seconds)}
     told = {"merge_statistics": statistics, "merge_history": merges, "timestamp": environment.utc_now()}
     atomic.write_json(folder / HISTORY_JSON, told)
 

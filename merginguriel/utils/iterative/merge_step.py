@@ -18,7 +18,7 @@ from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import evaluation_dtype
 from merginguriel.utils.storage.environment import utc_now
-from merginguriel.utils.training.parts import Development
+from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.trainer import device_of, free_memory
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from merginguriel.utils.storage import naming
 
 @dataclass(frozen=True)
 class IterativePlan:
-    """`merge`: the last merge, whose sources all are `initial` yet. `data`: fingerprints of all items, by locale and split."""
+    """`merge`: the last merge, whose sources are all `initial` yet. `data`: fingerprints of all items."""
 
     settings: IterativeSettings
     initial: Path
@@ -61,11 +61,7 @@ def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> I
         available=dict.fromkeys(training.locales or training.task.locales, initial),
     )
     sources, target = [source.locale for source in merge.sources], merge.target
-    splits = {
-        "train": sources,
-        "validation": [*sources, target],
-        "test": [target],
-    }
+    splits = {"train": sources, "validation": [*sources, target], "test": [target]}
     needed = [(locale, split) for split, locales in splits.items() for locale in locales]
     needed += [(locale, merge.settings.texts.split) for locale in merge.texts]
     return IterativePlan(

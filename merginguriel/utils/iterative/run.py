@@ -9,26 +9,23 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.iterative import timing
 from merginguriel.utils.iterative.history import read_history, write_history
 from merginguriel.utils.iterative.merge_step import Merger
 from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.progress import EpochProgress
+from merginguriel.utils.iterative.result import check_result, judge
 from merginguriel.utils.iterative.run_folder import RunFolder
 from merginguriel.utils.jobs import processes
-from merginguriel.utils.jobs.job import tells
-from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT
 from merginguriel.utils.storage import atomic, messages
-from merginguriel.utils.storage.naming import RESULTS_JSON
 from merginguriel.utils.training import tracking
-from merginguriel.utils.training.parts import Development, Part, Trainers
+from merginguriel.utils.training.development import Development
+from merginguriel.utils.training.parts import Part, Trainers
 from merginguriel.utils.training.trainer import check_environment, device_of, free_memory
 
 log = logging.getLogger(__name__)
@@ -57,18 +54,6 @@ def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] 
             return judge(plan, folder, overwrite and result.exists())
         finally:
             free_memory()
-
-
-def check_result(job: str, folder: Path, overwrite: bool) -> None:
-    """Refuse, before anything is trained, a result folder that holds another one than of this hash (InputError)."""
-    if tells(folder / RESULTS_JSON, {"job": job}):
-        return
-    if (folder / RESULTS_JSON).is_file() and not overwrite:
-        raise InputError(
-            f"{folder} exists already; use --overwrite to replace it or choose another --results-dir: it is the result "
-            "of another run, or of an earlier version"
-        )
-    atomic.check_replaceable(folder, overwrite)
 
 
 class Turns:
@@ -180,27 +165,3 @@ class Turns:
 
     def _write_state(self) -> None:
         self._folder.write_state(self._settings.record, self._plan.data, self._plan.locales)
-
-
-def judge(plan: IterativePlan, folder: RunFolder, overwrite: bool) -> Evaluation:
-    """The final model on the target's test items."""
-    settings, merges = plan.settings, read_history(folder.path)
-    final, task = folder.merged(merges[-1]["name"]), settings.training.task
-    texts = {name: (final / name).read_text(encoding="utf-8") for name in (DETAILS_TXT, DETAILS_JSON)}
-    experiment = {
-        **atomic.read_json(final / DETAILS_JSON)["plan"],
-        "mode": f"iterative_{settings.merge.mode}",
-        "command": settings.command,
-        "iterative": {"merges": [entry["epoch"] for entry in merges], **settings.way},
-    }
-    return evaluate(
-        Classifier(final),
-        task.load(settings.target, "test"),
-        task.dataset_name,
-        plan.result_folder,
-        name=plan.result_folder.name,
-        experiment=experiment,
-        job=plan.job,
-        overwrite=overwrite,
-        attachments=texts,
-    )

@@ -10,7 +10,7 @@ from auto_merge_llm.errors import InputError
 from filelock import FileLock, Timeout
 
 from merginguriel.utils.storage import atomic, environment
-from merginguriel.utils.training.parts import LocaleCheckpoint, newest
+from merginguriel.utils.training.checkpoints import LocaleCheckpoint, newest
 
 STATE_JSON = "state_summary.json"
 MERGED = "merged_models"

@@ -1,7 +1,6 @@
 """What an iterative run is made of: how its languages are trained, how they are merged, and when."""
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from merginguriel.utils.storage.argument_types import bounded_float, positive_in
 from merginguriel.utils.storage.settings import declared, plain, setting, words
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings
 
+WANDB_PROJECT = "MergingUriel-Iterative"
 ELSEWHERE = ("output_dir", "models_root", "logging_steps", "wandb_project")  # no model rests on these
 
 
 def _own(name: str, default: Any, flag: str, **more: Any) -> Any:
-    """The field `name` of TrainingSettings with another default or flag; names of results tell it by its flag."""
-    told = dataclasses.replace(declared(TrainingSettings)[name], flags=(flag,), word=f"{flag[2:]}-{{}}", **more)
-    return field(default=default, metadata={"setting": told})
+    """The field `name` of TrainingSettings with another flag, default or help; results' names tell it by its flag."""
+    changed = {"flags": (flag,), "word": f"{flag[2:]}-{{}}", **more}
+    return field(default=default, metadata={"setting": replace(declared(TrainingSettings)[name], **changed)})
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,16 @@ class LanguageTraining(TrainingSettings):
     weight_decay: float = _own("weight_decay", 0.01, "--weight-decay")
     warmup_ratio: float = _own("warmup_ratio", 0.1, "--warmup-ratio")
     max_seq_length: int = _own("max_seq_length", 128, "--max-seq-length")
-    max_train_samples: int | None = _own("max_train_samples", None, "--max-train-samples")
+    max_train_samples: int | None = _own(
+        "max_train_samples", None, "--max-train-samples", help="use only N items of every language"
+    )
+    seed: int = _own(
+        "seed", 42, "--seed", word=None, help="of the initial checkpoint, the training, and methods that draw numbers"
+    )
     logging_steps: int = _own("logging_steps", 100, "--log-frequency", word=None)
+    wandb_project: str | None = _own(
+        "wandb_project", None, "--wandb-project", word=None, help=f"its project (default: {WANDB_PROJECT})"
+    )
     eval_strategy: str = "no"
     save_strategy: str = "no"
     load_best_model_at_end: bool = False
@@ -52,12 +60,7 @@ class IterativeSettings:
     merge: MergeSettings
     results_root: Path = naming.RESULTS_ROOT
     merge_frequency: int = setting(
-        1,
-        "epochs between two merges",
-        "--merge-frequency",
-        read=positive_int,
-        metavar="N",
-        word="merge-frequency-{}",
+        1, "epochs between two merges", "--merge-frequency", read=positive_int, metavar="N", word="merge-frequency-{}"
     )
     adaptive: bool = setting(
         False,
