@@ -5,7 +5,9 @@ import gc
 import json
 import logging
 import math
+import multiprocessing
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -30,6 +32,7 @@ from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import classifier, results
 from merginguriel.utils.iterative import merge_step, run, timing
+from merginguriel.utils.jobs import processes
 from merginguriel.utils.results.reproduction import command_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import checkpoints, development, parts
@@ -433,7 +436,12 @@ def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
 
 
 def test_processes_side_by_side_end_alike(twice, train, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    context, beside = multiprocessing.get_context, processes.in_processes
+    # Forked ones have imported everything already; what they are given is pickled as for new ones.
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context("fork"))
+    monkeypatch.setattr(
+        processes, "in_processes", lambda make, jobs, *more: beside(*pickle.loads(pickle.dumps((make, jobs))), *more)
+    )
     assert final_bytes(train(*TWICE, "--no-sequential-training")) == final_bytes(twice)
 
 
