@@ -3,11 +3,13 @@
 Only finished runs are copied. Exit code 1 if a run could not be copied.
 """
 
+if not __package__:
+    import _checkout  # noqa: F401
+
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
@@ -24,7 +26,9 @@ def build_parser():
     )
     parser.add_argument("--overwrite", action="store_true", help="replace models that are there")
     parser.add_argument("--dry-run", action="store_true", help="print what would be copied, then stop")
-    flag_groups.add_models_root(parser)
+    parser.add_argument(
+        "--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR", help="where the fine-tuned models are"
+    )
     return parser
 
 
@@ -32,7 +36,7 @@ def build_parser():
 def main(argv=None):
     args = build_parser().parse_args(argv)
 
-    from merginguriel.utils.training.copies import copy, plan
+    from merginguriel.utils.training.copies import copy, plan  # opens the models
 
     copies, refused = plan(args.runs, args.models_root)
     if not copies and not refused:

@@ -1,5 +1,6 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
+import contextlib
 import json
 import os
 import signal
@@ -30,21 +31,46 @@ def zygote():
 
 
 @pytest.fixture
-def run(tmp_path, tmp_path_factory, zygote):
-    """run(script, *flags) -> CompletedProcess, in an empty working folder."""
+def begin(tmp_path, tmp_path_factory, zygote):
+    """begin(script, *flags) -> (process id, end): it runs in an empty working folder; end() is its CompletedProcess.
 
-    def call(script, *flags, timeout=240):
+    One at a time. It leads a process group of its own, as what a terminal starts.
+    """
+    ends = {}
+
+    def call(script, *flags):
         output = tmp_path_factory.mktemp("output")
         arguments = list(map(str, flags))
         request = {"script": str(ROOT / script), "flags": arguments, "folder": str(tmp_path), "output": str(output)}
         print(json.dumps({**request, "environment": environment()}), file=zygote.stdin, flush=True)
         child = int(zygote.stdout.readline())
-        watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
-        watch.start()
-        code = int(zygote.stdout.readline())
-        watch.cancel()
-        shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
-        return subprocess.CompletedProcess([script, *arguments], code, *shown)
+
+        def end(timeout=240):
+            del ends[child]
+            watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
+            watch.start()
+            code = int(zygote.stdout.readline())
+            watch.cancel()
+            shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
+            return subprocess.CompletedProcess([script, *arguments], code, *shown)
+
+        ends[child] = end
+        return child, end
+
+    yield call
+    for child, end in list(ends.items()):  # of a test that has failed
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        end()
+
+
+@pytest.fixture
+def run(begin):
+    """run(script, *flags) -> CompletedProcess, in an empty working folder."""
+
+    def call(script, *flags, timeout=240):
+        _, end = begin(script, *flags)
+        return end(timeout)
 
     return call
 

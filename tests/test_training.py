@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from filelock import FileLock
 from running import ROOT, environment
 from safetensors.numpy import load_file
 
-from merginguriel.utils.data import massive, task
+from merginguriel.utils.data import massive
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import cuda_graphs, trainer, vocabulary
-from merginguriel.utils.training.settings import TrainingSettings
+from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
 
 SCRIPT = "merginguriel/training_bert.py"
@@ -48,7 +51,7 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     assert model_folder.read_labels(folder) == list(massive.INTENTS)
     assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
     # The predictions are those of the model that was saved.
-    split = task.load_split("mini", "af-ZA", "test")
+    split = Task("mini").load("af-ZA", "test")
     rows = [line.split("\t") for line in (folder / "predict_results.txt").read_text().splitlines()[1:]]
     hits = sum(name == massive.INTENTS[label] for (_, name), label in zip(rows, split.labels))
     assert hits / len(split) == pytest.approx(metrics["predict_accuracy"])
@@ -211,57 +214,43 @@ def test_names_of_transformers_4_bfloat16_checkpointing_and_tracking(flags, tmp_
 
 
 @pytest.fixture
-def settings(tiny_base, tmp_path):
-    """settings(name, **changes) of a few steps without dropout, for comparing arithmetic in this process."""
-    import shutil
-
+def still(tiny_base, tmp_path):
+    """still(name, **changes): a run of a few steps without dropout, for comparing arithmetic in this process."""
     base = shutil.copytree(tiny_base, tmp_path / "still")
     config = json.loads((base / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (base / "config.json").write_text(json.dumps(config))
+    few = dict(
+        per_device_train_batch_size=32, learning_rate=1e-3, num_train_epochs=1, save_strategy="no", logging_steps=1
+    )
 
     def make(name, **changes):
-        return TrainingSettings(
-            **{
-                **dict(
-                    base_model=str(base),
-                    dataset_name="mini",
-                    locales=("af-ZA",),
-                    output_dir=tmp_path / name,
-                    models_root=tmp_path,
-                    per_device_train_batch_size=32,
-                    learning_rate=1e-3,
-                    num_train_epochs=1,
-                    save_strategy="no",
-                    logging_steps=1,
-                ),
-                **changes,
-            }
-        )
+        store = ModelStore(str(base), tmp_path)
+        return TrainingRun(Task("mini"), store, ("af-ZA",), tmp_path / name, TrainingSettings(**{**few, **changes}))
 
     return make
 
 
-def losses_and_norms(settings) -> np.ndarray:
+def losses_and_norms(run) -> np.ndarray:
     """(steps, 2)"""
-    train(settings, do_train=True, do_eval=False, do_predict=False)
-    rows = atomic.read_json(settings.output_dir / "trainer_state.json")["log_history"]
+    train(run, TrainingSteps(do_train=True))
+    rows = atomic.read_json(run.output_dir / "trainer_state.json")["log_history"]
     return np.array([[row["loss"], row["grad_norm"]] for row in rows if "grad_norm" in row])
 
 
-def test_accumulated_batches_are_one_large_batch(settings):
-    whole = losses_and_norms(settings("whole"))
+def test_accumulated_batches_are_one_large_batch(still):
+    whole = losses_and_norms(still("whole"))
     for size in (16, 8):
         parts = losses_and_norms(
-            settings(f"of{size}", per_device_train_batch_size=size, gradient_accumulation_steps=32 // size)
+            still(f"of{size}", per_device_train_batch_size=size, gradient_accumulation_steps=32 // size)
         )
         assert parts[:10] == pytest.approx(whole[:10], rel=1e-3)  # the last step has fewer items
-    checkpointed = losses_and_norms(settings("checkpointed", gradient_checkpointing=True))
+    checkpointed = losses_and_norms(still("checkpointed", gradient_checkpointing=True))
     assert checkpointed == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumulated):
+def test_graphed_passes_compute_what_plain_ones_do(still, monkeypatch, accumulated):
     """On a CPU, where a replay is the same passes over the same buffers."""
     captured = []
 
@@ -275,13 +264,13 @@ def test_graphed_passes_compute_what_plain_ones_do(settings, monkeypatch, accumu
     details = dict(
         per_device_train_batch_size=32 // accumulated, gradient_accumulation_steps=accumulated, num_train_epochs=2
     )
-    plain = losses_and_norms(settings("plain", **details))
-    graphed = losses_and_norms(settings("graphed", **details, cuda_graphs=True))
+    plain = losses_and_norms(still("plain", **details))
+    graphed = losses_and_norms(still("graphed", **details, cuda_graphs=True))
     assert graphed == pytest.approx(plain, rel=1e-3) and len(graphed) == 22
     assert len(captured) in (1, 2)  # of 8 and 16 tokens
 
 
-def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_base):
+def test_trimming_the_vocabulary_changes_nothing(still, monkeypatch, tiny_base):
     # Two models: with and without. Other languages' tokens are among the rows that neither moves.
     trained_rows = []
 
@@ -299,13 +288,13 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
             trained_rows.append(self._model.get_input_embeddings().num_embeddings)
             super().restore()
 
-    steps = dict(do_train=True, do_eval=True, do_predict=False)
+    steps = TrainingSteps(do_train=True, do_eval=True)
     weights = {}
     for name, kind in (("trimmed", Watched), ("whole", Whole)):
         monkeypatch.setattr(vocabulary, "TrimmedVocabulary", kind)
-        train(settings(name, num_train_epochs=2, save_strategy="epoch"), **steps)
-        weights[name] = load_file(settings(name).output_dir / "model.safetensors")
-    start = load_file(initial_checkpoint(str(tiny_base), 42, settings("m").models_root) / "model.safetensors")
+        train(still(name, num_train_epochs=2, save_strategy="epoch"), steps)
+        weights[name] = load_file(still(name).output_dir / "model.safetensors")
+    start = load_file(initial_checkpoint(str(tiny_base), 42, still("m").store.root) / "model.safetensors")
     embeddings = "roberta.embeddings.word_embeddings.weight"
     moved = {name: (values[embeddings] != start[embeddings]).any(-1) for name, values in weights.items()}
     assert np.array_equal(moved["trimmed"], moved["whole"]) and 0 < moved["trimmed"].sum() < len(start[embeddings])
@@ -313,12 +302,12 @@ def test_trimming_the_vocabulary_changes_nothing(settings, monkeypatch, tiny_bas
         np.testing.assert_allclose(weights["trimmed"][name], values, atol=2e-5, err_msg=name)
     trimmed, whole = trained_rows
     assert moved["trimmed"].sum() <= trimmed < whole == len(start[embeddings])
-    assert json.loads((settings("trimmed").output_dir / "config.json").read_text())["vocab_size"] == whole
+    assert json.loads((still("trimmed").output_dir / "config.json").read_text())["vocab_size"] == whole
 
 
-def test_one_process_trains_a_model(settings, tmp_path):
+def test_one_process_trains_a_model(still, tmp_path):
     with FileLock(tmp_path / ".m.training.lock"), pytest.raises(InputError, match="another process trains"):
-        train(settings("m"), do_train=True, do_eval=False, do_predict=False)
+        train(still("m"), TrainingSteps(do_train=True))
     assert not (tmp_path / "m").exists() and not (tmp_path / "m.training").exists()
 
 

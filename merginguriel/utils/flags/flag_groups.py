@@ -118,8 +118,8 @@ def nxn_of(args) -> Path | None:
     return None
 
 
-def add_backend(parser: Any) -> None:
-    """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard."""
+def add_backend(parser: Any, workers: int | None = None) -> None:
+    """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard; `workers` is the default of --workers."""
     group = parser.add_argument_group("where the jobs run")
     group.add_argument(
         "--backend",
@@ -127,14 +127,12 @@ def add_backend(parser: Any) -> None:
         default="local",
         help="processes of this machine, or tasks of a Ray cluster",
     )
+    many, one = ("", "") if workers else (" (default: one a GPU, or one a core as far as memory goes)", " (default: 1)")
     group.add_argument(
-        "--workers",
-        type=positive_int,
-        metavar="N",
-        help="local: processes at a time (default: one a GPU, or one a core as far as memory goes)",
+        "--workers", type=positive_int, default=workers, metavar="N", help=f"local: processes at a time{many}"
     )
     group.add_argument(
-        "--workers-per-gpu", type=positive_int, metavar="N", help="processes at a time on every GPU (default: 1)"
+        "--workers-per-gpu", type=positive_int, metavar="N", help=f"processes at a time on every GPU{one}"
     )
     group.add_argument(
         "--address", metavar="HOST:PORT", help="ray: of the cluster, or auto (default: one of its own on this machine)"
@@ -150,5 +148,5 @@ def add_backend(parser: Any) -> None:
 def check_backend(args: argparse.Namespace) -> None:
     """InputError for flags of `add_backend` that do not go together."""
     refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
-    if args.workers and args.workers_per_gpu:
+    if {"workers", "workers_per_gpu"} <= args.explicit:
         raise InputError("--workers and --workers-per-gpu exclude each other; give one")

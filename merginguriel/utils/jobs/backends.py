@@ -34,13 +34,13 @@ class LocalBackend:
 
 
 def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:
-    """How many processes: `workers`, or `per_gpu` for every GPU, or one a core where `needed` bytes fit for each."""
+    """How many processes: `per_gpu` for every GPU, or `workers`, or one a core where `needed` bytes fit for each."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if per_gpu and not gpus:
         raise InputError("--workers-per-gpu, but this machine has no GPU; give --workers instead")
-    if workers:
-        return workers
-    return gpus * (per_gpu or 1) or max(1, min(processes.cores(), memory.free_memory() // max(1, needed)))
+    if per_gpu:
+        return gpus * per_gpu
+    return workers or gpus or max(1, min(processes.cores(), memory.free_memory() // max(1, needed)))
 
 
 def backend_of(args: Any, needed: int) -> Backend:

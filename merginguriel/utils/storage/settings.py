@@ -49,14 +49,13 @@ def words(settings: Any) -> dict[str, str]:
     return {name: told[name].word.format(value) for name, value in changed(settings).items() if told[name].word}
 
 
-def tokens(settings: Any, without: Iterable[str] = ()) -> list[str]:
-    """The flags of a command line that give what has not its default."""
-    told, said = declared(type(settings)), []
-    for name, value in changed(settings).items():
-        if name in without or not told[name].flags:
-            continue
-        said.append(told[name].flags[0])
-        said += [] if value is True else [as_argument(value)]
+def tokens(settings: Any, without: Iterable[str] = (), always: Iterable[str] = ()) -> list[str]:
+    """The flags of a command line that give what has not its default, and the fields `always` whatever they are."""
+    said, wanted = [], (changed(settings).keys() | set(always)) - set(without)
+    for name, told in declared(type(settings)).items():
+        if name in wanted and told.flags:
+            value = getattr(settings, name)
+            said += [told.flags[0], *([] if value is True else [as_argument(value)])]
     return said
 
 
@@ -66,6 +65,8 @@ def as_argument(value: Any) -> str:
         return ",".join(f"{name}={part!r}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

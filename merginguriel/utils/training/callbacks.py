@@ -3,14 +3,16 @@
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
+
+import transformers
 
 log = logging.getLogger(__name__)
 _SHOWN = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
 
 
-def log_to_stderr(trainer) -> None:
+def log_to_stderr(trainer: Any) -> None:
     """Losses and metrics as log lines; Trainer itself would print dicts to stdout, where results belong."""
-    import transformers
 
     class Log(transformers.TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
@@ -33,8 +35,8 @@ def log_to_stderr(trainer) -> None:
     trainer.add_callback(Log)
 
 
-def reporting_progress(progress: Callable[[float], None]):
-    import transformers
+def reporting_progress(progress: Callable[[float], None]) -> Any:
+    """The callback that tells `progress` the share of the steps that are done."""
 
     class Reporting(transformers.TrainerCallback):
         def on_log(self, args, state, control, **kwargs):

@@ -97,6 +97,27 @@ class TrainingSettings:
         """Whether the best epoch by validation accuracy is kept, not the last, and training may stop early."""
         return self.load_best_model_at_end and self.eval_strategy == self.save_strategy == "epoch"
 
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """How many items of a split are used at most."""
+        return {"train": self.max_train_samples, "validation": self.max_eval_samples, "test": self.max_predict_samples}
+
+
+@dataclass(frozen=True)
+class TrainingSteps:
+    """What is done in a run. `overwrite`: a model that stands in the run's place is replaced."""
+
+    do_train: bool = _switch("fine-tune", "--do-train")
+    do_eval: bool = _switch("evaluate on validation, after every epoch too", "--do-eval")
+    do_predict: bool = _switch("predict the test split and report its accuracy", "--do-predict")
+    overwrite: bool = _switch("replace what is there", "--overwrite-output-dir")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are read."""
+        wanted = {"train": self.do_train, "validation": self.do_eval, "test": self.do_predict}
+        return tuple(split for split, read in wanted.items() if read)
+
 
 @dataclass(frozen=True)
 class TrainingRun:

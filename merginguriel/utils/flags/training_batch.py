@@ -1,0 +1,119 @@
+"""The job of the two commands that train many models: their flags, their trainings, and how these are carried out."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.flags.flag_groups import add_backend, add_store, add_task, read_store
+from merginguriel.utils.flags.training_flags import SCRIPT, parse_training
+from merginguriel.utils.jobs.job import Job, shard
+from merginguriel.utils.jobs.ledger import Ledger
+from merginguriel.utils.jobs.outcome import conclude
+from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.settings import shell_line
+
+# What the batch decides for every run; it cannot be given to training_bert.py beside it.
+DECIDED = (
+    "--dataset-name",
+    "--dataset-config-name",
+    "--model-name-or-path",
+    "--output-dir",
+    "--models-root",
+    "--overwrite-output-dir",
+    "--text-column",
+    "--label-column",
+)
+RENAMED = {"--batch-size": "--per-device-train-batch-size"}
+
+
+def add_batch(parser: Any) -> None:
+    """Flags for `plan_batch` and `carry_out`."""
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, then stop")
+    add_store(parser)
+    add_task(parser)
+    add_backend(parser, workers=1)
+
+
+def add_additional(group: Any) -> None:
+    group.add_argument(
+        "--additional-args",
+        nargs=argparse.REMAINDER,
+        metavar="…",
+        help="last: everything after it goes to training_bert.py; --batch_size is the training's",
+    )
+
+
+def additional_flags(args: argparse.Namespace) -> list[str]:
+    """What stands after --additional-args, as training_bert.py has it; InputError where the batch decides it."""
+    flags = []
+    for token in args.additional_args or ():
+        flag, equals, value = token.partition("=")
+        if flag in DECIDED:
+            raise InputError(
+                f"{flag} cannot stand among --additional-args: every run has its own; see --help for "
+                "what this command takes"
+            )
+        flags.append(RENAMED.get(flag, flag) + equals + value)
+    return flags
+
+
+def plan_batch(
+    args: argparse.Namespace,
+    models: Mapping[str, Sequence[str]],
+    flags: Sequence[str],
+    held_out: Mapping[str, str | None] | None = None,
+) -> list[Job]:
+    """A job for every model, by the name of its folder, on its locales with these flags, as far as --shard goes.
+
+    `held_out`: name -> the locale that the model is evaluated on afterwards. InputError where a flag has no effect.
+    """
+    lines = {name: [*_decided(args, name, locales), *flags] for name, locales in models.items()}
+    runs = {name: parse_training(line) for name, line in lines.items()}
+
+    from merginguriel.utils.training.training_job import training_job
+
+    jobs = []
+    for name, (run, steps) in runs.items():
+        left_out = (held_out or {}).get(name)
+        result = (left_out, args.results_dir / naming.evaluation_name(name, left_out)) if left_out else None
+        jobs.append(training_job(run, steps, shell_line(SCRIPT, *lines[name]), result))
+    return shard(jobs, args.shard)
+
+
+def _decided(args: argparse.Namespace, name: str, locales: Sequence[str]) -> list[str]:
+    """The flags of training_bert.py that differ from run to run, or say what the batch says by flags of its own."""
+    base_model, output_dir = read_store(args).base_model, str(args.models_root / name)
+    line = ["--dataset-config-name", ",".join(locales), "--model-name-or-path", base_model]
+    line += ["--dataset-name", args.dataset_name, "--output-dir", output_dir, "--models-root", str(args.models_root)]
+    for column in ("text_column", "label_column"):
+        if column in args.explicit:
+            line += [f"--{column.replace('_', '-')}", getattr(args, column)]
+    return line
+
+
+def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[Job]) -> int:
+    """Print the commands of a dry run, or do the jobs, some of the planned ones; the command's exit code."""
+    if args.dry_run:
+        for job in jobs:
+            print(job.options["command"])
+        return 0
+
+    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.engine import work_off
+    from merginguriel.utils.training.trainer import check_environment
+    from merginguriel.utils.training.training_job import memory_needed, remove_leftovers, table
+
+    remove_leftovers(planned)
+    if not jobs:
+        return 0
+    run = jobs[0].options["run"]
+    if args.backend == "local":  # what machines of a cluster have, they say themselves
+        check_environment(run.settings)
+    backend = backend_of(args, memory_needed(run))
+    ledger = Ledger(jobs[0].folder.parent, args.command, jobs)
+    ledger.begin()
+    outcome = work_off(jobs, backend, ledger.changed, unit="models")
+    ledger.end(outcome)
+    return conclude(outcome, table(jobs, outcome))

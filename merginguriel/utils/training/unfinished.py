@@ -1,0 +1,64 @@
+"""The folder of a run that is not finished: whose it is, and where the same run goes on."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from auto_merge_llm.errors import InputError
+from filelock import FileLock, Timeout
+
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.training.settings import TrainingRun
+
+log = logging.getLogger(__name__)
+
+
+def unfinished(output_dir: Path) -> Path:
+    """Where the checkpoints of a run stand until its model is whole."""
+    return output_dir.with_name(output_dir.name + ".training")
+
+
+@contextlib.contextmanager
+def alone(output_dir: Path) -> Iterator[None]:
+    """Inside, no other process trains `output_dir`; InputError where one does."""
+    lock = FileLock(output_dir.with_name(f".{unfinished(output_dir).name}.lock"), timeout=0)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another process trains {output_dir}; wait for it or choose another --output-dir") from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def claim(run: TrainingRun, overwrite: bool) -> None:
+    """Make the folder of an unfinished run, or find the one that the same settings have left (else InputError)."""
+    work = unfinished(run.output_dir)
+    if overwrite or not list(work.glob("checkpoint-*")):
+        shutil.rmtree(work, ignore_errors=True)
+    settings, record = work / "settings.json", run.record
+    elsewhere = ("output_dir", "models_root")
+    if settings.exists() and {**atomic.read_json(settings), **{name: record[name] for name in elsewhere}} != record:
+        raise InputError(
+            f"{work} holds an unfinished run with other settings; repeat those to finish it, or use "
+            "--overwrite-output-dir to start again"
+        )
+    atomic.write_json(settings, record)
+
+
+def newest_checkpoint(work: Path) -> str | None:
+    """The newest checkpoint that is whole: Trainer writes trainer_state.json last."""
+    steps = {
+        int(path.name.rpartition("-")[2]): path
+        for path in work.glob("checkpoint-*")
+        if (path / "trainer_state.json").is_file()
+    }
+    if not steps:
+        return None
+    log.info("going on from %s", steps[max(steps)])
+    return str(steps[max(steps)])
