@@ -54,6 +54,7 @@ def main(argv=None):
     from merginguriel.utils.jobs.job import shard
     from merginguriel.utils.jobs.ledger import Ledger, ending_of
     from merginguriel.utils.jobs.outcome import conclude
+    from merginguriel.utils.training.training_job import memory_needed
 
     planned, failures = iterative_job.iterative_jobs(runs, cleanup=args.cleanup_intermediate, overwrite=args.overwrite)
     jobs = shard(planned, args.shard)
@@ -62,7 +63,7 @@ def main(argv=None):
         for target, reason in failures.items():
             print(f"impossible: {target}: {reason}")
         return 1 if failures else 0
-    backend = backend_of(args, iterative_job.memory_needed(planned[0]))
+    backend = backend_of(args, memory_needed(runs[0].training))
     ledger = Ledger(
         args.output_dir,
         args.command,

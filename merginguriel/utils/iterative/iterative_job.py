@@ -1,7 +1,7 @@
 """The job of an iterative run: each of many targets is trained in a folder of its own and continued there."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.iterative.settings import IterativeSettings
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
-from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
 def iterative_jobs(
-    runs: Iterable[IterativeSettings], *, cleanup: bool, overwrite: bool
+    runs: Sequence[IterativeSettings], *, cleanup: bool, overwrite: bool
 ) -> tuple[list[Job], dict[str, str]]:
     """(a job for each run, by target why others could not be planned); InputError where none can.
 
@@ -30,9 +29,8 @@ def iterative_jobs(
     """
     jobs: list[Job] = []
     failures: dict[str, str] = {}
-    data = None
+    data = Fingerprints(runs[0].training.task)
     for settings in runs:
-        data = Fingerprints(settings.training.task) if data is None else data
         try:
             plan = plan_run(settings, data)
         except InputError as error:
@@ -62,11 +60,6 @@ def keep_final_model(folder: Path) -> None:
             shutil.rmtree(folder / locale, ignore_errors=True)
         if entry["name"] != FINAL:
             shutil.rmtree(RunFolder(folder).merged(entry["name"]), ignore_errors=True)
-
-
-def memory_needed(job: Job) -> int:
-    """Bytes of a worker: weights, gradients, two moments, and what training works with."""
-    return 6 * bytes_of(job.options["plan"].initial)
 
 
 def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:

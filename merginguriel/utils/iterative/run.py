@@ -27,6 +27,7 @@ from merginguriel.utils.training import tracking
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.parts import Part, Trainers
 from merginguriel.utils.training.trainer import check_environment, device_of, free_memory
+from merginguriel.utils.training.unfinished import alone
 
 log = logging.getLogger(__name__)
 CONFIG_JSON = "experiment_config.json"
@@ -45,7 +46,7 @@ def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] 
         raise InputError("--max-gpu-memory needs a CUDA GPU; leave it out")
     check_result(plan.job, result, overwrite)
     folder = RunFolder(settings.folder)
-    with folder.held():
+    with alone(folder.path.resolve()):  # "." has no name
         folder.claim(settings.record, plan.data, overwrite)
         if config is not None:
             atomic.write_json(folder.path / CONFIG_JSON, config)

@@ -1,13 +1,11 @@
 """The folder of a run: whose it is, how far every language has come, and its merged models."""
 
-import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
-from filelock import FileLock, Timeout
 
 from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.training.checkpoints import LocaleCheckpoint, newest
@@ -41,23 +39,6 @@ class RunFolder:
 
     def merged(self, name: str) -> Path:
         return self.path / MERGED / name
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Nobody else works in it; InputError where somebody does."""
-        folder = self.path.resolve()  # "." has no name
-        lock = folder.with_name(f".{folder.name}.lock")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(lock, timeout=0):
-                try:
-                    yield
-                finally:
-                    lock.unlink(missing_ok=True)
-        except Timeout:
-            raise InputError(
-                f"another process trains in {folder}; wait for it or choose another --output-dir"
-            ) from None
 
     def claim(self, settings: dict[str, Any], data: dict[str, str], overwrite: bool) -> None:
         """Find the run that the same settings and items have left here, or an empty place for a new one."""
