@@ -437,11 +437,14 @@ def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
 
 def test_processes_side_by_side_end_alike(twice, train, monkeypatch):
     context, beside = multiprocessing.get_context, processes.in_processes
-    # Forked ones have imported everything already; what they are given is pickled as for new ones.
+    # Forked ones have imported everything already.
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context("fork"))
-    monkeypatch.setattr(
-        processes, "in_processes", lambda make, jobs, *more: beside(*pickle.loads(pickle.dumps((make, jobs))), *more)
-    )
+
+    def pickling(make, parts, *more):
+        assert pickle.dumps((make, parts))  # new ones could be told
+        beside(make, parts, *more)
+
+    monkeypatch.setattr(processes, "in_processes", pickling)
     assert final_bytes(train(*TWICE, "--no-sequential-training")) == final_bytes(twice)
 
 

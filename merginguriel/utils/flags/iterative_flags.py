@@ -42,9 +42,9 @@ TIMES = (
 )
 
 
-def add_output(parser: Any, default: str, help: str) -> None:
-    """Flags of where runs and results go; `default` and `help` are those of --output-dir."""
-    parser.add_argument("--output-dir", type=Path, default=Path(default), metavar="DIR", help=help)
+def add_output(parser: Any, folder: str, holds: str) -> None:
+    """Flags of where runs and results go; `folder` is the default of --output-dir, and what it `holds` its help."""
+    parser.add_argument("--output-dir", type=Path, default=Path(folder), metavar="DIR", help=holds)
     parser.add_argument(
         "--results-dir",
         type=Path,
