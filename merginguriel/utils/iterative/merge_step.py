@@ -14,7 +14,6 @@ from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.merging.bench import FolderBench
 from merginguriel.utils.merging.plan import MergePlan
-from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import evaluation_dtype
 from merginguriel.utils.storage.environment import utc_now
@@ -82,8 +81,7 @@ class Merger:
         plan = self._plan.merge
         # Task vectors are what the languages have learnt since they were last the same.
         bases = [plan.base, *(self._folder.merged(entry["name"]) for entry in before)]
-        newest = {locale: self._folder.newest(locale) for locale in self._plan.locales}
-        sources = tuple(Source(one.locale, newest[one.locale].path, one.weight) for one in plan.sources)
+        sources = tuple(replace(source, path=self._folder.model(source.locale)) for source in plan.sources)
         return replace(plan, output=self._folder.merged(name), base=bases[-1] if plan.base else None, sources=sources)
 
     def accuracies(self, merge: MergePlan) -> dict[str, float]:

@@ -80,16 +80,14 @@ class Turns:
     @contextlib.contextmanager
     def _tracked(self) -> Iterator[None]:
         """Everything that is logged goes to the tracked run too, where one was asked for."""
-        project, self._log = self._settings.training.settings.wandb_project, lambda values: None
-        if project is None:
-            yield
-            return
-        tracked = tracking.start(project, self._folder.path.name, self._settings.record)
-        self._log = tracked.log
+        project = self._settings.training.settings.wandb_project
+        tracked = tracking.start(project, self._folder.path.name, self._settings.record) if project else None
+        self._log = tracked.log if tracked else lambda values: None
         try:
             yield
         finally:
-            tracked.finish()
+            if tracked:
+                tracked.finish()
 
     @functools.cached_property
     def _trainers(self) -> Trainers:
@@ -128,7 +126,7 @@ class Turns:
                 locale,
                 Part(
                     locale,
-                    folder.checkpoints(locale),
+                    folder.checkpoints_of(locale),
                     epoch,
                     settings.save_strategy == "epoch",
                     folder.merged(self._history[-1]["name"]) if self._history else None,

@@ -8,7 +8,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage import atomic, environment
-from merginguriel.utils.training.checkpoints import LocaleCheckpoint, newest
+from merginguriel.utils.training.checkpoints import LocaleCheckpoint, checkpoints, newest
 
 STATE_JSON = "state_summary.json"
 MERGED = "merged_models"
@@ -21,11 +21,15 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
 
-    def checkpoints(self, locale: str) -> Path:
+    def checkpoints_of(self, locale: str) -> Path:
         return self.path / locale / "checkpoints"
 
     def newest(self, locale: str) -> LocaleCheckpoint | None:
-        return newest(self.checkpoints(locale))
+        return newest(self.checkpoints_of(locale))
+
+    def model(self, locale: str) -> Path:
+        """Its newest checkpoint, once there is one."""
+        return checkpoints(self.checkpoints_of(locale))[-1].path
 
     def epoch(self, locale: str) -> int:
         """How many epochs of it are done."""
