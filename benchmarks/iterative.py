@@ -30,12 +30,15 @@ from typing import NamedTuple
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel import run_iterative_training, training_bert
-from merginguriel.utils.data import language_arguments, mini, task
-from merginguriel.utils.flags import flag_groups
+from merginguriel import run_iterative_training
+from merginguriel.utils.data import mini
+from merginguriel.utils.data.language_arguments import locale_list
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.flags.setting_flags import add_settings
+from merginguriel.utils.flags.training_flags import parse_training
 from merginguriel.utils.jobs import processes
-from merginguriel.utils.merging import selection
+from merginguriel.utils.merging.selection import SourceSettings, select_sources, similarity_matrix
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 JOINT, BEST, ONE_SHOT = "joint training", "best source", "once at the end"
@@ -59,10 +62,10 @@ class Run(NamedTuple):
 
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flag_groups.add_base_model(parser)
-    flag_groups.add_data(parser, text_column=False)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    add_settings(parser, Task, ("dataset_name",))
     parser.add_argument("--similarity-matrix", type=Path, required=True, help="CSV of cosines")
-    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
+    parser.add_argument("--targets", type=locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
     parser.add_argument(
         "--seeds", type=lambda text: [argument_types.seed(part) for part in text.split(",")], default=[42, 43]
     )
@@ -84,9 +87,9 @@ def build_parser():
 
 
 def choose_sources(args, target: str) -> list[str]:
-    options = selection.SimilarityOptions("cosine", matrix=args.similarity_matrix)
-    there = dict.fromkeys(task.find_locales(args.dataset_name), Path())
-    return list(selection.select_sources(selection.similarity_matrix(options), target, args.num_languages, there))
+    matrix = similarity_matrix(SourceSettings(selection="cosine", matrix=args.similarity_matrix))
+    there = dict.fromkeys(Task(args.dataset_name).locales, Path())
+    return list(select_sources(matrix, target, args.num_languages, there))
 
 
 def draw_items(args, locales: set[str]) -> str:
@@ -144,7 +147,7 @@ class Work:
         args = self._args
         return [
             "--model-name-or-path",
-            task.base_model_of(args.base_model, args.dataset_name),
+            Task(args.dataset_name).base_model(args.base_model),
             "--dataset-name",
             self._dataset,
             "--models-root",
@@ -163,8 +166,11 @@ class Work:
         ]
 
     def _iterative(self, run: Run, folder: Path) -> dict:
-        from merginguriel.utils.iterative.run import HISTORY_JSON, plan, run
-        from merginguriel.utils.training import parts, trainer
+        from merginguriel.utils.iterative.history import read_history
+        from merginguriel.utils.iterative.plan import plan_run
+        from merginguriel.utils.iterative.run import run as train_and_merge
+        from merginguriel.utils.training.checkpoints import newest
+        from merginguriel.utils.training.trainer import free_memory
 
         args = self._args
         every = {"every epoch": 1, "every 2 epochs": 2, ONE_SHOT: args.epochs}[run.method]
@@ -192,8 +198,7 @@ class Work:
                 *(["--retain-merge-checkpoints", 1] if every < args.epochs else []),
             ]
         )
-        final = run(settings, plan(settings))
-        history = atomic.read_json(folder / "run" / HISTORY_JSON)["merge_history"]
+        final = train_and_merge(plan_run(settings))
         measured = {
             "correct": bits(final),
             "curve": [
@@ -203,25 +208,27 @@ class Work:
                     "merged": entry["validation_accuracy"]["merged"],
                     "merge_seconds": entry["merge_duration"],
                 }
-                for entry in history
+                for entry in read_history(folder / "run")
             ],
         }
-        last = {locale: parts.newest(folder / "run" / locale / "checkpoints") for locale in run.sources}
+        last = {locale: newest(folder / "run" / locale / "checkpoints") for locale in run.sources}
         measured["steps"] = sum(checkpoint.step for checkpoint in last.values())
         if run.method == ONE_SHOT:
             measured["sources_correct"] = {
                 locale: bits(self._test(checkpoint.path, run, folder / "results" / locale))
                 for locale, checkpoint in last.items()
             }
-            trainer.free_memory()
+            free_memory()
         return measured
 
     def _joint(self, run: Run, folder: Path) -> dict:
         from merginguriel.utils.models import devices, loading
-        from merginguriel.utils.training import parts, train, trainer
+        from merginguriel.utils.training.development import Development
+        from merginguriel.utils.training.train import train
+        from merginguriel.utils.training.trainer import device_of, free_memory
 
         args = self._args
-        settings, steps = training_bert.parse(
+        training, steps = parse_training(
             [
                 "--dataset-config-name",
                 ",".join(run.sources),
@@ -241,11 +248,12 @@ class Work:
             ]
         )
         if not (folder / "model").exists():
-            train.train(settings, **steps)
-            trainer.free_memory()
+            train(training, steps)
+            free_memory()
         state = atomic.read_json(folder / "model" / "trainer_state.json")
-        model = loading.load_model(folder / "model", settings.device, devices.evaluation_dtype(settings.device))
-        judge = parts.Development(settings, folder / "model")
+        device = device_of(training.settings)
+        model = loading.load_model(folder / "model", device, devices.evaluation_dtype(device))
+        judge = Development(training, folder / "model")
         validation = {locale: judge.accuracy(model, locale) for locale in (*run.sources, run.target)}
         return {
             "correct": bits(self._test(folder / "model", run, folder / "results")),
@@ -261,7 +269,7 @@ class Work:
     def _test(self, model: Path, run: Run, folder: Path):
         from merginguriel.utils.evaluation import classifier
 
-        split = task.load_split(self._dataset, run.target, "test")
+        split = Task(self._dataset).load(run.target, "test")
         return classifier.evaluate(classifier.Classifier(model), split, self._dataset, folder)
 
 
@@ -278,7 +286,7 @@ def settings_of(args) -> dict:
     }
     precision = "bf16" if args.bf16 else "tf32" if args.tf32 else "float32"
     return {
-        "base_model": naming.base_slug(task.base_model_of(args.base_model, args.dataset_name)),
+        "base_model": naming.base_slug(Task(args.dataset_name).base_model(args.base_model)),
         **settings,
         "precision": precision,
     }
@@ -533,7 +541,7 @@ def write_report(args, runs: list[Run]) -> str:
 
 def fitting_workers(args) -> int:
     """As many as were asked for, or as the disk has room for."""
-    base = Path(task.base_model_of(args.base_model, args.dataset_name))
+    base = Path(Task(args.dataset_name).base_model(args.base_model))
     size = sum(file.stat().st_size for file in base.glob("*.safetensors")) if base.is_dir() else 0
     args.work_dir.mkdir(parents=True, exist_ok=True)
     fit = max(1, int(shutil.disk_usage(args.work_dir).free // max(1, (3.2 * args.num_languages + 5) * size)))
@@ -553,7 +561,7 @@ def main(argv=None):
         for method in METHODS
     ]
     waiting = [run for run in runs if run not in read_runs(args, runs)]
-    items = args.train_samples or len(task.load_split(args.dataset_name, args.targets[0], "train"))
+    items = args.train_samples or len(Task(args.dataset_name).load(args.targets[0], "train"))
     steps = args.num_languages * args.epochs * -(-items // args.batch_size)
     print(f"{len(waiting)} of {len(runs)} runs to do, {steps} steps each, {steps * len(waiting)} in all", flush=True)
     for target, chosen in sources.items():

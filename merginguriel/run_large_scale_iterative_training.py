@@ -4,111 +4,79 @@ Every target is a run of run_iterative_training.py in <output-dir>/<target>. Wha
 on where it was stopped. Exit code 1 if a target failed.
 """
 
-import argparse
-from pathlib import Path
+if not __package__:
+    import _checkout  # noqa: F401
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel import run_iterative_training as single
-from merginguriel import run_large_scale_experiment as sweep
-from merginguriel.utils.flags import argument_types, flag_groups
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import answering_interrupts, command
+from merginguriel.utils.flags.config import as_record
+from merginguriel.utils.flags.iterative_flags import add_output, add_run, check_iterative_flags, read_iterative_settings
+from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.storage import naming
+from merginguriel.utils.flags.sweep_flags import choose_targets
+from merginguriel.utils.merging.modes import mode_lines
 
 
 def build_parser():
-    from merginguriel.utils.merging.modes import ALIASES, MODES
-
     parser = ArgumentParser(
-        prog="run_large_scale_iterative_training.py", description=__doc__, epilog=f"modes:\n{single.mode_lines()}"
+        prog="run_large_scale_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}"
     )
-    parser.add_argument("--list-locales", action="store_true", help="list the targets there are, then stop")
-    flag_groups.add_locales(
-        parser, "--target-languages", help="targets (default: all of the similarity matrix that the dataset has)"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=list(MODES),
-        default="similarity",
-        metavar="MODE",
-        type=lambda name: ALIASES.get(name, name),
-        help="how to merge, see below",
-    )
-    parser.add_argument(
-        "--start-from", type=argument_types.whole_number, default=0, metavar="N", help="leave out the first N targets"
-    )
-    parser.add_argument("--max-locales", type=argument_types.positive_int, metavar="N", help="at most N targets")
-    parser.add_argument(
-        "--max-models",
-        dest="num_languages",
-        type=argument_types.positive_int,
-        default=5,
-        metavar="N",
-        help="the same as --num-languages",
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        default=Path("iterative_large_scale_results"),
-        metavar="DIR",
-        help="folder of the runs",
-    )
-    parser.add_argument(
-        "--results-dir",
-        type=Path,
-        default=naming.RESULTS_ROOT,
-        metavar="DIR",
-        help="where the results of the last merges go",
-    )
+    flag_groups.add_targets(parser, "--target-languages", "all of the similarity matrix that the dataset has")
+    add_mode(parser, default="similarity")
+    add_output(parser, "iterative_large_scale_results", "folder of the runs")
     parser.add_argument(
         "--cleanup-intermediate", action="store_true", help="keep only the final model of a run that is done"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace runs of other settings")
     parser.add_argument("--dry-run", action="store_true", help="print targets, sources and weights, then stop")
-    single.add_run(parser)
-    parser.set_defaults(merge_frequency=3)
+    add_run(parser, num_languages="--num-languages --max-models", merge_frequency=3)
     flag_groups.add_backend(parser)
     return parser
 
 
 @command
 def main(argv=None):
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    targets, where = sweep.choose_targets(args, "--target-languages")
+    args = build_parser().parse_args(argv)
+    targets, where = choose_targets(args, "--target-languages")
     if args.list_locales:
-        print(*(f"{number:3}. {locale}" for number, locale in enumerate(targets)), sep="\n")
-        print(f"Total: {len(targets)} locales from {where}")
+        flag_groups.print_targets(targets, where)
         return 0
     if not args.sequential_training:
         raise InputError("--no-sequential-training is for one target; train several at a time with --workers")
-    flag_groups.refuse_idle_backend_flags(args)
-    single.check_flags(args)
-    runs = {
-        target: single.read_settings(
-            argparse.Namespace(**{**vars(args), "target_lang": target, "output_dir": args.output_dir / target}), parser
-        )
-        for target in targets
-    }
+    flag_groups.check_backend(args)
+    runs = [read_iterative_settings(args, target, args.output_dir / target) for target in targets]
+    check_iterative_flags(args, runs[0])
 
     from merginguriel.utils.iterative import iterative_job
-    from merginguriel.utils.jobs import engine
-    from merginguriel.utils.storage import atomic
+    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.engine import carry_out
+    from merginguriel.utils.jobs.job import shard
+    from merginguriel.utils.jobs.ledger import Ledger, ending_of
+    from merginguriel.utils.jobs.outcome import conclude
+    from merginguriel.utils.training.training_job import memory_needed
 
-    planned, failures = iterative_job.plan_jobs(runs, cleanup=args.cleanup_intermediate, overwrite=args.overwrite)
-    if args.shard:
-        planned = engine.shard(planned, *args.shard)
+    planned, failures = iterative_job.iterative_jobs(runs, cleanup=args.cleanup_intermediate, overwrite=args.overwrite)
+    jobs = shard(planned, args.shard)
     if args.dry_run:
-        print("\n\n".join(job.options["plan"].describe() for job in planned))
+        print("\n\n".join(job.options["plan"].merge.describe() for job in jobs))
         for target, reason in failures.items():
             print(f"impossible: {target}: {reason}")
         return 1 if failures else 0
-    backend = engine.backend_of(args, iterative_job.memory_needed(next(iter(runs.values()))))
-    config = {name: value for name, value in atomic.plain(vars(args)).items() if name != "explicit"}
+    backend = backend_of(args, memory_needed(runs[0].training))
+    ledger = Ledger(
+        args.output_dir,
+        args.command,
+        jobs,
+        failures,
+        config=as_record(args),
+        prefix="iterative_large_scale",
+        ending=ending_of(args.shard),
+        describe=iterative_job.accuracies,
+    )
     with answering_interrupts():
-        outcome = iterative_job.work_off(planned, failures, backend, config, args.output_dir)
-    return engine.conclude(outcome, iterative_job.summary_table(planned, outcome))
+        outcome = carry_out(ledger, backend)
+    return conclude(outcome, iterative_job.summary_table(jobs, outcome))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """Iterative training: nothing restarts between merges, a killed run ends as an undisturbed one, the seed's commands."""
 
+import contextlib
 import gc
 import json
+import logging
+import math
+import multiprocessing
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -17,57 +22,110 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
-from running import ROOT, environment
+from running import environment
+from safetensors.torch import load_file
 
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
 from merginguriel import run_large_scale_iterative_training as many
-from merginguriel.utils.data import mini, task
+from merginguriel.utils.data import mini
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import classifier, results
-from merginguriel.utils.iterative import run, timing
+from merginguriel.utils.iterative import merge_step, run, timing
+from merginguriel.utils.jobs import processes
 from merginguriel.utils.results.reproduction import command_of
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.training import parts
-
-SCRIPT = "merginguriel/run_iterative_training.py"
+from merginguriel.utils.training import checkpoints, development, parts
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A forked child cannot use its parent's threads of OpenMP."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
 def flags(tiny_base):
-    return [
-        "--mode",
-        "average",
-        "--target-lang",
-        "af-ZA",
-        "--locales",
-        "nl-NL,de-DE",
-        "--model-name-or-path",
-        str(tiny_base),
-        "--dataset-name",
-        "mini",
-        "--max-train-samples",
-        "96",
-        "--batch-size",
-        "32",
-        "--learning-rate",
-        "1e-2",
-        "--output-dir",
-        "out",
-    ]
+    return shlex.split(
+        f"--mode average --target-lang af-ZA --locales nl-NL,de-DE --model-name-or-path {tiny_base} "
+        "--dataset-name mini --max-train-samples 96 --batch-size 32 --learning-rate 1e-2 --output-dir out"
+    )
 
 
 @pytest.fixture
 def train(flags, tmp_path, monkeypatch):
     """train(*flags) -> folder of the run: the command, in this process and an empty working folder."""
     monkeypatch.chdir(tmp_path)
+    return lambda *more: trained([*flags, *map(str, more)])
 
-    def call(*more):
-        argv = [*flags, *map(str, more)]
-        code = run_iterative_training.main(argv)
-        assert code == 0
-        return tmp_path / argv[len(argv) - 1 - argv[::-1].index("--output-dir") + 1]
 
-    return call
+def trained(argv: list[str]) -> Path:
+    assert run_iterative_training.main(argv) == 0
+    return Path.cwd() / argv[len(argv) - 1 - argv[::-1].index("--output-dir") + 1]
+
+
+# Two runs that several tests look at
+
+
+@pytest.fixture(scope="module")
+def observed(flags, tmp_path_factory):
+    """Six epochs with a merge after each, and what was seen in memory.
+
+    `begun`: of every part its first step, its language, whether its weights are those of the merge before it, and
+    whether its moments are those of the language's checkpoint. `living`: tensors after every merge.
+    """
+    begun, living = [], []
+    fit, merge = parts.fit, run.Turns._merge
+    folder = tmp_path_factory.mktemp("observed")
+
+    def spy(trainer, checkpoint, max_gpu_memory):
+        import transformers
+
+        class Look(transformers.TrainerCallback):
+            def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
+                if checkpoint is None:
+                    begun.append((state.global_step, None, None, None))
+                    return
+                merged = load_file(folder / f"out/merged_models/merged_cycle_{len(living)}/model.safetensors")
+                kept = torch.load(Path(checkpoint) / "optimizer.pt", weights_only=True)["state"]
+                weights, moments = model.state_dict(), optimizer.state_dict()["state"]
+                begun.append(
+                    (
+                        state.global_step,
+                        Path(checkpoint).parts[-3],
+                        all(torch.equal(weights[name], values) for name, values in merged.items()),
+                        all(torch.equal(moments[key]["exp_avg"], moment["exp_avg"]) for key, moment in kept.items()),
+                    )
+                )
+
+        trainer.add_callback(Look())
+        return fit(trainer, checkpoint, max_gpu_memory)
+
+    def count(self, *args):
+        merge(self, *args)
+        gc.collect()
+        living.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(parts, "fit", spy)
+        patch.setattr(run.Turns, "_merge", count)
+        more = ["--max-epochs", "6", "--log-frequency", "1", "--retain-merge-checkpoints", "2"]
+        return SimpleNamespace(folder=trained([*flags, *more]), begun=begun, living=living)
+
+
+TWICE = ["--max-epochs", "2", "--merge-frequency", "2", "--bf16", "--save-config", "--save-strategy=merge"]
+
+
+@pytest.fixture(scope="module")
+def twice(flags, tmp_path_factory):
+    """Two epochs, then the one merge."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("twice"))
+        return trained([*flags, *TWICE])
 
 
 def history(folder: Path) -> list[dict]:
@@ -78,8 +136,8 @@ def final_bytes(folder: Path) -> bytes:
     return (folder / "merged_models/final_merged_model/model.safetensors").read_bytes()
 
 
-def newest(folder: Path, locale: str) -> parts.LocaleCheckpoint:
-    return parts.newest(folder / locale / "checkpoints")
+def newest(folder: Path, locale: str) -> checkpoints.LocaleCheckpoint:
+    return checkpoints.newest(folder / locale / "checkpoints")
 
 
 # The seed's commands
@@ -119,10 +177,10 @@ def init(**settings): return Run(settings)
 """
 
 
-@pytest.fixture
-def corpus(tmp_path):
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
     """A few items of the mini corpus under the names of all locales that these commands need."""
-    folder = tmp_path / "massive"
+    folder = tmp_path_factory.mktemp("corpus") / "massive"
     for locale in DEFAULT_LOCALES:
         rows = mini.records(locale if locale in mini.LOCALES else "pt-PT")[::9]
         lines = [json.dumps({**row, "locale": locale}) for row in rows]
@@ -179,19 +237,19 @@ def test_quick_start(name, corpus, tiny_base, tmp_path, monkeypatch, capsys):
         ]
         # Checkpoints from before merges are there beside the last one.
         before = {entry["epoch"] for entry in entries}
-        assert {one.epoch for one in parts.checkpoints(folder / "en-US/checkpoints")} == before
+        assert {one.epoch for one in checkpoints.checkpoints(folder / "en-US/checkpoints")} == before
         assert {decision["rule"] for entry in entries for decision in entry["decisions"]} == {"plateau", "interval"}
 
 
 # Nothing restarts
 
 
-def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
-    folder = train("--max-epochs", 4, "--merge-frequency", 1, "--log-frequency", 1)
+def test_steps_learning_rate_and_optimiser_go_on_through_merges(observed):
     for locale in ("nl-NL", "de-DE"):
-        last = newest(folder, locale)
+        last = newest(observed.folder, locale)
         rows = [row for row in atomic.read_json(last.path / "trainer_state.json")["log_history"] if "loss" in row]
-        total, warmup = 12, 2  # ceil(0.1 x 12)
+        total = 18
+        warmup = math.ceil(0.1 * total)
         assert [row["step"] for row in rows] == list(range(1, total + 1))
         assert [row["learning_rate"] for row in rows] == pytest.approx(
             [1e-2 * min(step / warmup, (total - step) / (total - warmup)) for step in range(total)]
@@ -199,137 +257,46 @@ def test_steps_learning_rate_and_optimiser_go_on_through_merges(train):
         assert atomic.read_json(last.path / "trainer_state.json")["max_steps"] == total
         moments = torch.load(last.path / "optimizer.pt", weights_only=True)["state"]
         assert {float(moment["step"]) for moment in moments.values()} == {float(total)}
-        assert list(last.metrics) == [1, 2, 3, 4] and last.metrics[4]["learning_rate"] == 0
+        assert list(last.metrics) == [1, 2, 3, 4, 5, 6] and last.metrics[6]["learning_rate"] == 0
 
 
-def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(train, monkeypatch):
+def test_a_locale_goes_on_from_the_merge_with_its_own_optimiser(observed):
     """Weights are replaced, moments kept: what stands in memory when a part begins."""
-    begun = []
-    fit = parts.fit
-
-    def spy(trainer, checkpoint, max_gpu_memory):
-        import transformers
-
-        class Look(transformers.TrainerCallback):
-            def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
-                weights = {name: values.clone() for name, values in model.state_dict().items()}
-                moments = optimizer.state_dict()["state"]
-                begun.append(
-                    (
-                        state.global_step,
-                        weights,
-                        {key: moment["exp_avg"].clone() for key, moment in moments.items()},
-                        checkpoint,
-                    )
-                )
-
-        trainer.add_callback(Look())
-        return fit(trainer, checkpoint, max_gpu_memory)
-
-    monkeypatch.setattr(parts, "fit", spy)
-    folder = train("--max-epochs", 2, "--checkpoint-before-merge")
-    assert [step for step, *_ in begun] == [0, 0, 3, 3]
-    from safetensors.torch import load_file
-
-    merged = load_file(folder / "merged_models/merged_cycle_1/model.safetensors")
-    for (_, weights, moments, checkpoint), locale in zip(begun[2:], ("nl-NL", "de-DE")):
-        assert all(torch.equal(weights[name], values) for name, values in merged.items())
-        assert Path(checkpoint).parts[-3] == locale
-        kept = torch.load(Path(checkpoint) / "optimizer.pt", weights_only=True)["state"]
-        assert all(torch.equal(moments[key], moment["exp_avg"]) for key, moment in kept.items())
+    assert [step for step, *_ in observed.begun] == [step for step in range(0, 18, 3) for _ in range(2)]
+    assert [seen for _, *seen in observed.begun[2:]] == 5 * [["nl-NL", True, True], ["de-DE", True, True]]
 
 
-def test_one_merge_at_the_end_is_a_merge_of_trained_sources(train, flags, tiny_base, tmp_path):
-    folder = train("--max-epochs", 3, "--merge-frequency", 3)
+def test_one_merge_at_the_end_is_a_merge_of_trained_sources(train, tiny_base, tmp_path):
+    once = ["--max-epochs", 3, "--merge-frequency", 3]
+    folder = train(*once)
+    data = f"--dataset-name mini --max-train-samples 96 --model-name-or-path {tiny_base}"
     for locale in ("nl-NL", "de-DE"):
-        assert (
-            training_bert.main(
-                list(
-                    map(
-                        str,
-                        [
-                            "--model-name-or-path",
-                            tiny_base,
-                            "--dataset-name",
-                            "mini",
-                            "--dataset-config-name",
-                            locale,
-                            "--max-train-samples",
-                            96,
-                            "--per-device-train-batch-size",
-                            32,
-                            "--learning-rate",
-                            1e-2,
-                            "--warmup-ratio",
-                            0.1,
-                            "--weight-decay",
-                            0.01,
-                            "--num-train-epochs",
-                            3,
-                            "--do-train",
-                            "--save-strategy",
-                            "no",
-                            "--output-dir",
-                            f"haryos_model/tiny_massive_k_{locale}",
-                        ],
-                    )
-                )
-            )
-            == 0
+        training = (
+            f"--dataset-config-name {locale} --per-device-train-batch-size 32 --learning-rate 1e-2 --warmup-ratio 0.1 "
+            "--weight-decay 0.01 --num-train-epochs 3 --do-train --save-strategy no "
+            f"--output-dir haryos_model/tiny_massive_k_{locale}"
         )
-    assert (
-        run_merging_pipeline_refactored.main(
-            list(
-                map(
-                    str,
-                    [
-                        "--mode",
-                        "average",
-                        "--target-lang",
-                        "af-ZA",
-                        "--base-model",
-                        tiny_base,
-                        "--dataset-name",
-                        "mini",
-                        "--sources",
-                        "nl-NL,de-DE",
-                        "--no-eval",
-                        "--output-dir",
-                        "one_shot",
-                    ],
-                )
-            )
-        )
-        == 0
+        assert training_bert.main(shlex.split(f"{data} {training}")) == 0
+    merge = (
+        f"--mode average --target-lang af-ZA --base-model {tiny_base} --dataset-name mini --sources nl-NL,de-DE "
+        "--no-eval --output-dir one_shot"
     )
+    assert run_merging_pipeline_refactored.main(shlex.split(merge)) == 0
     assert final_bytes(folder) == (tmp_path / "one_shot/model.safetensors").read_bytes()
     # Nor do checkpoints in between change anything.
-    assert final_bytes(
-        train(
-            "--max-epochs",
-            3,
-            "--merge-frequency",
-            3,
-            "--save-strategy",
-            "merge",
-            "--output-dir",
-            "sparing",
-            "--results-dir",
-            "r2",
-        )
-    ) == final_bytes(folder)
+    sparing = ["--save-strategy", "merge", "--output-dir", "sparing", "--results-dir", "r2"]
+    assert final_bytes(train(*once, *sparing)) == final_bytes(folder)
 
 
-def test_accuracies_are_those_of_the_models_on_disk(train):
-    folder = train("--max-epochs", 2, "--merge-frequency", 2, "--bf16")
-    (entry,) = history(folder)
+def test_accuracies_are_those_of_the_models_on_disk(twice):
+    (entry,) = history(twice)
     found = {}
     for locale, path in {
-        "nl-NL": newest(folder, "nl-NL").path,
-        "de-DE": newest(folder, "de-DE").path,
-        "af-ZA": folder / "merged_models/final_merged_model",
+        "nl-NL": newest(twice, "nl-NL").path,
+        "de-DE": newest(twice, "de-DE").path,
+        "af-ZA": twice / "merged_models/final_merged_model",
     }.items():
-        split = task.load_split("mini", locale, "validation")
+        split = Task("mini").load(locale, "validation")
         scores = classifier.Classifier(path).logits(split.texts, "")
         found[locale] = float((scores.argmax(-1) == split.labels).mean())
     accuracy = entry["validation_accuracy"]
@@ -337,24 +304,15 @@ def test_accuracies_are_those_of_the_models_on_disk(train):
     assert accuracy["merged"]["af-ZA"] == found["af-ZA"]
 
 
-def test_memory_is_flat_over_cycles(train, monkeypatch):
-    living = []
-    merge = run._Run._merge
-
-    def count(self, *args):
-        merge(self, *args)
-        gc.collect()
-        living.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
-
-    monkeypatch.setattr(run._Run, "_merge", count)
-    folder = train("--max-epochs", 6, "--retain-merge-checkpoints", 2)
-    assert living[1] >= living[-1] and len(living) == 6
+def test_memory_is_flat_over_cycles(observed):
+    assert observed.living[1] >= observed.living[-1] and len(observed.living) == 6
     # So is the disk: two merges, and one checkpoint of each language.
-    assert sorted(path.name for path in (folder / "merged_models").iterdir()) == [
+    assert sorted(path.name for path in (observed.folder / "merged_models").iterdir()) == [
         "final_merged_model",
         "merged_cycle_5",
     ]
-    assert all(len(parts.checkpoints(folder / locale / "checkpoints")) == 1 for locale in ("nl-NL", "de-DE"))
+    for locale in ("nl-NL", "de-DE"):
+        assert len(checkpoints.checkpoints(observed.folder / locale / "checkpoints")) == 1
 
 
 @pytest.mark.parametrize(
@@ -376,8 +334,8 @@ def test_too_little_memory_is_said_once_for_all_locales(flags, tmp_path, monkeyp
     monkeypatch.setattr("transformers.Trainer.train", out_of_memory)
     made = parts.Trainers.__init__
 
-    def make(self, settings, initial, max_gpu_memory=None, development=None):
-        made(self, settings, initial, allowed, development)
+    def make(self, run, initial, max_gpu_memory=None, development=None):
+        made(self, run, initial, allowed, development)
 
     monkeypatch.setattr(parts.Trainers, "__init__", make)
     monkeypatch.chdir(tmp_path)
@@ -389,8 +347,6 @@ def test_task_vectors_start_at_the_last_merge(train, tmp_path):
     folder = train("--mode", "task_arithmetic", "--form", "sum", "--scaling", 0.5, "--max-epochs", 2)
     plan = atomic.read_json(folder / "merged_models/final_merged_model/merge_details.json")["plan"]
     assert plan["base"]["path"].endswith("merged_models/merged_cycle_1")
-    from safetensors.torch import load_file
-
     base = load_file(folder / "merged_models/merged_cycle_1/model.safetensors")
     nl, de = (load_file(newest(folder, locale).path / "model.safetensors") for locale in ("nl-NL", "de-DE"))
     for name, values in load_file(folder / "merged_models/final_merged_model/model.safetensors").items():
@@ -431,75 +387,70 @@ def killed_after(operations: int, argv: list[str]) -> bool:
 
 
 def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        wanted = ["--max-epochs", "3", "--merge-frequency", "2"]
-        whole = final_bytes(train(*wanted))
-        shutil.rmtree(tmp_path / "results")
-        kills, operations = 0, 4
-        # One run that is killed again and again, each time a little further on.
-        while killed_after(operations, [*flags, *wanted, "--output-dir", "killed"]):
-            kills, operations = kills + 1, operations + 5
-        assert kills >= 3
-        assert final_bytes(tmp_path / "killed") == whole
-        # And single kills: inside the first checkpoint, a merge, and the last merge.
-        for number, operations in enumerate((2, 17, 29)):
-            folder = f"once{number}"
-            shutil.rmtree(tmp_path / "results", ignore_errors=True)
-            assert killed_after(operations, [*flags, *wanted, "--output-dir", folder])
-            assert final_bytes(train(*wanted, "--output-dir", folder)) == whole
-            assert not list((tmp_path / folder).rglob("checkpoint-*"))
-    finally:
-        torch.set_num_threads(threads)
+    wanted = ["--max-epochs", "3", "--merge-frequency", "2"]
+    whole = final_bytes(train(*wanted))
+    shutil.rmtree(tmp_path / "results")
+    kills, operations = 0, 4
+    # One run that is killed again and again, each time a little further on.
+    while killed_after(operations, [*flags, *wanted, "--output-dir", "killed"]):
+        kills, operations = kills + 1, operations + 5
+    assert kills >= 3
+    assert final_bytes(tmp_path / "killed") == whole
+    # And single kills: inside the first checkpoint, a merge, and the last merge.
+    for number, operations in enumerate((2, 17, 29)):
+        folder = f"once{number}"
+        shutil.rmtree(tmp_path / "results", ignore_errors=True)
+        assert killed_after(operations, [*flags, *wanted, "--output-dir", folder])
+        assert final_bytes(train(*wanted, "--output-dir", folder)) == whole
+        assert not list((tmp_path / folder).rglob("checkpoint-*"))
 
 
-def test_ctrl_c_answers_at_once_and_processes_side_by_side_end_alike(train, flags, tmp_path):
+@contextlib.contextmanager
+def in_a_child(argv: list[str]):
+    """(process id of a child in which the command runs, what it says on stderr)"""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        logging.root.handlers.clear()  # pytest's
+        sys.stderr = os.fdopen(writing, "w", buffering=1)
+        os._exit(run_iterative_training.main(argv))
+    os.close(writing)
+    with os.fdopen(reading) as errors:
+        yield child, errors
+
+
+def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     more = ["--max-epochs", "300", "--merge-frequency", "150", "--save-strategy", "merge", "--output-dir", "stopped"]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *flags, *more],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    for line in process.stderr:
-        if line.startswith("epoch"):
-            break
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    for line in process.stderr:
-        if "run the same command again" in line:
-            break
-    assert time.monotonic() - start < 2 and "interrupted" in line
-    assert process.wait(30) == 130
-    env = {**environment(), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    two = ["--max-epochs", "2", "--merge-frequency", "2"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / SCRIPT),
-            *flags,
-            *two,
-            "--output-dir",
-            "beside",
-            "--results-dir",
-            "r",
-            "--no-sequential-training",
-        ],
-        cwd=tmp_path,
-        env=env,
-        text=True,
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert final_bytes(tmp_path / "beside") == final_bytes(train(*two))
+    with in_a_child([*flags, *more]) as (child, errors):
+        for line in errors:
+            if line.startswith("epoch"):
+                break
+        start = time.monotonic()
+        os.kill(child, signal.SIGINT)
+        for line in errors:
+            if "run the same command again" in line:
+                break
+        assert time.monotonic() - start < 2 and "interrupted" in line
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+
+
+def test_processes_side_by_side_end_alike(twice, train, monkeypatch):
+    context, beside = multiprocessing.get_context, processes.in_processes
+    # Forked ones have imported everything already.
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context("fork"))
+
+    def pickling(make, parts, *more):
+        assert pickle.dumps((make, parts))  # new ones could be told
+        beside(make, parts, *more)
+
+    monkeypatch.setattr(processes, "in_processes", pickling)
+    assert final_bytes(train(*TWICE, "--no-sequential-training")) == final_bytes(twice)
 
 
 def test_ctrl_c_ends_what_python_cannot_leave(tmp_path):
     code = (
-        "import hashlib, sys\nfrom merginguriel.utils.errors import answering_interrupts, command\n"
+        "import hashlib, sys\nfrom merginguriel.utils.flags.command import answering_interrupts, command\n"
         "@command\ndef main(argv):\n    with answering_interrupts(0.5):\n        print('in', flush=True)\n"
         "        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 500_000_000)\nsys.exit(main())"
     )
@@ -532,10 +483,10 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     assert "left alone" in capsys.readouterr().err and (tmp_path / "mine/file").exists()
 
 
-def test_other_items_are_another_run(train, corpus, capsys):
-    given = ["--dataset-name", corpus, "--max-epochs", 1]
+def test_other_items_are_another_run(train, corpus, tmp_path, capsys):
+    given = ["--dataset-name", shutil.copytree(corpus, tmp_path / "items"), "--max-epochs", 1]
     train(*given)
-    file = corpus / "de-DE.jsonl"
+    file = tmp_path / "items/de-DE.jsonl"
     rows = [{**row, "utt": f"ach {row['utt']}"} for row in map(json.loads, file.read_text().splitlines())]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     for more, said in (
@@ -550,32 +501,9 @@ def test_other_items_are_another_run(train, corpus, capsys):
 
 def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    argv = list(
-        map(
-            str,
-            [
-                "--target-languages",
-                "af-ZA",
-                "he-IL",
-                "sw-KE",
-                "--dataset-name",
-                "mini",
-                "--model-name-or-path",
-                tiny_base,
-                "--max-models",
-                2,
-                "--max-epochs",
-                2,
-                "--merge-frequency",
-                1,
-                "--max-train-samples",
-                32,
-                "--cleanup-intermediate",
-                "--workers",
-                1,
-            ],
-        )
-    )
+    common = shlex.split(f"--dataset-name mini --model-name-or-path {tiny_base} --max-epochs 2 --max-train-samples 32")
+    argv = ["--target-languages", "af-ZA", "he-IL", "sw-KE", "--max-models", "2", "--merge-frequency", "1", *common]
+    argv += ["--cleanup-intermediate", "--workers", "1"]
     assert many.main([*argv, "--dry-run"]) == 1  # he-IL is not in the matrix
     assert not (tmp_path / "iterative_large_scale_results").exists() and "0." in capsys.readouterr().out
     assert many.main(argv) == 1
@@ -591,8 +519,14 @@ def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
             "merge_history.json",
             "state_summary.json",
         }
-    # Done is done, although the checkpoints are gone.
+    # Done is done, although the checkpoints are gone, and whichever of the two commands asks.
     assert many.main(argv) == 1 and "0 done, 2 done before, 1 failed" in capsys.readouterr().out
+    (name,) = (path.name for path in (tmp_path / "results").glob("*_sw-KE_*"))
+    assert name == "iterative_similarity_merge_sw-KE_2merged_max-epochs-2_max-train-samples-32"
+    made = (tmp_path / "results" / name / "results.json").stat().st_mtime_ns
+    alone = ["--mode", "similarity", "--target-lang", "sw-KE", "--num-languages", "2", "--output-dir", root / "sw-KE"]
+    trained([*map(str, alone), *common])
+    assert (tmp_path / "results" / name / "results.json").stat().st_mtime_ns == made
     with pytest.raises(InputError, match="with --workers"):
         many.main.__wrapped__([*argv, "--no-sequential-training"])
 
@@ -639,11 +573,12 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
         epoch = sum(one == locale for one in calls) if locale != "af-ZA" else 1
         return sequence[min(epoch, 8) - 1]
 
-    monkeypatch.setattr(parts.Development, "accuracy", accuracy)
+    monkeypatch.setattr(development.Development, "accuracy", accuracy)
     # Merges are evaluated too: their accuracies must not be counted among the epochs'.
-    monkeypatch.setattr(run._Run, "_evaluate", lambda self, folder: dict.fromkeys((*self._locales, "af-ZA"), 0.5))
+    level = dict.fromkeys(("nl-NL", "de-DE", "af-ZA"), 0.5)
+    monkeypatch.setattr(merge_step.Merger, "accuracies", lambda self, merge: level)
     one = np.zeros(1, int)
-    monkeypatch.setattr(run._Run, "judge", lambda *args: results.Evaluation("judged", None, one, one, one))
+    monkeypatch.setattr(run, "judge", lambda *args: results.Evaluation("judged", None, one, one, one))
     folder = train("--max-epochs", 8, "--merge-frequency", 4, "--performance-merge-trigger", "--max-train-samples", 32)
     assert [entry["epoch"] for entry in history(folder)] == expected
     assert [entry["reason"] for entry in history(folder)][-1] == "end of training"
@@ -652,16 +587,15 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
 # Flags
 
 
-def test_config_is_kept_and_read(train, tiny_base, tmp_path, capsys):
-    folder = train("--max-epochs", 2, "--merge-frequency", 2, "--save-config", "--save-strategy=merge")
-    config = folder / "experiment_config.json"
+def test_config_is_kept_and_read(twice, tmp_path, capsys):
+    config = Path(shutil.copy(twice / "experiment_config.json", tmp_path))
     kept = atomic.read_json(config)
     assert kept["locales"] == "nl-NL,de-DE" and kept["save_strategy"] == "merge" and "save_config" not in kept
     again = ["--config-file", str(config)]
     settings, _ = run_iterative_training.parse(again)
     assert settings == run_iterative_training.parse([*again, "--merge-frequency", "2"])[0]
-    assert settings.record == atomic.read_json(folder / "state_summary.json")["settings"]
-    assert run_iterative_training.parse([*again, "--learning-rate", "1e-3"])[0].training.learning_rate == 1e-3
+    assert settings.record == atomic.read_json(twice / "state_summary.json")["settings"]
+    assert run_iterative_training.parse([*again, "--learning-rate", "1e-3"])[0].training.settings.learning_rate == 1e-3
     config.write_text(json.dumps({**kept, "merge_frequently": 1}))
     assert run_iterative_training.main(again) == 2 and "no flag --merge-frequently" in capsys.readouterr().err
 

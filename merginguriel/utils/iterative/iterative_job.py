@@ -1,107 +1,82 @@
-"""Iterative training for many targets: each is a job, done in its own folder and continued there."""
+"""The job of an iterative run: each of many targets is trained in a folder of its own and continued there."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import task
-from merginguriel.utils.iterative import run
+from merginguriel.utils.data.task import Fingerprints
+from merginguriel.utils.evaluation.results import accuracy_in
+from merginguriel.utils.iterative import run as iterative
+from merginguriel.utils.iterative.history import read_history
+from merginguriel.utils.iterative.plan import IterativePlan, plan_run
+from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.iterative.settings import IterativeSettings
-from merginguriel.utils.jobs import engine
-from merginguriel.utils.jobs.engine import Job, Outcome
-from merginguriel.utils.models import store
-from merginguriel.utils.models.initial import initial_checkpoint
-from merginguriel.utils.storage import atomic, environment, naming
-
-PROGRESS_JSON = "iterative_large_scale_progress.json"
-FINAL_JSON = "iterative_large_scale_final_results.json"
+from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.outcome import Outcome
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
-def plan_jobs(
-    runs: dict[str, IterativeSettings], *, cleanup: bool, overwrite: bool
+def iterative_jobs(
+    runs: Sequence[IterativeSettings], *, cleanup: bool, overwrite: bool
 ) -> tuple[list[Job], dict[str, str]]:
-    """(a job for each target, why others could not be planned); InputError where none can."""
-    planned, failures, data = [], {}, task.Fingerprints()
-    for target, settings in runs.items():
+    """(a job for each run, by target why others could not be planned); InputError where none can.
+
+    `cleanup`: keep only the final model of a run that is done. The runs are of one task.
+    """
+    jobs: list[Job] = []
+    failures: dict[str, str] = {}
+    data = Fingerprints(runs[0].training.task)
+    for settings in runs:
         try:
-            chosen = run.plan(settings)
-            rests_on = run.rests_on(settings, chosen, data)
+            plan = plan_run(settings, data)
         except InputError as error:
-            failures[target] = str(error)
+            failures[settings.target] = str(error)
             continue
-        folder = run.result_folder(settings, chosen)
-        planned.append(
-            Job(
-                "iterative",
-                folder.name,
-                target,
-                folder,
-                rests_on,
-                {"settings": settings, "plan": chosen, "cleanup": cleanup, "overwrite": overwrite},
-            )
+        folder, options = plan.result_folder, {"plan": plan, "cleanup": cleanup, "overwrite": overwrite}
+        jobs.append(
+            Job("iterative", folder.name, settings.target, folder, plan.rests_on, options, label=settings.merge.mode)
         )
-    if not planned:
+    if not jobs:
         raise InputError(next(iter(failures.values())))
-    return planned, failures
+    return jobs, failures
 
 
-def run_job(job: Job, shared: dict) -> str:
-    settings = job.options["settings"]
-    final = run.run(settings, job.options["plan"], overwrite=job.options["overwrite"])
+def run(job: Job, shared: dict[str, Any]) -> str:
+    plan: IterativePlan = job.options["plan"]
+    final = iterative.run(plan, overwrite=job.options["overwrite"])
     if job.options["cleanup"]:
-        keep_final_model(settings)
+        keep_final_model(plan.settings.folder)
     return f"{final.accuracy:.4f}"
 
 
-def keep_final_model(settings: IterativeSettings) -> None:
-    """Remove checkpoints and the merges before the last one."""
-    for entry in atomic.read_json(settings.folder / run.HISTORY_JSON)["merge_history"]:
+def keep_final_model(folder: Path) -> None:
+    """Remove a run's checkpoints and the merges before the last one."""
+    for entry in read_history(folder):
         for locale in entry["active_locales"]:
-            shutil.rmtree(settings.folder / locale, ignore_errors=True)
-        if entry["name"] != run.FINAL:
-            shutil.rmtree(settings.folder / run.MERGED / entry["name"], ignore_errors=True)
+            shutil.rmtree(folder / locale, ignore_errors=True)
+        if entry["name"] != FINAL:
+            shutil.rmtree(RunFolder(folder).merged(entry["name"]), ignore_errors=True)
 
 
-def memory_needed(settings: IterativeSettings) -> int:
-    """Bytes of a worker: weights, gradients, two moments, and what training works with."""
-    initial = initial_checkpoint(settings.training.base_model, settings.training.seed, settings.training.models_root)
-    return 6 * sum(size for size, _ in store.files_of(initial).values())
+def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:
+    """What the end of such a list tells beside: the test accuracy of every target that is done."""
+    return {"accuracies": {job.group: accuracy_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
 
 
-def work_off(planned: list[Job], failures: dict[str, str], backend, config: dict, folder: Path) -> Outcome:
-    """Do what is missing; progress and end are kept as JSON in `folder`."""
-
-    def said(outcome: Outcome) -> dict:
-        return {
-            "timestamp": environment.utc_now(),
-            "total_locales": len(planned) + len(failures),
-            "processed_locales": sum(outcome.settled(job.name) for job in planned),
-            "accuracies": {job.group: accuracy_of(job) for job in planned if outcome.is_whole(job.name)},
-            "failures": {**failures, **outcome.failures},
-        }
-
-    outcome = engine.work_off(planned, backend, lambda now: atomic.write_json(folder / PROGRESS_JSON, said(now)))
-    outcome.failures.update(failures)
-    atomic.write_json(folder / PROGRESS_JSON, said(outcome))
-    atomic.write_json(folder / FINAL_JSON, {**said(outcome), "config": config})
-    return outcome
-
-
-def accuracy_of(job: Job) -> float:
-    return atomic.read_json(job.folder / naming.RESULTS_JSON)["performance"]["accuracy"]
-
-
-def summary_table(planned: list[Job], outcome: Outcome) -> str:
+def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:
     """A line for every target that is done: its merges, its test accuracy with interval, its sources."""
     lines = ["target  merges  accuracy  95 % interval   sources"]
-    for job in planned:
+    for job in jobs:
         if outcome.is_whole(job.name):
-            result = atomic.read_json(job.folder / naming.RESULTS_JSON)
-            low, high = result["performance"]["ci95"]
-            experiment = result["experiment"]
+            result = atomic.read_json(job.folder / RESULTS_JSON)
+            performance, experiment = result["performance"], result["experiment"]
+            low, high = performance["ci95"]
             lines.append(
-                f"{job.group:<6}  {len(experiment['iterative']['merges']):6}  {accuracy_of(job):8.4f}  "
+                f"{job.group:<6}  {len(experiment['iterative']['merges']):6}  {performance['accuracy']:8.4f}  "
                 f"[{low:.3f}, {high:.3f}]  {' '.join(source['locale'] for source in experiment['sources'])}"
             )
     return "\n".join(lines)

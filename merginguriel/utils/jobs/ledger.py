@@ -3,6 +3,7 @@
 Two commands in one folder keep both their lists and reasons. `aggregate_results.py --show-missing` reads them.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,8 @@ class Ledger:
         }
 
     def _list(self, failures: Mapping[str, str]) -> None:
-        jobs = {job.name: {"job": job.hash, "mark": f"{job.folder.name}/{job.mark}"} for job in self.jobs}
+        marks = {job.name: os.path.relpath(job.folder / job.mark, self.folder) for job in self.jobs}
+        jobs = {job.name: {"job": job.hash, "mark": marks[job.name]} for job in self.jobs}
         atomic.write_json(
             self.folder / f"{JOBS}_{short_hash(self.command)}.json",
             {
