@@ -42,7 +42,10 @@ def draw(facts: Mapping[str, Mapping[str, int]], purposes: Mapping[str, str], pi
     """Write `facts` of architecture.py as a picture; an .svg keeps them in its metadata."""
     stairs = Stairs([wing for wing in purposes if facts["modules"].get(wing)])
     floors = {wing: floor for floor, wing in enumerate(stairs.wings)}
-    turns = [(*(floors[wing] for wing in pair.split(" -> ")), count) for pair, count in facts["arrows"].items()]
+    turns = []
+    for pair, count in facts["arrows"].items():
+        begin, end = pair.split(" -> ")
+        turns.append((floors[begin], floors[end], count))
     # Without a salt the ids in an SVG are random.
     with rc_context({"svg.hashsalt": "architecture", "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(stairs.width, stairs.height), facecolor="white")

@@ -52,7 +52,7 @@ def main(argv=None):
     for job in jobs:
         job.run(shared)
     (standing,) = standings(jobs, context, lambda name: True)
-    print(standing.table(), *(vote.folder / RESULTS_JSON for vote in standing.votes.values()), sep="\n")
+    print(standing.table(), *(str(vote.folder / RESULTS_JSON) for vote in standing.votes.values()), sep="\n")
     return 0
 
 

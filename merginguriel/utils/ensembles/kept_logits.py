@@ -49,15 +49,15 @@ class KeptLogits:
 
     def alone(self, source: str, split: Split) -> Evaluation:
         predicted = self.logits(source, split).argmax(-1)
-        return Evaluation(f"{source} alone", None, np.array(split.ids), np.array(split.labels), predicted)
+        return Evaluation(f"{source} alone", self.folder, np.array(split.ids), np.array(split.labels), predicted)
 
     def _places(self, split: Split) -> list[int]:
         if split.locale not in self.matrix.targets:
             raise InputError(f"no {split.locale} among the targets of the N×N logits; evaluate it or leave it out")
         place = {id_: item for item, id_ in enumerate(self.matrix.ids(split.locale))}
         gold = self.matrix.labels(split.locale)
-        items = [place.get(id_) for id_ in split.ids]
-        if None in items or [int(gold[item]) for item in items] != split.labels:
+        items = [place[id_] for id_ in split.ids if id_ in place]
+        if len(items) < len(split.ids) or [int(gold[item]) for item in items] != split.labels:
             raise InputError(
                 f"the N×N logits of {split.locale} are of other items than --dataset-name has; give the "
                 "data that they were made on"

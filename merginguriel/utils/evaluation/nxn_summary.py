@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,20 @@ def _gather_logits(run: Run) -> None:
     for left in run.folder.glob(".logits.*"):  # by a run that was killed here
         shutil.rmtree(left)
     if new:
-        kept = Logits(run.folder) if len(new) < len(done) else None
         splits = {target: run.plan.items.split(target, run.plan.split) for target in run.plan.targets}
         small = {}
         for target, split in splits.items():
             small[f"labels/{target}"] = torch.tensor(split.labels, dtype=torch.int16)
             small[f"ids/{target}"] = torch.frombuffer(bytearray("\n".join(split.ids).encode()), dtype=torch.uint8)
-        shapes = {name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done}
-        shapes |= {name: (values.shape, values.dtype) for name, values in small.items()}
+        kept = Logits(run.folder) if len(new) < len(done) else None
+        shapes = {name: (tuple(values.shape), values.dtype) for name, values in small.items()}
+        shapes |= {name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done}
         with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
             with SafetensorsWriter(Path(partial), shapes) as writer:
                 for name, values in small.items():
                     writer.write(name, 0, values)
                 for name in done:
-                    logits = np.load(new[name]) if name in new else kept.logits(*name.split("/"))
+                    logits = kept.logits(*name.split("/")) if kept and name not in new else np.load(new[name])
                     writer.write(name, 0, torch.from_numpy(logits))
                 writer.commit()
             os.replace(writer.files[0], run.folder / LOGITS)
@@ -63,7 +64,13 @@ def _gather_logits(run: Run) -> None:
 def _summary(run: Run, matrix: TransferMatrix) -> dict[str, Any]:
     own, values = matrix.own_language, matrix.values
     measured = values[~np.isnan(values)]
-    statistics = {"mean": np.mean, "median": np.median, "std": np.std, "min": np.min, "max": np.max}
+    statistics: dict[str, Callable[[np.ndarray], float]] = {
+        "mean": np.mean,
+        "median": np.median,
+        "std": np.std,
+        "min": np.min,
+        "max": np.max,
+    }
     best = {}
     for target in matrix.targets:
         for source, accuracy in list(matrix.for_target(target).items())[:1]:

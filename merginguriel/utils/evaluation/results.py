@@ -28,7 +28,7 @@ class Evaluation:
     """Accuracy of one model on one split, with what paired tests need."""
 
     name: str
-    folder: Path | None  # where it is kept
+    folder: Path  # where it is kept
     ids: np.ndarray  # (items,) str, in the split's order
     gold: np.ndarray  # (items,) int, index INTENTS
     predicted: np.ndarray

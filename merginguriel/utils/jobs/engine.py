@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Backend(Protocol):
     """Where jobs run: `run` makes a Worker a process by `make()` and lets it do [(group, jobs), …]."""
 
-    workers: int
+    @property
+    def workers(self) -> int: ...
 
     @property
     def device(self) -> str: ...

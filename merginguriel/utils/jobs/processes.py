@@ -33,10 +33,13 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     `make` and the jobs must pickle. The processes end with this one, however it ends.
     """
     import multiprocessing
-    from multiprocessing.connection import wait
+    from multiprocessing.connection import Connection, wait
 
     context = multiprocessing.get_context("spawn")
-    waiting, processes, current, reasons = list(jobs), {}, {}, {}
+    waiting = list(jobs)
+    processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}  # by the pipe to it, as the others
+    current: dict[Any, str | None] = {}
+    reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
 
     def start(number: int) -> None:
@@ -48,7 +51,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         processes[ours] = (number, process)
         give(ours)
 
-    def give(pipe) -> None:
+    def give(pipe: Connection) -> None:
         job = waiting.pop(0) if waiting else None
         current[pipe] = job[0] if job else None
         with contextlib.suppress(BrokenPipeError):  # its end is seen below
@@ -58,6 +61,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         for number in range(workers):
             start(number)
         while processes:
+            pipe: Any
             for pipe in wait(list(processes)):
                 number, process = processes[pipe]
                 try:
@@ -108,8 +112,10 @@ def _worker(make: Callable, pipe) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
 
-    def end_with_parent():
-        multiprocessing.parent_process().join()
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "a worker has a parent"
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from auto_merge_llm.errors import InputError
@@ -42,11 +43,12 @@ class RayBackend:
             max_retries=0,
             runtime_env={"env_vars": _environment()},
         )(_do)
-        running = {}
+        running: dict[Any, tuple[int, str]] = {}  # by the stream of a task's events
         for number, (group, jobs) in enumerate(groups):
             running[task.remote(str(Path.cwd()), maker, pickle.dumps(jobs))] = (number, group)
             progress.start(number, group)
         try:
+            events: Any
             while running:
                 for events in ray.wait(list(running), num_returns=1)[0]:
                     number, group = running[events]
@@ -100,7 +102,7 @@ def connect(address: str | None, per_gpu: int | None, memory: int) -> RayBackend
             address=address or "local",
             logging_level=logging.ERROR,
             log_to_driver=False,
-            **({} if address else {"include_dashboard": False}),
+            include_dashboard=None if address else False,
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]

@@ -15,7 +15,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
-from auto_merge_llm.methods.base import Method
+from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.output_folder import OutputFolder
 from tqdm import tqdm
 
@@ -47,14 +47,15 @@ class Prepared:
 
     def details(self, plan: MergePlan, record: dict[str, Any], report: MergeReport) -> dict[str, str]:
         """merge_details.txt and its twin for programs, as texts by file name."""
-        timestamp, measured_on = environment.utc_now(), {}
+        timestamp = environment.utc_now()
+        measured_on: dict[str, Any] = {}
         if self.examples:
             measured_on = {
                 "examples": self.examples.counts,
                 "fingerprint": self.examples.fingerprint(),
                 "files": list(map(str, self.files)),
             }
-            if self.method.learns:
+            if isinstance(self.method, LearningMethod):
                 measured_on["coefficients"] = self.method.coefficients
         told = {
             "plan": record,
@@ -113,8 +114,8 @@ class Bench(ABC):
         if key not in self._examples:
             self._examples[key] = draw_examples(plan.task, settings.texts, plan.texts, settings.seed)
         examples = self._examples[key]
-        if plan.method.learns:
-            return Prepared(measuring.learn(self, plan, examples, self.measurements), examples)
+        if isinstance(plan.method, LearningMethod):
+            return Prepared(measuring.learn(self, plan, plan.method, examples), examples)
         files, measurements = zip(*(self.measured(plan, source, examples) for source in plan.sources))
         return Prepared(plan.method, examples, measurements, files)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from auto_merge_llm.methods.base import LearningMethod
 
 from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
@@ -88,9 +89,10 @@ def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:
     if text:
         method = modes.method_of(experiment["mode"])
         texts = text["num_examples"] or examples.NUM_EXAMPLES
-        passes = FORWARDS["learn" if method.learns else method.measurement] * (1 if method.learns else sources)
+        learns = isinstance(method, LearningMethod)
+        passes = FORWARDS["learn"] if learns else FORWARDS[method.measurement or ""] * sources
         seconds += texts * TOKENS_OF_A_TEXT * of_token * passes
-        if method.learns:
+        if learns:
             seconds += texts / text["batch_size"] * (sources + 2) * _bytes(job) / bytes_a_second
     return seconds
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.methods.base import Method
+from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 from safetensors.torch import save_file
 from tqdm import tqdm
@@ -77,12 +77,13 @@ def measure(
     return method.measure(model, bar, autocast=autocast_dtype())
 
 
-def learn(bench: "Bench", plan: MergePlan, examples: Examples, folder: Path) -> Method:
-    """The plan's method with its coefficients learnt on the texts, unless a file in `folder` has them.
+def learn(bench: "Bench", plan: MergePlan, method: LearningMethod, examples: Examples) -> LearningMethod:
+    """The plan's `method` with its coefficients learnt on the texts, unless a file of the bench's has them.
 
     Such a file was made from the same models, texts and settings.
     """
-    method, texts, base = plan.method, plan.settings.texts, plan.base
+    texts, base = plan.settings.texts, plan.base
+    assert base is not None, "a method that learns coefficients of task vectors needs a base"
     weights = {plan.identities[source.path]: source.weight for source in plan.sources}
     in_order = sorted(plan.identities.items(), key=lambda source: source[1])
     initial = bench.checkpoint(base)
@@ -95,11 +96,12 @@ def learn(bench: "Bench", plan: MergePlan, examples: Examples, folder: Path) -> 
         "tokenizer": initial.tokenizer_fingerprint,
         **_rests_on(texts, examples),
     }
-    file = folder / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
+    file = bench.measurements / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
-        return replace(method, coefficients=atomic.read_json(file)["coefficients"])
-    _check_labels(plan)
+        kept: Any = {"coefficients": atomic.read_json(file)["coefficients"]}
+        return replace(method, **kept)
+    _check_labels(plan, base)
     states = {name: bench.float32_state(path) for path, name in plan.identities.items()}
     start = bench.float32_state(base)
     model = bench.float32_model(base)
@@ -123,8 +125,8 @@ def learn(bench: "Bench", plan: MergePlan, examples: Examples, folder: Path) -> 
     return learnt
 
 
-def _check_labels(plan: MergePlan) -> None:
-    labels = read_labels(plan.base)
+def _check_labels(plan: MergePlan, base: Path) -> None:
+    labels = read_labels(base)
     for source in plan.sources:
         if read_labels(source.path) != labels:
             raise InputError(

@@ -1,6 +1,6 @@
 """The bench for many merges of the same models: loaded once, kept on the device, merged, measured and scored there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class MemoryBench(Bench):
             self._loaded = {path: checkpoint for path, checkpoint in self._loaded.items() if path in paths}
             self._measured = {}
 
-    def _module(self, path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype) -> Any:
+    def _module(self, path: Path, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
         """A model of the architecture in `path` with the values of `state`; the next call overwrites it."""
         if dtype not in self._modules:
             self._modules[dtype] = loading.load_model(path, self.device, dtype)
@@ -102,7 +102,7 @@ class MemoryBench(Bench):
             raise InputError(f"{file} is damaged; remove it and measure again") from None
 
     def scores(
-        self, path: Path, state: dict[str, torch.Tensor], labels: list[str], texts: list[str], description: str
+        self, path: Path, state: Mapping[str, torch.Tensor], labels: list[str], texts: list[str], description: str
     ) -> np.ndarray:
         """(items, len(INTENTS)) float32 of a model with the values of `state` and the tokenizer in `path`."""
         model = self._module(path, state, self.dtype)

@@ -117,8 +117,9 @@ def run(job: Job, shared: dict[str, Any]) -> str:
 
 def best_source(job: Job) -> tuple[str, float] | None:
     """(locale, accuracy) of the best source of a merge on its target, None where one is not evaluated."""
-    accuracies = {locale: accuracy_in(folder) for locale, folder in job.options["alone"].items()}
-    return None if None in accuracies.values() else max(accuracies.items(), key=lambda pair: pair[1])
+    alone = job.options["alone"]
+    accuracies = {locale: accuracy for locale in alone if (accuracy := accuracy_in(alone[locale])) is not None}
+    return None if len(accuracies) < len(alone) else max(accuracies.items(), key=lambda pair: pair[1])
 
 
 def check_results(job: Job) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods import METHODS, create
+from auto_merge_llm.methods.base import LearningMethod
 
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
@@ -35,7 +36,7 @@ def method_of(mode: str) -> "Method":
 def needs_text(mode: str) -> bool:
     """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)
-    return method.measurement is not None or method.learns
+    return method.measurement is not None or isinstance(method, LearningMethod)
 
 
 def mode_lines(*, baseline: bool = False) -> str:

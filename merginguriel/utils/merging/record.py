@@ -16,17 +16,17 @@ from merginguriel.utils.storage.settings import declared
 def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
     """Which sources were chosen, and how; InputError where an older record contradicts itself."""
     similarity, sources = experiment.get("similarity") or {}, experiment.get("sources") or []
-    selection, matrix = similarity.get("selection"), similarity.get("matrix")
+    selection, matrix = similarity.get("selection"), similarity.get("matrix") or ""
     if selection == "explicit":
         return SourceSettings(sources=tuple(source["locale"] for source in sources))
     if selection in (None, "manual"):
         return SourceSettings()
-    is_file = bool(matrix) and matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
+    is_file = matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
     dense = {name: similarity[name] for name in ("top_k", "sinkhorn_iters") if similarity.get("source") == "dense"}
     return SourceSettings(
         num_languages=len(sources) or 5,
         selection=selection,
-        nxn_matrix=Path(matrix or "") if selection == "real" else None,
+        nxn_matrix=Path(matrix) if selection == "real" else None,
         matrix=Path(matrix) if is_file and selection != "real" else None,
         source=similarity.get("source") or "sparse",
         **dense,

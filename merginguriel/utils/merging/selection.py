@@ -110,6 +110,7 @@ class SourceSettings:
 
 
 def _real(settings: SourceSettings) -> TransferMatrix:
+    assert settings.nxn_matrix is not None, "refused before, where a selection needs it"
     return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 

@@ -73,8 +73,8 @@ class MergeSettings:
     @property
     def method(self) -> "Method":
         """The library's method with these hyper-parameters; InputError where one is unknown or out of its range."""
-        method = create(MODES[self.mode][0], **self.hyperparameters)
-        return replace(method, seed=self.seed) if "seed" in asdict(method) else method
+        drawing = {"seed": self.seed} if "seed" in asdict(method_of(self.mode)) else {}
+        return create(MODES[self.mode][0], **self.hyperparameters, **drawing)
 
     @property
     def default_selection(self) -> str:

@@ -48,7 +48,8 @@ class Planner:
 
     def plan(self, targets: Sequence[str], device: str) -> Sweep:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
-        sweep, jobs, precision = Sweep(), {}, precision_on(device)
+        sweep, precision = Sweep(), precision_on(device)
+        jobs: dict[str, Job] = {}
         with said_once(selection.log):
             for target in targets:
                 plans = self._plans(target, sweep.failures)

@@ -46,7 +46,7 @@ def changed(settings: Any) -> dict[str, Any]:
 def words(settings: Any) -> dict[str, str]:
     """Field -> its word in a folder's name, of what has not its default."""
     told = declared(type(settings))
-    return {name: told[name].word.format(value) for name, value in changed(settings).items() if told[name].word}
+    return {name: pattern.format(value) for name, value in changed(settings).items() if (pattern := told[name].word)}
 
 
 def tokens(settings: Any, without: Iterable[str] = (), always: Iterable[str] = ()) -> list[str]:
@@ -72,7 +72,7 @@ def as_argument(value: Any) -> str:
 
 def plain(settings: Any) -> dict[str, Any]:
     """A settings object, or a dict, as JSON can have it: paths as text, tuples as lists."""
-    return _plain(dataclasses.asdict(settings) if dataclasses.is_dataclass(settings) else settings)
+    return _plain(settings if isinstance(settings, Mapping) else dataclasses.asdict(settings))
 
 
 def _plain(value: Any) -> Any:

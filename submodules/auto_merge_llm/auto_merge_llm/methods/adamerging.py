@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.forward import Batch, check_untied, evaluating, log_probabilities
-from auto_merge_llm.methods.base import Method, Piece, check_choice, check_number, check_whole
+from auto_merge_llm.methods.base import LearningMethod, Piece, check_choice, check_number, check_whole
 from auto_merge_llm.methods.linear import weighted_sum
 
 StateDict = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class AdaMerging(Method):
+class AdaMerging(LearningMethod):
     """θ₀ + Σ λᵢτᵢ with τᵢ = θᵢ − θ₀ and λ of the least entropy (Yang et al. 2024, arXiv 2310.02575).
 
     `per`: one λᵢ for every parameter "tensor" (the paper's layer-wise) or for the whole "model" (task-wise).
@@ -32,7 +32,6 @@ class AdaMerging(Method):
     coefficients: Mapping[str, Mapping[str, float]] | None = None
 
     granularity = "element"
-    learns = True
     needs_base = True
 
     def __post_init__(self) -> None:
@@ -67,13 +66,8 @@ class AdaMerging(Method):
     ) -> "AdaMerging":
         """This method with the `coefficients` that Adam finds on `batches`, one step a batch.
 
-        `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are
-        overwritten and end as the merged ones; gradients it had are dropped. `sources`, by identity, and `base` are
-        state dicts on its device, in memory of their own. `batches` is iterated once an epoch. `weights`, by
-        identity, are the start; as in a merge, a source of weight 0 takes no part. Tensors of `base` that are not
-        parameters of `model` keep the weights. `autocast` runs the model in that dtype. `progress(step, steps,
-        entropy)` follows every step, with the mean entropy in nats before it; `steps` is None where `batches` has no
-        length. Memory beside the arguments: one gradient of the model, and two copies of its largest tensor.
+        Tensors of `base` that are not parameters of `model` keep the weights. `progress` gets the mean entropy in nats
+        before the step. Memory beside the arguments: one gradient of the model, and two copies of its largest tensor.
 
         Raises InputError for sources, weights or tensors that do not go together, tied parameters, no batches, or an
         entropy that is not finite.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    StateDict = Mapping[str, Tensor]
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -64,6 +66,7 @@ class Scan(Protocol):
     def __call__(self, measure: Callable[[Piece], Tensor], names: Sequence[str] | None = None) -> Tensor: ...
 
 
+@dataclass(frozen=True)
 class Method(ABC):
     """A frozen dataclass whose fields are the hyper-parameters.
 
@@ -73,13 +76,12 @@ class Method(ABC):
     in its other dimensions; a vector is one row. "tensor": pieces are whole tensors in their own shape.
     `measurement`: what must have been measured of every source on data, "fisher" or "gram"; `measure` does it, and
     `measured_by` names the hyper-parameters that it rests on. A tensor with a Gram matrix comes whole, whatever the
-    granularity. `learns`: the method has `learn`, which finds some of its fields on data.
+    granularity.
     """
 
     granularity: ClassVar[str] = "tensor"
     measurement: ClassVar[str | None] = None
     measured_by: ClassVar[tuple[str, ...]] = ()
-    learns: ClassVar[bool] = False
     needs_base: ClassVar[bool] = False
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None
@@ -99,6 +101,34 @@ class Method(ABC):
         """The merged values, in the shape and dtype of `piece.sources`, whatever the device.
 
         None postpones a piece that needs to know how all others went: it comes again, with `totals`.
+        """
+
+
+class LearningMethod(Method):
+    """A method that finds its `coefficients` on data, in `epochs` passes over it."""
+
+    epochs: int
+    coefficients: Mapping[str, Mapping[str, float]] | None
+
+    @abstractmethod
+    def learn(
+        self,
+        model: torch.nn.Module,
+        sources: Mapping[str, StateDict],
+        base: StateDict,
+        batches: Iterable[Mapping[str, Tensor]],
+        weights: Mapping[str, float],
+        *,
+        autocast: torch.dtype | None = None,
+        progress: Callable[[int, int | None, float], None] | None = None,
+    ) -> LearningMethod:
+        """This method with the `coefficients` that it finds on `batches`.
+
+        `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes). Its parameters are
+        overwritten and end as the merged ones; gradients it had are dropped. `sources`, by identity, and `base` are
+        state dicts on its device, in memory of their own. `batches` is iterated once an epoch. `weights`, by
+        identity, are the start; as in a merge, a source of weight 0 takes no part. `autocast` runs the model in that
+        dtype. `progress(step, steps, loss)` follows every step; `steps` is None where `batches` has no length.
         """
 
 
