@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.results.comparison import ALPHA
-from merginguriel.utils.results.formatting import points
+from merginguriel.utils.results.baselines import ALPHA
+from merginguriel.utils.results.formatting import points, said_p
 
 
 class Finding(NamedTuple):
@@ -13,14 +13,6 @@ class Finding(NamedTuple):
 
     def __str__(self):
         return f"{self.lead} {self.text}"
-
-
-def p_value(value: float) -> str:
-    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
-
-
-def many(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def findings(frame, summary, titles: dict[str, str]) -> list[Finding]:
@@ -55,7 +47,7 @@ def _winner(lead: str, row, tests: int, titles) -> Finding:
         details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
     if row["p_wilcoxon_holm"] == row["p_wilcoxon_holm"]:
         adjusted = f" after Holm's adjustment for {tests} methods" if tests > 1 else ""
-        details.append(f"Wilcoxon over locales {p_value(row['p_wilcoxon_holm'])}{adjusted}")
+        details.append(f"Wilcoxon over locales p {said_p(row['p_wilcoxon_holm'])}{adjusted}")
     text += f" ({'; '.join(details)})." if details else "."
     if row["compared"] > 1:
         text += (

@@ -1,9 +1,9 @@
 """Tables of a page that its script sorts and filters. Every text is escaped here; a Cell's html stands as it is."""
 
-import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 from pandas import isna
 
@@ -12,7 +12,7 @@ from merginguriel.utils.results import formatting
 
 @dataclass(frozen=True)
 class Cell:
-    """`html` as it stands in the page; `value` sorts it, where its text would not."""
+    """`html` as it stands in the page; `value` sorts it, where its text would not: it is a number."""
 
     html: str
     value: object = None
@@ -21,37 +21,48 @@ class Cell:
 EMPTY = Cell("", "")
 
 
+class Column:
+    """A title, and how the values that a row has under these `names` are shown."""
+
+    def __init__(self, title: str, show: Callable[..., Cell], *names: str):
+        self.title, self._show, self._names = title, show, names
+
+    def cells(self, rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
+        """One for each row."""
+        return [self._show(*(row[name] for name in self._names)) for row in rows]
+
+
 @dataclass(frozen=True)
 class Table:
-    """`columns`: title -> whether it is of numbers. `rows`: attributes and cells of each; the first cell heads it.
+    """`rows` by name, the first column heads them. A column without any value is left out; others are sorted by it.
 
-    A column without any value is left out.
+    `data`: what the filters of `controls` know of a row, by the row's name for it.
     """
 
     name: str
     caption: str
-    columns: dict[str, bool]
-    rows: list[tuple[dict, list[Cell]]]
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    data: Mapping[str, str] = field(default_factory=dict)
     tall: bool = False
 
     def html(self) -> str:
-        told = [any(cells[place].html for _, cells in self.rows) for place in range(len(self.columns))]
-        columns = list(itertools.compress(self.columns.items(), told))
-        heads = "".join(_head(title, numeric) for title, numeric in columns)
+        """A <table> in a frame of its own that scrolls."""
+        columns = {column.title: column.cells(self.rows) for column in self.columns}
+        told = {title: cells for title, cells in columns.items() if any(cell.html for cell in cells)}
+        numeric = [any(cell.value not in (None, "") for cell in cells) for cells in told.values()]
+        heads = "".join(map(_head, told, numeric))
         body = "\n".join(
-            _row(attributes, itertools.compress(cells, told), [numeric for _, numeric in columns])
-            for attributes, cells in self.rows
+            f"<tr{_attributes({f'data-{key}': row[name] for key, name in self.data.items()})}>"
+            + "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
+            + "</tr>"
+            for row, cells in zip(self.rows, zip(*told.values()))
         )
         return (
             f'<div class="scroll{" tall" if self.tall else ""}" tabindex="0" role="region" '
             f'aria-label="{escape(self.caption)}"><table id="{escape(self.name)}"><thead><tr>{heads}</tr></thead>'
             f"<tbody>\n{body}\n</tbody></table></div>"
         )
-
-
-def _row(attributes: dict, cells: Iterable[Cell], numeric: list[bool]) -> str:
-    inside = "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
-    return f"<tr{_attributes(attributes)}>{inside}</tr>"
 
 
 def _head(title: str, numeric: bool) -> str:
@@ -75,8 +86,8 @@ def _attributes(attributes: dict) -> str:
     return "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items())
 
 
-def controls(table: str, what: str, selects: dict[str, Iterable[str]] | None = None) -> str:
-    """A search box over a table, and a list to choose from for each `data-<name>` of its rows."""
+def controls(table: str, what: str, selects: Mapping[str, Iterable[str]] | None = None) -> str:
+    """A search box over a table, and a list to choose from for each of these `data` of its rows."""
     boxes = "".join(
         f'<label>{escape(name)} <select name="{escape(name)}"><option value="">all</option>'
         + "".join(f"<option>{escape(value)}</option>" for value in values)
@@ -89,29 +100,30 @@ def controls(table: str, what: str, selects: dict[str, Iterable[str]] | None = N
     )
 
 
-# Cells
+# How values are shown, in Columns.
 
 
-def text(value) -> Cell:
+def text(value: Any) -> Cell:
     return EMPTY if isna(value) else Cell(escape(str(value)))
 
 
-def number(value, form: str = "{:.4f}") -> Cell:
-    return EMPTY if isna(value) else Cell(form.format(value), repr(float(value)))
+def number(value: float, shown: Callable[[float], str] = formatting.accuracy) -> Cell:
+    return EMPTY if isna(value) else Cell(shown(value), repr(float(value)))
 
 
-def points(value) -> Cell:
+def whole(value: float) -> Cell:
+    return number(value, "{:.0f}".format)
+
+
+def points(value: float) -> Cell:
     """A difference of accuracies, in points."""
-    if isna(value):
-        return EMPTY
-    shown, shade = formatting.points(value), "gain" if value >= 0 else "loss"
-    return Cell(f'<span class="{shade}">{shown}</span>', repr(float(value)))
+    return number(
+        value, lambda gain: f'<span class="{"gain" if gain >= 0 else "loss"}">{formatting.points(gain)}</span>'
+    )
 
 
-def p_value(value) -> Cell:
-    if isna(value):
-        return EMPTY
-    return Cell("&lt; 0.0001" if value < 1e-4 else f"{value:.2g}", repr(float(value)))
+def p_value(value: float) -> Cell:
+    return number(value, lambda p: escape(formatting.said_p(p).removeprefix("= ")))
 
 
 def won_and_lost(wins: int, losses: int) -> Cell:
@@ -135,7 +147,7 @@ def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) 
     )
 
 
-def bounds_of(ends) -> tuple[float, float]:
+def bounds_of(ends: Iterable[float]) -> tuple[float, float]:
     """The scale that holds 0 and all of `ends` that are known."""
     known = [end for end in ends if not isna(end)] + [0.0]
     return min(known), max(known)

@@ -1,20 +1,20 @@
 """The summaries as JSON."""
 
-from merginguriel.utils.results.comparison import TESTED
-from merginguriel.utils.results.tables import IN_FILES, Aggregate, only_value
+import json
 
-# Summaries
+import numpy as np
+import pandas as pd
+
+from merginguriel.utils.results.baselines import TESTED
+from merginguriel.utils.results.csv_tables import IN_FILES, Aggregate, only_value
+from merginguriel.utils.results.summary import spread
 
 
-def summary_json(results: Aggregate) -> dict:
-    def statistics(values) -> dict:
-        return {
-            "count": int(values.notna().sum()),
-            "mean_accuracy": values.mean(),
-            "std_accuracy": values.std(),
-            "min_accuracy": values.min(),
-            "max_accuracy": values.max(),
-        }
+def summary(results: Aggregate) -> dict[str, dict]:
+    """Variant or baseline -> count, mean, standard deviation, lowest and highest accuracy over locales."""
+
+    def statistics(values: pd.Series) -> dict:
+        return {"count": int(values.notna().sum()), **spread(values)}
 
     content = {variant: statistics(group.accuracy) for variant, group in results.frame.groupby("variant")}
     if results.with_baselines:
@@ -25,7 +25,7 @@ def summary_json(results: Aggregate) -> dict:
     return content
 
 
-def win_analysis(results: Aggregate) -> dict:
+def win_analysis(results: Aggregate) -> dict[str, dict]:
     """Variant -> what it wins against each baseline, by the baseline's name."""
     content = {}
     for row in results.summary.itertuples():
@@ -48,3 +48,19 @@ def win_analysis(results: Aggregate) -> dict:
                 f"vs_{name}_significant_losses": row.significant_losses,
             }
     return content
+
+
+def as_json(content: dict) -> str:
+    """null for what is not known."""
+    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_nan(value):
+    """As JSON can have it: None for NaN, Python's numbers for NumPy's."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(value)
+    return int(value) if isinstance(value, np.integer) else value
