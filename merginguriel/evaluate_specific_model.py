@@ -58,7 +58,7 @@ def main(argv=None):
     from merginguriel.utils.storage import naming
 
     if args.confusion_plot:
-        from merginguriel.utils.report import confusion
+        from merginguriel.utils.report import heatmaps
 
     classifier = Classifier(args.model)
     results = []
@@ -68,7 +68,7 @@ def main(argv=None):
         results.append(result)
         per_label.write_per_intent(result)
         if args.confusion_plot:
-            confusion.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
+            heatmaps.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
         low, high = result.interval
         print(
             f"{split.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "

@@ -37,7 +37,7 @@ def build_parser() -> ArgumentParser:
 
 
 def list_csv() -> None:
-    from merginguriel.utils.report.read_table import comprehensive_files
+    from merginguriel.utils.report.read_data import comprehensive_files
 
     files = comprehensive_files(Path("."))
     for path in files:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = data.frame["num_sources"].value_counts().sort_index()
         print(*(f"{number}  {count} results" for number, count in counts.items()), sep="\n")
         return 0
-    print(plot_command.described(data, origin))
+    print(data.described(origin))
     print(plot_command.draw(data, args.plot_types, args.plots_dir, args.format))
     for error in data.damaged.values():
         log.warning("left out: %s", error)

@@ -1,7 +1,6 @@
 """Draw results by a menu: asks which pictures and which locales, then draws. Flags are those of plot_results.py."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from auto_merge_llm.errors import InputError
 
@@ -9,10 +8,8 @@ from merginguriel.utils.flags import argument_types, result_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser, ArgumentTypeError
 
-_Answer = TypeVar("_Answer")
 
-
-def ask(question: str, read: Callable[[str], _Answer], default: str) -> _Answer | None:
+def ask(question: str, read: Callable[[str], list[str]], default: str) -> list[str] | None:
     """`read(answer)` of an answer that it can read, asked for until there is one; None for q or the input's end."""
     while True:
         try:
@@ -60,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     data, origin = plot_command.chosen_data(args)
     there = set(data.frame["locale"])
-    print(plot_command.described(data, origin), end="\n\n")
+    print(data.described(origin), end="\n\n")
     offered = list(result_flags.KINDS)
     for number, (kind, shows) in enumerate((result_flags.KINDS | {"all": "all of these"}).items(), 1):
         print(f"  {number}  {kind:<10}{shows}")

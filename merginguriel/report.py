@@ -38,15 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     given = sys.argv[1:] if argv is None else list(map(str, argv))
 
-    from merginguriel.utils.report import read_results
+    from merginguriel.utils.report import read_data
     from merginguriel.utils.report.findings import findings
     from merginguriel.utils.report.page import page
     from merginguriel.utils.storage import atomic
 
-    data = read_results.from_results(
+    data = read_data.from_results(
         args.results_dir,
         result_flags.nxn_of(args),
-        similarity=read_results.read_similarity(args.similarity_matrix),
+        similarity=read_data.read_similarity(args.similarity_matrix),
         split=args.split,
         locales=args.locales,
         types=args.experiment_types,

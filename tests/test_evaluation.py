@@ -12,7 +12,7 @@ from merginguriel.utils.data import massive
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import bootstrap_interval
 from merginguriel.utils.models import loading
-from merginguriel.utils.report import confusion
+from merginguriel.utils.report import heatmaps
 from merginguriel.utils.storage import atomic
 
 
@@ -89,7 +89,7 @@ def test_confusion_matrix_counts(monkeypatch):
         lambda self, x, y, text, **rest: (drawn.update({(y, x): text}), write(self, x, y, text, **rest))[1],
     )
     gold, predicted = np.array([0, 0, 0, 2, 2]), np.array([0, 2, 2, 2, 5])
-    confusion.confusion_matrix(predicted, gold, ["b_x", "unused", "a_y", "", "", "c"], "title")
+    heatmaps.confusion_matrix(predicted, gold, ["b_x", "unused", "a_y", "", "", "c"], "title")
     # Ordered a_y, b_x, c; nobody's gold is c.
     np.testing.assert_allclose(drawn.pop("shares"), [[1 / 2, 0, 1 / 2], [2 / 3, 1 / 3, 0], [0, 0, 0]])
     assert drawn == {(0, 0): 1, (0, 2): 1, (1, 0): 2, (1, 1): 1}

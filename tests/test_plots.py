@@ -20,9 +20,8 @@ from merginguriel import plot_results, quick_plot
 from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.flags.result_flags import FORMATS, KINDS
-from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, rank_plots, relation_plots, row_plots
-from merginguriel.utils.report.read_results import from_results
-from merginguriel.utils.report.read_table import from_csv
+from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
+from merginguriel.utils.report.read_data import from_csv, from_results
 from merginguriel.utils.results import comparison, csv_tables
 from merginguriel.utils.similarity.matrix import SimilarityMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -180,9 +179,9 @@ def test_critical_difference():
     assert statistics.nemenyi_distance(4, 14) == pytest.approx(1.25, abs=0.005)
     # Ties share their mean rank.
     assert list(statistics.mean_ranks([[0.9, 0.8, 0.8], [0.7, 0.8, 0.6]])) == [1.5, 1.75, 2.75]
-    assert rank_plots.cliques(np.array([1, 1.5, 2.2, 4]), 1) == [(0, 1), (1, 2)]
-    assert rank_plots.cliques(np.array([1, 2, 3]), 0.5) == []
-    figure = rank_plots.critical_difference(["a", "b", "c"], [2.8, 1, 2.2], 1, title="")
+    assert relation_plots.cliques(np.array([1, 1.5, 2.2, 4]), 1) == [(0, 1), (1, 2)]
+    assert relation_plots.cliques(np.array([1, 2, 3]), 0.5) == []
+    figure = relation_plots.critical_difference(["a", "b", "c"], [2.8, 1, 2.2], 1, title="")
     assert texts(figure) == ["critical difference 1.00", "b  1.00", "c  2.20", "2.80  a"]
 
 

@@ -19,7 +19,7 @@ from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.merging import plan
-from merginguriel.utils.report import read_results
+from merginguriel.utils.report import read_data
 from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.page import page as page_of
 from merginguriel.utils.report.report_data import ReportData
@@ -135,7 +135,7 @@ class Tables(HTMLParser):
 def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_results, "read_similarity", lambda path: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
     assert report_command.main(["--results-dir", "results", "--title", "A & B"]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8"), capsys.readouterr().out
 
@@ -201,7 +201,7 @@ def test_it_needs_nothing_from_elsewhere(page):
 
 def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_results, "read_similarity", lambda path: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
     (results / "average_merge_af-ZA_3merged/results.json").write_text("{")
     assert report_command.main([]) == 1
     assert "average_merge_af-ZA_3merged/results.json is no JSON object" in (tmp_path / "report.html").read_text()
@@ -211,7 +211,7 @@ def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatc
 
 def test_sentences(results):
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE", "en-US"), 1 / 3), "1111111000")
-    found = read_results.from_results(results, None)
+    found = read_data.from_results(results, None)
     told = dict(findings(found.comparison.frame, found.summary, found.titles))
     # average: 6 against 8 and 7 against 8; similarity: 8 against 7 and 8 against 8.
     assert told["All together:"].startswith(
@@ -233,7 +233,7 @@ def test_sentences(results):
 def test_without_baselines_it_says_so(results):
     for folder in results.glob("tiny_*"):
         folder.rename(results.parent / folder.name)
-    found = read_results.from_results(results, None)
+    found = read_data.from_results(results, None)
     assert findings(found.comparison.frame, found.summary, found.titles)[0].lead == "No comparison with the sources:"
     assert "No single model was measured" in page_of(found, title="", made="", origin="", command="")
 

@@ -1,4 +1,4 @@
-"""Matrices as pictures: transfer, similarity and gains, by language family."""
+"""Matrices as pictures: transfer, similarity and gains, by language family; confusion of intents."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,9 +13,12 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.plots import FAINT, PAGE, note, save, styled
+from merginguriel.utils.data.massive import INTENTS
+from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
+CONFUSION_PLOT = "confusion.png"
 MAX_PRINTED = 15  # rows and columns up to which a heatmap shows its numbers
 
 
@@ -77,8 +80,7 @@ def heatmap(
     axes.set_ylabel(row_title, fontsize=9)
     axes.set_xlabel(column_title, fontsize=9)
     axes.yaxis.set_label_coords(-1.5 / (cell * len(columns)), 0.5)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     _name_families(axes, rows, columns, size)
     form = ("{:+.1f}" if signed else "{:.3f}") if printed else None
     _draw_cells(image, np.array(rows)[:, None] == np.array(columns), marked, form)
@@ -136,3 +138,41 @@ def _draw_cells(image: AxesImage, own: np.ndarray, marked: np.ndarray, form: str
             image.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ink, linewidth=0.9))
         if marked[row, column]:
             image.axes.plot(column, row + (0.32 if form else 0), ".", color=ink, markersize=2.5)
+
+
+def draw_confusion(evaluation: Evaluation, title: str) -> None:
+    """confusion.png into the evaluation's folder."""
+    picture = confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, title)
+    save(picture, evaluation.folder / CONFUSION_PLOT, dpi=150)
+
+
+@styled
+def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """Rows: gold label; columns: predicted; shade: share of the row; number: items.
+
+    `predicted` and `gold`, (items,) each, index `names`; labels that occur in neither are left out. Ordered by name, so
+    that the intents of one scenario, which share their first word, stand together between two lines.
+    """
+    order = sorted(np.union1d(predicted, gold), key=lambda label: names[label])
+    place = {label: row for row, label in enumerate(order)}
+    size = len(order)
+    counts = np.zeros((size, size), int)
+    np.add.at(counts, ([place[label] for label in gold], [place[label] for label in predicted]), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+    picture = figure(4 + 0.24 * size, 3.2 + 0.24 * size)
+    axes = picture.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
+    labels = [names[label] for label in order]
+    axes.set_xticks(range(size), labels, rotation=90)
+    axes.set_yticks(range(size), labels)
+    for row, column in zip(*counts.nonzero()):
+        ink = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=6, color=ink)
+    scenarios = [label.split("_")[0] for label in labels]
+    for edge in (row for row in range(1, size) if scenarios[row] != scenarios[row - 1]):
+        axes.axhline(edge - 0.5, color="0.75", linewidth=0.6)
+        axes.axvline(edge - 0.5, color="0.75", linewidth=0.6)
+    axes.set(xlabel="predicted", ylabel="gold", title=title)
+    picture.colorbar(image, ax=axes, label="share of the gold intent's items", shrink=0.6, pad=0.01)
+    return picture

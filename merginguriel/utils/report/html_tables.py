@@ -1,24 +1,10 @@
-"""Tables of a page that its script sorts and filters. Every text is escaped here; a Cell's html stands as it is."""
+"""Tables of a page that its script sorts and filters. Every text is escaped here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from pandas import isna
-
-from merginguriel.utils.results import formatting
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`html` as it stands in the page; `value` sorts it, where its text would not: it is a number."""
-
-    html: str
-    value: object = None
-
-
-EMPTY = Cell("", "")
+from merginguriel.utils.report.html_cells import Cell
 
 
 class Column:
@@ -32,37 +18,33 @@ class Column:
         return [self._show(*(row[name] for name in self._names)) for row in rows]
 
 
-@dataclass(frozen=True)
-class Table:
-    """`rows` by name, the first column heads them. A column without any value is left out; others are sorted by it.
+def table(
+    name: str,
+    caption: str,
+    columns: Iterable[Column],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    data: Mapping[str, str] | None = None,
+    tall: bool = False,
+) -> str:
+    """A <table> of `rows` in a frame of its own that scrolls; the first column heads them.
 
-    `data`: what the filters of `controls` know of a row, by the row's name for it.
+    A column without any value is left out. `data`: what the filters of `controls` know of a row -> its name in the row.
     """
-
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Mapping[str, Any]]
-    data: Mapping[str, str] = field(default_factory=dict)
-    tall: bool = False
-
-    def html(self) -> str:
-        """A <table> in a frame of its own that scrolls."""
-        columns = {column.title: column.cells(self.rows) for column in self.columns}
-        told = {title: cells for title, cells in columns.items() if any(cell.html for cell in cells)}
-        numeric = [any(cell.value not in (None, "") for cell in cells) for cells in told.values()]
-        heads = "".join(map(_head, told, numeric))
-        body = "\n".join(
-            f"<tr{_attributes({f'data-{key}': row[name] for key, name in self.data.items()})}>"
-            + "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
-            + "</tr>"
-            for row, cells in zip(self.rows, zip(*told.values()))
-        )
-        return (
-            f'<div class="scroll{" tall" if self.tall else ""}" tabindex="0" role="region" '
-            f'aria-label="{escape(self.caption)}"><table id="{escape(self.name)}"><thead><tr>{heads}</tr></thead>'
-            f"<tbody>\n{body}\n</tbody></table></div>"
-        )
+    cells_of = {column.title: column.cells(rows) for column in columns}
+    told = {title: cells for title, cells in cells_of.items() if any(cell.html for cell in cells)}
+    numeric = [any(cell.value not in (None, "") for cell in cells) for cells in told.values()]
+    heads = "".join(map(_head, told, numeric))
+    body = "\n".join(
+        f"<tr{_attributes({f'data-{key}': row[name] for key, name in (data or {}).items()})}>"
+        + "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
+        + "</tr>"
+        for row, cells in zip(rows, zip(*told.values()))
+    )
+    return (
+        f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table id="{escape(name)}"><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    )
 
 
 def _head(title: str, numeric: bool) -> str:
@@ -98,56 +80,3 @@ def controls(table: str, what: str, selects: Mapping[str, Iterable[str]] | None 
         f'<div class="controls" data-for="{escape(table)}"><label>search {escape(what)} <input type="search" '
         f'autocomplete="off"></label>{boxes}<output class="count" aria-live="polite"></output></div>'
     )
-
-
-# How values are shown, in Columns.
-
-
-def text(value: Any) -> Cell:
-    return EMPTY if isna(value) else Cell(escape(str(value)))
-
-
-def number(value: float, shown: Callable[[float], str] = formatting.accuracy) -> Cell:
-    return EMPTY if isna(value) else Cell(shown(value), repr(float(value)))
-
-
-def whole(value: float) -> Cell:
-    return number(value, "{:.0f}".format)
-
-
-def points(value: float) -> Cell:
-    """A difference of accuracies, in points."""
-    return number(
-        value, lambda gain: f'<span class="{"gain" if gain >= 0 else "loss"}">{formatting.points(gain)}</span>'
-    )
-
-
-def p_value(value: float) -> Cell:
-    return number(value, lambda p: escape(formatting.said_p(p).removeprefix("= ")))
-
-
-def won_and_lost(wins: int, losses: int) -> Cell:
-    return Cell(f"{wins} : {losses}", wins - losses)
-
-
-def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) -> Cell:
-    """A mean with its interval, drawn on a scale of `bounds`; differences of accuracies."""
-    if isna(mean) or isna(low):
-        return EMPTY
-    span = bounds[1] - bounds[0] or 1
-    places = {name: 100 * (value - bounds[0]) / span for name, value in (("low", low), ("at", mean), ("zero", 0))}
-    places["width"] = 100 * (high - low) / span
-    style = ";".join(f"--{name}:{place:.1f}%" for name, place in places.items())
-    shade = " gain" if low > 0 else " loss" if high < 0 else ""
-    words = " to ".join(map(formatting.points, (low, high)))
-    return Cell(
-        f'<span class="range{shade}" style="{style}" role="img" aria-label="{words}" title="{words}"><i></i><b>'
-        "</b></span>",
-        repr(float(mean)),
-    )
-
-
-def bounds_of(ends: Iterable[float]) -> tuple[float, float]:
-    """The scale that holds 0 and all of `ends` that are known."""
-    known = [end for end in ends if not isna(end)] + [0.0]
-    return min(known), max(known)

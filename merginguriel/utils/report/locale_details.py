@@ -9,18 +9,9 @@ from typing import Any
 from pandas import isna
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.html_tables import (
-    EMPTY,
-    Cell,
-    Column,
-    Table,
-    bounds_of,
-    interval,
-    number,
-    p_value,
-    points,
-    text,
-)
+from merginguriel.utils.report import html_cells
+from merginguriel.utils.report.html_cells import EMPTY, Cell
+from merginguriel.utils.report.html_tables import Column, table
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import formatting, reproduction
 from merginguriel.utils.storage import atomic
@@ -31,15 +22,15 @@ def each_locale(data: ReportData) -> str:
     """A part a locale that opens, methods of the highest accuracy first."""
     lows, highs = zip(*(data.interval(row, "best_source") for row in data.frame.index))
     frame = data.frame.assign(title=data.frame["variant"].map(data.titles), gain_low=lows, gain_high=highs)
-    gain = partial(interval, bounds=bounds_of([*lows, *highs]))
+    gain = partial(html_cells.interval, bounds=html_cells.bounds_of([*lows, *highs]))
     columns = [
-        Column("Method", text, "title"),
-        Column("Accuracy", number, "accuracy"),
-        Column("Gain", points, "vs_best_source"),
+        Column("Method", html_cells.text, "title"),
+        Column("Accuracy", html_cells.number, "accuracy"),
+        Column("Gain", html_cells.points, "vs_best_source"),
         Column("its 95 % interval", gain, "vs_best_source", "gain_low", "gain_high"),
-        Column("p (McNemar)", p_value, "p_best_source"),
-        Column("p (Holm)", p_value, "p_best_source_holm"),
-        Column("Best source", text, "best_source"),
+        Column("p (McNemar)", html_cells.p_value, "p_best_source"),
+        Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
+        Column("Best source", html_cells.text, "best_source"),
         Column("Sources and weights", _sources, "sources", "best_source"),
         Column("95 % interval of accuracy", _range, "ci_low", "ci_high"),
         Column("", _how, "folder", "git_commit", "seed", "timestamp"),
@@ -53,7 +44,7 @@ def each_locale(data: ReportData) -> str:
         parts.append(
             f'<details class="locale" id="locale-{locale}"><summary>{_headline(rows[0])}</summary>'
             f'<p class="note">{_alone(rows[0])}</p>'
-            f"{Table(f'table-{locale}', f'Results on {locale}', columns, rows).html()}</details>"
+            f"{table(f'table-{locale}', f'Results on {locale}', columns, rows)}</details>"
         )
     return "\n".join(parts)
 
@@ -64,7 +55,7 @@ def _headline(best: dict[str, Any]) -> str:
     if isna(gain):
         return headline
     chance = "" if isna(p) else f", p {escape(formatting.said_p(p))}"
-    return f"{headline}, {points(gain).html} against {escape(best['best_source'])}{chance}"
+    return f"{headline}, {html_cells.points(gain).html} against {escape(best['best_source'])}{chance}"
 
 
 def _alone(row: dict[str, Any]) -> str:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from merginguriel.utils.data import massive
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.report import row_plots
-from merginguriel.utils.report.picture import Picture
+from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
-from merginguriel.utils.results.baselines import ALPHA, TESTED, TITLES
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
 from merginguriel.utils.results.formatting import many
 
 # As names of pictures, and as baselines.
@@ -24,23 +24,20 @@ def scores_and_differences(data: ReportData) -> Iterator[Picture]:
     """Every method locale by locale, beside its baselines and against each of them."""
     for variant, rows in data.frame.groupby("variant", sort=True):
         title = data.titles[variant]
+        baselines = {BASELINES[name].title: rows[f"{name}_accuracy"] for name in ("native", *DIFFERENCES.values())}
+        told = {"method": title, "title": f"{title}: accuracy beside the baselines"}
+        draw = partial(row_plots.scores, list(rows["locale"]), rows["accuracy"], baselines, **told)
         shows = f"Accuracy of {title} on each locale, beside four baselines."
-        yield Picture(f"pure_scores_{title}", "accuracy", shows, partial(_scores, rows, title))
+        yield Picture(f"pure_scores_{title}", "accuracy", shows, draw)
         for name, baseline in DIFFERENCES.items():
             if rows[f"vs_{baseline}"].notna().any():
-                against = f"{title} against the {TITLES[baseline]}"
+                against = f"{title} against the {BASELINES[baseline].title}"
                 shows = (
                     f"{against}, in points of accuracy, with 95 % intervals; a star marks p < {ALPHA} after Holm's "
                     "adjustment."
                 )
                 draw = partial(_differences, data, rows, baseline, against)
                 yield Picture(f"{name}_{title}", "win_rate", shows, draw)
-
-
-def _scores(rows: pd.DataFrame, title: str) -> Figure:
-    baselines = {TITLES[name]: rows[f"{name}_accuracy"] for name in ("native", *DIFFERENCES.values())}
-    heading = f"{title}: accuracy beside the baselines"
-    return row_plots.scores(list(rows["locale"]), rows["accuracy"], baselines, method=title, title=heading)
 
 
 def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: str) -> Figure:
@@ -73,7 +70,7 @@ def intents(data: ReportData) -> Iterator[Picture]:
 
 def _intents(kept: list[tuple[Path, np.ndarray]], title: str) -> Figure:
     own, best = (np.array(accuracies) for accuracies in zip(*(_by_intent(*result) for result in kept)))
-    return row_plots.intents(massive.INTENTS, own, best, method=title, baseline_name=TITLES["best_source"])
+    return row_plots.intents(massive.INTENTS, own, best, method=title, baseline_name=BASELINES["best_source"].title)
 
 
 def _by_intent(file: Path, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

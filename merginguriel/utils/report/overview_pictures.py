@@ -1,4 +1,4 @@
-"""Pictures of all methods beside each other: gains, locales won, ranks."""
+"""Pictures of all methods beside each other, and of all languages: gains, locales won, ranks, transfer, similarity."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,10 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from merginguriel.utils.evaluation import statistics
-from merginguriel.utils.report import heatmaps, rank_plots, relation_plots, row_plots
-from merginguriel.utils.report.picture import Picture
+from merginguriel.utils.report import heatmaps, relation_plots, row_plots
+from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TITLES
+from merginguriel.utils.results.baselines import ALPHA, BASELINES
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.transfer import TransferMatrix
 
 FEWEST_RANKED = 5  # locales below which ranks say nothing
 GAIN = "points of accuracy against the best source"
@@ -35,7 +37,10 @@ def gains(data: ReportData) -> Iterator[Picture]:
         f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with its 95 % interval; hollow where "
         "the interval holds 0."
     )
-    yield Picture("ranking", "summary", shows, partial(_ranking, against, titles))
+    methods = [titles[variant] for variant in against["variant"]]
+    means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
+    told = {"label": GAIN, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
+    yield Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
     series = _by_sources(against)
     if series:
         shows = "Mean gain by number of sources, a panel a method, others faint."
@@ -49,7 +54,7 @@ def _win_rates(summary: pd.DataFrame, titles: dict[str, str]) -> Figure:
         rows = summary[summary["baseline"] == baseline].set_index("variant")
         if len(rows):
             counts = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0)
-            outcomes[TITLES[baseline]] = counts.to_numpy(int)
+            outcomes[BASELINES[baseline].title] = counts.to_numpy(int)
     return row_plots.win_rates([titles[method] for method in methods], outcomes)
 
 
@@ -69,12 +74,6 @@ def _gains(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
         signed=True,
         marked=(p_values < ALPHA).to_numpy(),
     )
-
-
-def _ranking(against: pd.DataFrame, titles: dict[str, str]) -> Figure:
-    methods, counts = [titles[variant] for variant in against["variant"]], list(against["compared"])
-    means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
-    return row_plots.ranking(methods, means, intervals, label=GAIN, counts=counts, title="Methods by their mean gain")
 
 
 def _by_sources(against: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -97,11 +96,43 @@ def ranks(data: ReportData) -> Iterator[Picture]:
             f"Mean ranks over {len(table)} locales; a bar joins methods that Nemenyi's test does not tell apart "
             f"(α = {ALPHA})."
         )
-        names = [data.titles[variant] for variant in table]
-        yield Picture("critical_difference", "summary", shows, partial(_critical_difference, table, names))
+        names, of_methods = [data.titles[variant] for variant in table], statistics.mean_ranks(table)
+        distance = statistics.nemenyi_distance(len(names), len(table))
+        title = f"Mean ranks over {len(table)} locales, 1 is best"
+        draw = partial(relation_plots.critical_difference, names, of_methods, distance, title=title)
+        yield Picture("critical_difference", "summary", shows, draw)
 
 
-def _critical_difference(table: pd.DataFrame, names: list[str]) -> Figure:
-    distance = statistics.nemenyi_distance(table.shape[1], len(table))
-    title = f"Mean ranks over {len(table)} locales, 1 is best"
-    return rank_plots.critical_difference(names, statistics.mean_ranks(table), distance, title=title)
+def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
+    """The matrices that there are, and how well one tells the other."""
+    transfer, similarity = data.transfer, data.similarity
+    if transfer and min(transfer.values.shape) > 1:
+        shows = (
+            "Accuracy of each model (rows) on each locale (columns), by language family; a square marks a model on its "
+            "own language."
+        )
+        yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer))
+    if similarity:
+        titles = {"label": "similarity", "row_title": "target", "column_title": "source"}
+        locales = similarity.locales
+        draw = partial(heatmaps.heatmap, similarity.values, locales, locales, **titles)
+        yield Picture("similarity", "heatmap", "Similarity of languages, by family.", draw)
+    if transfer and similarity:
+        alike, measured = _of_other_languages(similarity, transfer)
+        known = ~np.isnan(relation_plots.rank_correlations(alike.to_numpy(), measured.to_numpy()))
+        if known.sum() > 1:
+            shows = (
+                "Similarity of a source to its target, against the accuracy of its model there. Right: rank "
+                "correlation over the sources of each target."
+            )
+            draw = partial(relation_plots.similarity_against_transfer, alike.loc[:, known], measured.loc[:, known])
+            yield Picture("similarity_and_transfer", "summary", shows, draw)
+
+
+def _of_other_languages(similarity: SimilarityMatrix, transfer: TransferMatrix) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both with rows of sources and columns of targets, of the locales in both; NaN where they are the same."""
+    alike = pd.DataFrame(similarity.values, list(similarity.locales), list(similarity.locales)).T
+    measured = pd.DataFrame(transfer.values, list(transfer.sources), list(transfer.targets))
+    measured, alike = measured.align(alike, join="inner")
+    own = measured.index.to_numpy()[:, None] == measured.columns.to_numpy()
+    return alike.mask(own), measured.mask(own)

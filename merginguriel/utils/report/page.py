@@ -7,14 +7,12 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from merginguriel.utils.report import locale_details, page_tables, pictures
+from merginguriel.utils.report import html_cells, locale_details, page_tables, pictures
 from merginguriel.utils.report.findings import findings
-from merginguriel.utils.report.html_tables import Column, Table, text, whole
-from merginguriel.utils.report.picture import Picture
-from merginguriel.utils.report.plots import inline_svg
+from merginguriel.utils.report.html_tables import Column, table
+from merginguriel.utils.report.plots import Picture, inline_svg
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import reproduction
-from merginguriel.utils.results.formatting import many
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PICTURES = (
@@ -52,11 +50,9 @@ def page(data: ReportData, *, title: str, made: str, origin: str, command: str) 
         f'<section aria-labelledby="{name}"><h2 id="{name}">{heading}</h2>\n{content}\n</section>'
         for name, heading, content in sections
     )
-    results, methods = many(len(data.frame), "result"), many(len(data.titles), "method")
-    targets = many(data.frame["locale"].nunique(), "target locale")
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
-        subtitle=escape(f"{results} of {methods} on {targets}, from {origin}. Made {made}."),
+        subtitle=escape(f"{data.described(origin, 'target locale')}. Made {made}."),
         contents="".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections),
         body=body,
         footer="Made by MergingUriel. Similarities derive from URIEL (CC BY-SA 4.0); MASSIVE is CC BY 4.0.",
@@ -99,7 +95,10 @@ def _figure(picture: Picture) -> str:
 
 def _again(data: ReportData, command: str) -> str:
     counts = data.frame.groupby(list(VERSIONS), dropna=False, sort=True).size().reset_index(name="results")
-    columns = [*(Column(title, text, name) for name, title in VERSIONS.items()), Column("Results", whole, "results")]
+    columns = [
+        *(Column(title, html_cells.text, name) for name, title in VERSIONS.items()),
+        Column("Results", html_cells.whole, "results"),
+    ]
     baselines = data.frame[["base_model", "models_root", "dataset", "split"]].drop_duplicates()
     baselines = baselines.astype(object).where(baselines.notna(), None).to_dict("records")
     commands = sorted({told for row in baselines if (told := reproduction.command_of_baselines(row))})
@@ -107,7 +106,7 @@ def _again(data: ReportData, command: str) -> str:
         f"<p>This page:</p><pre>{escape(command)}</pre>",
         *(f"<p>The single models:</p><pre>{escape(told)}</pre>" for told in commands),
         "<p>Each other number: open its locale above, then <em>how</em> beside it. The results rest on</p>",
-        Table("table-versions", "Versions", columns, counts.to_dict("records")).html(),
+        table("table-versions", "Versions", columns, counts.to_dict("records")),
     ]
     for heading, lines in (("Notes", data.comparison.notes), ("Left out", data.damaged.values())):
         if lines:

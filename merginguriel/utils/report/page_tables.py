@@ -6,20 +6,9 @@ from typing import Any
 import pandas as pd
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.html_tables import (
-    Cell,
-    Column,
-    Table,
-    bounds_of,
-    controls,
-    interval,
-    number,
-    p_value,
-    points,
-    text,
-    whole,
-    won_and_lost,
-)
+from merginguriel.utils.report import html_cells
+from merginguriel.utils.report.html_cells import Cell
+from merginguriel.utils.report.html_tables import Column, controls, table
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA
 
@@ -37,19 +26,19 @@ def methods(data: ReportData) -> str:
     of = {name: rows.set_index("variant") for name, rows in data.summary.groupby("baseline")}
     against = of["best_source"].sort_values("mean_gain", ascending=False, kind="stable")
     against = against.assign(title=against.index.map(data.titles), **{name: of[name]["mean_gain"] for name in AGAINST})
-    bounds = bounds_of([*against["gain_low"], *against["gain_high"]])
+    bounds = html_cells.bounds_of([*against["gain_low"], *against["gain_high"]])
     columns = [
-        Column("Method", text, "title"),
-        Column("Sources", whole, "num_sources"),
-        Column("Selection", text, "selection"),
-        Column("Locales", whole, "locales"),
-        Column("Mean accuracy", number, "mean_accuracy"),
-        Column("Against best source", points, "mean_gain"),
-        Column("95 % interval", partial(interval, bounds=bounds), "mean_gain", "gain_low", "gain_high"),
-        Column("p (Wilcoxon, Holm)", p_value, "p_wilcoxon_holm"),
-        Column("Won : lost", won_and_lost, "wins", "losses"),
-        Column("by more than chance", won_and_lost, "significant_wins", "significant_losses"),
-        *(Column(title, points, name) for name, title in AGAINST.items()),
+        Column("Method", html_cells.text, "title"),
+        Column("Sources", html_cells.whole, "num_sources"),
+        Column("Selection", html_cells.text, "selection"),
+        Column("Locales", html_cells.whole, "locales"),
+        Column("Mean accuracy", html_cells.number, "mean_accuracy"),
+        Column("Against best source", html_cells.points, "mean_gain"),
+        Column("95 % interval", partial(html_cells.interval, bounds=bounds), "mean_gain", "gain_low", "gain_high"),
+        Column("p (Wilcoxon, Holm)", html_cells.p_value, "p_wilcoxon_holm"),
+        Column("Won : lost", html_cells.won_and_lost, "wins", "losses"),
+        Column("by more than chance", html_cells.won_and_lost, "significant_wins", "significant_losses"),
+        *(Column(title, html_cells.points, name) for name, title in AGAINST.items()),
     ]
     return (
         f'<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
@@ -57,7 +46,7 @@ def methods(data: ReportData) -> str:
         "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the "
         f"same items, below {ALPHA} after Holm's adjustment for all results.</p>"
         + controls("table-methods", "methods")
-        + Table("table-methods", "Methods", columns, against.to_dict("records")).html()
+        + table("table-methods", "Methods", columns, against.to_dict("records"))
     )
 
 
@@ -66,24 +55,24 @@ def locales(data: ReportData) -> str:
     best = _described(data).loc[data.frame.groupby("locale")["accuracy"].idxmax()]
     columns = [
         Column("Locale", lambda locale: Cell(f'<a href="#locale-{locale}">{locale}</a>'), "locale"),
-        Column("Language", text, "language"),
-        Column("Family", text, "family"),
-        Column("Own model", number, "native_accuracy"),
-        Column("Mean zero-shot", number, "avg_zero_shot_accuracy"),
-        Column("Best zero-shot", number, "best_zero_shot_accuracy"),
-        Column("its model", text, "best_zero_shot"),
-        Column("Best method", text, "title"),
-        Column("Accuracy", number, "accuracy"),
-        Column("Best source", text, "best_source"),
-        Column("Gain", points, "vs_best_source"),
-        Column("p (McNemar, Holm)", p_value, "p_best_source_holm"),
+        Column("Language", html_cells.text, "language"),
+        Column("Family", html_cells.text, "family"),
+        Column("Own model", html_cells.number, "native_accuracy"),
+        Column("Mean zero-shot", html_cells.number, "avg_zero_shot_accuracy"),
+        Column("Best zero-shot", html_cells.number, "best_zero_shot_accuracy"),
+        Column("its model", html_cells.text, "best_zero_shot"),
+        Column("Best method", html_cells.text, "title"),
+        Column("Accuracy", html_cells.number, "accuracy"),
+        Column("Best source", html_cells.text, "best_source"),
+        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("p (McNemar, Holm)", html_cells.p_value, "p_best_source_holm"),
     ]
     rows = best.to_dict("records")
     return (
         '<p class="note">The best method of a locale is the best on these very items: a description, no way to '
         "choose one.</p>"
         + controls("table-locales", "locales", {"family": sorted(set(best["family"]))})
-        + Table("table-locales", "Locales", columns, rows, {"family": "family"}, tall=True).html()
+        + table("table-locales", "Locales", columns, rows, data={"family": "family"}, tall=True)
     )
 
 
@@ -91,22 +80,21 @@ def all_results(data: ReportData) -> str:
     """A row a result."""
     results = _described(data)
     columns = [
-        Column("Method", text, "title"),
-        Column("Locale", text, "locale"),
-        Column("Family", text, "family"),
-        Column("Accuracy", number, "accuracy"),
-        Column("Best source", text, "best_source"),
-        Column("its accuracy", number, "best_source_accuracy"),
-        Column("Gain", points, "vs_best_source"),
-        Column("p (Holm)", p_value, "p_best_source_holm"),
-        *(Column(title, points, f"vs_{name}") for name, title in AGAINST.items()),
+        Column("Method", html_cells.text, "title"),
+        Column("Locale", html_cells.text, "locale"),
+        Column("Family", html_cells.text, "family"),
+        Column("Accuracy", html_cells.number, "accuracy"),
+        Column("Best source", html_cells.text, "best_source"),
+        Column("its accuracy", html_cells.number, "best_source_accuracy"),
+        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
+        *(Column(title, html_cells.points, f"vs_{name}") for name, title in AGAINST.items()),
     ]
     rows = [row | {"verdict": _verdict(row)} for row in results.to_dict("records")]
     filters = {"method": "title", "family": "family", "verdict": "verdict"}
     selects = {"method": sorted(data.titles.values()), "family": sorted(set(results["family"])), "verdict": VERDICTS}
-    return (
-        controls("table-results", "results", selects)
-        + Table("table-results", "All results", columns, rows, filters, tall=True).html()
+    return controls("table-results", "results", selects) + table(
+        "table-results", "All results", columns, rows, data=filters, tall=True
     )
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from merginguriel.utils.flags.result_flags import KINDS
-from merginguriel.utils.report import matrix_pictures, method_pictures, overview_pictures
-from merginguriel.utils.report.picture import Picture
-from merginguriel.utils.report.plots import save
+from merginguriel.utils.report import method_pictures, overview_pictures
+from merginguriel.utils.report.plots import Picture, save
 from merginguriel.utils.report.report_data import ReportData
 
 
@@ -19,7 +18,7 @@ def pictures(data: ReportData, kinds: Collection[str] = tuple(KINDS)) -> Iterato
     found = itertools.chain(
         method_pictures.scores_and_differences(data),
         overview_pictures.gains(data),
-        matrix_pictures.transfer_and_similarity(data),
+        overview_pictures.transfer_and_similarity(data),
         overview_pictures.ranks(data),
         method_pictures.intents(data),
     )

@@ -1,4 +1,4 @@
-"""What plot_results.py and quick_plot.py do alike: find what is drawn, say what it is, draw it."""
+"""What plot_results.py and quick_plot.py do alike: find what is drawn, and draw it."""
 
 from argparse import Namespace
 from collections.abc import Collection
@@ -10,8 +10,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.flags.flag_groups import refuse_idle
 from merginguriel.utils.flags.result_flags import nxn_of
 from merginguriel.utils.report import pictures
-from merginguriel.utils.report.read_results import from_results, read_similarity
-from merginguriel.utils.report.read_table import comprehensive_files, from_csv
+from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results, read_similarity
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.csv_tables import advanced_summary
 from merginguriel.utils.results.formatting import many
@@ -38,12 +37,6 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
         )
     refuse_idle(args, ["results_dir", "split", "nxn_results_dir"], "beside a table ")
     return from_csv(csv_file, args.evaluation_matrix, **chosen), str(csv_file)
-
-
-def described(data: ReportData, origin: str) -> str:
-    """How much there is to draw."""
-    results, methods = many(len(data.frame), "result"), many(len(data.titles), "method")
-    return f"{results} of {methods} on {many(data.frame['locale'].nunique(), 'locale')}, from {origin}"
 
 
 def draw(data: ReportData, kinds: Collection[str], folder: Path, formats: Collection[str]) -> str:

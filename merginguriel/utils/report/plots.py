@@ -1,4 +1,4 @@
-"""How pictures look and how they are kept; what is drawn stands in heatmaps, row_plots, rank_plots, relation_plots.
+"""What a picture is, how it looks and how it is kept; what is drawn stands in heatmaps, row_plots, relation_plots.
 
 Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart; what two colours say is said
 by shape or side as well.
@@ -8,6 +8,7 @@ import functools
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TextIO
 
@@ -23,33 +24,32 @@ PIXELS = 1.4  # of a page for a point of a picture
 # Colours that a page replaces by its own, so that a picture follows its light and dark.
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
 STYLE = {
-    "font.size": 8,
+    **dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 8),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "grid.linewidth"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.labelsize": 8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.facecolor": PAGE,
     "axes.facecolor": "none",
-    "text.parse_math": False,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAGE,
+    "grid.color": RULE,
     "pdf.fonttype": 42,
     "svg.hashsalt": "merginguriel",
 }
 _Given = ParamSpec("_Given")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`name`: stem of its file; `kind`: one of result_flags.KINDS; `shows`: its caption; `draw()` gives the Figure."""
+
+    name: str
+    kind: str
+    shows: str
+    draw: Callable[[], Figure]
 
 
 def styled(draw: Callable[_Given, Figure]) -> Callable[_Given, Figure]:

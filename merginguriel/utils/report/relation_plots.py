@@ -1,14 +1,16 @@
-"""Pictures of what goes with what: gain and number of sources, similarity and transfer."""
+"""Pictures of what goes with what: gain and number of sources, similarity and transfer; and ranks over locales."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.plots import BLUE, FAINT, INK, ORANGE, RULE, figure, styled
+from merginguriel.utils.report.plots import BLUE, FAINT, INK, ORANGE, RULE, figure, note, styled
 
 
 @styled
@@ -39,14 +41,14 @@ def gain_by_sources(series: dict[str, np.ndarray]) -> Figure:
 
 
 @styled
-def similarity_against_transfer(
-    similarity: np.ndarray, transfer: np.ndarray, targets: Sequence[str], sources: Sequence[str]
-) -> Figure:
+def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame) -> Figure:
     """Left: every source on every target; right: Spearman's rank correlation over the sources of each target.
 
     Both (sources, targets), NaN left out. Accuracy is told as points above the target's mean, because targets differ
     far more than the sources of one do.
     """
+    sources, targets = transfer.index, transfer.columns
+    similarity, transfer = similarity.to_numpy(), transfer.to_numpy()
     relative = 100 * (transfer - np.nanmean(transfer, axis=0))
     related = np.array([[LOCALES[source].family == LOCALES[target].family for target in targets] for source in sources])
     known = ~np.isnan(similarity) & ~np.isnan(transfer)
@@ -62,21 +64,18 @@ def similarity_against_transfer(
     ):
         left.scatter(similarity[chosen], relative[chosen], label=name, **dots, **looks)
     left.axhline(0, color=INK, linewidth=0.6)
-    left.set_xlabel("similarity of source and target")
-    left.set_ylabel("accuracy, points above the target's mean over sources")
-    left.legend(loc="upper left", handletextpad=0.2)
+    left.set(xlabel="similarity of source and target", ylabel="accuracy, points above the target's mean over sources")
     left.set_title("Similarity and measured transfer")
+    left.legend(loc="upper left", handletextpad=0.2)
     rows = np.arange(len(order))
     right.hlines(rows, 0, correlations[order], color=RULE, linewidth=1.6)
     right.plot(correlations[order], rows, "o", color=BLUE, markersize=3.5)
     right.axvline(0, color=INK, linewidth=0.6)
     right.set_yticks(rows, [targets[place] for place in order], fontsize=8 if len(targets) <= 20 else 6.5)
-    right.set_ylim(-0.8, len(order) - 0.2)
-    right.set_xlim(min(-0.1, np.nanmin(correlations) - 0.1), 1.02)
+    right.set(ylim=(-0.8, len(order) - 0.2), xlim=(min(-0.1, np.nanmin(correlations) - 0.1), 1.02))
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
-    right.set_xlabel("Spearman's ρ within the target")
-    right.set_title(f"mean ρ {np.nanmean(correlations):.2f}")
+    right.set(xlabel="Spearman's ρ within the target", title=f"mean ρ {np.nanmean(correlations):.2f}")
     return picture
 
 
@@ -88,3 +87,55 @@ def rank_correlations(similarity: np.ndarray, transfer: np.ndarray) -> np.ndarra
         varies = known.sum() > 2 and np.ptp(alike[known]) > 0 and np.ptp(accuracy[known]) > 0
         correlations.append(stats.spearmanr(alike[known], accuracy[known]).statistic if varies else np.nan)
     return np.array(correlations)
+
+
+@styled
+def critical_difference(methods: Sequence[str], ranks: ArrayLike, distance: float, *, title: str) -> Figure:
+    """Mean ranks over locales, best (1) on the left, and a bar over methods that differ by less than `distance`.
+
+    Demšar 2006, Journal of Machine Learning Research 7.
+    """
+    ranks = np.asarray(ranks, float)
+    order = np.argsort(ranks, kind="stable")
+    names, ranks = [methods[place] for place in order], ranks[order]
+    bars = cliques(ranks, distance)
+    half = -(-len(names) // 2)
+    depth = 0.9 + 0.13 * len(bars)  # where the names begin, in rows
+    low, high = np.floor(ranks[0]), np.ceil(ranks[-1])
+    span = max(high - low, distance, 1)
+
+    picture = figure(7.2, 1 + 0.19 * (half + depth + 2.5))
+    axes = picture.add_subplot()
+    axes.set_ylim(depth + half, -2.4)
+    left, right = axes.set_xlim(low - 0.02 * span, low + span + 0.02 * span)
+    axes.xaxis.set_ticks_position("top")
+    axes.spines[["bottom", "left"]].set_visible(False)
+    axes.spines["top"].set(visible=True, position=("data", 0))
+    axes.set_yticks([])
+    axes.set_xticks(np.arange(low, low + span + 0.5, 1 if span < 25 else 2))
+    for number, (first, last) in enumerate(bars):
+        ends = [ranks[first] - 0.008 * span, ranks[last] + 0.008 * span]
+        height = 0.55 + 0.13 * number * 2
+        axes.plot(ends, [height, height], color=INK, linewidth=2.6, solid_capstyle="butt")
+    axes.plot([low, low + distance], [-1.75, -1.75], color=INK, linewidth=1.2, marker="|", markersize=6)
+    note(axes, f"critical difference {distance:.2f}", (low + distance, -1.75), (5, 0), fontsize=7.5)
+    for place, (name, rank) in enumerate(zip(names, ranks)):
+        if place < half:
+            text, edge, shift, side, row = f"{name}  {rank:.2f}", left, -4, "right", place
+        else:
+            text, edge, shift, side, row = f"{rank:.2f}  {name}", right, 4, "left", len(names) - 1 - place
+        height = depth + row + 0.5
+        axes.plot([rank, rank, edge], [0, height, height], color=FAINT, linewidth=0.7, clip_on=False)
+        note(axes, text, (edge, height), (shift, 0), ha=side, fontsize=8)
+    axes.set_title(title)
+    return picture
+
+
+def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
+    """(first, last) of the longest runs of sorted ranks, (methods,), within `distance`, none inside another."""
+    found = []
+    for first, rank in enumerate(ranks):
+        last = int(np.searchsorted(ranks, rank + distance, side="right")) - 1
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found

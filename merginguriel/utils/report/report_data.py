@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.results.comparison import Comparison
+from merginguriel.utils.results.formatting import many
 from merginguriel.utils.results.summary import summarise
 from merginguriel.utils.similarity.matrix import SimilarityMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -47,6 +47,11 @@ class ReportData:
         taken = list(short.values())
         return {variant: name if taken.count(name) == 1 else variant for variant, name in short.items()}
 
+    def described(self, origin: str, place: str = "locale") -> str:
+        """How much there is, and from where."""
+        results, methods = many(len(self.frame), "result"), many(len(self.titles), "method")
+        return f"{results} of {methods} on {many(self.frame['locale'].nunique(), place)}, from {origin}"
+
     def only(self, locales: list[str]) -> "ReportData":
         """Of some locales; p values stay adjusted for all of them."""
         frame = self.frame[self.frame["locale"].isin(locales)]
@@ -56,18 +61,3 @@ class ReportData:
         """95 % interval of a row's gain, items resampled; NaN where they are not kept."""
         difference = self.comparison.differences.get((row, baseline))
         return (np.nan, np.nan) if difference is None else statistics.bootstrap_interval(difference)
-
-
-def of_numbers(long: pd.DataFrame, numbers: list[int] | None) -> pd.DataFrame:
-    """Without the merges and ensembles of other numbers of sources; InputError where none has one of `numbers`."""
-    if numbers is None:
-        return long
-    combined = long["kind"].isin(("merge", "ensemble"))
-    there = sorted({int(number) for number in long["num_sources"][combined].dropna()})
-    missing = [number for number in numbers if number not in there]
-    if missing:
-        raise InputError(
-            f"no results with {', '.join(map(str, missing))} sources; there are some with "
-            f"{', '.join(map(str, there)) or 'none'}"
-        )
-    return long[~combined | long["num_sources"].isin(numbers)].reset_index(drop=True)

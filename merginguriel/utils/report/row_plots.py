@@ -23,6 +23,8 @@ BASELINE_MARKS = (
     ("s", 4, plots.GREEN, True),
 )
 
+OUTCOMES = (("won", plots.BLUE), ("tied", plots.RULE), ("lost", plots.VERMILLION))
+
 
 def language(locale: str) -> str:
     """The locale after its language's name."""
@@ -65,8 +67,7 @@ def scores(
             axes.axhline(first - 0.5, color=plots.FAINT, linewidth=0.4)
         at = (1, (first + last) / 2)
         note(axes, family, at, (6, 0), xycoords=("axes fraction", "data"), va="center", color=plots.FAINT)
-    axes.set_xlabel("accuracy")
-    axes.set_title(title)
+    axes.set(xlabel="accuracy", title=title)
     picture.legend(loc="outside lower center", ncols=5, handletextpad=0.3, columnspacing=1.4)
     return picture
 
@@ -99,11 +100,9 @@ def differences(
         note(axes, f"{value:+.1f}{star}", (far, row), (3 * side, 0), ha="left" if side > 0 else "right")
     axes.axvline(0, color=plots.INK, linewidth=0.8)
     axes.margins(x=0.14)
-    axes.set_xlabel(label)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    axes.set_title(
-        f"{title}\nmean {values.mean():+.2f} points, above on {wins} and below on {losses} of {len(values)} locales"
-    )
+    told = f"mean {values.mean():+.2f} points, above on {wins} and below on {losses} of {len(values)} locales"
+    axes.set(xlabel=label, title=f"{title}\n{told}")
     return picture
 
 
@@ -133,8 +132,7 @@ def ranking(
         mean.set_markerfacecolor("none" if low <= 0 <= high else colour)
         note(axes, f"{means[place]:+.2f}", (1, row), (4, 0), xycoords=("axes fraction", "data"))
     axes.axvline(0, color=plots.INK, linewidth=0.8)
-    axes.set_xlabel(label)
-    axes.set_title(title)
+    axes.set(xlabel=label, title=title)
     return picture
 
 
@@ -153,17 +151,14 @@ def win_rates(methods: Sequence[str], outcomes: dict[str, np.ndarray]) -> Figure
         totals = counts.sum(1)
         shares = 100 * counts / np.maximum(totals, 1)[:, None]
         starts = np.cumsum(shares, axis=1) - shares
-        for share, start, name, colour in zip(
-            shares.T, starts.T, ("won", "tied", "lost"), (plots.BLUE, plots.RULE, plots.VERMILLION)
-        ):
+        for share, start, (name, colour) in zip(shares.T, starts.T, OUTCOMES):
             label = name if axis is axes[0] else None
             axis.barh(np.arange(len(order)), share, left=start, height=0.74, color=colour, label=label)
         for row, total in enumerate(totals):
             fits, told = shares[row, 0] > 20, f"{counts[row, 0]}/{total}" if total else ""
             at, ink = (2, "white") if fits else (shares[row, 0] + 2, "black")
             axis.annotate(told, (at, row), va="center_baseline", fontsize=6.5, color=ink)
-        axis.set_xlim(0, 100)
-        axis.set_xticks([0, 50, 100])
+        axis.set(xlim=(0, 100), xticks=[0, 50, 100])
         axis.grid(False)
         axis.set_title(f"against {baseline}", fontsize=8)
     picture.supxlabel("% of locales", fontsize=8)
@@ -192,7 +187,6 @@ def intents(
         others[order], rows, "o", color=plots.VERMILLION, markerfacecolor="none", markersize=4, label=baseline_name
     )
     axes.plot(means[order], rows, "o", color=plots.BLUE, markersize=4, label=method)
-    axes.set_xlabel("accuracy on the intent's items, mean over locales")
-    axes.set_title(f"{method}: accuracy by intent")
+    axes.set(xlabel="accuracy on the intent's items, mean over locales", title=f"{method}: accuracy by intent")
     picture.legend(loc="outside lower center", ncols=3)
     return picture

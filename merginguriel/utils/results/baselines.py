@@ -2,24 +2,27 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from merginguriel.utils.results.single_models import Single
 
-# What a merge or ensemble is measured against, as columns and as words.
+
+class Baseline(NamedTuple):
+    """What a merge or ensemble is measured against: its `title` for people, its name `in_files`, what it is."""
+
+    title: str
+    in_files: str
+    meaning: str
+
+
+# The files have said "overall" for the best of all models since the first published ones.
 BASELINES = {
-    "best_source": "best of the sources that take part in it",
-    "best_zero_shot": "best of all models but the target's own",
-    "avg_zero_shot": "mean of all models but the target's own",
-    "native": "the target's own model",
-}
-TITLES = {
-    "native": "native",
-    "best_source": "best source",
-    "best_zero_shot": "best zero-shot",
-    "avg_zero_shot": "average zero-shot",
+    "best_source": Baseline("best source", "best_source", "best of the sources that take part in it"),
+    "best_zero_shot": Baseline("best zero-shot", "best_overall", "best of all models but the target's own"),
+    "avg_zero_shot": Baseline("average zero-shot", "avg_zero_shot", "mean of all models but the target's own"),
+    "native": Baseline("native", "native", "the target's own model"),
 }
 # Single models, whose items can be compared one by one.
 TESTED = ("best_source", "best_zero_shot", "native")
@@ -27,12 +30,12 @@ ALPHA = 0.05
 # What `baselines_of` adds to a row. NaN or None where a baseline was not measured.
 BASELINE_COLUMNS = {
     "best_source": "its locale",
-    "best_source_accuracy": BASELINES["best_source"] + "; only where all of them were measured",
+    "best_source_accuracy": BASELINES["best_source"].meaning + "; only where all of them were measured",
     "best_zero_shot": "its locale",
-    "best_zero_shot_accuracy": BASELINES["best_zero_shot"],
-    "avg_zero_shot_accuracy": BASELINES["avg_zero_shot"],
+    "best_zero_shot_accuracy": BASELINES["best_zero_shot"].meaning,
+    "avg_zero_shot_accuracy": BASELINES["avg_zero_shot"].meaning,
     "num_zero_shot": "how many models the two are taken over",
-    "native_accuracy": BASELINES["native"],
+    "native_accuracy": BASELINES["native"].meaning,
 }
 
 

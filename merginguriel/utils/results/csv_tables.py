@@ -7,22 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from merginguriel.utils.results.baselines import TESTED
+from merginguriel.utils.results.baselines import BASELINES, TESTED
 from merginguriel.utils.results.comparison import Comparison
 
-# The files have said "overall" for the best of all models since the first published ones.
-IN_FILES = {
-    "native": "native",
-    "best_source": "best_source",
-    "best_zero_shot": "best_overall",
-    "avg_zero_shot": "avg_zero_shot",
-}
 # Columns of the tables by locale, after a variant's name -> of the comparison.
 OF_VARIANT = {"improvement": "vs_native", "vs_best_source": "vs_best_source", "vs_best_overall": "vs_best_zero_shot"}
 OF_VARIANT_COMPREHENSIVE = (
     OF_VARIANT
     | {name: name for name in ("vs_avg_zero_shot", "best_source", "best_source_accuracy")}
-    | {f"p_{IN_FILES[name]}_holm": f"p_{name}_holm" for name in TESTED}
+    | {f"p_{BASELINES[name].in_files}_holm": f"p_{name}_holm" for name in TESTED}
 )
 # Columns of a comparison -> of the table of pictures, after a variant's name.
 OF_METHOD = {
@@ -77,10 +70,10 @@ def aggregated(results: Aggregate) -> pd.DataFrame:
     )
     if results.with_baselines:
         beside = results.frame.set_index("folder")
-        for baseline in ("best_source", "best_zero_shot", "avg_zero_shot", "native"):
-            table[f"{IN_FILES[baseline]}_accuracy"] = rows.folder.map(beside[f"{baseline}_accuracy"])
-            if baseline in beside:
-                table[f"{IN_FILES[baseline]}_language"] = rows.folder.map(beside[baseline])
+        for name, baseline in BASELINES.items():
+            table[f"{baseline.in_files}_accuracy"] = rows.folder.map(beside[f"{name}_accuracy"])
+            if name in beside:
+                table[f"{baseline.in_files}_language"] = rows.folder.map(beside[name])
     identity = ["kind", "selection", "include_target", "seed", "base_model", "settings", "split"]
     more = rows[[*identity, "macro_f1", "ci_low", "ci_high", "folder", "git_commit"]]
     return table.join(more).sort_values(["experiment_variant", "locale", "folder"], ignore_index=True)

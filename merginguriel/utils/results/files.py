@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.results import json_files, paper_tables, text_report
-from merginguriel.utils.results.csv_tables import Aggregate, aggregated, compared
+from merginguriel.utils.results import csv_tables, json_files, paper_tables, text_report
+from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.storage import atomic
 
 FORMATS = ("csv", "json", "markdown")
@@ -22,36 +23,18 @@ class File(NamedTuple):
     what: str
     asked: str
     name: str
-    content: Callable[[Aggregate], str | bytes]
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False)
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    try:
-        return table.to_parquet(index=False)
-    except ImportError:
-        raise InputError("--export parquet needs the package pyarrow; install it, or use --export csv") from None
+    content: Callable[[Aggregate], pd.DataFrame | dict | str]
 
 
 FILES = (
-    File("raw", "csv", "aggregated_{time}.csv", lambda results: _csv(aggregated(results))),
-    File("comparison", "csv", "comparison_{time}.csv", lambda results: _csv(compared(results, comprehensive=False))),
-    File(
-        "comprehensive", "csv", "comprehensive_{time}.csv", lambda results: _csv(compared(results, comprehensive=True))
-    ),
-    File("summary", "json", "summary_{time}.json", lambda results: json_files.as_json(json_files.summary(results))),
-    File(
-        "win_analysis",
-        "json",
-        "win_analysis_{time}.json",
-        lambda results: json_files.as_json(json_files.win_analysis(results)),
-    ),
+    File("raw", "csv", "aggregated_{time}.csv", csv_tables.aggregated),
+    File("comparison", "csv", "comparison_{time}.csv", partial(csv_tables.compared, comprehensive=False)),
+    File("comprehensive", "csv", "comprehensive_{time}.csv", partial(csv_tables.compared, comprehensive=True)),
+    File("summary", "json", "summary_{time}.json", json_files.summary),
+    File("win_analysis", "json", "win_analysis_{time}.json", json_files.win_analysis),
     File("markdown", "markdown", "report_{time}.md", text_report.report),
-    File("export", "export csv", "long_{time}.csv", lambda results: _csv(results.long)),
-    File("export", "export parquet", "long_{time}.parquet", lambda results: _parquet(results.long)),
+    File("export", "export csv", "long_{time}.csv", attrgetter("long")),
+    File("export", "export parquet", "long_{time}.parquet", attrgetter("long")),
     File("latex", "tables latex", "tables_{time}.tex", partial(paper_tables.tables, kind="latex")),
     File("markdown_tables", "tables markdown", "tables_{time}.md", partial(paper_tables.tables, kind="markdown")),
 )
@@ -75,14 +58,25 @@ def write(
     moment = datetime.now()
     while any(path.exists() for path in _paths(files, folder, prefix, moment).values()):
         moment += timedelta(seconds=1)
-    contents = {file.what: file.content(results) for file in files}  # all, before the first is written
     paths = _paths(files, folder, prefix, moment)
-    for what, content in contents.items():
-        with atomic.beside(paths[what]) as partly:
-            partly.write_bytes(content if isinstance(content, bytes) else content.encode())
+    contents = [_as_bytes(file.content(results), file.name) for file in files]  # all, before the first is written
+    for path, content in zip(paths.values(), contents):
+        with atomic.beside(path) as partly:
+            partly.write_bytes(content)
     return paths
 
 
 def _paths(files: list[File], folder: Path, prefix: str, moment: datetime) -> dict[str, Path]:
     time = f"{moment:%Y%m%d_%H%M%S}"
     return {file.what: folder / f"{prefix}_{file.name.format(time=time)}" for file in files}
+
+
+def _as_bytes(content: pd.DataFrame | dict | str, name: str) -> bytes:
+    if name.endswith(".parquet"):
+        try:
+            return content.to_parquet(index=False)
+        except ImportError:
+            raise InputError("--export parquet needs the package pyarrow; install it, or use --export csv") from None
+    if isinstance(content, pd.DataFrame):
+        content = content.to_csv(index=False)
+    return (json_files.as_json(content) if isinstance(content, dict) else content).encode()

@@ -23,14 +23,11 @@ class ItemReader:
 
     def __init__(self):
         self.damaged: dict[Path, str] = {}
-        self._read, self._logits = functools.cache(self._read_result), functools.cache(nxn_logits.Logits)
-        self._order = functools.cache(_order)
+        self.read = functools.cache(self._read)
+        self._logits, self._order = functools.cache(nxn_logits.Logits), functools.cache(_order)
 
-    def read(self, folder: str) -> Items | None:
+    def _read(self, folder: str) -> Items | None:
         """Of the result in `folder`, a cell of an N×N or another; None where predictions are not kept."""
-        return self._read(folder)
-
-    def _read_result(self, folder: str) -> Items | None:
         file = Path(folder) / predictions.PREDICTIONS
         try:
             if file.is_file():

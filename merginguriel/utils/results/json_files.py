@@ -2,34 +2,27 @@
 
 import json
 
-import numpy as np
-import pandas as pd
-
-from merginguriel.utils.results.baselines import TESTED
-from merginguriel.utils.results.csv_tables import IN_FILES, Aggregate, only_value
+from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.csv_tables import Aggregate, only_value
 from merginguriel.utils.results.summary import spread
 
 
 def summary(results: Aggregate) -> dict[str, dict]:
     """Variant or baseline -> count, mean, standard deviation, lowest and highest accuracy over locales."""
-
-    def statistics(values: pd.Series) -> dict:
-        return {"count": int(values.notna().sum()), **spread(values)}
-
-    content = {variant: statistics(group.accuracy) for variant, group in results.frame.groupby("variant")}
+    accuracies = {variant: group.accuracy for variant, group in results.frame.groupby("variant")}
     if results.with_baselines:
         by_locale = results.frame.groupby("locale")
-        for name, in_files in IN_FILES.items():
+        for name in ("native", "best_source", "best_zero_shot", "avg_zero_shot"):
             values = by_locale[f"{name}_accuracy"].agg("max" if name == "best_source" else only_value)
-            content[f"baseline_{in_files}_accuracy"] = statistics(values)
-    return content
+            accuracies[f"baseline_{BASELINES[name].in_files}_accuracy"] = values
+    return {name: {"count": values.count(), **spread(values)} for name, values in accuracies.items()}
 
 
 def win_analysis(results: Aggregate) -> dict[str, dict]:
     """Variant -> what it wins against each baseline, by the baseline's name."""
     content = {}
     for row in results.summary.itertuples():
-        of_variant, name = content.setdefault(row.variant, {}), IN_FILES[row.baseline]
+        of_variant, name = content.setdefault(row.variant, {}), BASELINES[row.baseline].in_files
         of_variant |= {
             f"vs_{name}_wins": row.wins,
             f"vs_{name}_ties": row.ties,
@@ -51,16 +44,6 @@ def win_analysis(results: Aggregate) -> dict[str, dict]:
 
 
 def as_json(content: dict) -> str:
-    """null for what is not known."""
-    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n"
-
-
-def _without_nan(value):
-    """As JSON can have it: None for NaN, Python's numbers for NumPy's."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else float(value)
-    return int(value) if isinstance(value, np.integer) else value
+    """null for NaN, which is no JSON."""
+    known = json.loads(json.dumps(content, default=int), parse_constant=lambda _: None)
+    return json.dumps(known, indent=2, ensure_ascii=False) + "\n"

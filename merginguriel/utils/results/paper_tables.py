@@ -3,7 +3,7 @@
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TITLES
+from merginguriel.utils.results.baselines import ALPHA, BASELINES
 from merginguriel.utils.results.csv_tables import Aggregate, compared
 from merginguriel.utils.results.formatting import accuracy, gain, p_value
 from merginguriel.utils.results.text_tables import TextTable, latex, markdown, table_of
@@ -44,7 +44,10 @@ def method_table(summary: pd.DataFrame) -> TextTable:
                 "method": variant,
                 "locales": str(first.locales),
                 "accuracy": accuracy(first.mean_accuracy),
-                **{f"vs {TITLES[name]} (95 % interval)": gain(by_baseline[name], first.locales) for name in BASELINES},
+                **{
+                    f"vs {BASELINES[name].title} (95 % interval)": gain(by_baseline[name], first.locales)
+                    for name in BASELINES
+                },
                 "wins over best source": f"{first.wins}/{first.compared}" if first.compared else "",
                 "p (Holm)": p_value(first.p_wilcoxon_holm),
             }
@@ -60,12 +63,9 @@ def locale_table(results: Aggregate) -> TextTable:
     """
     table = compared(results, comprehensive=True)
     variants = sorted(results.frame.variant.unique())
-    baselines = {
-        "baseline": "native",
-        "best_overall_accuracy": "best zero-shot",
-        "avg_zero_shot_accuracy": "average zero-shot",
-    }
-    baselines = {name: title for name, title in baselines.items() if name in table and table[name].notna().any()}
+    others = (BASELINES[name] for name in ("best_zero_shot", "avg_zero_shot"))
+    titles = {"baseline": "native", **{f"{baseline.in_files}_accuracy": baseline.title for baseline in others}}
+    baselines = {name: title for name, title in titles.items() if name in table and table[name].notna().any()}
 
     def marked(row: pd.Series, variant: str) -> str:
         significant = row.get(f"{variant}_p_best_source_holm", 1.0) < ALPHA

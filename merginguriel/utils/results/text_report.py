@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED, TITLES
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
 from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.results.formatting import accuracy, gain, p_value, points
 from merginguriel.utils.results.paper_tables import MARKS, locale_table
@@ -14,7 +14,7 @@ number of sources, one selection, one seed and one choice of all other settings;
 
 | baseline | |
 |---|---|
-{chr(10).join(f"| {TITLES[name]} | {text} |" for name, text in BASELINES.items())}
+{chr(10).join(f"| {baseline.title} | {baseline.meaning} |" for baseline in BASELINES.values())}
 
 Best source and best zero-shot are picked by their accuracy on these very items. Nobody could pick them so in practice,
 which makes them the hardest baselines. The order of the variants rests on the same items: it describes them, and is no
@@ -43,7 +43,7 @@ def report(results: Aggregate) -> str:
     if results.with_baselines:
         by_locale = {name: frame.groupby("locale")[f"{name}_accuracy"].max() for name in BASELINES}
         rows = [
-            [TITLES[name], str(values.count()), *map(accuracy, (values.mean(), values.min(), values.max()))]
+            [BASELINES[name].title, str(values.count()), *map(accuracy, (values.mean(), values.min(), values.max()))]
             for name, values in by_locale.items()
         ]
         sections += [
@@ -77,7 +77,7 @@ def _executive_summary(results: Aggregate) -> str:
         if len(rows):
             better = rows[rows.mean_gain > 0]
             lines.append(
-                f"Better than {TITLES[name]} on average: {len(better)} of {len(rows)} variants, "
+                f"Better than {BASELINES[name].title} on average: {len(better)} of {len(rows)} variants, "
                 f"{(better.p_wilcoxon_holm < ALPHA).sum()} of them with Holm-adjusted Wilcoxon p < {ALPHA}."
             )
     return "\n".join(f"- {line}" for line in lines)
@@ -94,7 +94,7 @@ def printed(results: Aggregate) -> str:
     if results.with_baselines and len(rows):
         lines += ["", "Win Rate Analysis Summary:"]
         lines += [
-            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {TITLES[row.baseline]} "
+            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {BASELINES[row.baseline].title} "
             f"({row.wins}/{row.compared}), {points(row.mean_gain)} points on average"
             for row in rows.itertuples()
         ]
@@ -119,4 +119,4 @@ def _wins(name: str, summary: pd.DataFrame) -> str:
         for row in summary[(summary.baseline == name) & (summary.compared > 0)].itertuples()
     ]
     told = markdown(*table_of(rows)) if rows else "Not measured."
-    return f"### vs {TITLES[name]}: {BASELINES[name]}\n\n{told}"
+    return f"### vs {BASELINES[name].title}: {BASELINES[name].meaning}\n\n{told}"

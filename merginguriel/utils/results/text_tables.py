@@ -1,17 +1,9 @@
 """Tables as Markdown and as LaTeX: a header and rows of texts, the first column to the left, numbers to the right."""
 
-import re
 from collections.abc import Iterable
 
 TextTable = tuple[list[str], list[list[str]]]  # header, rows
-_LATEX = {
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
@@ -58,4 +50,4 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub("|".join(map(re.escape, _LATEX)), lambda match: _LATEX[match[0]], text)
+    return text.translate(str.maketrans(_LATEX))

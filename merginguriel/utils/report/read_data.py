@@ -1,5 +1,6 @@
-"""The data of a report from a results_comprehensive table of aggregate_results.py, which has no items."""
+"""Where the data of a report comes from: a folder of results, or a table that aggregate_results.py made of one."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -7,15 +8,73 @@ import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.report_data import ReportData, of_numbers
+from merginguriel.utils.merging import selection
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results import collect
 from merginguriel.utils.results.baselines import BASELINES
-from merginguriel.utils.results.comparison import COMPARISON, Comparison
+from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
 from merginguriel.utils.results.csv_tables import OF_VARIANT_COMPREHENSIVE
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity.matrix import SimilarityMatrix
-from merginguriel.utils.similarity.transfer import read_csv
+from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
 
+log = logging.getLogger(__name__)
 _GAIN = "_vs_best_source"
+
+
+def from_results(
+    results_dir: Path,
+    nxn: Path | None,
+    *,
+    similarity: SimilarityMatrix | None = None,
+    split: str = "test",
+    locales: list[str] | None = None,
+    types: list[str] | None = None,
+    numbers: list[int] | None = None,
+) -> ReportData:
+    """Everything under `results_dir` and `nxn`, or what is chosen of it; InputError where that is nothing."""
+    collection = collect.collect(results_dir, nxn)
+    known = collection.long["locale"].isin(LOCALES)
+    strange = {
+        Path(row.folder): f"{row.folder} is of an unknown locale, {row.locale!r}"
+        for row in collection.long[~known].itertuples()
+    }
+    long = collect.choose(collection.long[known], split, locales, types)
+    comparison = compare(_of_numbers(long, numbers))
+    if comparison.frame.empty:
+        raise InputError(
+            f"no merge or ensemble in {results_dir} on the {split} split, of those that were asked for; "
+            "run one first, or name another folder with --results-dir"
+        )
+    return ReportData(comparison, _transfer(long), similarity, collection.damaged | strange | comparison.damaged)
+
+
+def _transfer(long: pd.DataFrame) -> TransferMatrix | None:
+    """Accuracy of every single model on every locale that it was measured on; of the models of one folder, the most."""
+    singles = long[long["source"].notna()]
+    if singles.empty:
+        return None
+    pools = singles.groupby(["base_model", "models_root"], dropna=False)
+    _, pool = max(pools, key=lambda one: len(one[1]))
+    # Of several results the newest counts.
+    pool = pool.sort_values("timestamp", na_position="first").drop_duplicates(["source", "locale"], keep="last")
+    table = pool[pool["source"].isin(LOCALES)].pivot(index="source", columns="locale", values="accuracy")
+    return TransferMatrix(tuple(table.index), tuple(table.columns), table.to_numpy(float), "results")
+
+
+def _of_numbers(long: pd.DataFrame, numbers: list[int] | None) -> pd.DataFrame:
+    """Without the merges and ensembles of other numbers of sources; InputError where none has one of `numbers`."""
+    if numbers is None:
+        return long
+    combined = long["kind"].isin(("merge", "ensemble"))
+    there = sorted({int(number) for number in long["num_sources"][combined].dropna()})
+    missing = [number for number in numbers if number not in there]
+    if missing:
+        raise InputError(
+            f"no results with {', '.join(map(str, missing))} sources; there are some with "
+            f"{', '.join(map(str, there)) or 'none'}"
+        )
+    return long[~combined | long["num_sources"].isin(numbers)].reset_index(drop=True)
 
 
 def comprehensive_files(folder: Path) -> list[Path]:
@@ -51,7 +110,7 @@ def from_csv(
         if missing:
             raise InputError(f"{path} has no result of {', '.join(missing)}; there are some of {', '.join(variants)}")
         long = long[long["method"].isin(types) | long["variant"].isin(types)]
-    frame = of_numbers(long, numbers).reset_index(drop=True)
+    frame = _of_numbers(long, numbers).reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{path} has no result of those that were asked for; check --locales and --experiment-types")
     return ReportData(Comparison(frame, [], {}, {}), read_csv(matrix) if matrix else None, similarity)
@@ -85,3 +144,14 @@ def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
     rows = rows[rows["accuracy"].notna()].reindex(columns=[*COLUMNS, *COMPARISON])
     numeric = [name for name in COMPARISON if name.startswith(("vs_", "p_")) or name.endswith("accuracy")]
     return rows.astype(dict.fromkeys(numeric, float))
+
+
+def read_similarity(path: Path | None) -> SimilarityMatrix | None:
+    """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
+    try:
+        return selection.similarity_matrix(selection.SimilarityOptions("cosine", matrix=path))
+    except InputError as error:
+        if path:
+            raise
+        log.warning("warning: similarity is not drawn: %s", error)
+        return None
