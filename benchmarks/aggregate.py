@@ -22,7 +22,7 @@ from merginguriel.utils.data import massive
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import predictions
-from merginguriel.utils.evaluation.results import label_maps, results_record
+from merginguriel.utils.evaluation.results import Origin, label_maps, results_record
 from merginguriel.utils.storage import argument_types, atomic, naming
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,18 +90,8 @@ def make_results(folder: Path, count: int, with_logits: bool) -> None:
         predictions.write_predictions(
             folder / name / predictions.PREDICTIONS, splits[target].ids, labels, predicted, massive.INTENTS, logits
         )
-        atomic.write_json(
-            folder / name / naming.RESULTS_JSON,
-            results_record(
-                splits[target],
-                predicted,
-                settings=settings[target],
-                dataset_name="massive",
-                model_name=model,
-                model_info=label_maps(massive.INTENTS),
-                experiment=experiment,
-            ),
-        )
+        origin = Origin(name, "massive", model, label_maps(massive.INTENTS), settings[target], experiment)
+        atomic.write_json(folder / name / naming.RESULTS_JSON, results_record(splits[target], predicted, origin))
 
 
 # Linux counts the peak of a process from its exec on; getrusage would count this one's, too.

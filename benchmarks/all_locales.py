@@ -20,7 +20,8 @@ from pathlib import Path
 
 from commands import Commands
 
-from merginguriel.utils.data import language_arguments, task
+from merginguriel.utils.data import language_arguments
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 SECONDS_A_REPORT = 5
@@ -100,7 +101,7 @@ def _utilisation() -> list[int]:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     root = args.folder / naming.MODELS_ROOT
-    locales = args.locales or task.default_locales(args.dataset_name)
+    locales = args.locales or Task(args.dataset_name).default_locales
     models = {locale: root / naming.model_name(args.base_model, locale) for locale in locales}
     report = {"command": shlex.join(sys.argv), "environment": environment.run_environment()}
     shared = [

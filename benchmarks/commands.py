@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.storage import argument_types
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def add_study(parser, *, locales: str, k: int, workers: int, folder: str) -> None:
     """The flags of a study that trains a model for each locale and merges them; the arguments are their defaults."""
-    flag_groups.add_base_model(parser)
-    flag_groups.add_data(parser, text_column=False)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    add_settings(parser, Task, ("dataset_name",))
     parser.add_argument("--locales", type=language_arguments.locale_list, default=locales.split(","))
     parser.add_argument("--k", type=argument_types.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
     parser.add_argument("--train-flags", default="", help="passed to training_bert.py")

@@ -16,7 +16,8 @@ import sys
 
 from commands import Commands, add_study
 
-from merginguriel.utils.data import language_arguments, task
+from merginguriel.utils.data import language_arguments
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types, naming
 
@@ -35,7 +36,7 @@ def build_parser():
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = task.base_model_of(args.base_model, args.dataset_name)
+    base = Task(args.dataset_name).base_model(args.base_model)
     models_root, results = args.dir / "haryos_model", args.dir / "results"
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}

@@ -22,12 +22,15 @@ from pathlib import Path
 
 import torch
 
-from merginguriel.utils.data import mini, task
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
-from merginguriel.utils.evaluation import nxn
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
+from merginguriel.utils.jobs.backends import LocalBackend
+from merginguriel.utils.jobs.engine import work_off
 from merginguriel.utils.models import devices, initial, loading, scoring
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.models.tokens import MAX_TOKENS, tokenise
-from merginguriel.utils.storage import argument_types, atomic, environment, naming
+from merginguriel.utils.report import heatmaps, plots
+from merginguriel.utils.storage import argument_types, atomic, environment
 
 
 def build_parser():
@@ -54,7 +57,7 @@ def build_parser():
 
 def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, Path]:
     start = initial.initial_checkpoint(base_model, 42, root)
-    sources = {locale: root / naming.model_name(base_model, locale) for locale in locales[:count]}
+    sources = {locale: ModelStore(base_model, root).folder(locale) for locale in locales[:count]}
     for folder in sources.values():
         shutil.copytree(start, folder, copy_function=os.link)
     return sources
@@ -63,14 +66,17 @@ def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, P
 def ours(args, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included."""
     start = time.perf_counter()
-    run = nxn.prepare(
-        nxn.NxnPlan(sources, tuple(targets), "test", args.dataset_name, folder, max_workers=args.max_workers)
-    )
+    context = nxn_job.NxnContext(Task(args.dataset_name), folder / nxn.TOKENS)
+    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context))
     prepared = time.perf_counter()
-    nxn.evaluate(run)
-    end = time.perf_counter()
+    run = nxn.begin(run)
+    run.add_failures(work_off(run.jobs(), LocalBackend(args.max_workers), context=context, unit="cells").failures)
     if run.failures:
         raise SystemExit(f"failed: {run.failures}")
+    nxn_summary.gather(run)
+    titles = {"row_title": "model of", "column_title": "evaluated on", "label": "accuracy, test split"}
+    plots.save(heatmaps.heatmap(run.matrix().values, sources, targets, **titles), run.folder / "heatmap.png")
+    end = time.perf_counter()
     report["seconds_of_fingerprints"] = prepared - start
     return end - start
 
@@ -82,7 +88,7 @@ def straightforward(args, path: Path, target: str, bf16: bool, folder: Path) -> 
     start = time.perf_counter()
     model = AutoModelForSequenceClassification.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = task.load_split(args.dataset_name, target, "test")
+    split = Task(args.dataset_name).load(target, "test")
     longest = loading.longest_input(model, 128)
     encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)
     items = [
@@ -122,7 +128,7 @@ def scoring_alone(args, path: Path, target: str) -> dict:
     device = devices.default_device()
     dtype = devices.evaluation_dtype(device)
     model, tokenizer = loading.load_classifier(path, device, dtype)
-    texts = task.load_split(args.dataset_name, target, "test").texts
+    texts = Task(args.dataset_name).load(target, "test").texts
     tokens = tokenise(tokenizer, texts, loading.longest_input(model, MAX_TOKENS))
     batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
     seconds = []
@@ -148,7 +154,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     importlib.import_module("matplotlib.font_manager")
-    locales = mini.LOCALES if args.dataset_name == "mini" else DEFAULT_LOCALES
+    locales = Task(args.dataset_name).default_locales
     largest = max([args.models, args.targets, *args.growth])
     if largest > len(locales):
         raise SystemExit(f"{args.dataset_name} has {len(locales)} locales; ask for fewer than {largest}")

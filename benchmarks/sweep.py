@@ -25,11 +25,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from merginguriel.utils.data import language_arguments, task
-from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.data import language_arguments
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.merging import modes
-from merginguriel.utils.storage import argument_types, atomic, naming
+from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.storage import argument_types, atomic
 from merginguriel.utils.storage.environment import run_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,8 +40,8 @@ MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "dare")
 
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flag_groups.add_base_model(parser)
-    flag_groups.add_data(parser, text_column=False)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    add_settings(parser, Task, ("dataset_name",))
     parser.add_argument("--models-root", type=Path, help="sources that are there already")
     parser.add_argument(
         "--targets", type=language_arguments.locale_list, default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"]
@@ -59,16 +61,16 @@ def build_parser():
     return parser
 
 
-def make_sources(base_model: str, locales: list[str], root: Path) -> None:
+def make_sources(store: ModelStore, locales: list[str]) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
     from merginguriel.utils.models import initial
 
-    start = initial.initial_checkpoint(base_model, 42, root)
+    start = initial.initial_checkpoint(store.base_model, 42, store.root)
     values = load_file(start / "model.safetensors")
     for seed, locale in enumerate(locales):
-        folder = root / naming.model_name(base_model, locale)
+        folder = store.folder(locale)
         shutil.copytree(start, folder)
         torch.manual_seed(seed)
         save_file(
@@ -103,8 +105,6 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from merginguriel.utils.data import task
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = (
         AutoModelForSequenceClassification.from_pretrained(
@@ -114,7 +114,7 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
         .eval()
     )
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    split, hits = task.load_split(dataset_name, locale, "test"), 0
+    split, hits = Task(dataset_name).load(locale, "test"), 0
     with torch.no_grad():
         for start in range(0, len(split), 32):
             batch = tokenizer(
@@ -150,7 +150,7 @@ def timed(folder: Path, *line) -> tuple[float, float]:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base_model = task.base_model_of(args.base_model, args.dataset_name)
+    base_model = Task(args.dataset_name).base_model(args.base_model)
     report = {
         "environment": run_environment(),
         "cores": len(os.sched_getaffinity(0)),
@@ -164,11 +164,11 @@ def main(argv=None):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        root = args.models_root or folder / "haryos_model"
+        store = ModelStore(base_model, args.models_root or folder / "haryos_model")
         if args.models_root is None:
-            make_sources(base_model, args.sources or args.targets, root)
+            make_sources(store, args.sources or args.targets)
         shared, data = (
-            ["--base-model", base_model, "--models-root", root.resolve(), "--selection", "cosine"],
+            ["--base-model", base_model, "--models-root", store.root.resolve(), "--selection", "cosine"],
             ["--dataset-name", args.dataset_name],
         )
         shared += ["--similarity-matrix", args.similarity_matrix.resolve()] if args.similarity_matrix else []
@@ -214,9 +214,9 @@ def main(argv=None):
             for number, mode in enumerate(args.modes)
             if mode != "baseline"
         ]
-        start, count = root / naming.initial_name(base_model, 42), args.num_languages[0]
+        start, count = store.initial(42), args.num_languages[0]
         for target, mode in pairs[: args.original_jobs]:
-            text = data if modes.needs_text(modes.ALIASES.get(mode, mode)) else []
+            text = data if modes.needs_text(modes.mode_named(mode)) else []
             streaming = timed(
                 folder,
                 ROOT / "merginguriel/run_merging_pipeline_refactored.py",

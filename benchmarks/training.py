@@ -20,15 +20,18 @@ import torch
 from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
-from merginguriel import training_bert
-from merginguriel.utils.data import language_arguments, task
+from merginguriel.utils.data import language_arguments
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.statistics import wilson_interval
+from merginguriel.utils.flags.training_flags import parse_training
+from merginguriel.utils.jobs.backends import LocalBackend
+from merginguriel.utils.jobs.engine import work_off
 from merginguriel.utils.models import initial, loading, scoring
 from merginguriel.utils.models.tokens import tokenise
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
-from merginguriel.utils.training import batch, train
+from merginguriel.utils.training import train, training_job
 from merginguriel.utils.training.items import load
-from merginguriel.utils.training.settings import TrainingSettings
+from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
 
 
 def build_parser():
@@ -81,13 +84,13 @@ def flags(args, locale: str, root: Path, name: str) -> list[str]:
     return line + ([f"--{args.precision}", "--cuda-graphs"] if torch.cuda.is_available() else [])
 
 
-def straightforward(args, settings: TrainingSettings, folder: Path) -> dict:
+def straightforward(args, run: TrainingRun, folder: Path) -> dict:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-    start = initial.initial_checkpoint(settings.base_model, settings.seed, settings.models_root)
+    start = initial.initial_checkpoint(run.store.base_model, run.settings.seed, run.store.root)
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(start), AutoTokenizer.from_pretrained(start)
     longest = loading.longest_input(model, 128)
-    items = load(settings, {"train": settings.max_train_samples})["train"]
+    items = load(run, {"train": args.max_train_samples})["train"]
     encoded = tokenizer([item.text for item in items], truncation=True, padding="max_length", max_length=longest)
     rows = [
         {"input_ids": ids, "attention_mask": mask, "labels": item.label}
@@ -99,7 +102,7 @@ def straightforward(args, settings: TrainingSettings, folder: Path) -> dict:
             output_dir=str(folder),
             num_train_epochs=args.epochs,
             learning_rate=args.learning_rate,
-            seed=settings.seed,
+            seed=run.settings.seed,
             per_device_train_batch_size=args.batch_size,
             save_strategy="no",
             report_to=[],
@@ -109,15 +112,15 @@ def straightforward(args, settings: TrainingSettings, folder: Path) -> dict:
         train_dataset=rows,
     )
     speed = trainer.train().metrics["train_samples_per_second"]
-    split = task.load_split(args.dataset_name, settings.locales[0], "test")
+    split = run.task.load(run.locales[0], "test")
     tokens = tokenise(tokenizer, split.texts, longest)
     predicted = scoring.logits(model.eval(), tokens, tokenizer.pad_token_id).argmax(-1)
     hits = int((predicted == split.labels).sum())
     return {"items_per_second": speed, "accuracy": hits / len(split), "ci95": wilson_interval(hits, len(split))}
 
 
-def ours(settings: TrainingSettings, steps: dict) -> dict:
-    metrics = train.train(settings, **steps)
+def ours(run: TrainingRun, steps: TrainingSteps) -> dict:
+    metrics = train.train(run, steps)
     items = metrics["predict_samples"]
     return {
         "items_per_second": metrics["train_samples_per_second"],
@@ -127,32 +130,25 @@ def ours(settings: TrainingSettings, steps: dict) -> dict:
 
 
 def together(args, root: Path) -> dict:
-    jobs = [
-        batch.Job(
-            locale,
-            root / naming.model_name(args.base_model, locale),
-            tuple(flags(args, locale, root, naming.model_name(args.base_model, locale))),
-        )
-        for locale in args.locales
-    ]
+    names = {locale: naming.model_name(args.base_model, locale) for locale in args.locales}
+    runs = [parse_training(flags(args, locale, root, name)) for locale, name in names.items()]
     start = time.perf_counter()
-    outcome = batch.train_all(jobs, training_bert.parse, args.workers)
+    jobs = [training_job.training_job(run, steps) for run, steps in runs]
+    outcome = work_off(jobs, LocalBackend(args.workers), unit="models")
     seconds = time.perf_counter() - start
     if outcome.failures:
         raise SystemExit(f"failed: {outcome.failures}")
     items = (
-        sum(
-            len(task.load_split(args.dataset_name, locale, "train"))
-            if not args.max_train_samples
-            else args.max_train_samples
-            for locale in args.locales
-        )
+        sum(args.max_train_samples or len(Task(args.dataset_name).load(locale, "train")) for locale in args.locales)
         * args.epochs
     )
     return {
         "seconds": seconds,
         "items_per_second": items / seconds,
-        "accuracy": {name: metrics["predict_accuracy"] for name, metrics in outcome.metrics.items()},
+        "accuracy": {
+            locale: atomic.read_json(root / name / "all_results.json")["predict_accuracy"]
+            for locale, name in names.items()
+        },
     }
 
 
@@ -178,9 +174,9 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for number in tqdm(range(args.repeats), desc="alternating", leave=False, disable=None):
-            settings, steps = training_bert.parse(flags(args, args.locales[0], root, f"alone{number}"))
-            keep_run("straightforward", straightforward(args, settings, root / "trainer"))
-            keep_run("ours", ours(settings, steps))
+            run, steps = parse_training(flags(args, args.locales[0], root, f"alone{number}"))
+            keep_run("straightforward", straightforward(args, run, root / "trainer"))
+            keep_run("ours", ours(run, steps))
         report["together"] = together(args, root)
     speed = {name: max(run["items_per_second"] for run in report[name]) for name in ("straightforward", "ours")}
     slowest = min(run["items_per_second"] for run in report["ours"])

@@ -10,23 +10,24 @@ mean dev accuracy over the targets. What is done is not repeated, so the command
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from merginguriel.utils.data import language_arguments, massive, task
+from merginguriel.utils.data import language_arguments, massive
 from merginguriel.utils.evaluation.statistics import mcnemar, wilson_interval
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging import selection
-from merginguriel.utils.merging.examples import MeasuringOptions, draw_examples
-from merginguriel.utils.models import devices, loading, scoring, store, tokens
-from merginguriel.utils.storage import argument_types, atomic, naming
+from merginguriel.utils.merging.examples import TextSettings, draw_examples
+from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.models import devices, loading, model_folder, scoring, tokens
+from merginguriel.utils.storage import argument_types, atomic
 
-# Method -> settings, the first its defaults. "scope" and "num_examples" are of the text, the rest the method's own.
+OF_TEXT = ("scope", "num_examples")
+# Method -> settings, the first its defaults: those OF_TEXT, the rest the method's own.
 GRID = {
     "linear": [{}],
     "slerp": [{}],
@@ -54,9 +55,8 @@ GRID = {
 
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flag_groups.add_base_model(parser)
-    flag_groups.add_models_root(parser)
-    flag_groups.add_data(parser, text_column=False)
+    flag_groups.add_store(parser)
+    flag_groups.add_task(parser)
     parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
     parser.add_argument("--methods", nargs="+", choices=GRID, default=list(GRID))
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
@@ -73,21 +73,21 @@ class Target:
     def __init__(self, args, target: str):
         import torch
 
-        self.args, self.target = args, target
-        base_model = task.base_model_of(args.base_model, args.dataset_name)
-        found = store.available_models(args.models_root, base_model)
-        options = selection.SimilarityOptions("cosine", matrix=args.similarity_matrix)
-        scores = selection.select_sources(selection.similarity_matrix(options), target, args.num_languages, found)
+        self.target, self.seed, self.task = target, args.seed, flag_groups.read_task(args)
+        store = flag_groups.read_store(args)
+        found = store.available()
+        choice = selection.SourceSettings(selection="cosine", matrix=args.similarity_matrix)
+        scores = selection.select_sources(selection.similarity_matrix(choice), target, args.num_languages, found)
         self.device = devices.default_device()
         self.sources = {
             locale: loading.load_classifier(found[locale], self.device, torch.float32)[0] for locale in scores
         }
         self.states = {locale: model.state_dict() for locale, model in self.sources.items()}
-        initial = args.models_root / naming.initial_name(base_model, args.seed)
+        initial = store.initial(args.seed)
         self.model, self.tokenizer = loading.load_classifier(initial, self.device, torch.float32)
         self.base = {name: values.clone() for name, values in self.model.state_dict().items()}
         self.judge = loading.load_classifier(initial, self.device, devices.evaluation_dtype(self.device))[0]
-        self.intents = np.array([massive.LABEL_OF[label] for label in store.read_labels(initial)])
+        self.intents = np.array([massive.LABEL_OF[label] for label in model_folder.read_labels(initial)])
         self.autocast = torch.bfloat16 if self.device == "cuda" else None
         self.weights = dict.fromkeys(scores, 1 / len(scores))
         self.measured, self.items = {}, {}
@@ -95,30 +95,22 @@ class Target:
     def batches(self, setting: dict, **options):
         from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 
-        examples = draw_examples(
-            MeasuringOptions(
-                self.args.dataset_name, scope=setting.get("scope", "target"), num_examples=setting.get("num_examples")
-            ),
-            self.target,
-            list(self.sources),
-            self.args.seed,
-        )
+        texts = TextSettings(**{key: value for key, value in setting.items() if key in OF_TEXT})
+        examples = draw_examples(self.task, texts, texts.locales(self.target, list(self.sources)), self.seed)
         return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
 
     def merge(self, name: str, setting: dict) -> dict:
         from auto_merge_llm.merge import merge_state_dicts
-        from auto_merge_llm.methods import create
+        from auto_merge_llm.methods.base import LearningMethod
 
-        hyperparameters = {key: value for key, value in setting.items() if key not in ("scope", "num_examples")}
-        method, measurements = create(name, **hyperparameters), None
-        if "seed" in {field.name for field in fields(method)}:
-            method = create(name, **hyperparameters, seed=self.args.seed)
-        if method.learns:
+        own = {key: value for key, value in setting.items() if key not in OF_TEXT}
+        method, measurements = MergeSettings(name, self.target, hyperparameters=own, seed=self.seed).method, None
+        if isinstance(method, LearningMethod):
             method = method.learn(
                 self.model,
                 self.states,
                 self.base,
-                self.batches(setting, shuffle_seed=self.args.seed),
+                self.batches(setting, shuffle_seed=self.seed),
                 self.weights,
                 autocast=self.autocast,
             )
@@ -136,7 +128,7 @@ class Target:
 
     def correct(self, state: dict, split_name: str) -> np.ndarray:
         if split_name not in self.items:
-            split = task.load_split(self.args.dataset_name, self.target, split_name)
+            split = self.task.load(self.target, split_name)
             self.items[split_name] = (
                 np.array(split.labels),
                 tokens.tokenise(self.tokenizer, split.texts, loading.longest_input(self.judge, tokens.MAX_TOKENS)),

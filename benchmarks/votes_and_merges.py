@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 from commands import Commands, add_study
 
-from merginguriel.utils.data import task
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.storage import argument_types, naming
+from merginguriel.utils.storage.settings import tokens
 
 SELECTIONS = ("cosine", "sinkhorn", "real")
 MERGE = "average"
@@ -48,7 +50,7 @@ def nxn_folder(root: Path, split: str) -> Path:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = task.base_model_of(args.base_model, args.dataset_name)
+    base = Task(args.dataset_name).base_model(args.base_model)
     models_root, nxn_root = args.dir / "haryos_model", args.dir / "nxn_results"
     commands = Commands(args.dir, args.workers)
     model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
@@ -74,14 +76,8 @@ def main(argv=None):
         )
     validation, test = (nxn_folder(nxn_root, split) for split in ("validation", "test"))
 
-    chosen_by = {
-        "cosine": ["--similarity-matrix", dense],
-        "sinkhorn": ["--similarity-matrix", sparse],
-        "real": ["--nxn-matrix", validation],
-    }
-    flags = {
-        name: ["--num-languages", args.num_languages, "--selection", name, *chosen_by[name]] for name in SELECTIONS
-    }
+    chosen_by = {"cosine": {"matrix": dense}, "sinkhorn": {"matrix": sparse}, "real": {"nxn_matrix": validation}}
+    choices = {name: SourceSettings(args.num_languages, selection=name, **chosen_by[name]) for name in SELECTIONS}
     folders = {name: args.dir / "results" / name for name in SELECTIONS}
     outputs = {
         (name, target): args.dir / "merged_models" / name / naming.merge_name(MERGE, target, args.num_languages)
@@ -95,7 +91,7 @@ def main(argv=None):
                 [
                     "run_large_scale_ensemble_experiments.py",
                     *data,
-                    *flags[name],
+                    *tokens(choices[name]),
                     "--target-languages",
                     *args.locales,
                     "--nxn-dir",
@@ -113,7 +109,7 @@ def main(argv=None):
                     "--target-lang",
                     target,
                     *common,
-                    *flags[name],
+                    *tokens(choices[name]),
                     "--no-baselines",
                     "--output-dir",
                     output,
@@ -124,7 +120,7 @@ def main(argv=None):
             ),
         ],
     )
-    rows = compare(args, test, folders, {key: path.name for key, path in outputs.items()})
+    rows = compare(args, test, folders, choices, {key: path.name for key, path in outputs.items()})
     if args.csv:
         with open(args.csv, "w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, [name for name in rows[0] if name != "correct"], extrasaction="ignore")
@@ -135,8 +131,9 @@ def main(argv=None):
     print(text)
 
 
-def compare(args, test: Path, folders: dict, merged: dict) -> list[dict]:
+def compare(args, test: Path, folders: dict, choices: dict, merged: dict) -> list[dict]:
     """A row for each selection, target and method: accuracy, Wilson interval, McNemar p against the best source."""
+    from merginguriel.utils.ensembles.settings import VoteSettings
     from merginguriel.utils.ensembles.votes import VOTES
     from merginguriel.utils.evaluation import nxn_logits
     from merginguriel.utils.evaluation.results import read_evaluation
@@ -145,11 +142,12 @@ def compare(args, test: Path, folders: dict, merged: dict) -> list[dict]:
     logits = nxn_logits.open_logits(test)
     rows = []
     for selection in SELECTIONS:
+        folder, told = folders[selection], VoteSettings(choices[selection]).words()
         for target in args.locales:
-            folder = folders[selection]
+            names = {method: naming.ensemble_name(method, target, args.num_languages) for method in VOTES}
             done = {
-                method: read_evaluation(folder / naming.ensemble_name(method, target, args.num_languages), method)
-                for method in VOTES
+                method: read_evaluation(folder / naming.with_words(name, told), method)
+                for method, name in names.items()
             }
             done[MERGE] = read_evaluation(folder / merged[selection, target], MERGE)
             experiment = json.loads((done["majority"].folder / "results.json").read_text())["experiment"]

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from merginguriel.utils.merging import calculators
-from merginguriel.utils.report import material
 from merginguriel.utils.report.page import page
-from merginguriel.utils.results.comparison import BASELINES, COMPARISON, TESTED, Comparison
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.comparison import COMPARISON, Comparison
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity import sparsify, transfer, uriel
 
@@ -94,7 +95,7 @@ def main(argv=None):
     test = transfer.read_csv(RESULTS / "nxn_test.csv")
     dense = uriel.dense_matrix(test.targets)
     written = page(
-        material.Material(comparison(dense), test, dense),
+        ReportData(comparison(dense), test, dense),
         origin="docs/results/votes_and_merges.csv",
         title="Votes and merges, twelve locales of MASSIVE",
         made="in November 2026",

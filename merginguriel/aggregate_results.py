@@ -4,23 +4,28 @@ Results that differ in method, number of sources, selection, seed or any other s
 damaged are named and left out, with exit code 1.
 """
 
+if not __package__:
+    import _checkout  # noqa: F401
+
+import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags import flag_groups, result_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 
 log = logging.getLogger(__name__)
 
 
-def build_parser():
+def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="aggregate_results.py", description=__doc__)
-    flag_groups.add_results(parser)
-    against = flag_groups.add_baselines(parser)
+    result_flags.add_results(parser)
+    against = result_flags.add_baselines(parser)
     against.add_argument("--no-baselines", action="store_true", help="leave baselines out")
     against.add_argument(
         "--no-tests", action="store_true", help="leave out what needs predictions: paired tests and intervals of gains"
@@ -49,15 +54,16 @@ def build_parser():
     return parser
 
 
-def choose_nxn(args) -> Path | None:
+def choose_nxn(args: argparse.Namespace) -> Path | None:
+    """The N×N whose cells are baselines too."""
     if args.no_baselines:
         flag_groups.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
         return None
-    return flag_groups.nxn_of(args)
+    return result_flags.nxn_of(args)
 
 
 @command
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if Path(args.output_prefix).name != args.output_prefix:
         raise InputError(f"--output-prefix {args.output_prefix} is not a plain name; --output-dir chooses the folder")
@@ -65,35 +71,29 @@ def main(argv=None):
     if args.verbose:
         logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
-    from merginguriel.utils.jobs import ledger
-    from merginguriel.utils.results import collect, markdown_report, summary, tables
+    from merginguriel.utils.results import collect, files, text_report
     from merginguriel.utils.results.comparison import compare
-    from merginguriel.utils.results.files import FORMATS, write
-    from merginguriel.utils.results.missing import gaps
+    from merginguriel.utils.results.csv_tables import Aggregate
+    from merginguriel.utils.results.missing import missing
+    from merginguriel.utils.results.summary import summarise
 
     collection = collect.collect(args.results_dir, nxn)
     long = collect.choose(collection.long, args.split, args.locales, args.experiment_types)
     comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
-    results = tables.Aggregate(long, comparison, summary.summarise(comparison), not args.no_baselines)
+    results = Aggregate(long, comparison, summarise(comparison), not args.no_baselines)
     log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))
-    files = write(
-        results,
-        args.output_dir,
-        args.output_prefix,
-        export=args.export,
-        tables=args.tables,
-        formats=list(FORMATS) if args.format == "all" else [args.format],
+    formats = files.FORMATS if args.format == "all" else [args.format]
+    written = files.write(
+        results, args.output_dir, args.output_prefix, formats=formats, export=args.export, tables=args.tables
     )
 
-    print(markdown_report.printed(results))
-    print("\nFiles generated:", *(f"  {name}: {path}" for name, path in files.items()), sep="\n")
+    print(text_report.printed(results))
+    print("\nFiles generated:", *(f"  {name}: {path}" for name, path in written.items()), sep="\n")
     damaged = collection.damaged | comparison.damaged
     if args.show_missing:
-        lists, damaged_lists = ledger.undone(args.results_dir)
+        lines, damaged_lists = missing(args.results_dir, comparison.frame, args.locales)
         damaged |= damaged_lists
-        missing = [str(jobs) for jobs in lists if jobs.missing]
-        missing += gaps(comparison.frame, args.locales)
-        print("\nMissing:", *missing or ["nothing"], sep="\n")
+        print("\nMissing:", *lines or ["nothing"], sep="\n")
     for note in comparison.notes:
         log.warning("note: %s", note)
     for error in damaged.values():

@@ -54,6 +54,9 @@ def main(argv=None):
     task = flag_groups.read_task(args)
     model_folder.read_labels(args.model)
     splits = [task.load(locale, args.split) for locale in args.locale]
+    if args.confusion_plot:
+        from merginguriel.utils.report import heatmaps
+
     classifier = Classifier(args.model)
     results = []
     for split in splits:
@@ -62,7 +65,7 @@ def main(argv=None):
         results.append(result)
         per_label.write_per_intent(result)
         if args.confusion_plot:
-            per_label.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
+            heatmaps.draw_confusion(result, f"{classifier.path.name} on {split.locale}, {args.split}")
         low, high = result.interval
         print(
             f"{split.locale} {args.split} accuracy {result.accuracy:.4f} [{low:.4f}, {high:.4f}], macro-F1 "

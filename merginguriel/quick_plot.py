@@ -1,14 +1,19 @@
 """Draw results by a menu: asks which pictures and which locales, then draws. Flags are those of plot_results.py."""
 
+if not __package__:
+    import _checkout  # noqa: F401
+
+from collections.abc import Callable, Sequence
+
 from auto_merge_llm.errors import InputError
 
-from merginguriel.plot_results import build_parser, described, draw, read_material
-from merginguriel.utils.data import language_arguments
+from merginguriel.utils.data.language_arguments import locale_list
+from merginguriel.utils.flags import result_flags
 from merginguriel.utils.flags.command import command
-from merginguriel.utils.flags.parser import ArgumentTypeError
+from merginguriel.utils.flags.parser import ArgumentParser, ArgumentTypeError
 
 
-def ask(question: str, read, default: str):
+def ask(question: str, read: Callable[[str], list[str]], default: str) -> list[str] | None:
     """`read(answer)` of an answer that it can read, asked for until there is one; None for q or the input's end."""
     while True:
         try:
@@ -36,9 +41,10 @@ def kinds_of(answer: str, offered: list[str]) -> list[str]:
 
 
 def locales_of(answer: str, there: set[str]) -> list[str]:
+    """Locales by name, of those that are `there`; all is all of them."""
     if answer == "all":
         return sorted(there)
-    locales = language_arguments.locale_list(",".join(answer.replace(",", " ").split()))
+    locales = locale_list(",".join(answer.replace(",", " ").split()))
     missing = [locale for locale in locales if locale not in there]
     if missing:
         raise InputError(f"no results on {', '.join(missing)}; there are some on {', '.join(sorted(there))}")
@@ -46,16 +52,18 @@ def locales_of(answer: str, there: set[str]) -> list[str]:
 
 
 @command
-def main(argv=None):
-    args = build_parser("quick_plot.py", __doc__).parse_args(argv)
-    material, origin = read_material(args)
-    there = set(material.comparison.frame["locale"])
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = ArgumentParser(prog="quick_plot.py", description=__doc__)
+    result_flags.add_pictures(parser)
+    args = parser.parse_args(argv)
 
-    from merginguriel.utils.report import figures
+    from merginguriel.utils.report import plot_command
 
-    print(described(material, origin), end="\n\n")
-    offered = list(figures.KINDS)
-    for number, (kind, shows) in enumerate((figures.KINDS | {"all": "all of these"}).items(), 1):
+    data, origin = plot_command.chosen_data(args)
+    there = set(data.frame["locale"])
+    print(data.described(origin), end="\n\n")
+    offered = list(result_flags.KINDS)
+    for number, (kind, shows) in enumerate((result_flags.KINDS | {"all": "all of these"}).items(), 1):
         print(f"  {number}  {kind:<10}{shows}")
     print("  q  stop\n")
     while True:
@@ -63,7 +71,7 @@ def main(argv=None):
         locales = kinds and ask("Which locales?", lambda answer: locales_of(answer, there), "all")
         if not locales:
             return 0
-        print(draw(material.only(locales), args, kinds), end="\n\n")
+        print(plot_command.draw(data.only(locales), kinds, args.plots_dir, args.format), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -4,24 +4,27 @@ It has a summary in words, tables to sort and to filter, pictures, every locale 
 to make each number again.
 """
 
+if not __package__:
+    import _checkout  # noqa: F401
+
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from merginguriel.plot_results import read_similarity
-from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags import result_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 
 log = logging.getLogger(__name__)
 
 
-def build_parser():
+def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="report.py", description=__doc__)
-    flag_groups.add_results(parser)
-    flag_groups.add_baselines(parser)
+    result_flags.add_results(parser)
+    result_flags.add_baselines(parser)
     parser.add_argument(
         "--similarity-matrix",
         type=Path,
@@ -34,38 +37,32 @@ def build_parser():
 
 
 @command
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     given = sys.argv[1:] if argv is None else list(map(str, argv))
 
-    from merginguriel.utils.report import material, page
+    from merginguriel.utils.report import read_data
     from merginguriel.utils.report.findings import findings
+    from merginguriel.utils.report.page import page
     from merginguriel.utils.storage import atomic
 
-    found = material.from_results(
+    data = read_data.from_results(
         args.results_dir,
-        flag_groups.nxn_of(args),
-        similarity=read_similarity(args),
+        result_flags.nxn_of(args),
+        similarity=read_data.read_similarity(args.similarity_matrix),
         split=args.split,
         locales=args.locales,
         types=args.experiment_types,
     )
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-    atomic.write_text(
-        args.output,
-        page.page(
-            found,
-            title=args.title,
-            made=made,
-            origin=str(args.results_dir),
-            command=shlex.join(["merginguriel", "report", *given]),
-        ),
-    )
-    print(*findings(found.comparison.frame, found.summary, found.titles), sep="\n")
+    command_line = shlex.join(["merginguriel", "report", *given])
+    written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=command_line)
+    atomic.write_text(args.output, written)
+    print(*findings(data.frame, data.summary, data.titles), sep="\n")
     print(f"report: {args.output}")
-    for error in found.damaged.values():
+    for error in data.damaged.values():
         log.warning("left out: %s", error)
-    return 1 if found.damaged else 0
+    return 1 if data.damaged else 0
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def main(argv=None):
     from merginguriel.utils.jobs.job import shard
     from merginguriel.utils.jobs.ledger import Ledger
     from merginguriel.utils.jobs.outcome import conclude
-    from merginguriel.utils.report import heatmaps, plots
+    from merginguriel.utils.report import heatmaps
 
     context = nxn_job.NxnContext(task, args.results_dir / nxn.TOKENS)
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context)
@@ -87,16 +87,7 @@ def main(argv=None):
     outcome = carry_out(ledger, backend, context=context, unit="cells")
     run.add_failures(outcome.failures)
     if nxn_summary.gather(run):
-        matrix = run.matrix()
-        picture = heatmaps.heatmap(
-            matrix.values,
-            matrix.sources,
-            matrix.targets,
-            row_title="model of",
-            column_title="evaluated on",
-            label=f"accuracy, {plan.split} split",
-        )
-        plots.save(picture, run.folder / "heatmap.png")
+        heatmaps.save_transfer(run.matrix(), plan.split, run.folder / "heatmap.png")
     lines = [nxn_summary.table(run.matrix()), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
     return conclude(outcome, "\n".join(lines))
 

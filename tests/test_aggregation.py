@@ -17,8 +17,10 @@ from merginguriel.utils.evaluation.statistics import mcnemar, paired_bootstrap
 from merginguriel.utils.jobs import ledger
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
-from merginguriel.utils.results import collect, reproduction, tables, text_tables
-from merginguriel.utils.results.comparison import BASELINES, COMPARISON, compare
+from merginguriel.utils.results import collect, reproduction, text_tables
+from merginguriel.utils.results.baselines import BASELINES
+from merginguriel.utils.results.comparison import COMPARISON, compare
+from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.results.files import write
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.results.summary import SUMMARY, summarise
@@ -667,7 +669,7 @@ def test_parquet_is_the_same_table(results, tmp_path):
     pytest.importorskip("pyarrow")
     long = collect.collect(results, None).long
     comparison = compare(long)
-    made = tables.Aggregate(long, comparison, summarise(comparison))
+    made = Aggregate(long, comparison, summarise(comparison))
     files = write(made, tmp_path, "x", formats=[], export="parquet")
     again = pandas.read_parquet(files["export"])
     pandas.testing.assert_frame_equal(again, long, check_dtype=False)

@@ -19,8 +19,10 @@ from running import ROOT, environment
 from merginguriel import plot_results, quick_plot
 from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.evaluation import statistics
-from merginguriel.utils.report import figures, heatmaps, material, plots, relation_plots, row_plots
-from merginguriel.utils.results import comparison, tables
+from merginguriel.utils.flags.result_flags import FORMATS, KINDS
+from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
+from merginguriel.utils.report.read_data import from_csv, from_results
+from merginguriel.utils.results import comparison, csv_tables
 from merginguriel.utils.similarity.matrix import SimilarityMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
@@ -32,11 +34,11 @@ def found(results):
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE"), 0.5), "1111100000")
     locales = ("af-ZA", "da-DK", "de-DE", "en-US", "nl-NL")
     similarity = SimilarityMatrix(locales, np.random.default_rng(0).random((5, 5)), "made up")
-    return material.from_results(results, None, similarity=similarity)
+    return from_results(results, None, similarity=similarity)
 
 
 def drawn(found, name):
-    return next(picture for picture in figures.pictures(found) if picture.name == name).draw()
+    return next(picture for picture in pictures.pictures(found) if picture.name == name).draw()
 
 
 def texts(figure) -> list[str]:
@@ -51,7 +53,7 @@ def row_names(axes) -> list[str]:
 
 
 def test_every_kind_of_picture(found):
-    names = {kind: [picture.name for picture in figures.pictures(found, [kind])] for kind in figures.KINDS}
+    names = {kind: [picture.name for picture in pictures.pictures(found, [kind])] for kind in KINDS}
     methods = ("average_2lang", "average_3lang", "similarity_2lang")
     assert names["accuracy"] == [f"pure_scores_{method}" for method in methods]
     assert names["win_rate"] == [
@@ -65,9 +67,9 @@ def test_every_kind_of_picture(found):
         "similarity_and_transfer",
         *(f"intents_{method}" for method in methods),
     ]
-    assert tuple(figures.KINDS) == plot_results.KINDS and plots.FORMATS == plot_results.FORMATS
-    assert {picture.name for picture in figures.pictures(found)} == set(sum(names.values(), []))
-    for picture in figures.pictures(found):
+    assert tuple(KINDS) == ("accuracy", "win_rate", "heatmap", "summary") and FORMATS == ("png", "svg", "pdf")
+    assert {picture.name for picture in pictures.pictures(found)} == set(sum(names.values(), []))
+    for picture in pictures.pictures(found):
         assert picture.draw().axes and picture.shows.endswith(".")
 
 
@@ -147,7 +149,7 @@ def test_models_on_their_own_languages_alone_say_nothing_about_transfer(found):
     locales = found.similarity.locales
     own = np.where(np.eye(len(locales), dtype=bool), 0.9, np.nan)
     found = replace(found, transfer=TransferMatrix(locales, locales, own, "made up"))
-    assert "similarity_and_transfer" not in {picture.name for picture in figures.pictures(found)}
+    assert "similarity_and_transfer" not in {picture.name for picture in pictures.pictures(found)}
 
 
 def test_rank_correlations_against_scipy():
@@ -163,7 +165,7 @@ def test_rank_correlations_against_scipy():
 
 def test_accuracy_by_intent(results):
     # Of 10 items all are alarm_set: the best source has 7 right of them, the merge 8.
-    figure = drawn(material.from_results(results, None, locales=["af-ZA"], types=["similarity"]), "intents_similarity")
+    figure = drawn(from_results(results, None, locales=["af-ZA"], types=["similarity"]), "intents_similarity")
     (axes,) = figure.axes
     assert row_names(axes) == ["alarm_set"]
     assert [(line.get_label(), list(line.get_xdata())) for line in axes.lines] == [
@@ -177,14 +179,14 @@ def test_critical_difference():
     assert statistics.nemenyi_distance(4, 14) == pytest.approx(1.25, abs=0.005)
     # Ties share their mean rank.
     assert list(statistics.mean_ranks([[0.9, 0.8, 0.8], [0.7, 0.8, 0.6]])) == [1.5, 1.75, 2.75]
-    assert relation_plots._cliques(np.array([1, 1.5, 2.2, 4]), 1) == [(0, 1), (1, 2)]
-    assert relation_plots._cliques(np.array([1, 2, 3]), 0.5) == []
+    assert relation_plots.cliques(np.array([1, 1.5, 2.2, 4]), 1) == [(0, 1), (1, 2)]
+    assert relation_plots.cliques(np.array([1, 2, 3]), 0.5) == []
     figure = relation_plots.critical_difference(["a", "b", "c"], [2.8, 1, 2.2], 1, title="")
     assert texts(figure) == ["critical difference 1.00", "b  1.00", "c  2.20", "2.80  a"]
 
 
 def test_summary_table(found):
-    table = figures.advanced_summary(found.comparison.frame).set_index("locale")
+    table = csv_tables.advanced_summary(found.comparison.frame).set_index("locale")
     row = table.loc["da-DK"]
     assert (row["baseline"], row["avg_zero_shot"], row["best_zero_shot"]) == (0.8, 0.5, 0.8)
     assert row["average_2lang"] == 0.5 and row["average_2lang_vs_best_source"] == pytest.approx(-0.3)
@@ -193,10 +195,10 @@ def test_summary_table(found):
 
 
 def test_a_table_of_aggregation_gives_the_same(found, tmp_path):
-    whole = tables.Aggregate(found.comparison.frame, found.comparison, found.summary)
+    whole = csv_tables.Aggregate(found.comparison.frame, found.comparison, found.summary)
     file = tmp_path / "results_comprehensive_20260101_000000.csv"
-    tables.compared(whole, comprehensive=True).to_csv(file, index=False)
-    again = material.from_csv(file)
+    csv_tables.compared(whole, comprehensive=True).to_csv(file, index=False)
+    again = from_csv(file)
     columns = [
         "variant",
         "locale",
@@ -214,17 +216,17 @@ def test_a_table_of_aggregation_gives_the_same(found, tmp_path):
         for one in (found, again)
     )
     pd.testing.assert_frame_equal(first, second, check_dtype=False)
-    without = [picture.name for picture in figures.pictures(again)]
+    without = [picture.name for picture in pictures.pictures(again)]
     assert without == [
-        picture.name for picture in figures.pictures(found) if not re.match("transfer|simil|intents", picture.name)
+        picture.name for picture in pictures.pictures(found) if not re.match("transfer|simil|intents", picture.name)
     ]
     assert "average_2lang" in texts_of_svg(drawn(again, "gains"))
     table = file.read_text()
     file.write_text(table.replace("average_2lang", "../a b"))
-    figures.write(material.from_csv(file), ["accuracy"], tmp_path / "plots", "now", ["svg"])
+    pictures.write(from_csv(file), ["accuracy"], tmp_path / "plots", "now", ["svg"])
     assert (tmp_path / "plots/pure_scores_...a.b_now.svg").is_file()
     file.write_text(table)
-    chosen = material.from_csv(file, locales=["da-DK"], types=["average"], numbers=[2]).comparison.frame
+    chosen = from_csv(file, locales=["da-DK"], types=["average"], numbers=[2]).comparison.frame
     assert chosen[["locale", "variant"]].to_numpy().tolist() == [["da-DK", "average_2lang"]]
 
 
@@ -279,9 +281,9 @@ def test_a_picture_in_a_page_keeps_its_numbers_and_takes_the_pages_colours(found
 
 
 def test_names_of_methods_in_pictures(results):
-    only = material.from_results(results, None, numbers=[2])
+    only = from_results(results, None, numbers=[2])
     assert only.titles == {"similarity_2lang": "similarity"}
-    both = material.from_results(results, None)
+    both = from_results(results, None)
     assert both.titles == {name: name for name in ("average_3lang", "similarity_2lang")}
 
 
@@ -302,7 +304,7 @@ def test_plot_results(run, results, tmp_path):
 
 def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plot_results, "read_similarity", lambda args: None)
+    monkeypatch.setattr(plot_command, "read_similarity", lambda path: None)
     assert plot_results.main(["--list-csv"]) == 0 and "no results_comprehensive" in capsys.readouterr().out
     for time_, accuracy in (("20260101_000000", 0.5), ("20260202_000000", 0.6)):
         (tmp_path / f"results_comprehensive_{time_}.csv").write_text(
@@ -354,7 +356,7 @@ def test_refused_in_one_line(results, tmp_path, monkeypatch, capsys, flags, said
 
 
 def test_answers_to_the_menu():
-    offered = list(figures.KINDS)
+    offered = list(KINDS)
     assert quick_plot.kinds_of("1, heatmap 1", offered) == ["accuracy", "heatmap"]
     assert quick_plot.kinds_of("5", offered) == quick_plot.kinds_of("ALL", offered) == offered
     assert quick_plot.locales_of("all", {"sw-KE", "af-ZA"}) == ["af-ZA", "sw-KE"]
@@ -401,7 +403,7 @@ def test_quick_plot_in_a_terminal(results, tmp_path):
     terminal = Terminal("quick_plot.py", tmp_path)
     menu = terminal.until("Which plots? [5] ")
     assert "3 results of 2 methods on 2 locales, from results" in menu
-    assert all(f"  {number}  {kind}" in menu for number, kind in enumerate([*figures.KINDS, "all"], 1))
+    assert all(f"  {number}  {kind}" in menu for number, kind in enumerate([*KINDS, "all"], 1))
     terminal.type("6\n")
     assert "no 6; type numbers from 1 to 5, or q to stop" in terminal.until("Which plots? [5] ")
     terminal.type("accuracy\n")
@@ -420,7 +422,7 @@ def test_quick_plot_in_a_terminal(results, tmp_path):
 
 def test_the_menu_is_left(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(quick_plot, "draw", None)
+    monkeypatch.setattr(plot_command, "draw", None)
     for typed in (["q"], ["1", "Quit"], []):
         answers = iter(typed)
         monkeypatch.setattr("builtins.input", lambda question, answers=answers: _typed(answers))

@@ -19,9 +19,10 @@ from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.merging import plan
-from merginguriel.utils.report import material
+from merginguriel.utils.report import read_data
 from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.page import page as page_of
+from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import comparison, reproduction
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -39,7 +40,7 @@ METHOD_NAMES = [
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: Debian's package chromium has one")
 
 
-def write_page(found: material.Material, path):
+def write_page(found: ReportData, path):
     path.write_text(
         page_of(found, title="Title", made="2026-01-02 03:04", origin="results", command="merginguriel report"),
         encoding="utf-8",
@@ -47,8 +48,8 @@ def write_page(found: material.Material, path):
     return path
 
 
-def made_up(methods, locales, items: int = 60) -> material.Material:
-    """Results of every method on every locale, as `aggregation.compare` tells them, without a file."""
+def made_up(methods, locales, items: int = 60) -> ReportData:
+    """Results of every method on every locale, as `comparison.compare` tells them, without a file."""
     random, rows, differences = np.random.default_rng(0), [], {}
     for strength, method in enumerate(methods):
         for locale in locales:
@@ -92,7 +93,7 @@ def made_up(methods, locales, items: int = 60) -> material.Material:
     numeric = [f"p_{name}{end}" for name in comparison.TESTED for end in ("", "_holm")]
     frame = frame.astype({"num_sources": "Int64", "seed": "Int64", "total": "Int64"} | dict.fromkeys(numeric, float))
     matrix = TransferMatrix(tuple(locales), tuple(locales), random.random((len(locales), len(locales))), "made up")
-    return material.Material(comparison.Comparison(frame, ["a note"], {}, differences), matrix)
+    return ReportData(comparison.Comparison(frame, ["a note"], {}, differences), matrix)
 
 
 class Tables(HTMLParser):
@@ -134,7 +135,7 @@ class Tables(HTMLParser):
 def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report_command, "read_similarity", lambda args: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
     assert report_command.main(["--results-dir", "results", "--title", "A & B"]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8"), capsys.readouterr().out
 
@@ -199,7 +200,7 @@ def test_it_needs_nothing_from_elsewhere(page):
 
 def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report_command, "read_similarity", lambda args: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
     (results / "average_merge_af-ZA_3merged/results.json").write_text("{")
     assert report_command.main([]) == 1
     assert "average_merge_af-ZA_3merged/results.json is no JSON object" in (tmp_path / "report.html").read_text()
@@ -209,7 +210,7 @@ def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatc
 
 def test_sentences(results):
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE", "en-US"), 1 / 3), "1111111000")
-    found = material.from_results(results, None)
+    found = read_data.from_results(results, None)
     told = dict(findings(found.comparison.frame, found.summary, found.titles))
     # average: 6 against 8 and 7 against 8; similarity: 8 against 7 and 8 against 8.
     assert told["All together:"].startswith(
@@ -231,7 +232,7 @@ def test_sentences(results):
 def test_without_baselines_it_says_so(results):
     for folder in results.glob("tiny_*"):
         folder.rename(results.parent / folder.name)
-    found = material.from_results(results, None)
+    found = read_data.from_results(results, None)
     assert findings(found.comparison.frame, found.summary, found.titles)[0].lead == "No comparison with the sources:"
     assert "No single model was measured" in page_of(found, title="", made="", origin="", command="")
 

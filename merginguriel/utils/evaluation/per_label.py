@@ -2,13 +2,11 @@
 
 import csv
 
-from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.evaluation.metrics import IntentScores, per_intent
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.storage import atomic
 
 PER_INTENT = "per_intent.csv"
-CONFUSION_PLOT = "confusion.png"
 
 
 def write_per_intent(evaluation: Evaluation) -> None:
@@ -28,10 +26,3 @@ def per_intent_table(evaluation: Evaluation) -> str:
         precision, recall, f1 = (f"{score:.4f}" if score == score else "-" for score in row[1:4])
         lines.append(f"{row.intent:<26}{precision:>9}  {recall:>6}  {f1:>6}  {row.support:7}")
     return "\n".join(lines)
-
-
-def draw_confusion(evaluation: Evaluation, title: str) -> None:
-    from merginguriel.utils.report import heatmaps, plots
-
-    picture = heatmaps.confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, title)
-    plots.save(picture, evaluation.folder / CONFUSION_PLOT, dpi=150)

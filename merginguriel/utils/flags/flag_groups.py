@@ -74,50 +74,6 @@ def print_targets(targets: list[str], where: Any) -> None:
     print(f"Total: {len(targets)} locales from {where}")
 
 
-def add_results(parser) -> None:
-    """Flags that choose among finished results."""
-    which = parser.add_argument_group("which results")
-    which.add_argument(
-        "--results-dir",
-        type=Path,
-        default=naming.RESULTS_ROOT,
-        metavar="DIR",
-        help="every results.json in it, however deep",
-    )
-    add_locales(which, "--locales", help="only these targets")
-    which.add_argument(
-        "--experiment-types",
-        nargs="+",
-        metavar="TYPE",
-        help="only these methods or variants, e.g. similarity, ties_5lang or baseline",
-    )
-    which.add_argument("--split", choices=["test", "validation"], default="test", help="only results on these items")
-
-
-def add_baselines(parser):
-    """Flags for what results are compared with; `nxn_of` reads them. Returns their group."""
-    against = parser.add_argument_group("baselines")
-    against.add_argument(
-        "--nxn-results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR", help="folder of N×N runs, or one run"
-    )
-    against.add_argument("--evaluation-matrix", type=Path, metavar="CSV", help="only this N×N's evaluation_matrix.csv")
-    return against
-
-
-def nxn_of(args) -> Path | None:
-    """The N×N that the user named, else the usual folder where there is one."""
-    if args.evaluation_matrix:
-        refuse_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix ")
-        if not args.evaluation_matrix.is_file():
-            raise InputError(f"no file {args.evaluation_matrix}; check --evaluation-matrix")
-        return args.evaluation_matrix
-    if args.nxn_results_dir.is_dir():
-        return args.nxn_results_dir
-    if "nxn_results_dir" in args.explicit:
-        raise InputError(f"no folder {args.nxn_results_dir}; check --nxn-results-dir")
-    return None
-
-
 def add_backend(parser: Any, workers: int | None = None, flags: tuple[str, ...] = ("--workers",)) -> None:
     """Flags for `check_backend`, jobs.backends.backend_of and jobs.job.shard.
 

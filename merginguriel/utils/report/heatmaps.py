@@ -1,16 +1,28 @@
 """Matrices as pictures: transfer, similarity and gains, by language family; confusion of intents."""
 
+from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.report.plots import FAINT, PAGE, figure, styled
+from merginguriel.utils.data.massive import INTENTS
+from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
+from merginguriel.utils.similarity.transfer import TransferMatrix
 
+CONFUSION_PLOT = "confusion.png"
 MAX_PRINTED = 15  # rows and columns up to which a heatmap shows its numbers
 
 
-def by_family(locales) -> list[int]:
+def by_family(locales: Sequence[str]) -> list[int]:
     """Positions of `locales`, families together: large families first, singletons last, each sorted by locale.
 
     Names that are not all locales keep their order.
@@ -23,121 +35,123 @@ def by_family(locales) -> list[int]:
     )
 
 
+def families_of(locales: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first, last, family) of every run of locales of one family; nothing for names that are no locales."""
+    runs, first = [], 0
+    for family, members in groupby(LOCALES[locale].family if locale in LOCALES else None for locale in locales):
+        after = first + len(list(members))
+        if family:
+            runs.append((first, after - 1, family))
+        first = after
+    return runs
+
+
 @styled
 def heatmap(
     values: np.ndarray,
-    rows,
-    columns,
+    rows: Sequence[str],
+    columns: Sequence[str],
     *,
     label: str,
     row_title: str,
     column_title: str,
     signed: bool = False,
-    number: str = "{:.3f}",
     marked: np.ndarray | None = None,
-):
+) -> Figure:
     """`values` (rows, columns), of locales ordered by language family or of other names in the order given.
 
     NaN is grey. A square marks a locale's own cell, a dot those that are `marked`, (rows, columns) bool. Numbers are
     printed where there are at most MAX_PRINTED rows and columns. `signed`: colours that part at 0.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import CenteredNorm
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
     row_order, column_order = by_family(rows), by_family(columns)
     rows, columns = [rows[row] for row in row_order], [columns[column] for column in column_order]
     values = np.ma.masked_invalid(np.asarray(values, float)[np.ix_(row_order, column_order)])
     marked = np.zeros(values.shape, bool) if marked is None else marked[np.ix_(row_order, column_order)]
     printed = max(values.shape) <= MAX_PRINTED
-    cell = 0.5 if printed else 0.2  # inches
-    width, height = cell * len(columns), cell * len(rows)
-    left, right, bottom, top = 1.75, 1.1, 0.95, 1.75
-    # Laid out by hand, so that every cell of every matrix has the same size.
-    picture = Figure(figsize=(max(width, 1.6) + left + right, max(height, 1.6) + bottom + top))
-    full_width, full_height = picture.get_size_inches()
-    axes = picture.add_axes(
-        (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
-    )
-    colours = colormaps["RdBu" if signed else "viridis"].with_extremes(bad="0.88")
-    image = axes.imshow(
-        values, cmap=colours, norm=CenteredNorm() if signed else None, aspect="auto", interpolation="none"
-    )
+    cell, size = (0.5, 8) if printed else (0.2, 6.5)  # inches, points
+    axes, bar = _axes(cell * len(columns), cell * len(rows))
+    colours = matplotlib.colormaps["RdBu" if signed else "viridis"].with_extremes(bad="0.88")
+    norm = CenteredNorm() if signed else None
+    image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="none")
 
-    size = 8 if printed else 6.5
     axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
     axes.set_yticks(range(len(rows)), rows, fontsize=size)
     axes.tick_params(length=0)
     axes.set_ylabel(row_title, fontsize=9)
     axes.set_xlabel(column_title, fontsize=9)
-    axes.yaxis.set_label_coords(-1.5 / width, 0.5)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.yaxis.set_label_coords(-1.5 / (cell * len(columns)), 0.5)
+    axes.spines[:].set_visible(False)
+    _name_families(axes, rows, columns, size)
+    form = ("{:+.1f}" if signed else "{:.3f}") if printed else None
+    _draw_cells(image, np.array(rows)[:, None] == np.array(columns), marked, form)
+    axes.figure.colorbar(image, cax=bar).set_label(label, fontsize=9)
+    bar.tick_params(labelsize=size)
+    return axes.figure
 
-    points = {"textcoords": "offset points", "fontsize": size, "color": FAINT, "annotation_clip": False}
+
+def transfer_heatmap(matrix: TransferMatrix, label: str = "accuracy") -> Figure:
+    """Accuracy of each model (rows) on each locale (columns)."""
+    titles = {"row_title": "model of", "column_title": "evaluated on"}
+    return heatmap(matrix.values, matrix.sources, matrix.targets, label=label, **titles)
+
+
+def save_transfer(matrix: TransferMatrix, split: str, path: Path) -> None:
+    """The picture of an N×N run, whole or not at all."""
+    save(transfer_heatmap(matrix, f"accuracy, {split} split"), path)
+
+
+def _axes(width: float, height: float) -> tuple[Axes, Axes]:
+    """Of the cells and of the bar of colours beside them; laid out by hand, so that every cell has the same size."""
+    left, right, bottom, top = 1.75, 1.1, 0.95, 1.75
+    picture = Figure(figsize=(max(width, 1.6) + left + right, max(height, 1.6) + bottom + top))
+    full_width, full_height = picture.get_size_inches()
+    low, high = 1 - (top + height) / full_height, height / full_height
+    cells = picture.add_axes((left / full_width, low, width / full_width, high))
+    return cells, picture.add_axes(((left + width + 0.2) / full_width, low, 0.14 / full_width, high))
+
+
+def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float) -> None:
     for first, last, family in families_of(rows):
         if first:
             axes.axhline(first - 0.5, color=PAGE, linewidth=1.2)
-        axes.annotate(family, (-0.5, (first + last) / 2), (-5.2 * size, 0), ha="right", va="center", **points)
+        at, shift = (-0.5, (first + last) / 2), (-5.2 * size, 0)
+        note(axes, family, at, shift, fontsize=size, color=FAINT, ha="right", va="center")
     for first, last, family in families_of(columns):
         if first:
             axes.axvline(first - 0.5, color=PAGE, linewidth=1.2)
-        axes.annotate(family, ((first + last) / 2, -0.5), (0, 4), ha="center", va="bottom", rotation=90, **points)
-
-    for row, source in enumerate(rows):
-        for column, target in enumerate(columns):
-            empty = values[row, column] is np.ma.masked
-            ink = "black" if empty or _lightness(image.to_rgba(values[row, column])) > 0.5 else "white"
-            if printed and not empty:
-                axes.text(
-                    column, row, number.format(values[row, column]), ha="center", va="center", fontsize=7.5, color=ink
-                )
-            if source == target:
-                inset = 0.06
-                axes.add_patch(
-                    Rectangle(
-                        (column - 0.5 + inset, row - 0.5 + inset),
-                        1 - 2 * inset,
-                        1 - 2 * inset,
-                        fill=False,
-                        edgecolor=ink,
-                        linewidth=0.9,
-                    )
-                )
-            if marked[row, column]:
-                axes.plot(column, row + (0.32 if printed else 0), ".", color=ink, markersize=2.5)
-    bar = picture.add_axes(
-        ((left + width + 0.2) / full_width, 1 - (top + height) / full_height, 0.14 / full_width, height / full_height)
-    )
-    picture.colorbar(image, cax=bar).set_label(label, fontsize=9)
-    bar.tick_params(labelsize=size)
-    return picture
+        at = ((first + last) / 2, -0.5)
+        note(axes, family, at, (0, 4), fontsize=size, color=FAINT, ha="center", va="bottom", rotation=90)
 
 
-def _lightness(colour) -> float:
-    red, green, blue, _ = colour
-    return 0.3 * red + 0.6 * green + 0.1 * blue
+def _draw_cells(image: AxesImage, own: np.ndarray, marked: np.ndarray, form: str | None) -> None:
+    """Numbers in a `form`, if there is one, squares where `own`, dots where `marked`; in an ink that is seen there."""
+    inset = 0.06
+    for row, column in np.ndindex(own.shape):
+        value = image.get_array()[row, column]
+        empty = value is np.ma.masked
+        red, green, blue, _ = (1, 1, 1, 1) if empty else image.to_rgba(value)
+        ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+        if form and not empty:
+            image.axes.text(column, row, form.format(value), ha="center", va="center", fontsize=7.5, color=ink)
+        if own[row, column]:
+            corner, side = (column - 0.5 + inset, row - 0.5 + inset), 1 - 2 * inset
+            image.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ink, linewidth=0.9))
+        if marked[row, column]:
+            image.axes.plot(column, row + (0.32 if form else 0), ".", color=ink, markersize=2.5)
 
 
-def families_of(locales) -> list[tuple[int, int, str]]:
-    """(first, last, family) of every run of locales of one family; nothing for names that are no locales."""
-    groups = []
-    for family, members in groupby(
-        enumerate(locales), key=lambda member: LOCALES[member[1]].family if member[1] in LOCALES else None
-    ):
-        places = [place for place, _ in members]
-        if family:
-            groups.append((places[0], places[-1], family))
-    return groups
+def draw_confusion(evaluation: Evaluation, title: str) -> None:
+    """confusion.png into the evaluation's folder."""
+    picture = confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, title)
+    save(picture, evaluation.folder / CONFUSION_PLOT, dpi=150)
 
 
 @styled
-def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names, title: str):
+def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Rows: gold label; columns: predicted; shade: share of the row; number: items.
 
-    `predicted` and `gold` index `names`; labels that occur in neither are left out. Ordered by name, so that
-    the intents of one scenario, which share their first word, stand together between two lines.
+    `predicted` and `gold`, (items,) each, index `names`; labels that occur in neither are left out. Ordered by name, so
+    that the intents of one scenario, which share their first word, stand together between two lines.
     """
     order = sorted(np.union1d(predicted, gold), key=lambda label: names[label])
     place = {label: row for row, label in enumerate(order)}
@@ -153,21 +167,12 @@ def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names, title: str)
     axes.set_xticks(range(size), labels, rotation=90)
     axes.set_yticks(range(size), labels)
     for row, column in zip(*counts.nonzero()):
-        axes.text(
-            column,
-            row,
-            counts[row, column],
-            ha="center",
-            va="center",
-            fontsize=6,
-            color="white" if shares[row, column] > 0.55 else "black",
-        )
+        ink = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=6, color=ink)
     scenarios = [label.split("_")[0] for label in labels]
     for edge in (row for row in range(1, size) if scenarios[row] != scenarios[row - 1]):
         axes.axhline(edge - 0.5, color="0.75", linewidth=0.6)
         axes.axvline(edge - 0.5, color="0.75", linewidth=0.6)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("gold")
-    axes.set_title(title)
+    axes.set(xlabel="predicted", ylabel="gold", title=title)
     picture.colorbar(image, ax=axes, label="share of the gold intent's items", shrink=0.6, pad=0.01)
     return picture

@@ -1,57 +1,50 @@
-"""Tables of a page that its script sorts and filters. Every text is escaped here; a Cell's html stands as it is."""
+"""Tables of a page that its script sorts and filters. Every text is escaped here."""
 
-import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
-from pandas import isna
-
-from merginguriel.utils.results import formatting
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`html` as it stands in the page; `value` sorts it, where its text would not."""
-
-    html: str
-    value: object = None
+from merginguriel.utils.report.html_cells import Cell
 
 
-EMPTY = Cell("", "")
+class Column:
+    """A title, and how the values that a row has under these `names` are shown."""
+
+    def __init__(self, title: str, show: Callable[..., Cell], *names: str):
+        self.title, self._show, self._names = title, show, names
+
+    def cells(self, rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
+        """One for each row."""
+        return [self._show(*(row[name] for name in self._names)) for row in rows]
 
 
-@dataclass(frozen=True)
-class Table:
-    """`columns`: title -> whether it is of numbers. `rows`: attributes and cells of each; the first cell heads it.
+def table(
+    name: str,
+    caption: str,
+    columns: Iterable[Column],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    data: Mapping[str, str] | None = None,
+    tall: bool = False,
+) -> str:
+    """A <table> of `rows` in a frame of its own that scrolls; the first column heads them.
 
-    A column without any value is left out.
+    A column without any value is left out. `data`: what the filters of `controls` know of a row -> its name in the row.
     """
-
-    name: str
-    caption: str
-    columns: dict[str, bool]
-    rows: list[tuple[dict, list[Cell]]]
-    tall: bool = False
-
-    def html(self) -> str:
-        told = [any(cells[place].html for _, cells in self.rows) for place in range(len(self.columns))]
-        columns = list(itertools.compress(self.columns.items(), told))
-        heads = "".join(_head(title, numeric) for title, numeric in columns)
-        body = "\n".join(
-            _row(attributes, itertools.compress(cells, told), [numeric for _, numeric in columns])
-            for attributes, cells in self.rows
-        )
-        return (
-            f'<div class="scroll{" tall" if self.tall else ""}" tabindex="0" role="region" '
-            f'aria-label="{escape(self.caption)}"><table id="{escape(self.name)}"><thead><tr>{heads}</tr></thead>'
-            f"<tbody>\n{body}\n</tbody></table></div>"
-        )
-
-
-def _row(attributes: dict, cells: Iterable[Cell], numeric: list[bool]) -> str:
-    inside = "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
-    return f"<tr{_attributes(attributes)}>{inside}</tr>"
+    cells_of = {column.title: column.cells(rows) for column in columns}
+    told = {title: cells for title, cells in cells_of.items() if any(cell.html for cell in cells)}
+    numeric = [any(cell.value not in (None, "") for cell in cells) for cells in told.values()]
+    heads = "".join(map(_head, told, numeric))
+    body = "\n".join(
+        f"<tr{_attributes({f'data-{key}': row[name] for key, name in (data or {}).items()})}>"
+        + "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
+        + "</tr>"
+        for row, cells in zip(rows, zip(*told.values()))
+    )
+    return (
+        f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table id="{escape(name)}"><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    )
 
 
 def _head(title: str, numeric: bool) -> str:
@@ -75,8 +68,8 @@ def _attributes(attributes: dict) -> str:
     return "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items())
 
 
-def controls(table: str, what: str, selects: dict[str, Iterable[str]] | None = None) -> str:
-    """A search box over a table, and a list to choose from for each `data-<name>` of its rows."""
+def controls(table: str, what: str, selects: Mapping[str, Iterable[str]] | None = None) -> str:
+    """A search box over a table, and a list to choose from for each of these `data` of its rows."""
     boxes = "".join(
         f'<label>{escape(name)} <select name="{escape(name)}"><option value="">all</option>'
         + "".join(f"<option>{escape(value)}</option>" for value in values)
@@ -87,55 +80,3 @@ def controls(table: str, what: str, selects: dict[str, Iterable[str]] | None = N
         f'<div class="controls" data-for="{escape(table)}"><label>search {escape(what)} <input type="search" '
         f'autocomplete="off"></label>{boxes}<output class="count" aria-live="polite"></output></div>'
     )
-
-
-# Cells
-
-
-def text(value) -> Cell:
-    return EMPTY if isna(value) else Cell(escape(str(value)))
-
-
-def number(value, form: str = "{:.4f}") -> Cell:
-    return EMPTY if isna(value) else Cell(form.format(value), repr(float(value)))
-
-
-def points(value) -> Cell:
-    """A difference of accuracies, in points."""
-    if isna(value):
-        return EMPTY
-    shown, shade = formatting.points(value), "gain" if value >= 0 else "loss"
-    return Cell(f'<span class="{shade}">{shown}</span>', repr(float(value)))
-
-
-def p_value(value) -> Cell:
-    if isna(value):
-        return EMPTY
-    return Cell("&lt; 0.0001" if value < 1e-4 else f"{value:.2g}", repr(float(value)))
-
-
-def won_and_lost(wins: int, losses: int) -> Cell:
-    return Cell(f"{wins} : {losses}", wins - losses)
-
-
-def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) -> Cell:
-    """A mean with its interval, drawn on a scale of `bounds`; differences of accuracies."""
-    if isna(mean) or isna(low):
-        return EMPTY
-    span = bounds[1] - bounds[0] or 1
-    places = {name: 100 * (value - bounds[0]) / span for name, value in (("low", low), ("at", mean), ("zero", 0))}
-    places["width"] = 100 * (high - low) / span
-    style = ";".join(f"--{name}:{place:.1f}%" for name, place in places.items())
-    shade = " gain" if low > 0 else " loss" if high < 0 else ""
-    words = " to ".join(map(formatting.points, (low, high)))
-    return Cell(
-        f'<span class="range{shade}" style="{style}" role="img" aria-label="{words}" title="{words}"><i></i><b>'
-        "</b></span>",
-        repr(float(mean)),
-    )
-
-
-def bounds_of(ends) -> tuple[float, float]:
-    """The scale that holds 0 and all of `ends` that are known."""
-    known = [end for end in ends if not isna(end)] + [0.0]
-    return min(known), max(known)

@@ -1,4 +1,4 @@
-"""How pictures look and how they are kept; what is drawn stands in heatmaps, row_plots and relation_plots.
+"""What a picture is, how it looks and how it is kept; what is drawn stands in heatmaps, row_plots, relation_plots.
 
 Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart; what two colours say is said
 by shape or side as well.
@@ -7,77 +7,85 @@ by shape or side as well.
 import functools
 import io
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TextIO
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from merginguriel.utils.storage import atomic
 
-FORMATS = ("png", "svg", "pdf")
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
 INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
 PIXELS = 1.4  # of a page for a point of a picture
-# The colours above that a page replaces by its own, so that a picture follows its light and dark.
+# Colours that a page replaces by its own, so that a picture follows its light and dark.
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
 STYLE = {
-    "font.size": 8,
+    **dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 8),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "grid.linewidth"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.labelsize": 8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.facecolor": PAGE,
     "axes.facecolor": "none",
-    "text.parse_math": False,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAGE,
+    "grid.color": RULE,
     "pdf.fonttype": 42,
     "svg.hashsalt": "merginguriel",
 }
+_Given = ParamSpec("_Given")
 
 
-def styled(draw):
-    """Let a function that returns a Figure draw in the house's style; matplotlib is imported only then."""
+@dataclass(frozen=True)
+class Picture:
+    """`name`: stem of its file; `kind`: one of result_flags.KINDS; `shows`: its caption; `draw()` gives the Figure."""
+
+    name: str
+    kind: str
+    shows: str
+    draw: Callable[[], Figure]
+
+
+def styled(draw: Callable[_Given, Figure]) -> Callable[_Given, Figure]:
+    """Let a function that returns a Figure draw in the house's style."""
 
     @functools.wraps(draw)
     def run(*args, **kwargs):
-        import matplotlib
-
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return run
 
 
-def figure(width: float, height: float, **options):
+def figure(width: float, height: float) -> Figure:
     """An empty Figure, inches, whose parts are laid out so that nothing overlaps."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", **options)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure, path: Path, dpi: int = 300) -> None:
-    """Into `path`, whole or not at all; its ending, one of FORMATS, is the format. The same figure, the same bytes."""
+def note(axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **options: Any) -> None:
+    """A small text that stands `shift` points beside `at`, outside the axes too."""
+    options = {"va": "center_baseline", "fontsize": 7, "annotation_clip": False} | options
+    axes.annotate(text, at, shift, textcoords="offset points", **options)
+
+
+def save(figure: Figure, path: Path, dpi: int = 300) -> None:
+    """Into `path`, whole or not at all; its ending, png, svg or pdf, is the format. The same figure, the same bytes."""
     kind = path.suffix[1:]
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with atomic.beside(path) as partial:
         _write(figure, partial, dpi=dpi, format=kind, metadata=undated)
 
 
-def inline_svg(figure) -> str:
+def inline_svg(figure: Figure) -> str:
     """An <svg> element for a page, its text kept as text and in the page's own colours."""
     out = io.StringIO()
-    _write(figure, out, format="svg", metadata={"Date": None}, transparent=True, **{"svg.fonttype": "none"})
+    _write(figure, out, {"svg.fonttype": "none"}, format="svg", metadata={"Date": None}, transparent=True)
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -96,9 +104,6 @@ def inline_svg(figure) -> str:
     return re.sub(r"\n\s*", "\n", svg)
 
 
-def _write(figure, out, **options) -> None:
-    import matplotlib
-
-    style = {name: options.pop(name) for name in list(options) if "." in name}
-    with matplotlib.rc_context({**STYLE, **style}):
+def _write(figure: Figure, out: Path | BinaryIO | TextIO, style: dict[str, Any] | None = None, **options: Any) -> None:
+    with matplotlib.rc_context(STYLE | (style or {})):
         figure.savefig(out, bbox_inches="tight", pad_inches=0.08, **options)

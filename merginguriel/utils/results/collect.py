@@ -1,6 +1,7 @@
 """All results in one table: every results.json, and every cell of N×N runs."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import SPLITS
 from merginguriel.utils.results import identity
-from merginguriel.utils.results.baselines import SINGLE
 from merginguriel.utils.results.rows import COLUMNS, find_results, read_row
+from merginguriel.utils.results.single_models import SINGLE
 from merginguriel.utils.similarity import transfer
 from merginguriel.utils.storage import atomic, naming
 
@@ -20,13 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Collection:
-    """`long`: a row a result, columns of result_rows.COLUMNS. `damaged`: file -> why it was left out."""
+    """`long`: a row a result, columns of rows.COLUMNS. `damaged`: file -> why it was left out."""
 
     long: pd.DataFrame
     damaged: dict[Path, str]
-
-
-# Collecting
 
 
 def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.NXN_ROOT) -> Collection:
@@ -36,8 +34,8 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
     """
     rows, damaged = [], {}
 
-    def read(folders, root):
-        for folder in folders:
+    def read(root: Path) -> None:
+        for folder in find_results(root):
             log.debug("reading %s", folder)
             try:
                 rows.append(read_row(folder, root))
@@ -46,18 +44,12 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
 
     if not results_root.is_dir():
         raise InputError(f"no folder {results_root}; run merges first, or name it with --results-dir")
-    read(find_results(results_root), results_root)
+    read(results_root)
     for matrix in _matrices(nxn):
-        read(find_results(matrix.parent), matrix.parent)
+        read(matrix.parent)
+        cells = [row for row in rows if row["kind"] == "nxn" and Path(row["folder"]).parent == matrix.parent]
         try:
-            rows += _rows_of_matrix(
-                matrix,
-                {
-                    (row["source"], row["locale"])
-                    for row in rows
-                    if row["kind"] == "nxn" and Path(row["folder"]).parent == matrix.parent
-                },
-            )
+            rows += _other_cells(matrix, {(row["source"], row["locale"]) for row in cells})
         except InputError as error:
             damaged[matrix] = str(error)
     identity.tell_apart(rows)
@@ -76,45 +68,30 @@ def _matrices(nxn: Path | None) -> list[Path]:
     return [run / transfer.MATRIX_CSV for run in sorted(nxn.glob("*")) if run.is_dir() and run.name[0] != "."]
 
 
-def _rows_of_matrix(matrix: Path, known: set[tuple[str, str]]) -> list[dict]:
+def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
     """Rows of the cells that have no results.json: of older runs, and of those whose folders were removed."""
     if not matrix.is_file():
-        return []
+        return
     measured, summary = transfer.read_csv(matrix), matrix.with_name(transfer.SUMMARY_JSON)
     content = atomic.read_json(summary) if summary.is_file() else {}
     split = SPLITS.get(content.get("split", "test"))
-    models = content.get("models", {})
-    rows = []
+    of_run = {
+        "split": "validation" if split == "dev" else split,
+        "folder": str(matrix),
+        "subfolder": "",
+        **{name: content.get(name) for name in ("timestamp", "dataset", "precision")},
+        **content.get("environment", {}),
+    }
     for source, values in zip(measured.sources, measured.values):
-        model = Path(models.get(source, {}).get("path", source))
-        found = naming.parse_model(model.name)
+        model = str(Path(content.get("models", {}).get(source, {}).get("path", source)))
+        # What the cell's results.json would tell.
+        told = {"evaluation_info": {"model_name": model}, "experiment": {"source": source}}
+        of_source = of_run | identity.identified(told, matrix.parent, split) | {"model": model}
         for target, accuracy in zip(measured.targets, values):
             if not np.isnan(accuracy) and (source, target) not in known:
-                rows.append(
-                    {
-                        "kind": "nxn",
-                        "variant": "nxn",
-                        "method": "nxn",
-                        "locale": target,
-                        "target": target,
-                        "num_sources": 1,
-                        "source": source,
-                        "accuracy": float(accuracy),
-                        "settings": "{}",
-                        "split": "validation" if split == "dev" else split,
-                        "model": str(model),
-                        "folder": str(matrix),
-                        "subfolder": "",
-                        "base_model": found[0] if found else None,
-                        "models_root": str(model.parent) if found else None,
-                        "timestamp": content.get("timestamp"),
-                        "dataset": content.get("dataset"),
-                        "precision": content.get("precision"),
-                        "data": content.get("data_sha256", {}).get(target),
-                        **content.get("environment", {}),
-                    }
-                )
-    return [{name: row.get(name) for name in COLUMNS} for row in rows]
+                row = of_source | {"locale": target, "target": target, "accuracy": float(accuracy)}
+                row["data"] = content.get("data_sha256", {}).get(target)
+                yield {name: row.get(name) for name in COLUMNS}
 
 
 def choose(
@@ -129,12 +106,11 @@ def choose(
         rows = rows[rows.locale.isin(locales)]
     if types:
         wanted = {{"baseline": "native"}.get(name, name) for name in types}
-        known = {*rows.method, *rows.variant, "native"}  # which only a note says that it is missing
-        if wanted - known:
+        unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
+        if unknown:
             there = sorted({*rows.method[rows.kind != "nxn"]})
             raise InputError(
-                f"no result of {', '.join(sorted(wanted - known))} on the {split} split; there are some "
-                f"of {', '.join(there)}"
+                f"no result of {', '.join(unknown)} on the {split} split; there are some of {', '.join(there)}"
             )
         rows = rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
     if rows.empty:

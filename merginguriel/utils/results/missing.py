@@ -1,14 +1,21 @@
-"""Which results a variant lacks, and the command that makes them."""
+"""Which results are not there yet, and the commands that make them."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from merginguriel.utils.jobs import ledger
 from merginguriel.utils.results import reproduction
 from merginguriel.utils.storage import atomic, naming
 
 
-def gaps(frame: pd.DataFrame, locales: list[str] | None = None) -> list[str]:
+def missing(results_root: Path, frame: pd.DataFrame, locales: list[str] | None) -> tuple[list[str], dict[Path, str]]:
+    """(jobs of sweeps under `results_root`, then gaps between variants of `frame`; damaged lists of jobs and why)"""
+    lists, damaged = ledger.undone(results_root)
+    return [str(jobs) for jobs in lists if jobs.missing] + _gaps(frame, locales), damaged
+
+
+def _gaps(frame: pd.DataFrame, locales: list[str] | None) -> list[str]:
     """Which of `locales`, by default of all that another one has, a variant has no result for, and the command."""
     lines = []
     for variant, group in frame.groupby("variant"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.results.identity import identified, kept_merge_details
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
@@ -52,6 +53,7 @@ COLUMNS = {
     "transformers": "version",
     "device": "of the evaluation",
 }
+VERSIONS = ("git_commit", "merginguriel", "python", "torch", "transformers", "device")
 
 
 def find_results(root: Path) -> Iterator[Path]:
@@ -83,12 +85,7 @@ def read_row(folder: Path, root: Path) -> dict:
     return {name: row.get(name) for name in COLUMNS}
 
 
-# What was measured
-
-
 def _measured(content: dict) -> dict:
-    from merginguriel.utils.evaluation.statistics import wilson_interval
-
     info, performance = content["evaluation_info"], content["performance"]
     environment, settings = content.get("environment") or {}, content.get("settings") or {}
     accuracy, total = float(performance["accuracy"]), performance.get("total_predictions")
@@ -116,8 +113,5 @@ def _measured(content: dict) -> dict:
         "dataset": info.get("dataset"),
         "data": settings.get("data"),
         "precision": environment.get("dtype"),
-        **{
-            name: environment.get(name)
-            for name in ("git_commit", "merginguriel", "python", "torch", "transformers", "device")
-        },
+        **{name: environment.get(name) for name in VERSIONS},
     }

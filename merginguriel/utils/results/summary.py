@@ -4,26 +4,17 @@ import numpy as np
 import pandas as pd
 
 from merginguriel.utils.evaluation.statistics import bootstrap_interval, wilcoxon, wilson_interval
-from merginguriel.utils.results.comparison import ALPHA, BASELINES, TESTED, Comparison, _holm
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.comparison import Comparison, Differences, adjusted
 from merginguriel.utils.results.rows import COLUMNS
 
 ROUNDING = 1e-9  # equal shares of items differ in their last bits
 # What all locales of a variant share.
-VARIANT_SETTINGS = (
-    "kind",
-    "method",
-    "num_sources",
-    "selection",
-    "include_target",
-    "seed",
-    "base_model",
-    "settings",
-    "split",
-)
+SETTINGS = ("kind", "method", "num_sources", "selection", "include_target", "seed", "base_model", "settings", "split")
 # A row a variant and baseline: what `summarise` gives. NaN where there is nothing to compute from.
 SUMMARY = {
     "variant": "as in the comparison",
-    **{name: COLUMNS[name] for name in VARIANT_SETTINGS},
+    **{name: COLUMNS[name] for name in SETTINGS},
     "baseline": ", ".join(BASELINES),
     "locales": "how many have the variant's accuracy",
     "mean_accuracy": "of the variant over these locales",
@@ -48,9 +39,6 @@ SUMMARY = {
 }
 
 
-# Summarising
-
-
 def summarise(comparison: Comparison) -> pd.DataFrame:
     """A row a variant and baseline, columns of SUMMARY: variants of most locales first, among them the best mean.
 
@@ -58,31 +46,24 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
     """
     rows = []
     for variant, group in comparison.frame.groupby("variant"):
-        accuracies = group.accuracy
-        settings = group.iloc[0][list(VARIANT_SETTINGS)].to_dict()
+        of_variant = {"variant": variant, **group.iloc[0][list(SETTINGS)].to_dict(), "locales": len(group)}
+        of_variant |= spread(group.accuracy)
         for name in BASELINES:
-            rows.append(
-                {
-                    "variant": variant,
-                    **settings,
-                    "baseline": name,
-                    "locales": len(group),
-                    "mean_accuracy": accuracies.mean(),
-                    "std_accuracy": accuracies.std(),
-                    "min_accuracy": accuracies.min(),
-                    "max_accuracy": accuracies.max(),
-                    **against_baseline(name, group, comparison.differences),
-                }
-            )
+            rows.append(of_variant | {"baseline": name} | _against(name, group, comparison.differences))
     summary = pd.DataFrame(rows, columns=[*SUMMARY])
     for name in BASELINES:
         chosen = summary.baseline == name
-        summary.loc[chosen, "p_wilcoxon_holm"] = _holm(summary.p_wilcoxon[chosen].to_numpy(float))
+        summary.loc[chosen, "p_wilcoxon_holm"] = adjusted(summary.p_wilcoxon[chosen].to_numpy(float))
     # Stable, so the four rows of a variant stay together.
     return summary.sort_values(["locales", "mean_accuracy"], ascending=False, ignore_index=True)
 
 
-def against_baseline(name: str, group: pd.DataFrame, differences: dict) -> dict:
+def spread(accuracies: pd.Series) -> dict[str, float]:
+    """Mean, standard deviation (with n - 1; NaN of one), minimum and maximum, as they are called in SUMMARY."""
+    return {f"{name}_accuracy": getattr(accuracies, name)() for name in ("mean", "std", "min", "max")}
+
+
+def _against(name: str, group: pd.DataFrame, differences: Differences) -> dict:
     """One variant against one baseline over the locales that have both."""
     both = group[group[f"vs_{name}"].notna()]
     count, gains = len(both), both[f"vs_{name}"]

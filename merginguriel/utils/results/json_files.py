@@ -1,35 +1,28 @@
 """The summaries as JSON."""
 
-from merginguriel.utils.results.comparison import TESTED
-from merginguriel.utils.results.tables import IN_FILES, Aggregate, only_value
+import json
 
-# Summaries
+from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.csv_tables import Aggregate, only_value
+from merginguriel.utils.results.summary import spread
 
 
-def summary_json(results: Aggregate) -> dict:
-    def statistics(values) -> dict:
-        return {
-            "count": int(values.notna().sum()),
-            "mean_accuracy": values.mean(),
-            "std_accuracy": values.std(),
-            "min_accuracy": values.min(),
-            "max_accuracy": values.max(),
-        }
-
-    content = {variant: statistics(group.accuracy) for variant, group in results.frame.groupby("variant")}
+def summary(results: Aggregate) -> dict[str, dict]:
+    """Variant or baseline -> count, mean, standard deviation, lowest and highest accuracy over locales."""
+    accuracies = {variant: group.accuracy for variant, group in results.frame.groupby("variant")}
     if results.with_baselines:
         by_locale = results.frame.groupby("locale")
-        for name, in_files in IN_FILES.items():
+        for name in ("native", "best_source", "best_zero_shot", "avg_zero_shot"):
             values = by_locale[f"{name}_accuracy"].agg("max" if name == "best_source" else only_value)
-            content[f"baseline_{in_files}_accuracy"] = statistics(values)
-    return content
+            accuracies[f"baseline_{BASELINES[name].in_files}_accuracy"] = values
+    return {name: {"count": values.count(), **spread(values)} for name, values in accuracies.items()}
 
 
-def win_analysis(results: Aggregate) -> dict:
+def win_analysis(results: Aggregate) -> dict[str, dict]:
     """Variant -> what it wins against each baseline, by the baseline's name."""
     content = {}
     for row in results.summary.itertuples():
-        of_variant, name = content.setdefault(row.variant, {}), IN_FILES[row.baseline]
+        of_variant, name = content.setdefault(row.variant, {}), BASELINES[row.baseline].in_files
         of_variant |= {
             f"vs_{name}_wins": row.wins,
             f"vs_{name}_ties": row.ties,
@@ -48,3 +41,9 @@ def win_analysis(results: Aggregate) -> dict:
                 f"vs_{name}_significant_losses": row.significant_losses,
             }
     return content
+
+
+def as_json(content: dict) -> str:
+    """null for NaN, which is no JSON."""
+    known = json.loads(json.dumps(content, default=int), parse_constant=lambda _: None)
+    return json.dumps(known, indent=2, ensure_ascii=False) + "\n"

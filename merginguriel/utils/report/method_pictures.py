@@ -1,0 +1,84 @@
+"""Pictures of one method: its accuracy, its gains over each baseline, its accuracy by intent."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from merginguriel.utils.data import massive
+from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.report import row_plots
+from merginguriel.utils.report.plots import Picture
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.formatting import many
+
+# As names of pictures, and as baselines.
+DIFFERENCES = {"vs_avg_zero": "avg_zero_shot", "vs_best_zero": "best_zero_shot", "vs_best_source": "best_source"}
+
+
+def scores_and_differences(data: ReportData) -> Iterator[Picture]:
+    """Every method locale by locale, beside its baselines and against each of them."""
+    for variant, rows in data.frame.groupby("variant", sort=True):
+        title = data.titles[variant]
+        baselines = {BASELINES[name].title: rows[f"{name}_accuracy"] for name in ("native", *DIFFERENCES.values())}
+        told = {"method": title, "title": f"{title}: accuracy beside the baselines"}
+        draw = partial(row_plots.scores, list(rows["locale"]), rows["accuracy"], baselines, **told)
+        shows = f"Accuracy of {title} on each locale, beside four baselines."
+        yield Picture(f"pure_scores_{title}", "accuracy", shows, draw)
+        for name, baseline in DIFFERENCES.items():
+            if rows[f"vs_{baseline}"].notna().any():
+                against = f"{title} against the {BASELINES[baseline].title}"
+                shows = (
+                    f"{against}, in points of accuracy, with 95 % intervals; a star marks p < {ALPHA} after Holm's "
+                    "adjustment."
+                )
+                draw = partial(_differences, data, rows, baseline, against)
+                yield Picture(f"{name}_{title}", "win_rate", shows, draw)
+
+
+def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: str) -> Figure:
+    intervals = np.array([data.interval(row, baseline) for row in rows.index])
+    significant = rows[f"p_{baseline}_holm"] < ALPHA if baseline in TESTED else np.zeros(len(rows), bool)
+    return row_plots.differences(
+        list(rows["locale"]),
+        100 * rows[f"vs_{baseline}"],
+        intervals=100 * intervals,
+        significant=np.asarray(significant),
+        label="points of accuracy",
+        title=against,
+    )
+
+
+def intents(data: ReportData) -> Iterator[Picture]:
+    """Every method on the items of each intent, where predictions are kept."""
+    differences = data.comparison.differences
+    for variant, rows in data.frame.groupby("variant", sort=True):
+        kept = [
+            (Path(folder) / PREDICTIONS, differences[row, "best_source"])
+            for row, folder in rows["folder"].items()
+            if (row, "best_source") in differences and (Path(folder) / PREDICTIONS).is_file()
+        ]
+        if kept:
+            title = data.titles[variant]
+            shows = f"Accuracy of {title} by intent, mean over {many(len(kept), 'locale')}."
+            yield Picture(f"intents_{title}", "summary", shows, partial(_intents, kept, title))
+
+
+def _intents(kept: list[tuple[Path, np.ndarray]], title: str) -> Figure:
+    own, best = (np.array(accuracies) for accuracies in zip(*(_by_intent(*result) for result in kept)))
+    return row_plots.intents(massive.INTENTS, own, best, method=title, baseline_name=BASELINES["best_source"].title)
+
+
+def _by_intent(file: Path, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(intents,) accuracy of a result and of its best source; `difference` is right minus right, by sorted ids."""
+    kept = read_predictions(file, ("ids", "labels", "predictions"))
+    order = np.argsort(kept["ids"])
+    gold, right = kept["labels"][order], (kept["predictions"] == kept["labels"])[order]
+    counts = np.bincount(gold, minlength=len(massive.INTENTS)).astype(float)
+    counts[counts == 0] = np.nan
+    own, best = (np.bincount(gold, weights=values, minlength=len(counts)) for values in (right, right - difference))
+    return own / counts, best / counts

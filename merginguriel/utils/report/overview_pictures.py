@@ -1,0 +1,138 @@
+"""Pictures of all methods beside each other, and of all languages: gains, locales won, ranks, transfer, similarity."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from merginguriel.utils.evaluation import statistics
+from merginguriel.utils.report import heatmaps, relation_plots, row_plots
+from merginguriel.utils.report.plots import Picture
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results.baselines import ALPHA, BASELINES
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.transfer import TransferMatrix
+
+FEWEST_RANKED = 5  # locales below which ranks say nothing
+GAIN = "points of accuracy against the best source"
+
+
+def gains(data: ReportData) -> Iterator[Picture]:
+    """Locales won, and gains over the best source: by locale, on average, by number of sources."""
+    frame, titles = data.frame, data.titles
+    summary = data.summary[data.summary["compared"] > 0]
+    against = summary[summary["baseline"] == "best_source"]
+    of_locales = frame["locale"].nunique()
+    if of_locales > 1 and len(summary):
+        shows = "Share of locales on which each method is better and worse than a baseline."
+        yield Picture("win_rates", "win_rate", shows, partial(_win_rates, summary, titles))
+    if not len(against):
+        return
+    if of_locales > 1 and len(titles) > 1:
+        shows = f"{GAIN.capitalize()}, by locale and method; a dot marks p < {ALPHA} after Holm's adjustment."
+        yield Picture("gains", "heatmap", shows, partial(_gains, frame, titles))
+    shows = (
+        f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with its 95 % interval; hollow where "
+        "the interval holds 0."
+    )
+    methods = [titles[variant] for variant in against["variant"]]
+    means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
+    told = {"label": GAIN, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
+    yield Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
+    series = _by_sources(against)
+    if series:
+        shows = "Mean gain by number of sources, a panel a method, others faint."
+        yield Picture("gain_by_sources", "summary", shows, partial(relation_plots.gain_by_sources, series))
+
+
+def _win_rates(summary: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    methods = list(dict.fromkeys(summary["variant"]))
+    outcomes = {}
+    for baseline in BASELINES:
+        rows = summary[summary["baseline"] == baseline].set_index("variant")
+        if len(rows):
+            counts = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0)
+            outcomes[BASELINES[baseline].title] = counts.to_numpy(int)
+    return row_plots.win_rates([titles[method] for method in methods], outcomes)
+
+
+def _gains(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    best_first = frame.groupby("variant")["vs_best_source"].mean().sort_values(ascending=False).index
+    table, p_values = (
+        frame.pivot(index="locale", columns="variant", values=name)[best_first]
+        for name in ("vs_best_source", "p_best_source_holm")
+    )
+    return heatmaps.heatmap(
+        100 * table.to_numpy(float),
+        list(table.index),
+        [titles[name] for name in best_first],
+        label=GAIN,
+        row_title="target",
+        column_title="method",
+        signed=True,
+        marked=(p_values < ALPHA).to_numpy(),
+    )
+
+
+def _by_sources(against: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Method -> (points, 4) of those measured with several numbers of sources: number, mean, low, high in points."""
+    series = {}
+    for row in against[against["num_sources"].notna()].to_dict("records"):
+        number = int(row["num_sources"])
+        method = row["variant"].removeprefix("ensemble_").replace(f"_{number}lang", "", 1)
+        gain = (100 * row[name] for name in ("mean_gain", "gain_low", "gain_high"))
+        series.setdefault(method, []).append([number, *gain])
+    return {method: np.array(sorted(points), float) for method, points in sorted(series.items()) if len(points) > 1}
+
+
+def ranks(data: ReportData) -> Iterator[Picture]:
+    """Critical differences of the methods that have all of enough locales."""
+    table = data.frame.pivot(index="locale", columns="variant", values="accuracy")
+    table = table[table.columns[table.notna().sum() == table.notna().sum().max()]].dropna()
+    if len(table) >= FEWEST_RANKED and table.shape[1] > 1:
+        shows = (
+            f"Mean ranks over {len(table)} locales; a bar joins methods that Nemenyi's test does not tell apart "
+            f"(α = {ALPHA})."
+        )
+        names, of_methods = [data.titles[variant] for variant in table], statistics.mean_ranks(table)
+        distance = statistics.nemenyi_distance(len(names), len(table))
+        title = f"Mean ranks over {len(table)} locales, 1 is best"
+        draw = partial(relation_plots.critical_difference, names, of_methods, distance, title=title)
+        yield Picture("critical_difference", "summary", shows, draw)
+
+
+def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
+    """The matrices that there are, and how well one tells the other."""
+    transfer, similarity = data.transfer, data.similarity
+    if transfer and min(transfer.values.shape) > 1:
+        shows = (
+            "Accuracy of each model (rows) on each locale (columns), by language family; a square marks a model on its "
+            "own language."
+        )
+        yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer))
+    if similarity:
+        titles = {"label": "similarity", "row_title": "target", "column_title": "source"}
+        locales = similarity.locales
+        draw = partial(heatmaps.heatmap, similarity.values, locales, locales, **titles)
+        yield Picture("similarity", "heatmap", "Similarity of languages, by family.", draw)
+    if transfer and similarity:
+        alike, measured = _of_other_languages(similarity, transfer)
+        known = ~np.isnan(relation_plots.rank_correlations(alike.to_numpy(), measured.to_numpy()))
+        if known.sum() > 1:
+            shows = (
+                "Similarity of a source to its target, against the accuracy of its model there. Right: rank "
+                "correlation over the sources of each target."
+            )
+            draw = partial(relation_plots.similarity_against_transfer, alike.loc[:, known], measured.loc[:, known])
+            yield Picture("similarity_and_transfer", "summary", shows, draw)
+
+
+def _of_other_languages(similarity: SimilarityMatrix, transfer: TransferMatrix) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both with rows of sources and columns of targets, of the locales in both; NaN where they are the same."""
+    alike = pd.DataFrame(similarity.values, list(similarity.locales), list(similarity.locales)).T
+    measured = pd.DataFrame(transfer.values, list(transfer.sources), list(transfer.targets))
+    measured, alike = measured.align(alike, join="inner")
+    own = measured.index.to_numpy()[:, None] == measured.columns.to_numpy()
+    return alike.mask(own), measured.mask(own)

@@ -1,0 +1,115 @@
+"""The tables of the page: of methods, of locales, of all results."""
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.report import html_cells
+from merginguriel.utils.report.html_cells import Cell
+from merginguriel.utils.report.html_tables import Column, controls, table
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results.baselines import ALPHA
+
+VERDICTS = ("better by more than chance", "within chance", "worse by more than chance")
+# Baselines beside the best source, as the tables call them.
+AGAINST = {
+    "best_zero_shot": "Against best zero-shot",
+    "avg_zero_shot": "Against mean zero-shot",
+    "native": "Against own model",
+}
+
+
+def methods(data: ReportData) -> str:
+    """A row a method, the largest mean gain over the best source first."""
+    of = {name: rows.set_index("variant") for name, rows in data.summary.groupby("baseline")}
+    against = of["best_source"].sort_values("mean_gain", ascending=False, kind="stable")
+    against = against.assign(title=against.index.map(data.titles), **{name: of[name]["mean_gain"] for name in AGAINST})
+    bounds = html_cells.bounds_of([*against["gain_low"], *against["gain_high"]])
+    columns = [
+        Column("Method", html_cells.text, "title"),
+        Column("Sources", html_cells.whole, "num_sources"),
+        Column("Selection", html_cells.text, "selection"),
+        Column("Locales", html_cells.whole, "locales"),
+        Column("Mean accuracy", html_cells.number, "mean_accuracy"),
+        Column("Against best source", html_cells.points, "mean_gain"),
+        Column("95 % interval", partial(html_cells.interval, bounds=bounds), "mean_gain", "gain_low", "gain_high"),
+        Column("p (Wilcoxon, Holm)", html_cells.p_value, "p_wilcoxon_holm"),
+        Column("Won : lost", html_cells.won_and_lost, "wins", "losses"),
+        Column("by more than chance", html_cells.won_and_lost, "significant_wins", "significant_losses"),
+        *(Column(title, html_cells.points, name) for name, title in AGAINST.items()),
+    ]
+    return (
+        f'<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
+        "source</em>: the best, on these items, of the models that take part. <em>Best</em> and <em>mean "
+        "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the "
+        f"same items, below {ALPHA} after Holm's adjustment for all results.</p>"
+        + controls("table-methods", "methods")
+        + table("table-methods", "Methods", columns, against.to_dict("records"))
+    )
+
+
+def locales(data: ReportData) -> str:
+    """A row a locale: single models, and the best method."""
+    best = _described(data).loc[data.frame.groupby("locale")["accuracy"].idxmax()]
+    columns = [
+        Column("Locale", lambda locale: Cell(f'<a href="#locale-{locale}">{locale}</a>'), "locale"),
+        Column("Language", html_cells.text, "language"),
+        Column("Family", html_cells.text, "family"),
+        Column("Own model", html_cells.number, "native_accuracy"),
+        Column("Mean zero-shot", html_cells.number, "avg_zero_shot_accuracy"),
+        Column("Best zero-shot", html_cells.number, "best_zero_shot_accuracy"),
+        Column("its model", html_cells.text, "best_zero_shot"),
+        Column("Best method", html_cells.text, "title"),
+        Column("Accuracy", html_cells.number, "accuracy"),
+        Column("Best source", html_cells.text, "best_source"),
+        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("p (McNemar, Holm)", html_cells.p_value, "p_best_source_holm"),
+    ]
+    rows = best.to_dict("records")
+    return (
+        '<p class="note">The best method of a locale is the best on these very items: a description, no way to '
+        "choose one.</p>"
+        + controls("table-locales", "locales", {"family": sorted(set(best["family"]))})
+        + table("table-locales", "Locales", columns, rows, data={"family": "family"}, tall=True)
+    )
+
+
+def all_results(data: ReportData) -> str:
+    """A row a result."""
+    results = _described(data)
+    columns = [
+        Column("Method", html_cells.text, "title"),
+        Column("Locale", html_cells.text, "locale"),
+        Column("Family", html_cells.text, "family"),
+        Column("Accuracy", html_cells.number, "accuracy"),
+        Column("Best source", html_cells.text, "best_source"),
+        Column("its accuracy", html_cells.number, "best_source_accuracy"),
+        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
+        *(Column(title, html_cells.points, f"vs_{name}") for name, title in AGAINST.items()),
+    ]
+    rows = [row | {"verdict": _verdict(row)} for row in results.to_dict("records")]
+    filters = {"method": "title", "family": "family", "verdict": "verdict"}
+    selects = {"method": sorted(data.titles.values()), "family": sorted(set(results["family"])), "verdict": VERDICTS}
+    return controls("table-results", "results", selects) + table(
+        "table-results", "All results", columns, rows, data=filters, tall=True
+    )
+
+
+def _described(data: ReportData) -> pd.DataFrame:
+    """The rows of a comparison with the method's title, the language and its family."""
+    languages = [LOCALES[locale] for locale in data.frame["locale"]]
+    return data.frame.assign(
+        title=data.frame["variant"].map(data.titles),
+        language=[language.language for language in languages],
+        family=[language.family for language in languages],
+    )
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if pd.isna(row["p_best_source_holm"]):
+        return ""
+    better, within, worse = VERDICTS
+    return within if row["p_best_source_holm"] >= ALPHA else better if row["vs_best_source"] > 0 else worse

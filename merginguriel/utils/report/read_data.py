@@ -1,0 +1,157 @@
+"""Where the data of a report comes from: a folder of results, or a table that aggregate_results.py made of one."""
+
+import logging
+import re
+from pathlib import Path
+
+import pandas as pd
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.merging import selection
+from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.results import collect
+from merginguriel.utils.results.baselines import BASELINES
+from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
+from merginguriel.utils.results.csv_tables import OF_VARIANT_COMPREHENSIVE
+from merginguriel.utils.results.rows import COLUMNS
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
+
+log = logging.getLogger(__name__)
+_GAIN = "_vs_best_source"
+
+
+def from_results(
+    results_dir: Path,
+    nxn: Path | None,
+    *,
+    similarity: SimilarityMatrix | None = None,
+    split: str = "test",
+    locales: list[str] | None = None,
+    types: list[str] | None = None,
+    numbers: list[int] | None = None,
+) -> ReportData:
+    """Everything under `results_dir` and `nxn`, or what is chosen of it; InputError where that is nothing."""
+    collection = collect.collect(results_dir, nxn)
+    known = collection.long["locale"].isin(LOCALES)
+    strange = {
+        Path(row.folder): f"{row.folder} is of an unknown locale, {row.locale!r}"
+        for row in collection.long[~known].itertuples()
+    }
+    long = collect.choose(collection.long[known], split, locales, types)
+    comparison = compare(_of_numbers(long, numbers))
+    if comparison.frame.empty:
+        raise InputError(
+            f"no merge or ensemble in {results_dir} on the {split} split, of those that were asked for; "
+            "run one first, or name another folder with --results-dir"
+        )
+    return ReportData(comparison, _transfer(long), similarity, collection.damaged | strange | comparison.damaged)
+
+
+def _transfer(long: pd.DataFrame) -> TransferMatrix | None:
+    """Accuracy of every single model on every locale that it was measured on; of the models of one folder, the most."""
+    singles = long[long["source"].notna()]
+    if singles.empty:
+        return None
+    pools = singles.groupby(["base_model", "models_root"], dropna=False)
+    _, pool = max(pools, key=lambda one: len(one[1]))
+    # Of several results the newest counts.
+    pool = pool.sort_values("timestamp", na_position="first").drop_duplicates(["source", "locale"], keep="last")
+    table = pool[pool["source"].isin(LOCALES)].pivot(index="source", columns="locale", values="accuracy")
+    return TransferMatrix(tuple(table.index), tuple(table.columns), table.to_numpy(float), "results")
+
+
+def _of_numbers(long: pd.DataFrame, numbers: list[int] | None) -> pd.DataFrame:
+    """Without the merges and ensembles of other numbers of sources; InputError where none has one of `numbers`."""
+    if numbers is None:
+        return long
+    combined = long["kind"].isin(("merge", "ensemble"))
+    there = sorted({int(number) for number in long["num_sources"][combined].dropna()})
+    missing = [number for number in numbers if number not in there]
+    if missing:
+        raise InputError(
+            f"no results with {', '.join(map(str, missing))} sources; there are some with "
+            f"{', '.join(map(str, there)) or 'none'}"
+        )
+    return long[~combined | long["num_sources"].isin(numbers)].reset_index(drop=True)
+
+
+def comprehensive_files(folder: Path) -> list[Path]:
+    """Every results_comprehensive_<time>.csv in it, the newest first by the time in their names."""
+    return sorted(folder.glob("results_comprehensive_[0-9]*.csv"), key=lambda path: path.name, reverse=True)
+
+
+def from_csv(
+    path: Path,
+    matrix: Path | None = None,
+    *,
+    similarity: SimilarityMatrix | None = None,
+    locales: list[str] | None = None,
+    types: list[str] | None = None,
+    numbers: list[int] | None = None,
+) -> ReportData:
+    """What is chosen of a table, without intervals and intents. `matrix`: of an N×N.
+
+    InputError where it is no such file, or has nothing of what is chosen.
+    """
+    table = _read(path)
+    variants = [column.removesuffix(_GAIN) for column in table if column.endswith(_GAIN)]
+    if "locale" not in table or not variants or not set(variants) <= set(table) or set(table["locale"]) - set(LOCALES):
+        raise InputError(
+            f"{path} is no results_comprehensive table: it needs a locale in each row, and of each method "
+            f"the accuracy and the gain, <method>{_GAIN}; make it with aggregate_results.py"
+        )
+    long = pd.concat([_rows_of(table, variant) for variant in variants], ignore_index=True)
+    if locales:
+        long = long[long["locale"].isin(locales)]
+    if types:
+        missing = sorted({*types} - {*long["method"], *long["variant"], "baseline"})
+        if missing:
+            raise InputError(f"{path} has no result of {', '.join(missing)}; there are some of {', '.join(variants)}")
+        long = long[long["method"].isin(types) | long["variant"].isin(types)]
+    frame = _of_numbers(long, numbers).reset_index(drop=True)
+    if frame.empty:
+        raise InputError(f"{path} has no result of those that were asked for; check --locales and --experiment-types")
+    return ReportData(Comparison(frame, [], {}, {}), read_csv(matrix) if matrix else None, similarity)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"no file {path}; see --list-csv for those that are there") from None
+    except (ValueError, UnicodeDecodeError):
+        raise InputError(f"{path} is no CSV table; make it again with aggregate_results.py") from None
+
+
+def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """The rows that `compare` gave of a variant, as far as its columns tell."""
+    found = re.match(r"(.+?)_(\d+)lang", variant)
+    rows = pd.DataFrame(
+        {
+            "locale": table["locale"],
+            "variant": variant,
+            "accuracy": table[variant],
+            "method": found[1] if found else variant,
+            "num_sources": int(found[2]) if found else None,
+            "kind": "ensemble" if variant.startswith("ensemble_") else "merge",
+            **{name: table.get(f"{variant}_{title}") for title, name in OF_VARIANT_COMPREHENSIVE.items()},
+        }
+    )
+    for name in BASELINES:
+        rows[f"{name}_accuracy"] = rows["accuracy"] - rows[f"vs_{name}"].astype(float)
+    rows = rows[rows["accuracy"].notna()].reindex(columns=[*COLUMNS, *COMPARISON])
+    numeric = [name for name in COMPARISON if name.startswith(("vs_", "p_")) or name.endswith("accuracy")]
+    return rows.astype(dict.fromkeys(numeric, float))
+
+
+def read_similarity(path: Path | None) -> SimilarityMatrix | None:
+    """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
+    try:
+        return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path))
+    except InputError as error:
+        if path:
+            raise
+        log.warning("warning: similarity is not drawn: %s", error)
+        return None

@@ -1,0 +1,63 @@
+"""What pictures and the report are made from, wherever it was read."""
+
+import functools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from merginguriel.utils.evaluation import statistics
+from merginguriel.utils.results.comparison import Comparison
+from merginguriel.utils.results.formatting import many
+from merginguriel.utils.results.summary import summarise
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.transfer import TransferMatrix
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """`comparison`, and the frame that `summarise` gives of it; matrices where there are any.
+
+    `damaged`: file -> why it was left out.
+    """
+
+    comparison: Comparison
+    transfer: TransferMatrix | None = None
+    similarity: SimilarityMatrix | None = None
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row a merge or ensemble."""
+        return self.comparison.frame
+
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row a variant and baseline."""
+        return summarise(self.comparison)
+
+    @functools.cached_property
+    def titles(self) -> dict[str, str]:
+        """Variant -> its name in pictures: without what all variants share, unless two would be named alike."""
+        numbers = set(self.frame["num_sources"].dropna())
+        shared = f"_{int(next(iter(numbers)))}lang" if len(numbers) == 1 else ""
+        variants = self.frame["variant"].unique()
+        short = {variant: variant.removeprefix("ensemble_").replace(shared, "", 1) for variant in variants}
+        taken = list(short.values())
+        return {variant: name if taken.count(name) == 1 else variant for variant, name in short.items()}
+
+    def described(self, origin: str, place: str = "locale") -> str:
+        """How much there is, and from where."""
+        results, methods = many(len(self.frame), "result"), many(len(self.titles), "method")
+        return f"{results} of {methods} on {many(self.frame['locale'].nunique(), place)}, from {origin}"
+
+    def only(self, locales: list[str]) -> "ReportData":
+        """Of some locales; p values stay adjusted for all of them."""
+        frame = self.frame[self.frame["locale"].isin(locales)]
+        return replace(self, comparison=replace(self.comparison, frame=frame))
+
+    def interval(self, row: int, baseline: str) -> tuple[float, float]:
+        """95 % interval of a row's gain, items resampled; NaN where they are not kept."""
+        difference = self.comparison.differences.get((row, baseline))
+        return (np.nan, np.nan) if difference is None else statistics.bootstrap_interval(difference)
