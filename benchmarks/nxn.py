@@ -3,8 +3,8 @@
 The straightforward way, a cell: load model and data, tokenise padded to 128, transformers' Trainer.predict in batches
 of 64. It is run on a few cells, and its mean a cell stands for all. Ours is run_nxn_evaluation.py on the whole matrix;
 the interpreter's start is in neither. Sources are copies of one initial checkpoint under several names: the time is
-that of trained models. Both run in one process. The heatmap is in ours; the cache of fonts, which matplotlib makes once
-a machine, is not.
+that of trained models. Both run in one process, but that ours on a GPU starts its workers, and this is in its time. The
+heatmap is in ours; the cache of fonts, which matplotlib makes once a machine, is not.
 
     OMP_NUM_THREADS=2 python benchmarks/nxn.py --base-model DIR --dataset-name DIR --models 3 --targets 4 \
         --output nxn.json
@@ -74,8 +74,10 @@ def ours(args, sources, targets, folder: Path, report: dict) -> float:
     if run.failures:
         raise SystemExit(f"failed: {run.failures}")
     nxn_summary.gather(run)
+    matrix = run.matrix()
     titles = {"row_title": "model of", "column_title": "evaluated on", "label": "accuracy, test split"}
-    plots.save(heatmaps.heatmap(run.matrix().values, sources, targets, **titles), run.folder / "heatmap.png")
+    picture = heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, **titles)
+    plots.save(picture, run.folder / "heatmap.png")
     end = time.perf_counter()
     report["seconds_of_fingerprints"] = prepared - start
     return end - start

@@ -86,10 +86,10 @@ def main(argv=None):
 
     dense = uriel.dense_matrix(locales, args.feature_type)
     sparse = sparsify.sparsify(dense, args.k, args.iterations)
-    error = sparsify.row_error(sparse.values)
+    error = sparsify.row_error(sparse.values.T)
     if args.k >= len(locales):
         log.warning("warning: --k %d keeps every neighbour: there are only %d locales", args.k, len(locales))
-    if not sparsify.has_doubly_stochastic_limit(sparse.values):
+    if not sparsify.has_doubly_stochastic_limit(sparse.values.T):
         log.warning(
             "warning: with --k %d these %d locales have no doubly stochastic limit: columns sum to 1 "
             "but rows never will; raise --k",

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     while True:
         kinds = ask("Which plots?", lambda answer: kinds_of(answer, offered), str(len(offered) + 1))
         locales = kinds and ask("Which locales?", lambda answer: locales_of(answer, there), "all")
-        if not locales:
+        if not kinds or not locales:
             return 0
         print(plot_command.draw(data.only(locales), kinds, args.plots_dir, args.format), end="\n\n")
 

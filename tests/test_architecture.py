@@ -25,28 +25,20 @@ def test_every_module_of_utils_is_in_a_known_wing():
     assert {path.parent.name for path in folder.glob("*/*.py")} <= set(architecture.WINGS)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="jobs.engine and jobs.ray_backend import each other, until the job engine is one"
-)
 def test_no_modules_import_each_other_in_a_circle():
     assert architecture.circles(PAIRS) == []
 
 
-@pytest.mark.xfail(strict=False, reason="evaluation draws its pictures itself, until its commands have them drawn")
 def test_no_wing_imports_from_one_above_it():
     assert architecture.upward(MODULES) == []
 
 
-@pytest.mark.xfail(
-    strict=False, reason="scripts still take flags and steps from each other; those are on their way into utils"
-)
 def test_no_script_imports_another():
     scripts = {name for name, module in MODULES.items() if module.wing == architecture.SCRIPTS}
     # python -m merginguriel is the command merginguriel.
     assert [pair for pair in PAIRS if scripts.issuperset(pair) and pair[0] != "merginguriel.__main__"] == []
 
 
-@pytest.mark.xfail(strict=False, reason="the longest functions are being divided, their parameters put into objects")
 def test_functions_are_small():
     functions = architecture.functions(MODULES.values())
     assert [function for function in functions if function.lines > 60 or function.parameters > 8] == []

@@ -23,7 +23,7 @@ from merginguriel.utils.flags.result_flags import FORMATS, KINDS
 from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
 from merginguriel.utils.report.read_data import from_csv, from_results
 from merginguriel.utils.results import comparison, csv_tables
-from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.matrix import similarities
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
 
@@ -33,7 +33,7 @@ def found(results):
     write_merge(results, "average", "af-ZA", dict.fromkeys(("nl-NL", "de-DE"), 0.5), "1111111110")
     write_merge(results, "average", "da-DK", dict.fromkeys(("nl-NL", "de-DE"), 0.5), "1111100000")
     locales = ("af-ZA", "da-DK", "de-DE", "en-US", "nl-NL")
-    similarity = SimilarityMatrix(locales, np.random.default_rng(0).random((5, 5)), "made up")
+    similarity = similarities(locales, np.random.default_rng(0).random((5, 5)), "made up")
     return from_results(results, None, similarity=similarity)
 
 
@@ -138,15 +138,15 @@ def test_transfer_is_rows_models_and_columns_locales(found):
     assert found.transfer.targets == ("af-ZA", "da-DK")
     np.testing.assert_allclose(found.transfer.values, [[0.9, 0.3], [0.5, 0.8], [0.6, 0.8], [0.8, 0.5], [0.7, 0.4]])
     figure = drawn(found, "similarity_and_transfer")
-    # Similarity of a target (row) to a source (column); the target's own model is left out.
+    # Similarity of a source (row) to a target (column); the target's own model is left out.
     similarity = found.similarity.values
-    expected = statistics.stats.spearmanr(similarity[0, [1, 2, 3, 4]], [0.5, 0.6, 0.8, 0.7]).statistic
+    expected = statistics.stats.spearmanr(similarity[[1, 2, 3, 4], 0], [0.5, 0.6, 0.8, 0.7]).statistic
     points = {label: x for label, x in zip(row_names(figure.axes[1]), figure.axes[1].lines[0].get_xdata())}
     assert points["af-ZA"] == pytest.approx(expected)
 
 
 def test_models_on_their_own_languages_alone_say_nothing_about_transfer(found):
-    locales = found.similarity.locales
+    locales = found.similarity.targets
     own = np.where(np.eye(len(locales), dtype=bool), 0.9, np.nan)
     found = replace(found, transfer=TransferMatrix(locales, locales, own, "made up"))
     assert "similarity_and_transfer" not in {picture.name for picture in pictures.pictures(found)}

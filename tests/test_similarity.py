@@ -137,7 +137,7 @@ def test_shipped_matrix_is_the_commands_output(run, tmp_path):
     assert done.returncode == 0 and "row error 1.43e-03" in done.stdout
     shipped = read_matrix(PROJECT_ROOT / SPARSE_CSV)
     made = read_matrix(tmp_path / "sparse.csv")
-    assert made.locales == shipped.locales == DEFAULT_LOCALES
+    assert made.targets == shipped.targets == DEFAULT_LOCALES
     # Not byte for byte: the last bits of a sum differ between builds of NumPy.
     assert np.allclose(made.values, shipped.values, rtol=0, atol=1e-12)
     assert read_matrix(tmp_path / "dense.csv").values.diagonal().tolist() == [1.0] * 49
@@ -150,7 +150,7 @@ def test_locales_from_csv_or_list(run, tmp_path, text):
     (tmp_path / "list.csv").write_text(text)
     done = run(SCRIPT, "--locales-csv", "list.csv", "--k", 2)
     assert done.returncode == 0, done.stderr
-    assert read_matrix(tmp_path / "sparsed_language_similarity_matrix_unified.csv").locales == (
+    assert read_matrix(tmp_path / "sparsed_language_similarity_matrix_unified.csv").targets == (
         "af-ZA",
         "nl-NL",
         "de-DE",

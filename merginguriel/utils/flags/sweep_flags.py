@@ -48,7 +48,7 @@ def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[l
     if not targets:
         path = args.similarity_matrix or matrix.find_matrix(matrix.SPARSE_CSV) or Path(matrix.SPARSE_CSV)
         there = set(flag_groups.read_task(args).locales)
-        targets = [locale for locale in matrix.read_matrix(path).locales if locale in there]
+        targets = [locale for locale in matrix.read_matrix(path).targets if locale in there]
         where = f"{path}, as far as {args.dataset_name} has them"
     return flag_groups.choose_targets(args, targets, where, f"name others with {flag}"), where
 

@@ -37,7 +37,8 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
 
     context = multiprocessing.get_context("spawn")
     waiting = list(jobs)
-    processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}  # by the pipe to it, as the others
+    # By the pipe to each.
+    processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}
     current: dict[Any, str | None] = {}
     reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
@@ -51,6 +52,15 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         processes[ours] = (number, process)
         give(ours)
 
+    def bury(pipe: Connection) -> None:
+        number, process = processes.pop(pipe)
+        process.join()
+        if current[pipe]:
+            why = reasons.pop(pipe, None) or f"its process ended with exit code {process.exitcode}; {AGAIN}"
+            progress.failed(number, current[pipe], why)
+        if waiting:
+            start(number)
+
     def give(pipe: Connection) -> None:
         job = waiting.pop(0) if waiting else None
         current[pipe] = job[0] if job else None
@@ -63,25 +73,15 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         while processes:
             pipe: Any
             for pipe in wait(list(processes)):
-                number, process = processes[pipe]
                 try:
                     event, *details = pipe.recv()
                 except (EOFError, ConnectionResetError):
-                    process.join()
-                    del processes[pipe]
-                    if current[pipe]:
-                        progress.failed(
-                            number,
-                            current[pipe],
-                            reasons.pop(pipe, None) or f"its process ended with exit code {process.exitcode}; {AGAIN}",
-                        )
-                    if waiting:
-                        start(number)
+                    bury(pipe)
                     continue
                 if event == "dies":
                     reasons[pipe] = details[0]
-                    continue
-                getattr(progress, event)(number, *details)
+                else:
+                    getattr(progress, event)(processes[pipe][0], *details)
                 if event in ("done", "failed"):
                     give(pipe)
     finally:

@@ -79,7 +79,7 @@ class Merged(ABC):
     def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation: ...
 
 
-class Bench(ABC):
+class Bench(measuring.Models):
     """`measurements`: the folder for what methods find out on text."""
 
     def __init__(self, measurements: Path):
@@ -89,17 +89,6 @@ class Bench(ABC):
     @abstractmethod
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> Merged:
         """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
-
-    @abstractmethod
-    def checkpoint(self, path: Path) -> Checkpoint: ...
-
-    @abstractmethod
-    def float32_model(self, path: Path) -> Any:
-        """A float32 model on the device with the values in `path`; the next call may overwrite it."""
-
-    @abstractmethod
-    def float32_state(self, path: Path) -> dict[str, torch.Tensor]:
-        """A float32 state dict on the device."""
 
     @abstractmethod
     def measured(self, plan: MergePlan, source: Source, examples: Examples) -> tuple[Path, Any]:
@@ -115,7 +104,7 @@ class Bench(ABC):
             self._examples[key] = draw_examples(plan.task, settings.texts, plan.texts, settings.seed)
         examples = self._examples[key]
         if isinstance(plan.method, LearningMethod):
-            return Prepared(measuring.learn(self, plan, plan.method, examples), examples)
+            return Prepared(measuring.learn(self, plan, plan.method, examples, self.measurements), examples)
         files, measurements = zip(*(self.measured(plan, source, examples) for source in plan.sources))
         return Prepared(plan.method, examples, measurements, files)
 

@@ -1,14 +1,12 @@
-"""What a merging method finds out on text: measured of every source, or learnt, and kept in files.
-
-A bench (merging/bench.py) gives the models: `checkpoint(folder)`, `float32_model(folder)`, `float32_state(folder)`.
-"""
+"""What a merging method finds out on text: measured of every source, or learnt, and kept in files."""
 
 import hashlib
 import json
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
@@ -26,10 +24,22 @@ from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.storage import atomic
 
-if TYPE_CHECKING:
-    from merginguriel.utils.merging.bench import Bench
-
 log = logging.getLogger(__name__)
+
+
+class Models(ABC):
+    """Reads models from folders."""
+
+    @abstractmethod
+    def checkpoint(self, path: Path) -> Checkpoint: ...
+
+    @abstractmethod
+    def float32_model(self, path: Path) -> Any:
+        """A float32 model on the device with the values in `path`; the next call may overwrite it."""
+
+    @abstractmethod
+    def float32_state(self, path: Path) -> dict[str, torch.Tensor]:
+        """A float32 state dict on the device."""
 
 
 def autocast_dtype() -> torch.dtype | None:
@@ -77,8 +87,8 @@ def measure(
     return method.measure(model, bar, autocast=autocast_dtype())
 
 
-def learn(bench: "Bench", plan: MergePlan, method: LearningMethod, examples: Examples) -> LearningMethod:
-    """The plan's `method` with its coefficients learnt on the texts, unless a file of the bench's has them.
+def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Examples, folder: Path) -> LearningMethod:
+    """The plan's `method` with its coefficients learnt on the texts, unless a file in `folder` has them.
 
     Such a file was made from the same models, texts and settings.
     """
@@ -86,25 +96,25 @@ def learn(bench: "Bench", plan: MergePlan, method: LearningMethod, examples: Exa
     assert base is not None, "a method that learns coefficients of task vectors needs a base"
     weights = {plan.identities[source.path]: source.weight for source in plan.sources}
     in_order = sorted(plan.identities.items(), key=lambda source: source[1])
-    initial = bench.checkpoint(base)
+    initial = models.checkpoint(base)
     settings = {
         **asdict(method),
         "method": plan.method_name,
-        "sources": {name: [bench.checkpoint(path).weights_fingerprint, weights[name]] for path, name in in_order},
+        "sources": {name: [models.checkpoint(path).weights_fingerprint, weights[name]] for path, name in in_order},
         "seed": plan.settings.seed,
         "base": initial.weights_fingerprint,
         "tokenizer": initial.tokenizer_fingerprint,
         **_rests_on(texts, examples),
     }
-    file = bench.measurements / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
+    file = folder / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
         kept: Any = {"coefficients": atomic.read_json(file)["coefficients"]}
         return replace(method, **kept)
     _check_labels(plan, base)
-    states = {name: bench.float32_state(path) for path, name in plan.identities.items()}
-    start = bench.float32_state(base)
-    model = bench.float32_model(base)
+    states = {name: models.float32_state(path) for path, name in plan.identities.items()}
+    start = models.float32_state(base)
+    model = models.float32_model(base)
     batches = shared_dataloader(
         loading.load_tokenizer(base),
         examples.texts,

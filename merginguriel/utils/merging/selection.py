@@ -11,7 +11,14 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.language_arguments import locale_tuple
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.similarity import transfer, uriel
-from merginguriel.utils.similarity.matrix import DENSE_CSV, SPARSE_CSV, SimilarityMatrix, find_matrix, read_matrix
+from merginguriel.utils.similarity.matrix import (
+    DENSE_CSV,
+    SPARSE_CSV,
+    LanguageMatrix,
+    SimilarityMatrix,
+    find_matrix,
+    read_matrix,
+)
 from merginguriel.utils.similarity.sparsify import sparsify
 from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage.argument_types import positive_int
@@ -117,7 +124,7 @@ def _real(settings: SourceSettings) -> TransferMatrix:
 def _cosine(settings: SourceSettings) -> SimilarityMatrix:
     path = settings.matrix or find_matrix(DENSE_CSV)
     matrix = read_matrix(path) if path else uriel.dense_matrix(DEFAULT_LOCALES)
-    if any(matrix.values[i, i] == 0 for i in range(len(matrix.locales))):
+    if any(matrix.values[i, i] == 0 for i in range(len(matrix.targets))):
         raise InputError(
             f"{matrix.origin} has a zero diagonal, so it is a sparse matrix; give --similarity-matrix a dense one"
         )
@@ -132,24 +139,24 @@ def _sinkhorn(settings: SourceSettings) -> SimilarityMatrix:
 
 # Name -> the matrix that it ranks sources by. A new way to choose sources is a function and a line here, and a choice
 # of --selection above.
-SELECTIONS: dict[str, Callable[[SourceSettings], SimilarityMatrix | TransferMatrix]] = {
+SELECTIONS: dict[str, Callable[[SourceSettings], LanguageMatrix]] = {
     "sinkhorn": _sinkhorn,
     "cosine": _cosine,
     "real": _real,
 }
 
 
-def similarity_matrix(settings: SourceSettings) -> SimilarityMatrix | TransferMatrix:
+def similarity_matrix(settings: SourceSettings) -> LanguageMatrix:
     """The matrix that sources are chosen by."""
     return _kept_matrix(replace(settings, num_languages=1, sources=None))
 
 
 @functools.cache  # the many merges of a sweep share it
-def _kept_matrix(settings: SourceSettings) -> SimilarityMatrix | TransferMatrix:
+def _kept_matrix(settings: SourceSettings) -> LanguageMatrix:
     return SELECTIONS[settings.selection or "sinkhorn"](settings)
 
 
-def scores_of(matrix: SimilarityMatrix | TransferMatrix, target: str, locales: Sequence[str]) -> dict[str, float]:
+def scores_of(matrix: LanguageMatrix, target: str, locales: Sequence[str]) -> dict[str, float]:
     """The similarity of given sources to `target`; InputError where the matrix has none of one of them."""
     scores = matrix.for_target(target)
     unknown = [locale for locale in locales if locale not in scores and locale != target]
@@ -158,9 +165,7 @@ def scores_of(matrix: SimilarityMatrix | TransferMatrix, target: str, locales: S
     return {locale: scores.get(locale, 0.0) for locale in locales}
 
 
-def select_sources(
-    matrix: SimilarityMatrix | TransferMatrix, target: str, count: int, models: Mapping[str, Path]
-) -> dict[str, float]:
+def select_sources(matrix: LanguageMatrix, target: str, count: int, models: Mapping[str, Path]) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.
 
     Raises InputError where the matrix or the models cannot give so many.

@@ -69,7 +69,7 @@ def heatmap(
     marked = np.zeros(values.shape, bool) if marked is None else marked[np.ix_(row_order, column_order)]
     printed = max(values.shape) <= MAX_PRINTED
     cell, size = (0.5, 8) if printed else (0.2, 6.5)  # inches, points
-    axes, bar = _axes(cell * len(columns), cell * len(rows))
+    picture, axes, bar = _axes(cell * len(columns), cell * len(rows))
     colours = matplotlib.colormaps["RdBu" if signed else "viridis"].with_extremes(bad="0.88")
     norm = CenteredNorm() if signed else None
     image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="none")
@@ -83,16 +83,17 @@ def heatmap(
     axes.spines[:].set_visible(False)
     _name_families(axes, rows, columns, size)
     form = ("{:+.1f}" if signed else "{:.3f}") if printed else None
-    _draw_cells(image, np.array(rows)[:, None] == np.array(columns), marked, form)
-    axes.figure.colorbar(image, cax=bar).set_label(label, fontsize=9)
+    _draw_cells(image, values, np.array(rows)[:, None] == np.array(columns), marked, form)
+    picture.colorbar(image, cax=bar).set_label(label, fontsize=9)
     bar.tick_params(labelsize=size)
-    return axes.figure
+    return picture
 
 
 def transfer_heatmap(matrix: TransferMatrix, label: str = "accuracy") -> Figure:
     """Accuracy of each model (rows) on each locale (columns)."""
-    titles = {"row_title": "model of", "column_title": "evaluated on"}
-    return heatmap(matrix.values, matrix.sources, matrix.targets, label=label, **titles)
+    return heatmap(
+        matrix.values, matrix.sources, matrix.targets, label=label, row_title="model of", column_title="evaluated on"
+    )
 
 
 def save_transfer(matrix: TransferMatrix, split: str, path: Path) -> None:
@@ -100,14 +101,14 @@ def save_transfer(matrix: TransferMatrix, split: str, path: Path) -> None:
     save(transfer_heatmap(matrix, f"accuracy, {split} split"), path)
 
 
-def _axes(width: float, height: float) -> tuple[Axes, Axes]:
-    """Of the cells and of the bar of colours beside them; laid out by hand, so that every cell has the same size."""
+def _axes(width: float, height: float) -> tuple[Figure, Axes, Axes]:
+    """(the picture, the cells, the bar of colours beside them), by hand, so that every cell has the same size"""
     left, right, bottom, top = 1.75, 1.1, 0.95, 1.75
     picture = Figure(figsize=(max(width, 1.6) + left + right, max(height, 1.6) + bottom + top))
     full_width, full_height = picture.get_size_inches()
     low, high = 1 - (top + height) / full_height, height / full_height
     cells = picture.add_axes((left / full_width, low, width / full_width, high))
-    return cells, picture.add_axes(((left + width + 0.2) / full_width, low, 0.14 / full_width, high))
+    return picture, cells, picture.add_axes(((left + width + 0.2) / full_width, low, 0.14 / full_width, high))
 
 
 def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float) -> None:
@@ -123,11 +124,13 @@ def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float)
         note(axes, family, at, (0, 4), fontsize=size, color=FAINT, ha="center", va="bottom", rotation=90)
 
 
-def _draw_cells(image: AxesImage, own: np.ndarray, marked: np.ndarray, form: str | None) -> None:
+def _draw_cells(
+    image: AxesImage, values: np.ma.MaskedArray, own: np.ndarray, marked: np.ndarray, form: str | None
+) -> None:
     """Numbers in a `form`, if there is one, squares where `own`, dots where `marked`; in an ink that is seen there."""
     inset = 0.06
     for row, column in np.ndindex(own.shape):
-        value = image.get_array()[row, column]
+        value = values[row, column]
         empty = value is np.ma.masked
         red, green, blue, _ = (1, 1, 1, 1) if empty else image.to_rgba(value)
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"

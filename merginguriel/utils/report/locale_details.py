@@ -69,7 +69,7 @@ def _alone(row: dict[str, Any]) -> str:
 
 
 def _sources(sources: str | None, best_source: str | None) -> Cell:
-    if isna(sources):
+    if not isinstance(sources, str):
         return EMPTY
     weights = json.loads(sources)
     equal = max(weights.values()) - min(weights.values()) < 1e-9
@@ -83,7 +83,7 @@ def _range(low: float, high: float) -> Cell:
 
 
 def _how(folder: str | None, commit: str | None, seed: int | None, evaluated: str | None) -> Cell:
-    file = None if isna(folder) else Path(folder) / RESULTS_JSON
+    file = Path(folder) / RESULTS_JSON if isinstance(folder, str) else None
     command = reproduction.command_of(atomic.read_json(file)) if file and file.is_file() else None
     told = {"commit": commit, "seed": seed, "evaluated": evaluated, "kept in": folder}
     details = ", ".join(f"{name} {value}" for name, value in told.items() if not isna(value))

@@ -47,7 +47,7 @@ def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: s
         list(rows["locale"]),
         100 * rows[f"vs_{baseline}"],
         intervals=100 * intervals,
-        significant=np.asarray(significant),
+        significant=list(significant),
         label="points of accuracy",
         title=against,
     )

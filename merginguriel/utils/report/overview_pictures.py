@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from merginguriel.utils.report import heatmaps, relation_plots, row_plots
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA, BASELINES
-from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
 FEWEST_RANKED = 5  # locales below which ranks say nothing
@@ -39,7 +40,7 @@ def gains(data: ReportData) -> Iterator[Picture]:
     )
     methods = [titles[variant] for variant in against["variant"]]
     means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
-    told = {"label": GAIN, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
+    told: dict[str, Any] = {"label": GAIN, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
     yield Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
     series = _by_sources(against)
     if series:
@@ -78,7 +79,7 @@ def _gains(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
 
 def _by_sources(against: pd.DataFrame) -> dict[str, np.ndarray]:
     """Method -> (points, 4) of those measured with several numbers of sources: number, mean, low, high in points."""
-    series = {}
+    series: dict[str, list[list[float]]] = {}
     for row in against[against["num_sources"].notna()].to_dict("records"):
         number = int(row["num_sources"])
         method = row["variant"].removeprefix("ensemble_").replace(f"_{number}lang", "", 1)
@@ -113,9 +114,8 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
         )
         yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer))
     if similarity:
-        titles = {"label": "similarity", "row_title": "target", "column_title": "source"}
-        locales = similarity.locales
-        draw = partial(heatmaps.heatmap, similarity.values, locales, locales, **titles)
+        titles: dict[str, Any] = {"label": "similarity", "row_title": "target", "column_title": "source"}
+        draw = partial(heatmaps.heatmap, similarity.values.T, similarity.targets, similarity.sources, **titles)
         yield Picture("similarity", "heatmap", "Similarity of languages, by family.", draw)
     if transfer and similarity:
         alike, measured = _of_other_languages(similarity, transfer)
@@ -129,9 +129,9 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
             yield Picture("similarity_and_transfer", "summary", shows, draw)
 
 
-def _of_other_languages(similarity: SimilarityMatrix, transfer: TransferMatrix) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _of_other_languages(similarity: LanguageMatrix, transfer: TransferMatrix) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both with rows of sources and columns of targets, of the locales in both; NaN where they are the same."""
-    alike = pd.DataFrame(similarity.values, list(similarity.locales), list(similarity.locales)).T
+    alike = pd.DataFrame(similarity.values, list(similarity.sources), list(similarity.targets))
     measured = pd.DataFrame(transfer.values, list(transfer.sources), list(transfer.targets))
     measured, alike = measured.align(alike, join="inner")
     own = measured.index.to_numpy()[:, None] == measured.columns.to_numpy()

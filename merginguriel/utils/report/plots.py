@@ -23,7 +23,7 @@ INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
 PIXELS = 1.4  # of a page for a point of a picture
 # Colours that a page replaces by its own, so that a picture follows its light and dark.
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     **dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 8),
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "grid.linewidth"), 0.6),
@@ -70,8 +70,8 @@ def figure(width: float, height: float) -> Figure:
 
 def note(axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **options: Any) -> None:
     """A small text that stands `shift` points beside `at`, outside the axes too."""
-    options = {"va": "center_baseline", "fontsize": 7, "annotation_clip": False} | options
-    axes.annotate(text, at, shift, textcoords="offset points", **options)
+    usual: dict[str, Any] = {"va": "center_baseline", "fontsize": 7, "annotation_clip": False}
+    axes.annotate(text, at, shift, textcoords="offset points", **(usual | options))
 
 
 def save(figure: Figure, path: Path, dpi: int = 300) -> None:
@@ -92,7 +92,7 @@ def inline_svg(figure: Figure) -> str:
     svg = re.sub(
         r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend|[A-Za-z]+Collection)_\d+"', "", svg
     )
-    width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * PIXELS
+    width = float(re.findall(r'width="([\d.]+)pt"', svg)[0]) * PIXELS
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     # Scaled a little to fit a page; on a narrow one the frame scrolls, so that letters stay readable.
     svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:{0.85 * width:.0f}px"', 1)

@@ -15,7 +15,7 @@ from merginguriel.utils.results.baselines import BASELINES
 from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
 from merginguriel.utils.results.csv_tables import OF_VARIANT_COMPREHENSIVE
 from merginguriel.utils.results.rows import COLUMNS
-from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def from_results(
     results_dir: Path,
     nxn: Path | None,
     *,
-    similarity: SimilarityMatrix | None = None,
+    similarity: LanguageMatrix | None = None,
     split: str = "test",
     locales: list[str] | None = None,
     types: list[str] | None = None,
@@ -86,7 +86,7 @@ def from_csv(
     path: Path,
     matrix: Path | None = None,
     *,
-    similarity: SimilarityMatrix | None = None,
+    similarity: LanguageMatrix | None = None,
     locales: list[str] | None = None,
     types: list[str] | None = None,
     numbers: list[int] | None = None,
@@ -146,7 +146,7 @@ def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(numeric, float))
 
 
-def read_similarity(path: Path | None) -> SimilarityMatrix | None:
+def read_similarity(path: Path | None) -> LanguageMatrix | None:
     """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
     try:
         return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path))

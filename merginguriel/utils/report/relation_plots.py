@@ -133,7 +133,7 @@ def critical_difference(methods: Sequence[str], ranks: ArrayLike, distance: floa
 
 def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
     """(first, last) of the longest runs of sorted ranks, (methods,), within `distance`, none inside another."""
-    found = []
+    found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = int(np.searchsorted(ranks, rank + distance, side="right")) - 1
         if last > first and (not found or last > found[-1][1]):

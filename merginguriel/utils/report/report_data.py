@@ -11,7 +11,7 @@ from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.results.comparison import Comparison
 from merginguriel.utils.results.formatting import many
 from merginguriel.utils.results.summary import summarise
-from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
 
@@ -24,7 +24,7 @@ class ReportData:
 
     comparison: Comparison
     transfer: TransferMatrix | None = None
-    similarity: SimilarityMatrix | None = None
+    similarity: LanguageMatrix | None = None
     damaged: dict[Path, str] = field(default_factory=dict)
 
     @property

@@ -55,11 +55,11 @@ def baselines_of(row: Any, pool: dict[str, list[Single]]) -> RowBaselines:
     others = [source for source in pool if source != row.target]
     unmeasured = [source for source in own if source not in pool]
     # max takes the first of equals: pools are sorted by locale.
-    best = max(others, key=accuracy.get, default=None)
-    best_own = None if unmeasured else max(sorted(own), key=accuracy.get, default=None)
+    best = max(others, key=accuracy.__getitem__, default=None)
+    best_own = None if unmeasured else max(sorted(own), key=accuracy.__getitem__, default=None)
     models = {"best_source": best_own, "best_zero_shot": best, "native": row.target if row.target in pool else None}
     values = {
-        **{f"{name}_accuracy": accuracy.get(model) for name, model in models.items()},
+        **{f"{name}_accuracy": accuracy.get(model or "") for name, model in models.items()},
         "best_source": best_own,
         "best_zero_shot": best,
         "num_zero_shot": len(others),

@@ -74,7 +74,7 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
         return
     measured, summary = transfer.read_csv(matrix), matrix.with_name(transfer.SUMMARY_JSON)
     content = atomic.read_json(summary) if summary.is_file() else {}
-    split = SPLITS.get(content.get("split", "test"))
+    split = SPLITS.get(content.get("split", "test"), "")
     of_run = {
         "split": "validation" if split == "dev" else split,
         "folder": str(matrix),

@@ -57,7 +57,8 @@ def compare(long: pd.DataFrame, *, baselines: bool = True, tests: bool = True) -
     frame = frame.astype({f"{name}_accuracy": float for name in BASELINES} | {"num_zero_shot": "Int64"})
     for name in BASELINES:
         frame[f"vs_{name}"] = frame.accuracy - frame[f"{name}_accuracy"]
-    reader, differences = ItemReader(), {}
+    reader = ItemReader()
+    differences: Differences = {}
     if baselines and tests:
         differences, unpaired = _differences(frame.folder, beside, reader)
         told += unpaired
@@ -75,14 +76,15 @@ def compare(long: pd.DataFrame, *, baselines: bool = True, tests: bool = True) -
 
 def _differences(folders: pd.Series, beside: list[RowBaselines], reader: ItemReader) -> tuple[Differences, list[str]]:
     """(as in Comparison, notes)"""
-    differences, unpaired, without = {}, 0, 0
+    differences: Differences = {}
+    unpaired = without = 0
     for row, (folder, of_row) in enumerate(zip(folders, beside)):
         items = reader.read(folder)
         for name, results in of_row.results.items():
             # Results of one accuracy are one; what one of them has not kept another may have.
             kept = (reader.read(single.folder) for single in results if single.accuracy == results[0].accuracy)
-            rival = items and next((found for found in kept if found), None)
-            if not rival:
+            rival = next((found for found in kept if found), None) if items else None
+            if items is None or rival is None:
                 without += 1
             elif rival.ids != items.ids:
                 unpaired += 1

@@ -72,7 +72,7 @@ def _paths(files: list[File], folder: Path, prefix: str, moment: datetime) -> di
 
 
 def _as_bytes(content: pd.DataFrame | dict | str, name: str) -> bytes:
-    if name.endswith(".parquet"):
+    if name.endswith(".parquet") and isinstance(content, pd.DataFrame):
         try:
             return content.to_parquet(index=False)
         except ImportError:

@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
 from merginguriel.utils.merging.examples import TextSettings
@@ -119,9 +120,10 @@ def _experiment_of_older(info: dict, model_info: dict, model: Path, folder: Path
     if not named or named[0] == "baseline":
         return {}
     experiment = {"mode": named[0], "target": named[1], "num_sources": named[2]}
-    weights, names = model_info.get("similarity_weights"), model_info.get("model_names")
-    found = [naming.parse_model(Path(str(name).split("@")[0]).name) for name in names or ()]
-    if weights and all(found) and len(found) == len(weights):
+    weights, names = model_info.get("similarity_weights"), model_info.get("model_names") or ()
+    parsed = (naming.parse_model(Path(str(name).split("@")[0]).name) for name in names)
+    found = [one for one in parsed if one]
+    if weights and len(found) == len(weights):
         experiment["sources"] = [
             {"path": str(name), "locale": locale, "weight": weight}
             for name, (_, locale), weight in zip(names, found, weights)
@@ -168,7 +170,8 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
 def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) -> dict:
     """What else tells experiments apart; what has its default, or is known by the columns, is left out."""
     similarity, measuring = experiment.get("similarity") or {}, experiment.get("measuring") or {}
-    selection, mode, settings = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE), {}
+    selection, mode = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE)
+    settings: dict[str, Any] = {}
     if similarity.get("source") == "dense" and selection == "sinkhorn":
         settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
     preweight = preweight_of({**experiment, "mode": mode})
@@ -189,8 +192,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         settings["dtype"] = experiment["dtype"]
     if experiment.get("num_examples"):
         settings["items"] = experiment["num_examples"]
-    base = (experiment.get("base") or {}).get("path")
-    if base and not Path(base).match(naming.initial_name(experiment.get("base_model") or "", experiment.get("seed"))):
+    base, seed = (experiment.get("base") or {}).get("path"), experiment.get("seed") or 0
+    if base and not Path(base).match(naming.initial_name(experiment.get("base_model") or "", seed)):
         settings["base"] = base
     if similarity.get("matrix_sha256"):
         settings["matrix"] = similarity["matrix_sha256"][:8]
@@ -246,7 +249,7 @@ def _said(name: str, value) -> str:
 
 def tell_apart(rows: list[dict]) -> None:
     """Where different experiments have one short name, add what differs to their variants."""
-    same_name = defaultdict(lambda: defaultdict(list))
+    same_name: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["kind"] in ("merge", "ensemble"):
             identity = {**{name: row[name] for name in IDENTITY}, **json.loads(row["settings"])}

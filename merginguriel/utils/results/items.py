@@ -53,6 +53,6 @@ class ItemReader:
 
 def _order(ids: bytes, dtype: str) -> tuple[np.ndarray, int]:
     """(the order that sorts the ids, what stands for them sorted)"""
-    ids = np.frombuffer(ids, dtype)
-    order = np.argsort(ids)
-    return order, hash(tuple(ids[order].tolist()))
+    names = np.frombuffer(ids, dtype)
+    order = np.argsort(names)
+    return order, hash(tuple(names[order].tolist()))

@@ -20,7 +20,7 @@ def summary(results: Aggregate) -> dict[str, dict]:
 
 def win_analysis(results: Aggregate) -> dict[str, dict]:
     """Variant -> what it wins against each baseline, by the baseline's name."""
-    content = {}
+    content: dict[str, dict] = {}
     for row in results.summary.itertuples():
         of_variant, name = content.setdefault(row.variant, {}), BASELINES[row.baseline].in_files
         of_variant |= {

@@ -34,7 +34,8 @@ class Singles:
     """
 
     def __init__(self, long: pd.DataFrame):
-        self._by_locale, self.disagreements = defaultdict(list), {}
+        self._by_locale: dict[tuple[str, str], list] = defaultdict(list)
+        self.disagreements: dict[tuple[str, str, str], Any] = {}
         self._pool = functools.cache(self._find)
         rows = long.loc[long.kind.isin(SINGLE), ["locale", "split", *Single._fields]].astype(object)
         for locale, split, *fields in rows.where(rows.notna(), None).itertuples(index=False):
@@ -76,7 +77,7 @@ def _fit(one, other) -> bool:
 
 def _same_folders(one: str | None, other: str | None) -> bool:
     """Whether a path of each may be one folder, the shorter being relative to somewhere."""
-    if _fit(one, other):
+    if one is None or other is None:
         return True
     for pair in product(one.split(os.pathsep), other.split(os.pathsep)):
         short, long = sorted((PurePath(path).parts for path in pair), key=len)

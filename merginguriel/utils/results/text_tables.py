@@ -50,4 +50,4 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(str.maketrans(_LATEX))
+    return "".join(_LATEX.get(letter, letter) for letter in text)

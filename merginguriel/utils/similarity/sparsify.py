@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from merginguriel.utils.similarity.matrix import SimilarityMatrix
+from merginguriel.utils.similarity.matrix import SimilarityMatrix, similarities
 
 SINKHORN_EPSILON = 1e-9
 
@@ -43,6 +43,5 @@ def has_doubly_stochastic_limit(matrix: np.ndarray) -> bool:
 
 def sparsify(dense: SimilarityMatrix, k: int, iterations: int) -> SimilarityMatrix:
     """top-k, then Sinkhorn."""
-    return SimilarityMatrix(
-        dense.locales, sinkhorn(top_k(dense.values, k), iterations), f"{dense.origin}, top {k}, Sinkhorn {iterations}"
-    )
+    by_target = sinkhorn(top_k(dense.values.T, k), iterations)
+    return similarities(dense.targets, by_target, f"{dense.origin}, top {k}, Sinkhorn {iterations}")

@@ -7,7 +7,7 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.languages import LOCALES, check_locale
-from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SimilarityMatrix
+from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SimilarityMatrix, similarities
 
 # Feature sets without missing values, and where lang2vec keeps them.
 FEATURE_TYPES = {
@@ -76,4 +76,4 @@ def dense_matrix(locales, feature_type: str = "syntax_knn") -> SimilarityMatrix:
     for locale in locales:
         check_locale(locale)
     vectors = uriel_vectors([LOCALES[locale].uriel for locale in locales], feature_type)
-    return SimilarityMatrix(tuple(locales), half_cosine(vectors), f"lang2vec {feature_type}")
+    return similarities(tuple(locales), half_cosine(vectors), f"lang2vec {feature_type}")
