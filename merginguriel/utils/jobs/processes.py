@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from auto_merge_llm.errors import InputError
@@ -32,9 +34,6 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
 
     `make` and the jobs must pickle. The processes end with this one, however it ends.
     """
-    import multiprocessing
-    from multiprocessing.connection import Connection, wait
-
     context = multiprocessing.get_context("spawn")
     waiting = list(jobs)
     # By the pipe to each.
@@ -105,7 +104,6 @@ def _work_off(make: Callable, jobs: Iterable[tuple[str, Any]], report: Callable)
 
 
 def _worker(make: Callable, pipe) -> None:
-    import multiprocessing
     import signal
     import threading
 
