@@ -46,8 +46,10 @@ def _gather_logits(run: Run) -> None:
             small[f"labels/{target}"] = torch.tensor(split.labels, dtype=torch.int16)
             small[f"ids/{target}"] = torch.frombuffer(bytearray("\n".join(split.ids).encode()), dtype=torch.uint8)
         kept = Logits(run.folder) if len(new) < len(done) else None
-        shapes = {name: (tuple(values.shape), values.dtype) for name, values in small.items()}
-        shapes |= {name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done}
+        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+            name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done
+        }
+        shapes |= {name: (tuple(values.shape), values.dtype) for name, values in small.items()}
         with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
             with SafetensorsWriter(Path(partial), shapes) as writer:
                 for name, values in small.items():
