@@ -24,7 +24,7 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        for library in ("httpx", "httpcore", "datasets", "filelock"):
+        for library in ("httpx", "httpcore", "datasets", "filelock", "fontTools", "matplotlib"):
             logging.getLogger(library).setLevel(logging.WARNING)
         logging.captureWarnings(True)
         try:
