@@ -71,7 +71,8 @@ def assert_same_results(one, other):
         assert without_times(atomic.read_json(file)) == without_times(atomic.read_json(other[name])), name
         assert without_times(atomic.read_json(file))["experiment"] == atomic.read_json(file)["experiment"]
         left, right = (np.load(found.parent / "predictions.npz") for found in (file, other[name]))
-        assert all(np.array_equal(left[part], right[part]) for part in left.files)
+        for part in left.files:
+            np.testing.assert_array_equal(left[part], right[part], f"{name}: {part}")
 
 
 def test_results_are_those_of_single_merges(sweep, flags, tmp_path, monkeypatch, capsys):

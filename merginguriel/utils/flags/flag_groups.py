@@ -65,7 +65,7 @@ def choose_targets(args: argparse.Namespace, targets: list[str], where: Any, rem
     """What is asked for of `targets`, which are from `where`; InputError naming the `remedy` where that is nothing."""
     chosen = targets[args.start_from :][: args.max_locales]
     if not chosen:
-        raise InputError(f"no targets: {len(targets)} from {where}, --start-from {args.start_from}; {remedy}")
+        raise InputError(f"no targets: {len(targets)} found in {where}, --start-from {args.start_from}; {remedy}")
     return chosen
 
 
