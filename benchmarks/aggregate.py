@@ -96,9 +96,8 @@ def make_results(folder: Path, count: int, with_logits: bool) -> None:
 
 # Linux counts the peak of a process from its exec on; getrusage would count this one's, too.
 CHILD = """import runpy, sys
-sys.argv = sys.argv[1:]
 try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    runpy.run_module("merginguriel.aggregate_results", run_name="__main__", alter_sys=True)
 finally:
     print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM:")), file=sys.stderr)
 """
@@ -110,24 +109,16 @@ def measure(results: Path, *flags) -> dict:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'submodules/auto_merge_llm'}"}
         start = time.perf_counter()
         done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                CHILD,
-                ROOT / "merginguriel/aggregate_results.py",
-                "--results-dir",
-                results,
-                "--output-dir",
-                output,
-                *flags,
-            ],
-            check=True,
+            [sys.executable, "-c", CHILD, "--results-dir", results, "--output-dir", output, *flags],
+            check=False,
             env=environment,
             text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
         seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return {"seconds": seconds, "peak_mib": int(done.stderr.split("VmHWM:")[1].split()[0]) / 1024}
 
 

@@ -124,8 +124,8 @@ class Commands:
         from merginguriel.utils.similarity import matrix, sparsify
 
         whole = matrix.read_matrix(dense_csv)
-        rows = [whole.locales.index(locale) for locale in locales]
-        part = matrix.SimilarityMatrix(tuple(locales), whole.values[rows][:, rows], whole.origin)
+        rows = [whole.targets.index(locale) for locale in locales]
+        part = matrix.similarities(tuple(locales), whole.values.T[rows][:, rows], whole.origin)
         part.to_csv(dense)
         sparsify.sparsify(part, k, 20).to_csv(sparse)
         return dense, sparse

@@ -29,7 +29,7 @@ from merginguriel.utils.jobs.engine import work_off
 from merginguriel.utils.models import devices, initial, loading, scoring
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.models.tokens import MAX_TOKENS, tokenise
-from merginguriel.utils.report import heatmaps, plots
+from merginguriel.utils.report import heatmaps
 from merginguriel.utils.storage import argument_types, atomic, environment
 
 
@@ -74,10 +74,7 @@ def ours(args, sources, targets, folder: Path, report: dict) -> float:
     if run.failures:
         raise SystemExit(f"failed: {run.failures}")
     nxn_summary.gather(run)
-    matrix = run.matrix()
-    titles = {"row_title": "model of", "column_title": "evaluated on", "label": "accuracy, test split"}
-    picture = heatmaps.heatmap(matrix.values, matrix.sources, matrix.targets, **titles)
-    plots.save(picture, run.folder / "heatmap.png")
+    heatmaps.save_transfer(run.matrix(), "test", run.folder / "heatmap.png")
     end = time.perf_counter()
     report["seconds_of_fingerprints"] = prepared - start
     return end - start
