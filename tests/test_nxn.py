@@ -409,16 +409,17 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
     real = [*flags, "--selection", "real", "--nxn-matrix", folder]
     done = run(MERGE, *real, "--no-eval")
     assert done.returncode == 0, done.stderr
-    details = atomic.read_json(tmp_path / "merged_models/similarity_merge_nl-NL_2merged_real/merge_details.json")[
-        "plan"
-    ]
+    # Another matrix is another setting, and so another folder.
+    told = transfer.read_transfer_matrix(folder).fingerprint()[:8]
+    made = tmp_path / f"merged_models/similarity_merge_nl-NL_2merged_real-{told}"
+    details = atomic.read_json(made / "merge_details.json")["plan"]
     assert {source["locale"]: source["weight"] for source in details["sources"]} == pytest.approx(
         {"id-ID": 0.6, "de-DE": 0.4}
     )
     assert details["similarity"]["selection"] == "real" and details["similarity"]["matrix_split"] == "validation"
     assert details["similarity"]["matrix"] == str(folder / "evaluation_matrix.csv")
     assert details["similarity"]["matrix_sha256"] == transfer.read_transfer_matrix(folder).fingerprint()
-    card = (tmp_path / "merged_models/similarity_merge_nl-NL_2merged_real/README.md").read_text()
+    card = (made / "README.md").read_text()
     assert "chosen by labelled validation items of the target" in card and "took no part" not in card
     alias = run(MERGE, *flags, "--similarity-type", "real", "--nxn-matrix", folder, "--dry-run")
     assert re.findall(r"0\.\d{6}  (\S+)", alias.stdout) == ["id-ID", "de-DE"]

@@ -107,6 +107,8 @@ class SourceSettings:
         if self.sources:
             listed = ",".join(self.sources)
             told["sources"] = f"sources-{listed if len(listed) <= LONGEST_LIST else short_hash(listed)}"
+        elif self.selection == "real":
+            told["selection"] = f"real-{similarity_matrix(self).fingerprint()[:8]}"
         elif self.selection not in (None, default):
             told["selection"] = str(self.selection)
         if self.source == "dense":

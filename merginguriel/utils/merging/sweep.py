@@ -73,11 +73,11 @@ class Planner:
         for chosen in grid.selections:
             for mode in grid.modes:
                 for number in sorted(grid.numbers, reverse=True) if mode != BASELINE else ():
+                    settings = grid.settings(mode, target, number, chosen)
                     try:
-                        plans.append(self._plan(grid.settings(mode, target, number, chosen)))
+                        plans.append(self._plan(settings))
                     except InputError as error:
-                        name = naming.merge_name(mode, target, number, [chosen] if chosen else [])
-                        failures[name] = str(error)
+                        failures[_name(settings, number)] = str(error)
         return plans
 
     def _plan(self, settings: MergeSettings) -> MergePlan:
@@ -109,6 +109,15 @@ class Planner:
             jobs += source_jobs(mine, split, precision, output)
             jobs += [merge_job(plan, split, precision, output, self._data) for plan in mine]
         return jobs
+
+
+def _name(settings: MergeSettings, number: int) -> str:
+    """Of a merge that cannot be planned; bare where what its words tell cannot be read either."""
+    try:
+        words = settings.effective().words().values()
+    except InputError:
+        words = {}.values()
+    return naming.merge_name(settings.mode, settings.target, number, words)
 
 
 def memory_needed(grid: Grid, models: Sequence[Path]) -> int:
