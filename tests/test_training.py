@@ -22,7 +22,7 @@ from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.training import cuda_graphs, trainer, vocabulary
+from merginguriel.utils.training import cuda_graphs, trainer, unfinished, vocabulary
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
 
@@ -267,7 +267,7 @@ def test_arguments_under_the_names_of_either_generation():
 
 def wait_for_checkpoint(work):
     deadline = time.monotonic() + 120
-    while not list(work.glob("checkpoint-*/trainer_state.json")):
+    while unfinished.newest_checkpoint(work) is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -280,8 +280,10 @@ def test_killed_training_goes_on_from_its_newest_checkpoint(begin, run, flags, t
     os.kill(child, signal.SIGKILL)
     assert end().returncode == -signal.SIGKILL
     assert not (tmp_path / "m/af").exists() and list(work.glob("checkpoint-*"))
-    # A checkpoint that was cut off while it was written is passed over.
+    # Checkpoints that were cut off while they were written are passed over.
     (work / "checkpoint-9999").mkdir()
+    (work / "checkpoint-9998").mkdir()
+    (work / "checkpoint-9998/trainer_state.json").touch()
     done = run(SCRIPT, *train)
     assert done.returncode == 0 and "going on from" in done.stderr, done.stderr
     assert atomic.read_json(tmp_path / "m/af/trainer_state.json")["global_step"] == 12 * 11

@@ -52,13 +52,18 @@ def claim(run: TrainingRun, overwrite: bool) -> None:
 
 
 def newest_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that is whole: Trainer writes trainer_state.json last."""
-    steps = {
-        int(path.name.rpartition("-")[2]): path
-        for path in work.glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file()
-    }
+    """The newest checkpoint that is whole."""
+    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*") if _is_whole(path)}
     if not steps:
         return None
     log.info("going on from %s", steps[max(steps)])
     return str(steps[max(steps)])
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Trainer writes trainer_state.json last, and a run that is killed in that moment leaves it empty."""
+    try:
+        atomic.read_json(checkpoint / "trainer_state.json")
+    except InputError:
+        return False
+    return True
