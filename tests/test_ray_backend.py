@@ -1,15 +1,12 @@
 """Sweeps on a Ray cluster of two nodes on this machine, one of which is killed."""
 
-import contextlib
 import subprocess
 import sys
 import time
 
 import pytest
 from running import ROOT, environment
-from test_sweep import assert_same_results, results_of
-
-from merginguriel import run_large_scale_experiment
+from test_sweep import assert_same_results, finish, results_of
 
 pytest.importorskip("ray")
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
@@ -71,8 +68,7 @@ def wait_for(process, folder, wanted):
 
 def test_command_and_node_are_killed_and_it_ends_as_without(cluster, models_root, tmp_path):
     (tmp_path / "local").mkdir()
-    with contextlib.chdir(tmp_path / "local"):
-        assert run_large_scale_experiment.main([*flags_of(models_root), "--workers", "1"]) == 0
+    finish(tmp_path / "local", [*flags_of(models_root), "--workers", "1"])
     # A node that happens to be done when it is killed loses nothing; then another one is tried.
     for number in range(4):
         said = kill_command_and_node(cluster, models_root, tmp_path / f"ray{number}", results_of(tmp_path / "local"))
