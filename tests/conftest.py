@@ -14,8 +14,6 @@ from running import ROOT, environment
 
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Without it, MKL's sums may differ in their last bit from process to process, by where memory happens to lie.
-os.environ.setdefault("MKL_CBWR", "AUTO")
 # A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

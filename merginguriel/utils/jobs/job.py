@@ -86,7 +86,8 @@ def settings_hash(kind: str, settings: dict[str, Any]) -> str:
 
 def shard(jobs: Sequence[Job], part: tuple[int, int] | None) -> list[Job]:
     """Every n-th group of jobs, from the i-th on, of `part` (i, n), i from 1: all parts together are all jobs."""
-    return [job for job in jobs if job.group in sharded(dict.fromkeys(job.group for job in jobs), part)]
+    groups = set(sharded(dict.fromkeys(job.group for job in jobs), part))
+    return [job for job in jobs if job.group in groups]
 
 
 def sharded(things: Any, part: tuple[int, int] | None) -> list[Any]:

@@ -114,9 +114,9 @@ class Planner:
 def _name(settings: MergeSettings, number: int) -> str:
     """Of a merge that cannot be planned; bare where what its words tell cannot be read either."""
     try:
-        words = settings.effective().words().values()
+        words = list(settings.effective().words().values())
     except InputError:
-        words = {}.values()
+        words = []
     return naming.merge_name(settings.mode, settings.target, number, words)
 
 

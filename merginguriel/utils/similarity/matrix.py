@@ -1,6 +1,7 @@
 """Matrices of how alike languages are, as CSV files."""
 
 import csv
+import functools
 import hashlib
 import io
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class LanguageMatrix:
         return (self.sources, self.targets), self.values
 
     def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @functools.cached_property  # the name and the record of every merge tell it
+    def _fingerprint(self) -> str:
         names, cells = self.in_file()
         return hashlib.sha256(repr((*names, cells.tolist())).encode()).hexdigest()
 
