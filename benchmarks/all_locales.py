@@ -21,7 +21,7 @@ from pathlib import Path
 from commands import Commands
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 SECONDS_A_REPORT = 5
@@ -101,8 +101,8 @@ def _utilisation() -> list[int]:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     root = args.folder / naming.MODELS_ROOT
-    locales = args.locales or Task(args.dataset_name).default_locales
-    models = {locale: root / naming.model_name(args.base_model, locale) for locale in locales}
+    locales = args.locales or task_of(TaskSettings(dataset_name=args.dataset_name)).default_codes
+    models = {locale: root / naming.model_name(args.base_model, "massive", locale) for locale in locales}
     report = {"command": shlex.join(sys.argv), "environment": environment.run_environment()}
     shared = [
         "--base-model",

@@ -33,7 +33,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel import run_iterative_training
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.language_arguments import locale_list
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.flags.training_flags import parse_training
@@ -88,7 +88,7 @@ def build_parser():
 
 def choose_sources(args, target: str) -> list[str]:
     matrix = similarity_matrix(SourceSettings(selection="cosine", matrix=args.similarity_matrix))
-    there = dict.fromkeys(Task(args.dataset_name).locales, Path())
+    there = dict.fromkeys(task_of(TaskSettings(dataset_name=args.dataset_name)).locales, Path())
     return list(select_sources(matrix, target, args.num_languages, there))
 
 
@@ -147,7 +147,7 @@ class Work:
         args = self._args
         return [
             "--model-name-or-path",
-            Task(args.dataset_name).base_model(args.base_model),
+            task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model),
             "--dataset-name",
             self._dataset,
             "--models-root",
@@ -286,7 +286,9 @@ def settings_of(args) -> dict:
     }
     precision = "bf16" if args.bf16 else "tf32" if args.tf32 else "float32"
     return {
-        "base_model": naming.base_slug(Task(args.dataset_name).base_model(args.base_model)),
+        "base_model": naming.base_slug(
+            task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
+        ),
         **settings,
         "precision": precision,
     }
@@ -541,7 +543,7 @@ def write_report(args, runs: list[Run]) -> str:
 
 def fitting_workers(args) -> int:
     """As many as were asked for, or as the disk has room for."""
-    base = Path(Task(args.dataset_name).base_model(args.base_model))
+    base = Path(task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model))
     size = sum(file.stat().st_size for file in base.glob("*.safetensors")) if base.is_dir() else 0
     args.work_dir.mkdir(parents=True, exist_ok=True)
     fit = max(1, int(shutil.disk_usage(args.work_dir).free // max(1, (3.2 * args.num_languages + 5) * size)))
@@ -561,7 +563,9 @@ def main(argv=None):
         for method in METHODS
     ]
     waiting = [run for run in runs if run not in read_runs(args, runs)]
-    items = args.train_samples or len(Task(args.dataset_name).load(args.targets[0], "train"))
+    items = args.train_samples or len(
+        task_of(TaskSettings(dataset_name=args.dataset_name)).load(args.targets[0], "train")
+    )
     steps = args.num_languages * args.epochs * -(-items // args.batch_size)
     print(f"{len(waiting)} of {len(runs)} runs to do, {steps} steps each, {steps * len(waiting)} in all", flush=True)
     for target, chosen in sources.items():

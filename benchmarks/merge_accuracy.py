@@ -17,7 +17,7 @@ import sys
 from commands import Commands, add_study
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types, naming
 
@@ -36,10 +36,10 @@ def build_parser():
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = Task(args.dataset_name).base_model(args.base_model)
+    base = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
     models_root, results = args.dir / "haryos_model", args.dir / "results"
     commands = Commands(args.dir, args.workers)
-    model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
+    model = {locale: models_root / naming.model_name(base, "massive", locale) for locale in args.locales}
     data = ["--dataset-name", args.dataset_name]
 
     seconds = commands.train(model, base, args.dataset_name, models_root, args.train_flags)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
 from merginguriel.utils.jobs.backends import LocalBackend
 from merginguriel.utils.jobs.engine import work_off
@@ -57,7 +57,7 @@ def build_parser():
 
 def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, Path]:
     start = initial.initial_checkpoint(base_model, 42, root)
-    sources = {locale: ModelStore(base_model, root).folder(locale) for locale in locales[:count]}
+    sources = {locale: ModelStore(base_model, MASSIVE, root).folder(locale) for locale in locales[:count]}
     for folder in sources.values():
         shutil.copytree(start, folder, copy_function=os.link)
     return sources
@@ -66,7 +66,7 @@ def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, P
 def ours(args, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included."""
     start = time.perf_counter()
-    context = nxn_job.NxnContext(Task(args.dataset_name), folder / nxn.TOKENS)
+    context = nxn_job.NxnContext(task_of(TaskSettings(dataset_name=args.dataset_name)), folder / nxn.TOKENS)
     run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context))
     prepared = time.perf_counter()
     run = nxn.begin(run)
@@ -87,7 +87,7 @@ def straightforward(args, path: Path, target: str, bf16: bool, folder: Path) -> 
     start = time.perf_counter()
     model = AutoModelForSequenceClassification.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = Task(args.dataset_name).load(target, "test")
+    split = task_of(TaskSettings(dataset_name=args.dataset_name)).load(target, "test")
     longest = loading.longest_input(model, 128)
     encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)
     items = [
@@ -127,7 +127,7 @@ def scoring_alone(args, path: Path, target: str) -> dict:
     device = devices.default_device()
     dtype = devices.evaluation_dtype(device)
     model, tokenizer = loading.load_classifier(path, device, dtype)
-    texts = Task(args.dataset_name).load(target, "test").texts
+    texts = task_of(TaskSettings(dataset_name=args.dataset_name)).load(target, "test").texts
     tokens = tokenise(tokenizer, texts, loading.longest_input(model, MAX_TOKENS))
     batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
     seconds = []
@@ -153,7 +153,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     importlib.import_module("matplotlib.font_manager")
-    locales = Task(args.dataset_name).default_locales
+    locales = task_of(TaskSettings(dataset_name=args.dataset_name)).default_codes
     largest = max([args.models, args.targets, *args.growth])
     if largest > len(locales):
         raise SystemExit(f"{args.dataset_name} has {len(locales)} locales; ask for fewer than {largest}")

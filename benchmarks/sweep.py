@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.merging import modes
@@ -150,7 +150,7 @@ def timed(folder: Path, *line) -> tuple[float, float]:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base_model = Task(args.dataset_name).base_model(args.base_model)
+    base_model = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
     report = {
         "environment": run_environment(),
         "cores": len(os.sched_getaffinity(0)),

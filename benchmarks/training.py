@@ -21,7 +21,7 @@ from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.flags.training_flags import parse_training
 from merginguriel.utils.jobs.backends import LocalBackend
@@ -130,7 +130,7 @@ def ours(run: TrainingRun, steps: TrainingSteps) -> dict:
 
 
 def together(args, root: Path) -> dict:
-    names = {locale: naming.model_name(args.base_model, locale) for locale in args.locales}
+    names = {locale: naming.model_name(args.base_model, "massive", locale) for locale in args.locales}
     runs = [parse_training(flags(args, locale, root, name)) for locale, name in names.items()]
     start = time.perf_counter()
     jobs = [training_job.training_job(run, steps) for run, steps in runs]
@@ -139,7 +139,10 @@ def together(args, root: Path) -> dict:
     if outcome.failures:
         raise SystemExit(f"failed: {outcome.failures}")
     items = (
-        sum(args.max_train_samples or len(Task(args.dataset_name).load(locale, "train")) for locale in args.locales)
+        sum(
+            args.max_train_samples or len(task_of(TaskSettings(dataset_name=args.dataset_name)).load(locale, "train"))
+            for locale in args.locales
+        )
         * args.epochs
     )
     return {

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from commands import Commands, add_study
 
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.storage import argument_types, naming
@@ -50,10 +50,10 @@ def nxn_folder(root: Path, split: str) -> Path:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = Task(args.dataset_name).base_model(args.base_model)
+    base = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
     models_root, nxn_root = args.dir / "haryos_model", args.dir / "nxn_results"
     commands = Commands(args.dir, args.workers)
-    model = {locale: models_root / naming.model_name(base, locale) for locale in args.locales}
+    model = {locale: models_root / naming.model_name(base, "massive", locale) for locale in args.locales}
     data = ["--base-model", base, "--dataset-name", args.dataset_name]
     common = [*data, "--models-root", models_root]
     commands.train(model, base, args.dataset_name, models_root, args.train_flags)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from merginguriel.utils.data import mini
+from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
@@ -55,19 +56,19 @@ def step(script: str, *flags) -> None:
 
 def compare(models: Path, merged: list[Path], results: Path, target: str) -> tuple[list[str], str]:
     """Evaluate every source and read every merge on the target's test split: sources, best first, and a table."""
-    from merginguriel.utils.data.task import Task
+    from merginguriel.utils.data.massive import MINI_TASK
     from merginguriel.utils.evaluation.classifier import Classifier, evaluate
     from merginguriel.utils.evaluation.comparison import comparison_table
     from merginguriel.utils.evaluation.results import read_evaluation
 
     logging.disable(logging.INFO)  # what is read again is said above
-    split = Task("mini").load(target, "test")
+    split = MINI_TASK.load(target, "test")
     alone = []
     for source in mini.LOCALES:
-        path = models / naming.model_name("mini", source)
+        path = models / naming.model_name("mini", DEFAULT_TASK, source)
         folder = results / naming.evaluation_name(path.name, target)
         if source != target:
-            alone.append(evaluate(Classifier(path), split, "mini", folder, name=f"{source} alone"))
+            alone.append(evaluate(Classifier(path, MINI_TASK), split, folder, name=f"{source} alone", source=source))
     alone.sort(key=lambda evaluation: -evaluation.accuracy)
     merges = [read_evaluation(results / path.name, path.name) for path in merged]
     return [evaluation.name.split()[0] for evaluation in alone], comparison_table([*alone, *merges], alone[0])

@@ -52,16 +52,16 @@ def main(argv=None):
     from merginguriel.utils.models import model_folder
 
     task = flag_groups.read_task(args)
-    model_folder.read_labels(args.model)
+    model_folder.read_labels(args.model, task)
     splits = [task.load(locale, args.split) for locale in args.locale]
     if args.confusion_plot:
         from merginguriel.utils.report import heatmaps
 
-    classifier = Classifier(args.model)
+    classifier = Classifier(args.model, task)
     results = []
     for split in splits:
         folder = args.results_dir / naming.evaluation_name(name, split.locale, args.split)
-        result = evaluate(classifier, split, task.dataset_name, folder, overwrite=args.overwrite)
+        result = evaluate(classifier, split, folder, overwrite=args.overwrite)
         results.append(result)
         per_label.write_per_intent(result)
         if args.confusion_plot:

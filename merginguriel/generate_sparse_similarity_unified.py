@@ -13,7 +13,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, read_list
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, language, read_list
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types
@@ -84,7 +84,7 @@ def main(argv=None):
     if len(locales) < 2:
         raise InputError("one locale has no neighbours; give at least 2")
 
-    dense = uriel.dense_matrix(locales, args.feature_type)
+    dense = uriel.dense_matrix([language(locale) for locale in locales], args.feature_type)
     sparse = sparsify.sparsify(dense, args.k, args.iterations)
     error = sparsify.row_error(sparse.values.T)
     if args.k >= len(locales):

@@ -14,7 +14,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.data.languages import check_locale
 from merginguriel.utils.flags.command import command
-from merginguriel.utils.flags.flag_groups import add_locales, check_backend, read_store, read_task
+from merginguriel.utils.flags.flag_groups import add_locales, check_backend, read_store
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import refuse_idle
 from merginguriel.utils.flags.training_batch import add_additional, add_batch, additional_flags, carry_out, plan_batch
@@ -29,12 +29,12 @@ def build_parser():
     mode.add_argument("--exclude", type=locale, metavar="LOC", help="train on all languages but this one")
     mode.add_argument("--super-model", action="store_true", help="train on all languages")
     mode.add_argument("--all-lolo", action="store_true", help="leave one language out, for each in turn")
-    add_locales(parser, "--locales", help="all languages are these (default: the project's 49, or mini's 12)")
+    add_locales(parser, "--locales", help="all languages are these (default: the task's, of MASSIVE the project's 49)")
     parser.add_argument(
         "--output-dir",
         type=Path,
         metavar="NAME",
-        help="name of the model's folder in --models-root (default: {base}_massive_LOLO_…)",
+        help="name of the model's folder in --models-root (default: {base}_{task}_LOLO_…)",
     )
     parser.add_argument(
         "--results-dir",
@@ -63,14 +63,16 @@ def check_flags(args) -> None:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     check_flags(args)
-    locales = args.locales or list(read_task(args).default_locales)
+    store = read_store(args)
+    locales = args.locales or list(store.task.default_codes)
     if args.exclude:
         check_locale(args.exclude, locales, "the languages to train on")
     if len(locales) == 1:
         raise InputError(f"only {locales[0]} to train on; name several --locales or use training_bert.py")
-    base_model, held_out = read_store(args).base_model, {}
+    held_out = {}
     for excluded in locales if args.all_lolo else [args.exclude]:
-        held_out[str(args.output_dir or naming.leave_one_out_name(base_model, excluded))] = excluded
+        name = args.output_dir or naming.leave_one_out_name(store.base_model, store.task.name, excluded)
+        held_out[str(name)] = excluded
     models = {name: [locale for locale in locales if locale != excluded] for name, excluded in held_out.items()}
     jobs = plan_batch(args, models, [*STEPS, *additional_flags(args)], held_out)
     return carry_out(args, jobs, jobs)

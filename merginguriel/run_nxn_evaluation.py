@@ -55,10 +55,10 @@ def choose_sources(store, locales):
 def main(argv=None):
     args = build_parser().parse_args(argv)
     flag_groups.check_backend(args)
-    task, store = flag_groups.read_task(args), flag_groups.read_store(args)
+    store = flag_groups.read_store(args)
     if args.list_locales:
         available = store.available()
-        print(f"{len(available)} locales with a model {store.folder('<locale>').name} in {store.root}:")
+        print(f"{len(available)} locales with a model {store.folder('<language>').name} in {store.root}:")
         print(*available, sep="\n")
         return 0
     sources = choose_sources(store, args.locales)
@@ -71,7 +71,7 @@ def main(argv=None):
     from merginguriel.utils.jobs.outcome import conclude
     from merginguriel.utils.report import heatmaps
 
-    context = nxn_job.NxnContext(task, args.results_dir / nxn.TOKENS)
+    context = nxn_job.NxnContext(store.task, args.results_dir / nxn.TOKENS)
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context)
     run = nxn.prepare(plan, anew=args.anew)
     if args.dry_run:

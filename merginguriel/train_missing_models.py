@@ -11,12 +11,11 @@ from pathlib import Path
 
 from merginguriel.utils.data.languages import read_list
 from merginguriel.utils.flags.command import command
-from merginguriel.utils.flags.flag_groups import add_locales, check_backend, read_store, read_task
+from merginguriel.utils.flags.flag_groups import add_locales, check_backend, read_store
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, given_fields, read_settings
 from merginguriel.utils.flags.training_batch import add_additional, add_batch, additional_flags, carry_out, plan_batch
 from merginguriel.utils.flags.training_flags import add_tracking
-from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int
 from merginguriel.utils.storage.settings import tokens
 from merginguriel.utils.training.settings import TrainingSettings
@@ -67,15 +66,14 @@ def training_flags(args) -> list[str]:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     check_backend(args)
-    task, store = read_task(args), read_store(args)
-    wanted = args.locales or (
-        read_list(args.mapping_csv, "--mapping-csv") if args.mapping_csv else task.default_locales
-    )
+    store = read_store(args)
+    task = store.task
+    wanted = args.locales or (read_list(args.mapping_csv, "--mapping-csv") if args.mapping_csv else task.default_codes)
     jobs = plan_batch(args, {store.folder(locale).name: [locale] for locale in wanted}, training_flags(args))
     missing = [job for job in jobs if not job.is_done()]
     chosen = missing[: args.max]
     print(
-        f"{len(missing)} of {len(jobs)} models {naming.model_name(store.base_model, '<locale>')} missing in "
+        f"{len(missing)} of {len(jobs)} models {store.folder('<language>').name} missing in "
         f"{args.models_root}" + (f", {len(chosen)} to train now" if len(chosen) < len(missing) else ""),
         flush=True,
     )

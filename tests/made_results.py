@@ -13,9 +13,9 @@ ALARM, PLAY = massive.LABEL_OF["alarm_set"], massive.LABEL_OF["play_music"]
 def write_result(folder, locale, right, *, split="test", model="other", experiment=None, timestamp=None, ids=None):
     """A result as the toolkit writes it. `right`: a 1 for every item that is answered rightly, a 0 for every other."""
     ids = ids or [str(item) for item in range(len(right))]
-    items = Split(locale, split, ids, ["x"] * len(right), [ALARM] * len(right))
+    items = Split(locale, split, ids, ["x"] * len(right), [ALARM] * len(right), massive.INTENTS)
     settings = {"precision": "float32", "data": items.fingerprint()}
-    origin = Origin(folder.name, "mini", str(model), {}, settings, experiment)
+    origin = Origin(folder.name, massive.MINI_TASK, str(model), {}, settings, experiment)
     answers = np.array([ALARM if bit == "1" else PLAY for bit in right])
     write_evaluation(folder, items, answers, origin, overwrite=True)
     if timestamp:

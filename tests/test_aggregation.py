@@ -12,6 +12,7 @@ from made_results import merge_experiment, model_path, write_merge, write_old, w
 from running import ROOT
 
 from merginguriel import aggregate_results
+from merginguriel.utils.data import older_names
 from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.evaluation.statistics import mcnemar, paired_bootstrap
 from merginguriel.utils.jobs import ledger
@@ -462,7 +463,7 @@ def test_older_names(tmp_path):
     ],
 )
 def test_names_of_results(name, parsed):
-    assert naming.parse_result(name) == parsed
+    assert older_names.parse_result(name) == parsed
 
 
 # The files

@@ -114,9 +114,8 @@ def test_cli_dispatches_and_refuses():
     run = [sys.executable, "-m", "merginguriel"]
     overview = subprocess.run(run, env=environment(), text=True, capture_output=True, check=False)
     assert overview.returncode == 0 and "merge-manual" in overview.stdout
-    done = subprocess.run(
-        [*run, "evaluate", "--locale", "af-ZX"], env=environment(), text=True, capture_output=True, check=False
-    )
+    wrong = [*run, "evaluate", "--base-model", ".", "--locale", "af-ZX"]
+    done = subprocess.run(wrong, env=environment(), text=True, capture_output=True, check=False)
     assert done.returncode == 2 and "did you mean af-ZA" in done.stderr
     for name, code in (("nothing", 2), ("plot_results.py", 0)):
         assert (

@@ -14,7 +14,7 @@ from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
 from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference
-from merginguriel.utils.data import task
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.ensembles.comparison import compare
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.evaluation import classifier, comparison, nxn_logits
@@ -92,7 +92,7 @@ def test_votes_are_of_the_sources_kept_logits(voted, method):
         votes = stacked.argmax(-1)
         agreed = np.where((votes[1] == votes[2]), votes[1], votes[0])  # the heaviest is first and decides else
         assert np.array_equal(result["predictions"], agreed)
-    split = task.load_split("mini", "af-ZA", "test")
+    split = MINI_TASK.load("af-ZA", "test")
     assert result["ids"].tolist() == split.ids and result["labels"].tolist() == split.labels
 
 
@@ -287,7 +287,7 @@ class KeptMatrix:
         return {source: Path("elsewhere") / f"mini_massive_k_{source}" for source in self.sources}
 
     def __init__(self):
-        self._splits = {locale: task.load_split("mini", locale, "test") for locale in self.targets}
+        self._splits = {locale: MINI_TASK.load(locale, "test") for locale in self.targets}
 
     def ids(self, target):
         return self._splits[target].ids[::-1]
@@ -434,9 +434,9 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
 
 
 def test_draws_are_the_same_ids_in_every_locale():
-    drawn = [task.load_split("mini", locale, "test").draw(30, 7) for locale in ("af-ZA", "tr-TR")]
+    drawn = [MINI_TASK.load(locale, "test").draw(30, 7) for locale in ("af-ZA", "tr-TR")]
     assert drawn[0].ids == drawn[1].ids and len(drawn[0]) == 30
-    whole = task.load_split("mini", "af-ZA", "test")
+    whole = MINI_TASK.load("af-ZA", "test")
     place = {id_: item for item, id_ in enumerate(whole.ids)}
     assert drawn[0].ids == sorted(drawn[0].ids, key=place.get) != whole.ids[:30]
     assert drawn[0].texts == [whole.texts[place[id_]] for id_ in drawn[0].ids]
@@ -445,7 +445,7 @@ def test_draws_are_the_same_ids_in_every_locale():
 
 def test_items_are_aligned_by_id():
     def made(name, ids, right):
-        return Evaluation(name, None, np.array(ids), np.zeros(3, int), 1 - np.array(right))
+        return Evaluation(name, None, np.array(ids), np.zeros(3, int), 1 - np.array(right), ("a", "b"))
 
     a, b = made("a", ["7", "8", "9"], [1, 0, 0]), made("b", ["9", "7", "8"], [1, 1, 0])
     assert comparison.aligned([a, b]).tolist() == [[True, False, False], [True, False, True]]

@@ -29,7 +29,7 @@ from merginguriel import run_iterative_training, run_merging_pipeline_refactored
 from merginguriel import run_large_scale_iterative_training as many
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation import classifier, results
 from merginguriel.utils.iterative import merge_step, run, timing
 from merginguriel.utils.jobs import processes
@@ -296,8 +296,8 @@ def test_accuracies_are_those_of_the_models_on_disk(twice):
         "de-DE": newest(twice, "de-DE").path,
         "af-ZA": twice / "merged_models/final_merged_model",
     }.items():
-        split = Task("mini").load(locale, "validation")
-        scores = classifier.Classifier(path).logits(split.texts, "")
+        split = MINI_TASK.load(locale, "validation")
+        scores = classifier.Classifier(path, MINI_TASK).logits(split.texts, "")
         found[locale] = float((scores.argmax(-1) == split.labels).mean())
     accuracy = entry["validation_accuracy"]
     assert accuracy["own"] == {locale: found[locale] for locale in ("nl-NL", "de-DE")}
@@ -578,7 +578,7 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
     level = dict.fromkeys(("nl-NL", "de-DE", "af-ZA"), 0.5)
     monkeypatch.setattr(merge_step.Merger, "accuracies", lambda self, merge: level)
     one = np.zeros(1, int)
-    monkeypatch.setattr(run, "judge", lambda *args: results.Evaluation("judged", None, one, one, one))
+    monkeypatch.setattr(run, "judge", lambda *args: results.Evaluation("judged", None, one, one, one, ("a",)))
     folder = train("--max-epochs", 8, "--merge-frequency", 4, "--performance-merge-trigger", "--max-train-samples", 32)
     assert [entry["epoch"] for entry in history(folder)] == expected
     assert [entry["reason"] for entry in history(folder)][-1] == "end of training"

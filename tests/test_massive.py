@@ -5,8 +5,14 @@ import json
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import massive, mini, readers, task
+from merginguriel.utils.data import massive, mini, readers
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.data.split import SPLITS
+from merginguriel.utils.data.task_file import TaskSettings, task_of
+
+
+def massive_in(data):
+    return task_of(TaskSettings(dataset_name=str(data)))
 
 
 @pytest.fixture
@@ -26,11 +32,11 @@ def test_labels_are_the_hubs_sixty_in_their_order():
 
 @pytest.mark.parametrize("split", ["train", "validation", "dev", "test"])
 def test_folder_of_jsonl_equals_the_embedded_corpus(folder, split):
-    read = task.load_split(str(folder), "af-ZA", split)
+    read = massive_in(folder).load("af-ZA", split)
     rows = [row for row in mini.records("af-ZA") if row["partition"] == SPLITS[split]]
     assert read.texts == [row["utt"] for row in rows]
     assert [massive.INTENTS[label] for label in read.labels] == [row["intent"] for row in rows]
-    assert read.fingerprint() == task.load_split("mini", "af-ZA", split).fingerprint()
+    assert read.fingerprint() == MINI_TASK.load("af-ZA", split).fingerprint()
 
 
 def test_lines_of_other_splits(folder):
@@ -41,11 +47,11 @@ def test_lines_of_other_splits(folder):
         '{"partition": "train", "utt": "b", "int',
     ]
     (folder / "af-ZA.jsonl").write_text("\n".join(lines[:2]) + "\n")
-    read = task.load_split(str(folder), "af-ZA", "test")
+    read = massive_in(folder).load("af-ZA", "test")
     assert (read.ids, read.texts) == (["1"], ["a"])
     (folder / "af-ZA.jsonl").write_text("\n".join(lines))
     with pytest.raises(InputError, match="line 3 of .* damaged"):
-        task.load_split(str(folder), "af-ZA", "test")
+        massive_in(folder).load("af-ZA", "test")
 
 
 def test_folder_of_parquet_with_integer_labels_as_on_the_hub(tmp_path):
@@ -67,8 +73,8 @@ def test_folder_of_parquet_with_integer_labels_as_on_the_hub(tmp_path):
     )
     (tmp_path / "data/nl-NL/validation").mkdir(parents=True)
     table.to_parquet(tmp_path / "data/nl-NL/validation/0000.parquet")
-    read = task.load_split(str(tmp_path / "data"), "nl-NL", "validation")
-    assert read.fingerprint() == task.load_split("mini", "nl-NL", "validation").fingerprint()
+    read = massive_in(tmp_path / "data").load("nl-NL", "validation")
+    assert read.fingerprint() == MINI_TASK.load("nl-NL", "validation").fingerprint()
 
 
 def test_hub_reads_the_parquet_branch(monkeypatch):
@@ -79,7 +85,7 @@ def test_hub_reads_the_parquet_branch(monkeypatch):
         return [{"id": "7", "utt": "hallo", "intent": "general_greet", "partition": "dev"}]
 
     monkeypatch.setattr(readers, "_read_parquet", read)
-    split = task.load_split("AmazonScience/massive", "af-ZA", "dev")
+    split = massive.MASSIVE.load("af-ZA", "dev")
     assert asked == [["hf://datasets/AmazonScience/massive@refs%2Fconvert%2Fparquet/af-ZA/validation/*.parquet"]]
     assert (split.ids, split.texts, split.labels) == (["7"], ["hallo"], [5])
 
@@ -95,20 +101,20 @@ def test_hub_reads_the_parquet_branch(monkeypatch):
 )
 def test_wrong_names(name, locale, split, message):
     with pytest.raises(InputError, match=message):
-        task.load_split(name, locale, split)
+        massive_in(name).load(locale, split)
 
 
 def test_folder_without_the_locale_says_what_it_has(folder):
     with pytest.raises(InputError, match="it has af-ZA, nl-NL"):
-        task.load_split(str(folder), "de-DE", "test")
+        massive_in(folder).load("de-DE", "test")
 
 
 @pytest.mark.parametrize(
     "line, message",
     [
         ('{"id": "1", "utt"', "line 577 of .* is not JSON"),
-        ('{"id": "1", "partition": "test", "intent": "alarm_set"}', "no column 'utt'"),
-        ('{"id": "1", "partition": "test", "utt": "x", "intent": "alarm"}', "unknown intent 'alarm'"),
+        ('{"id": "1", "partition": "test", "intent": "alarm_set"}', "row 577: it has no 'utt'"),
+        ('{"id": "1", "partition": "test", "utt": "x", "intent": "alarm"}', "row 577: label 'alarm' is none of the 60"),
         ('["id"]', "line 577"),
         ('{"id": "1", "utt": "x", "intent": "alarm_set"}', "line 577 of .* no partition"),
         ('{"id": "1", "partition": "test", "utt": null, "intent": "alarm_set"}', "no text"),
@@ -118,4 +124,4 @@ def test_damaged_lines(folder, line, message):
     with open(folder / "af-ZA.jsonl", "a", encoding="utf-8") as out:
         out.write(line + "\n")
     with pytest.raises(InputError, match=message):
-        task.load_split(str(folder), "af-ZA", "test")
+        massive_in(folder).load("af-ZA", "test")

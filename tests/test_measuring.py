@@ -10,8 +10,7 @@ import torch
 from auto_merge_llm.errors import InputError
 from safetensors.numpy import load_file
 
-from merginguriel.utils.data import task
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.merging.examples import TextSettings, draw_examples
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
@@ -38,7 +37,7 @@ def flags(models_root):
 
 
 def draw(settings, seed=42):
-    return draw_examples(Task("mini"), settings, settings.locales("af-ZA", NEAREST), seed)
+    return draw_examples(MINI_TASK, settings, settings.locales("af-ZA", NEAREST), seed)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def draw(settings, seed=42):
 def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
     examples = draw(TextSettings(scope=scope, num_examples=11))
     assert examples.counts == expected and len(examples.texts) == len(examples.labels) == 11
-    train = {locale: task.load_split("mini", locale, "train") for locale in expected}
+    train = {locale: MINI_TASK.load(locale, "train") for locale in expected}
     place = 0
     for locale, count in expected.items():
         known = set(zip(train[locale].texts, train[locale].labels))
@@ -64,13 +63,13 @@ def test_examples_are_a_seeded_draw_and_not_the_first_rows():
     settings = TextSettings(num_examples=20)
     one, same, other = (draw(settings, seed) for seed in (1, 1, 2))
     assert one == same and one.texts != other.texts
-    train = task.load_split("mini", "af-ZA", "train")
+    train = MINI_TASK.load("af-ZA", "train")
     assert one.texts == [train.texts[item] for item in random.Random("1 af-ZA").sample(range(len(train)), 20)]
     assert one.texts != train.texts[:20]
 
 
 def test_too_many_examples_and_the_test_split_are_refused():
-    size = len(task.load_split("mini", "af-ZA", "train"))
+    size = len(MINI_TASK.load("af-ZA", "train"))
     with pytest.raises(InputError, match=f"asks for {size + 1} examples of af-ZA, whose train split has {size}"):
         draw(TextSettings(num_examples=size + 1))
     with pytest.raises(InputError, match="must not rest on the texts that it is judged on"):

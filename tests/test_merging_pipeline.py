@@ -13,7 +13,8 @@ from auto_merge_llm.methods import METHODS
 from running import ROOT, environment
 from safetensors.numpy import load_file, save_file
 
-from merginguriel.utils.data import massive, task
+from merginguriel.utils.data import massive
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.models import devices
@@ -250,7 +251,7 @@ def test_results_say_everything_that_the_number_rests_on(merged):
     folder = merged[0] / "results/similarity_merge_af-ZA_3merged"
     results = atomic.read_json(folder / "results.json")
     kept = predictions.read_predictions(folder / "predictions.npz")
-    split = task.load_split("mini", "af-ZA", "test")
+    split = MINI_TASK.load("af-ZA", "test")
     assert kept["ids"].tolist() == split.ids and kept["labels"].tolist() == split.labels
     performance = results["performance"]
     assert performance["correct_predictions"] == int((kept["predictions"] == kept["labels"]).sum())
@@ -271,7 +272,7 @@ def test_merged_accuracy_is_transformers_own(merged):
     path = merged[0] / "merged_models/similarity_merge_af-ZA_3merged"
     model = AutoModelForSequenceClassification.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = task.load_split("mini", "af-ZA", "test")
+    split = MINI_TASK.load("af-ZA", "test")
     with torch.inference_mode():
         hits = sum(
             int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) == label
@@ -417,7 +418,7 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
         (["--mode", "average", "--seed", "-1"], "at least 0"),
         (["--mode", "average", "--num-languages", "two"], "whole number"),
         (["--mode", "manual", "--weights-file", "."], "cannot use ."),
-        (["--mode", "manual", "--weights", "nl-NL"], "locale=weight"),
+        (["--mode", "manual", "--weights", "nl-NL"], "language=weight"),
         (["--mode", "manual", "--weights-file", "absent.json"], "absent.json"),
         (["--mode", "manual", "--num-languages", "2"], "--num-languages has no effect"),
         (
@@ -530,7 +531,7 @@ def damage(path, what):
         ("inf", "infinite"),
         ("shape", "shapes"),
         ("vocabulary", "vocabular"),
-        ("labels", "labels"),
+        ("labels", "label"),
         ("head", "initial head"),
         ("architecture", "hidden_size"),
     ],

@@ -17,9 +17,9 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
-from merginguriel.utils.data import massive, mini, task
+from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation import nxn, nxn_logits, nxn_summary
 from merginguriel.utils.evaluation.nxn_job import NxnContext
 from merginguriel.utils.jobs.backends import LocalBackend
@@ -53,7 +53,7 @@ def by_hand(folder, target, split="test"):
     with torch.inference_mode():
         scores = [
             model(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
-            for text in task.load_split("mini", target, split).texts
+            for text in MINI_TASK.load(target, split).texts
         ]
     order = [model.config.label2id[intent] for intent in massive.INTENTS]
     return np.stack(scores)[:, order]
@@ -102,7 +102,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     accuracies = {}
     for source, *row in rows:
         for target, cell in zip(header[1:], row):
-            split = task.load_split("mini", target, "test")
+            split = MINI_TASK.load(target, "test")
             expected = by_hand(source_copies / f"tiny_massive_k_{source}", target)
             logits = kept.logits(source, target)
             assert logits.dtype == np.float16 and logits == pytest.approx(expected, abs=tolerance)
@@ -148,7 +148,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
             kept.targets,
             "test",
             tmp_path / "nxn_results",
-            NxnContext(Task("mini"), tmp_path / "tokens"),
+            NxnContext(MINI_TASK, tmp_path / "tokens"),
         )
     )
 
@@ -333,8 +333,8 @@ def test_list_and_dry_run_and_refusals(run, refused, flags, tmp_path, models_roo
     assert "1 to do" in dry.stdout and not runs(tmp_path)
     assert "sw-KE" in refused(SCRIPT, *flags, "--locales", "nl-NL", "sw-KE")
     assert "stands twice" in refused(SCRIPT, *flags, "--locales", "nl-NL", "de-DE,nl-NL")
-    assert "not in the mini corpus" in refused(SCRIPT, *flags, "--targets", "th-TH")
-    assert "no models xlm-roberta-base_massive_k_<locale>" in refused(SCRIPT, "--models-root", models_root)
+    assert "th-TH' in the mini corpus" in refused(SCRIPT, *flags, "--targets", "th-TH")
+    assert "no models xlm-roberta-base_massive_k_<language>" in refused(SCRIPT, "--models-root", models_root)
 
 
 def test_float16_keeps_the_winner():
@@ -374,7 +374,7 @@ def matrix_file(tmp_path, split="validation", name="nxn", models_root=None):
     folder.mkdir()
     matrix.to_csv(folder / "evaluation_matrix.csv")
     if split:
-        found = naming.find_models(models_root, "tiny") if models_root else {}
+        found = naming.find_models(models_root, "tiny", "massive") if models_root else {}
         atomic.write_json(
             folder / "evaluation_summary.json",
             {
@@ -442,7 +442,7 @@ def test_a_card_tells_every_use_of_the_target():
     settings = MergeSettings(
         "fisher_dataset", "nl-NL", texts=TextSettings(scope="both"), hyperparameters={"estimator": "empirical"}
     )
-    plan = MergePlan(settings, Task("mini"), "mini", (), {"selection": "real"}, None, ("nl-NL",), Path("merged"))
+    plan = MergePlan(settings, MINI_TASK, "mini", (), {"selection": "real"}, None, ("nl-NL",), Path("merged"))
     card = model_card(plan)
     assert "chosen by labelled validation items of the target; it used labelled train text of the target" in card
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.massive import MASSIVE
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.merging import details
 from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic, naming
 
 
@@ -109,12 +111,12 @@ def test_predictions_come_back(tmp_path):
 
 
 def test_model_names():
-    assert naming.model_name("FacebookAI/xlm-roberta-large", "af-ZA") == "xlm-roberta-large_massive_k_af-ZA"
-    assert naming.model_name("models/me5/", "af-ZA") == "me5_massive_k_af-ZA"
-    assert naming.training_run_name("xlm-roberta-base", ["af-ZA"], 5e-5, 15) == (
+    assert naming.model_name("FacebookAI/xlm-roberta-large", "massive", "af-ZA") == "xlm-roberta-large_massive_k_af-ZA"
+    assert naming.model_name("models/me5/", "massive", "af-ZA") == "me5_massive_k_af-ZA"
+    assert naming.training_run_name("xlm-roberta-base", "massive", ["af-ZA"], 5e-5, 15) == (
         "xlm-roberta-base_massive_af-ZA_lr5e-5_ep15"
     )
-    assert naming.training_run_name("a/b", ["fr-FR", "de-DE", "es-ES", "it-IT"], 1e-4, 3.0) == (
+    assert naming.training_run_name("a/b", "massive", ["fr-FR", "de-DE", "es-ES", "it-IT"], 1e-4, 3.0) == (
         "b_massive_4langs-fr-FR_lr1e-4_ep3"
     )
 
@@ -128,4 +130,5 @@ def test_only_whole_names_are_models(tmp_path):
         "other_massive_k_de-DE",
     ):
         (tmp_path / name).mkdir()
-    assert list(naming.find_models(tmp_path, "org/base")) == ["af-ZA"]
+    assert list(naming.find_models(tmp_path, "org/base", "massive")) == ["af-ZA", "afrikaans"]
+    assert list(ModelStore("org/base", MASSIVE, tmp_path).find()) == ["af-ZA"]

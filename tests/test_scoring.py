@@ -40,7 +40,7 @@ def test_a_torch_that_cannot_say_what_the_cpu_has_scores_in_float32(monkeypatch)
 @pytest.mark.parametrize("budget", [1, 24, 10_000])
 def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
     model, tokenizer = classifier
-    tokens = tokenise(tokenizer, TEXTS)
+    tokens = tokenise(tokenizer, TEXTS, 128)
     assert list(tokens) == tokenizer(TEXTS)["input_ids"]
     with torch.inference_mode():
         expected = np.stack([model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in tokens])
@@ -54,10 +54,10 @@ def test_batches_hold_the_token_budget(monkeypatch):
     tokens = Tokens(np.arange(23, dtype=np.int32), np.cumsum([0, *lengths]))
     batches = scoring.make_batches(tokens, -1, "cpu")
     assert batches.order.tolist() == [1, 3, 4, 2, 0]
-    ids = [ids.tolist() for ids, _ in batches.inputs]
+    ids = [batch["input_ids"].tolist() for batch in batches.inputs]
     assert ids == [[[12, 13, -1], [18, 19, -1], [20, 21, 22]], [[14, 15, 16, 17]], [list(range(12))]]
     # Without padding there is nothing to mask.
-    assert [None if mask is None else mask.tolist() for _, mask in batches.inputs] == [
+    assert [batch["attention_mask"].tolist() if "attention_mask" in batch else None for batch in batches.inputs] == [
         [[1, 1, 0], [1, 1, 0], [1, 1, 1]],
         None,
         None,
@@ -73,14 +73,14 @@ def test_tokens_are_made_once_a_content(source, tmp_path, monkeypatch, caplog):
     made = []
     load = loading.load_tokenizer
     monkeypatch.setattr(loading, "load_tokenizer", lambda path: made.append(path) or load(path))
-    first = TokenCache(tmp_path).tokens(source, TEXTS)
+    first = TokenCache(tmp_path).tokens(source, TEXTS, 128)
     cache = TokenCache(tmp_path)
-    again = cache.tokens(source, TEXTS)
-    assert list(again) == list(first) and cache.tokens(source, TEXTS) is again and len(made) == 1
+    again = cache.tokens(source, TEXTS, 128)
+    assert list(again) == list(first) and cache.tokens(source, TEXTS, 128) is again and len(made) == 1
     (file,) = tmp_path.iterdir()
     for damage in (file.read_bytes()[:-40], b"", file.read_bytes().replace(b"ids", b"idx")):
         file.write_bytes(damage)
-        assert list(TokenCache(tmp_path).tokens(source, TEXTS)) == list(first)
+        assert list(TokenCache(tmp_path).tokens(source, TEXTS, 128)) == list(first)
     assert len(made) == 4 and sum("damaged" in record.message for record in caplog.records) == 3
     assert list(TokenCache(tmp_path).tokens(source, TEXTS, max_tokens=3)) != list(first)
     assert len(made) == 5
@@ -92,7 +92,7 @@ def test_a_tokenizer_is_loaded_once_for_all_texts_and_models(source, tmp_path, m
     monkeypatch.setattr(loading, "load_tokenizer", lambda path: made.append(path) or load(path))
     cache = TokenCache()
     for path, texts in ((source, TEXTS), (source, TEXTS[:2]), (twin, TEXTS), (twin, TEXTS[1:])):
-        cache.tokens(path, texts)
+        cache.tokens(path, texts, 128)
     assert made == [source]
 
 
@@ -101,7 +101,7 @@ def test_a_tokenizer_is_read_once(source, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
     cache = TokenCache()
     for texts in (TEXTS, TEXTS[:3]):
-        cache.tokens(folder, texts)
+        cache.tokens(folder, texts, 128)
     assert read.count("tokenizer.json") == 1
 
 

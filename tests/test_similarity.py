@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES, language
 from merginguriel.utils.similarity import sparsify, uriel
 from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SPARSE_CSV, read_matrix
 
@@ -53,7 +53,7 @@ def test_sparse_matrix_from_features_differs_only_by_the_tie_that_float_noise_br
 
 
 def test_top_five_of_the_49_locales():
-    dense = uriel.dense_matrix(DEFAULT_LOCALES)
+    dense = uriel.dense_matrix([language(code) for code in DEFAULT_LOCALES])
     sparse = sparsify.sparsify(dense, 20, 20)
     rows = list(csv.DictReader((GOLDEN / "uriel_reference_top5.csv").read_text().splitlines()))
     assert {row["target"] for row in rows} == set(DEFAULT_LOCALES)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from merginguriel.utils.evaluation.metrics import macro_f1, per_intent
+from merginguriel.utils.evaluation.metrics import macro_f1, per_label
 from merginguriel.utils.evaluation.statistics import (
     bootstrap_interval,
     holm,
@@ -45,16 +45,11 @@ def test_macro_f1_by_hand():
     assert macro_f1(predicted, gold) == pytest.approx(1 / 3)
 
 
-def test_per_intent_by_hand():
+def test_per_label_by_hand():
     # Intent 0: two of three said are right, both there were; 2 is never said; 3 is said, but never gold.
     gold, predicted = np.array([0, 0, 1, 1, 2, 1]), np.array([0, 0, 0, 1, 3, 1])
-    rows = per_intent(predicted, gold)
-    assert [row.intent for row in rows] == [
-        "datetime_query",
-        "iot_hue_lightchange",
-        "transport_ticket",
-        "takeaway_query",
-    ]
+    rows = per_label(predicted, gold)
+    assert [row.label for row in rows] == [0, 1, 2, 3]
     expected = [(2 / 3, 1, 4 / 5, 2), (1, 2 / 3, 4 / 5, 3), (np.nan, 0, 0, 1), (0, np.nan, 0, 0)]
     np.testing.assert_allclose([row[1:] for row in rows], expected)
     assert macro_f1(predicted, gold) == pytest.approx(8 / 5 / 4)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from merginguriel import training_bert
 from merginguriel.utils.data import massive
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
@@ -49,10 +49,10 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     folder = tmp_path / "results/af"
     metrics = atomic.read_json(folder / "all_results.json")
     assert f"test accuracy {metrics['predict_accuracy']:.4f} on af-ZA" in done.stdout
-    assert model_folder.read_labels(folder) == list(massive.INTENTS)
+    assert model_folder.read_labels(folder, MINI_TASK) == list(massive.INTENTS)
     assert not (tmp_path / "results/af.training").exists() and not list(folder.glob("*.bin"))
     # The predictions are those of the model that was saved.
-    split = Task("mini").load("af-ZA", "test")
+    split = MINI_TASK.load("af-ZA", "test")
     rows = [line.split("\t") for line in (folder / "predict_results.txt").read_text().splitlines()[1:]]
     hits = sum(name == massive.INTENTS[label] for (_, name), label in zip(rows, split.labels))
     assert hits / len(split) == pytest.approx(metrics["predict_accuracy"])
@@ -80,9 +80,9 @@ def test_all_runs_start_from_one_initial_head(flags, tmp_path, monkeypatch):
 
 def test_seeds_give_other_heads(tiny_base, tmp_path):
     heads = {
-        seed: json.loads((initial_checkpoint(str(tiny_base), seed, tmp_path) / "config.json").read_text())[
-            "initial_head"
-        ]
+        seed: json.loads(
+            (initial_checkpoint(ModelStore(str(tiny_base), MINI_TASK, tmp_path), seed) / "config.json").read_text()
+        )["initial_head"]
         for seed in (1, 2)
     }
     assert heads[1] != heads[2]
@@ -166,8 +166,8 @@ def still(tiny_base, tmp_path):
     )
 
     def make(name, **changes):
-        store = ModelStore(str(base), tmp_path)
-        return TrainingRun(Task("mini"), store, ("af-ZA",), tmp_path / name, TrainingSettings(**{**few, **changes}))
+        store = ModelStore(str(base), MINI_TASK, tmp_path)
+        return TrainingRun(MINI_TASK, store, ("af-ZA",), tmp_path / name, TrainingSettings(**{**few, **changes}))
 
     return make
 
@@ -235,7 +235,7 @@ def test_trimming_the_vocabulary_changes_nothing(still, monkeypatch, tiny_base):
         monkeypatch.setattr(vocabulary, "TrimmedVocabulary", kind)
         train(still(name, num_train_epochs=2, save_strategy="epoch"), steps)
         weights[name] = load_file(still(name).output_dir / "model.safetensors")
-    start = load_file(initial_checkpoint(str(tiny_base), 42, still("m").store.root) / "model.safetensors")
+    start = load_file(initial_checkpoint(still("m").store, 42) / "model.safetensors")
     embeddings = "roberta.embeddings.word_embeddings.weight"
     moved = {name: (values[embeddings] != start[embeddings]).any(-1) for name, values in weights.items()}
     assert np.array_equal(moved["trimmed"], moved["whole"]) and 0 < moved["trimmed"].sum() < len(start[embeddings])

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from merginguriel import copy_models_to_haryos, run_multilang_training, train_missing_models
-from merginguriel.utils.data import mini
+from merginguriel.utils.data import mini, older_names
 from merginguriel.utils.data.languages import DEFAULT_LOCALES
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
 from merginguriel.utils.jobs import ledger, processes
 from merginguriel.utils.storage import atomic, naming
 
@@ -44,7 +44,7 @@ def whole(tmp_path) -> dict[str, int]:
     """Locale -> when its finished model was written."""
     return {
         locale: (folder / "training.json").stat().st_mtime_ns
-        for locale, folder in naming.find_models(tmp_path / "haryos_model", "tiny").items()
+        for locale, folder in naming.find_models(tmp_path / "haryos_model", "tiny", "massive").items()
         if (folder / "training.json").is_file()
     }
 
@@ -341,7 +341,7 @@ def test_copying_finished_runs(said, models_root, tmp_path):
     code, out, _ = said(copy_models_to_haryos.main, "--dry-run")
     assert code == 0 and out.count("would copy") == 2 and not (tmp_path / "haryos_model").exists()
     code, out, _ = said(copy_models_to_haryos.main)
-    found = naming.find_models(tmp_path / "haryos_model", "xlm-roberta-base")
+    found = naming.find_models(tmp_path / "haryos_model", "xlm-roberta-base", "massive")
     assert code == 0 and list(found) == ["af-ZA", "nl-NL"]
     for file in first.iterdir():
         assert (found["af-ZA"] / file.name).read_bytes() == file.read_bytes()
@@ -370,10 +370,13 @@ def test_copying_finished_runs(said, models_root, tmp_path):
     [("xlm-roberta-base", 5e-5, 15), ("FacebookAI/xlm-roberta-large", 1e-3, 3), ("a_massive_b", 2e-5, 0.5)],
 )
 def test_names_of_runs_are_read_as_they_are_built(base, rate, epochs):
-    name = naming.training_run_name(base, ["af-ZA"], rate, epochs)
-    assert naming.parse_training_run(name) == (naming.base_slug(base), "af-ZA")
-    assert naming.parse_training_run(naming.training_run_name(base, ["af-ZA", "nl-NL"], rate, epochs)) is None
+    name = naming.training_run_name(base, "massive", ["af-ZA"], rate, epochs)
+    assert older_names.parse_training_run(name) == (naming.base_slug(base), "af-ZA")
+    assert (
+        older_names.parse_training_run(naming.training_run_name(base, "massive", ["af-ZA", "nl-NL"], rate, epochs))
+        is None
+    )
 
 
 def test_locales_of_a_dataset():
-    assert Task("mini").default_locales == mini.LOCALES and len(Task("x/y").default_locales) == 49
+    assert MINI_TASK.default_codes == mini.LOCALES and len(MASSIVE.default_codes) == 49

@@ -112,3 +112,16 @@ def read_list(file: Path, flag: str) -> list[str]:
     if twice or not locales:
         raise InputError(f"{file}: {', '.join(twice)} stands twice" if twice else f"{file} has no locale")
     return locales
+
+
+class Language(NamedTuple):
+    code: str
+    iso: str
+    name: str
+    family: str
+    script: str
+
+
+def language(code: str, iso: str | None = None) -> Language:
+    found = LOCALES[code]
+    return Language(code, iso or found.uriel, found.language, found.family, found.script)

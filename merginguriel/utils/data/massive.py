@@ -1,4 +1,13 @@
-"""MASSIVE's intents. FitzGerald et al. 2022, arXiv 2204.08582."""
+"""MASSIVE: intents in 52 locales, the task that commands take by default, and its mini corpus.
+
+FitzGerald et al. 2022, arXiv 2204.08582.
+"""
+
+from dataclasses import replace
+
+from merginguriel.utils.data import mini
+from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.task import DEFAULT_TASK, MINI, Task
 
 # The Hub's ClassLabel order. Never derived from a split: the test split has 59 of the 60.
 INTENTS = tuple(
@@ -16,3 +25,15 @@ INTENTS = tuple(
 """.split()
 )
 LABEL_OF = {name: index for index, name in enumerate(INTENTS)}
+MASSIVE = Task(
+    DEFAULT_TASK,
+    "AmazonScience/massive",
+    ("utt",),
+    "intent",
+    INTENTS,
+    languages=tuple((code, None) for code in LOCALES),
+    defaults=DEFAULT_LOCALES,
+    similar_among=DEFAULT_LOCALES,
+    origin=DEFAULT_TASK,
+)
+MINI_TASK = replace(MASSIVE, data=MINI, languages=tuple((code, None) for code in mini.LOCALES), defaults=mini.LOCALES)

@@ -71,3 +71,8 @@ def records(locale: str) -> list[dict[str, str]]:
                 )
                 position += 1
     return rows
+
+
+def rows(locale: str, partition: str) -> list[tuple[int, dict[str, str]]]:
+    """(number, record) of those of one partition: train, dev or test."""
+    return [(number, row) for number, row in enumerate(records(locale)) if row["partition"] == partition]

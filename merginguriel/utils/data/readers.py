@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from auto_merge_llm.errors import InputError
 
@@ -84,3 +85,23 @@ def _read_parquet(files: list[str]):
     return [
         {column: names[column][value] if column in names else value for column, value in row.items()} for row in table
     ]
+
+
+class Rows(NamedTuple):
+    rows: Any
+    where: str
+
+
+def read_rows(data, language, split, names, language_column=None):
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        rows, where = read_folder(folder, language, split)
+    elif data.startswith((".", "/", "~")) or data.count("/") != 1:
+        raise InputError(f"no dataset folder {data}; give a folder of <locale>.jsonl files, a Hub id, or mini")
+    else:
+        rows, where = read_hub(data, language, split)
+    return Rows([(n, row) for n, row in rows if row.get("partition", split) in names], where)
+
+
+def languages_in(data, language_column=None):
+    return locales_in(Path(data).expanduser())

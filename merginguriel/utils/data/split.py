@@ -3,23 +3,26 @@
 import hashlib
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from auto_merge_llm.errors import InputError
 
-# MASSIVE's files say dev where the Hub says validation; both are accepted everywhere.
+# The names that people use, and the one by which data know a split.
 SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
+Text: TypeAlias = "str | tuple[str, str]"  # one text, or a pair that a tokenizer takes together
 
 
 @dataclass(frozen=True)
 class Split:
-    """The items of one locale and split, in file order; `labels` index INTENTS."""
+    """The items of one language and split, in file order; `labels` index `label_names`, the task's."""
 
     locale: str
     name: str
     ids: list[str]
-    texts: list[str]
+    texts: list[Text]
     labels: list[int]
+    label_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -30,9 +33,9 @@ class Split:
         return hashlib.sha256(rows.encode()).hexdigest()
 
     def draw(self, count: int, seed: int) -> "Split":
-        """`count` of the items, drawn by `seed` and in file order: the same ids in every locale.
+        """`count` of the items, drawn by `seed` and in file order: the same ids in every language.
 
-        Not the first ones: MASSIVE's neighbours share topics. Raises InputError where there are fewer.
+        Not the first ones: neighbours often share topics. Raises InputError where there are fewer.
         """
         if count > len(self):
             raise InputError(
@@ -40,10 +43,9 @@ class Split:
             )
         chosen = set(random.Random(seed).sample(sorted(self.ids), count))
         kept = [item for item, id_ in enumerate(self.ids) if id_ in chosen]
-        return Split(
-            self.locale,
-            self.name,
-            [self.ids[item] for item in kept],
-            [self.texts[item] for item in kept],
-            [self.labels[item] for item in kept],
+        return replace(
+            self,
+            ids=[self.ids[item] for item in kept],
+            texts=[self.texts[item] for item in kept],
+            labels=[self.labels[item] for item in kept],
         )

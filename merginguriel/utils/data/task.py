@@ -1,55 +1,180 @@
-"""The task: which data, columns and languages, and the base model that belongs to them."""
+"""A task: where its texts are, which labels they have, and in which languages.
 
+A task is data: nothing outside this wing knows how many labels there are or what a language's code looks like.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
-from merginguriel.utils.data.massive import LABEL_OF
-from merginguriel.utils.data.readers import locales_in, partitions, read_folder, read_hub
-from merginguriel.utils.data.split import SPLITS, Split
-from merginguriel.utils.storage.settings import setting
+from merginguriel.utils.data.languages import Language, check_locale, language
+from merginguriel.utils.data.readers import languages_in, read_rows
+from merginguriel.utils.data.split import SPLITS, Split, Text
 
+DEFAULT_TASK = "massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
+MINI = "mini"  # the name of the shipped corpus, and of the encoder that is made for it
+# What data call their splits where a task says nothing else.
+SPLIT_NAMES = (("train", ("train",)), ("dev", ("dev", "validation", "valid", "val")), ("test", ("test",)))
+_ID_COLUMNS = ("id", "index_id", "guid", "idx")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which data, and which of its columns are text and label."""
+    """What is classified. Made by `data/task_file.py` from a name or a file.
 
-    dataset_name: str = setting(
-        "AmazonScience/massive",
-        "Hub id, folder of MASSIVE's JSONL or parquet files, or 'mini' (shipped)",
-        "--dataset-name",
-        metavar="NAME",
-    )
-    text_column: str = setting("utt", "column with the utterance", "--text-column", metavar="NAME")
-    label_column: str = setting("intent", "column with the intent", "--label-column", metavar="NAME")
+    `data`: a folder or file, a Hub id, or "mini". `text`: one column, or two for pairs. `splits`: what the data call
+    train, dev and test. `languages`: own code -> ISO 639-3, or None where the code tells; empty where the folder tells
+    them. `defaults`: those that batches take where none are named, empty for all. `similar_among`: those among which
+    similarity is computed, where they hold the languages in question; empty for these alone.
+    """
 
-    def load(self, locale: str, split: str) -> Split:
-        return load_split(self.dataset_name, locale, split, self.text_column, self.label_column)
+    name: str
+    data: str
+    text: tuple[str, ...]
+    label: str
+    labels: tuple[str, ...]
+    languages: tuple[tuple[str, str | None], ...] = ()
+    defaults: tuple[str, ...] = ()
+    similar_among: tuple[str, ...] = ()
+    splits: tuple[tuple[str, tuple[str, ...]], ...] = SPLIT_NAMES
+    metric: str = "accuracy"
+    max_tokens: int = 128
+    language_column: str | None = None
+    origin: str = ""  # the name or the file that --task takes
 
     @property
-    def default_locales(self) -> tuple[str, ...]:
-        """Those of the mini corpus, or the project's 49."""
-        return mini.LOCALES if self.dataset_name == "mini" else DEFAULT_LOCALES
+    def model_hash(self) -> str:
+        """What the models of one task share: the names of their labels, and whether they read one text or two.
+
+        Not the languages, the metric or the place of the data, which change without making another model.
+        """
+        return hashlib.sha256(json.dumps([sorted(self.labels), len(self.text)]).encode()).hexdigest()[:16]
+
+    def record(self) -> dict[str, Any]:
+        """What records of trainings and merges tell of it; the items tell themselves, by the hash of a split."""
+        return {"task": self.name, "task_hash": self.model_hash}
 
     @property
-    def locales(self) -> tuple[str, ...]:
-        """The locales that a folder has; of other names the default ones."""
-        folder = Path(self.dataset_name).expanduser()
-        is_folder = self.dataset_name != "mini" and folder.is_dir()
-        return tuple(locales_in(folder)) if is_folder else self.default_locales
+    def word(self) -> str:
+        """What a folder's name says of it; nothing of the task that names have always been for."""
+        return "" if self.name == DEFAULT_TASK else self.name
+
+    @functools.cached_property
+    def codes(self) -> tuple[str, ...]:
+        """The languages that there are; of a Hub id that does not declare them none, since only reading tells."""
+        if self.languages:
+            declared = tuple(code for code, _ in self.languages)
+            folder = Path(self.data).expanduser()
+            there = set(languages_in(self.data, self.language_column)) if folder.exists() else set(declared)
+            return tuple(code for code in declared if code in there) or declared
+        return tuple(languages_in(self.data, self.language_column)) if Path(self.data).expanduser().exists() else ()
+
+    @property
+    def default_codes(self) -> tuple[str, ...]:
+        """The languages of a sweep or a batch of trainings where none are named."""
+        return self.defaults or self.codes
+
+    def check(self, codes: Iterable[str]) -> None:
+        """InputError naming the nearest language for a code that the task has not."""
+        known = tuple(code for code, _ in self.languages) or self.codes
+        for code in codes if known else ():
+            check_locale(code, known, "the mini corpus" if self.data == MINI else f"task {self.name}")
+
+    def language(self, code: str) -> Language:
+        return language(code, dict(self.languages).get(code))
+
+    def neighbours(self, codes: Iterable[str]) -> list[Language]:
+        """The languages among which the similarity of `codes` is computed: a share of Sinkhorn depends on all."""
+        wanted = sorted(set(codes))
+        names = self.similar_among if set(wanted) <= set(self.similar_among) else wanted
+        return [self.language(code) for code in names]
 
     def base_model(self, asked: str | None = None) -> str:
         """The base model that was asked for, else the one that belongs to the data."""
-        return asked or ("mini" if self.dataset_name == "mini" else DEFAULT_BASE_MODEL)
+        return asked or (MINI if self.data == MINI else DEFAULT_BASE_MODEL)
+
+    def load(self, code: str, split: str) -> Split:
+        """Read one split of one language.
+
+        Raises InputError for an unknown split or language, a missing column, a label that is not declared, and damage.
+        """
+        if split not in SPLITS:
+            raise InputError(f"unknown split {split!r}; one of train, validation (or dev), test")
+        self.check([code])
+        names = dict(self.splits).get(SPLITS[split], ())
+        if not names:
+            raise InputError(f"task {self.name} has no {split} split; name it under splits in its file")
+        if self.data == MINI:
+            rows, where = mini.rows(code, SPLITS[split]), "the mini corpus"
+        else:
+            rows, where = read_rows(self.data, code, SPLITS[split], names, self.language_column)
+        return self._read(rows, code, split, where)
+
+    def _read(self, rows: Iterable[tuple[int, Mapping[str, Any]]], code: str, split: str, where: str) -> Split:
+        ids: list[str] = []
+        texts: list[Text] = []
+        labels: list[int] = []
+        id_column = None
+        for number, row in rows:
+            if not ids:
+                self._check_columns(row, where)
+                id_column = next((name for name in _ID_COLUMNS if name in row), None)
+            try:
+                texts.append(self._text(row))
+                labels.append(self._label_of(row[self.label]))
+                ids.append(str(row[id_column]) if id_column else str(number))
+            except (InputError, KeyError) as error:
+                reason = f"it has no {error}; the file is damaged" if isinstance(error, KeyError) else error
+                raise InputError(f"{where}, row {number + 1}: {reason}") from None
+        if not ids:
+            raise InputError(f"no {split} items of {code} in {where}; check the data, and splits in the task's file")
+        return Split(code, split, ids, texts, labels, self.labels)
+
+    def _check_columns(self, row: Mapping[str, Any], where: str) -> None:
+        for column in (*self.text, self.label):
+            if column not in row:
+                raise InputError(
+                    f"no column {column!r} in {where}: it has {', '.join(map(str, row))}; choose with --text-column "
+                    "and --label-column, or correct the task's file"
+                )
+
+    def _text(self, row: Mapping[str, Any]) -> Text:
+        texts = [row[column] for column in self.text]
+        for column, text in zip(self.text, texts):
+            if not isinstance(text, str):
+                raise InputError(f"no text in column {column!r} but {text!r}; the file is damaged")
+        return texts[0] if len(texts) == 1 else (texts[0], texts[1])
+
+    @functools.cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.labels)}
+
+    def _label_of(self, value: Any) -> int:
+        """A label by its name, or a number that is none as its place in the list, as a ClassLabel column has it."""
+        index = self._index.get(value) if isinstance(value, str) else None
+        if index is None and isinstance(value, (str, int)) and not isinstance(value, bool):
+            index = self._index.get(str(value))
+            if index is None and str(value).isdecimal() and int(value) < len(self.labels):
+                index = int(value)
+        if index is None:
+            shown = ", ".join(self.labels[:8]) + (" …" if len(self.labels) > 8 else "")
+            raise InputError(
+                f"label {value!r} is none of the {len(self.labels)} of task {self.name} ({shown}); correct the data, "
+                "or declare it under labels in the task's file"
+            )
+        return index
 
 
 class Fingerprints(dict[tuple[str, str], str]):
-    """(locale, split) -> fingerprint of that split of a task, read when first asked for."""
+    """(language, split) -> fingerprint of that split of a task, read when first asked for."""
 
     def __init__(self, task: Task):
         super().__init__()
@@ -58,59 +183,3 @@ class Fingerprints(dict[tuple[str, str], str]):
     def __missing__(self, split: tuple[str, str]) -> str:
         self[split] = self._task.load(*split).fingerprint()
         return self[split]
-
-
-def load_split(
-    dataset_name: str, locale: str, split: str, text_column: str = "utt", label_column: str = "intent"
-) -> Split:
-    """Read one split of one locale.
-
-    `dataset_name` is ``mini``, a folder with ``<locale>.jsonl`` (MASSIVE's own files) or
-    ``<locale>/<split>/*.parquet``, or a Hub id whose parquet branch has the latter layout.
-    Raises InputError for an unknown split or locale, a missing column, an unknown intent, damaged lines.
-    """
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r}; one of train, validation (or dev), test")
-    if dataset_name == "mini":
-        rows, where = enumerate(mini.records(locale)), "the mini corpus"
-    else:
-        check_locale(locale)
-        folder = Path(dataset_name).expanduser()
-        if folder.is_dir():
-            rows, where = read_folder(folder, locale, split)
-        elif dataset_name.startswith((".", "/", "~")) or dataset_name.count("/") != 1:
-            raise InputError(
-                f"no dataset folder {dataset_name}; give a folder of <locale>.jsonl files, "
-                "a Hub id such as AmazonScience/massive, or mini"
-            )
-        else:
-            rows, where = read_hub(dataset_name, locale, split)
-    return _select(rows, locale, split, text_column, label_column, where)
-
-
-def _select(rows, locale, split, text_column, label_column, where) -> Split:
-    ids, texts, labels = [], [], []
-    wanted = partitions(split)
-    for number, row in rows:
-        for column in (text_column, label_column):
-            if column not in row:
-                raise InputError(
-                    f"no column {column!r} in {where}: it has {', '.join(row)}; "
-                    "choose with --text-column and --label-column"
-                )
-        # Parquet files hold one split each and may lack the column.
-        if row.get("partition", split) not in wanted:
-            continue
-        intent = row[label_column]
-        if intent not in LABEL_OF:
-            raise InputError(
-                f"unknown intent {intent!r} in {where}, row {number + 1}; only MASSIVE's 60 intents can be read"
-            )
-        if not isinstance(row[text_column], str):
-            raise InputError(f"no text in column {text_column!r} of {where}, row {number + 1}; the file is damaged")
-        ids.append(str(row.get("id", number)))
-        texts.append(row[text_column])
-        labels.append(LABEL_OF[intent])
-    if not ids:
-        raise InputError(f"no {split} items in {where}; check the file's partition column")
-    return Split(locale, split, ids, texts, labels)

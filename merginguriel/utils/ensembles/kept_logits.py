@@ -45,11 +45,17 @@ class KeptLogits:
 
     def logits(self, source: str, split: Split) -> np.ndarray:
         """(items, labels) float32, in the order of the split."""
-        return np.asarray(self.matrix.logits(source, split.locale), np.float32)[self._places(split)]
+        logits = np.asarray(self.matrix.logits(source, split.locale), np.float32)[self._places(split)]
+        if logits.shape[1] != len(split.label_names):
+            raise InputError(
+                f"the N×N logits have {logits.shape[1]} labels, not the {len(split.label_names)} of the task; correct --task"
+            )
+        return logits
 
-    def alone(self, source: str, split: Split) -> Evaluation:
+    def alone(self, source: str, split: Split, metric: str) -> Evaluation:
         predicted = self.logits(source, split).argmax(-1)
-        return Evaluation(f"{source} alone", self.folder, np.array(split.ids), np.array(split.labels), predicted)
+        ids, gold = np.array(split.ids), np.array(split.labels)
+        return Evaluation(f"{source} alone", self.folder, ids, gold, predicted, split.label_names, metric)
 
     def _places(self, split: Split) -> list[int]:
         if split.locale not in self.matrix.targets:

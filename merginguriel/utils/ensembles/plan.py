@@ -67,7 +67,16 @@ class Planner:
             name = naming.evaluation_name(source.path.name, plan.target, split.name, settings.num_examples)
             folder, group = results_root / name, str(source.path)
             alone.append(
-                evaluation_job(folder, source.path, split, self.precision, group=group, overwrite=overwrite, draw=draw)
+                evaluation_job(
+                    folder,
+                    source.path,
+                    split,
+                    self.precision,
+                    group=group,
+                    overwrite=overwrite,
+                    draw=draw,
+                    source=source.locale,
+                )
             )
         return [*alone, *(self._vote(plan, method, results_root, alone, overwrite) for method in methods)]
 
@@ -76,6 +85,7 @@ class Planner:
         experiment = {
             "mode": f"ensemble_{method}",
             "target": plan.target,
+            **self.context.task.record(),
             "base_model": self.store.base_model,
             "num_sources": len(sources),
             "preweight": settings.preweight,
@@ -92,7 +102,7 @@ class Planner:
         }
         rests_on = {"experiment": experiment, "models": models, "split": split.name, "data": split.fingerprint()}
         name = naming.ensemble_name(method, plan.target, len(sources), split.name, settings.num_examples)
-        name = naming.with_words(name, settings.words())
+        name = naming.with_words(name, [*filter(None, [self.context.task.word]), *settings.words()])
         options = {
             "method": method,
             "sources": sources,

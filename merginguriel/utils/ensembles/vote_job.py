@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.ensembles.kept_logits import KeptLogits
@@ -44,7 +43,7 @@ class VoteContext(EvaluationContext):
         """Every source of a vote by itself."""
         sources = job.options["sources"]
         if self.kept:
-            return [self.kept.alone(source.locale, split) for source in sources]
+            return [self.kept.alone(source.locale, split, self.task.metric) for source in sources]
         folders = job.options["alone"]
         return [read_evaluation(folder, f"{source.locale} alone") for source, folder in zip(sources, folders)]
 
@@ -72,9 +71,9 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     elect = VOTES[options["method"]][0]
     origin = Origin(
         job.name,
-        context.task.dataset_name,
+        context.task,
         job.name,
-        _info(options["method"], [source.path for source in sources], weights),
+        _info(context.task, options["method"], [source.path for source in sources], weights),
         settings,
         experiment,
         job.hash,
@@ -93,12 +92,12 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     return f"{result.accuracy:.4f}"
 
 
-def _info(method: str, models: list[Path], weights: list[float]) -> dict[str, Any]:
+def _info(task: Task, method: str, models: list[Path], weights: list[float]) -> dict[str, Any]:
     return {
-        "num_labels": len(INTENTS),
+        "num_labels": len(task.labels),
         "model_type": "ensemble",
         "architecture": None,
-        **label_maps(INTENTS),
+        **label_maps(task.labels),
         "num_models": len(models),
         "model_names": list(map(str, models)),
         "ensemble_method": method,

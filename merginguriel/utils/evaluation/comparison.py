@@ -13,7 +13,7 @@ def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
 
 
 def best_first(evaluations: list[Evaluation]) -> list[Evaluation]:
-    return sorted(evaluations, key=lambda evaluation: (-evaluation.accuracy, evaluation.name))
+    return sorted(evaluations, key=lambda evaluation: (-evaluation.score, evaluation.name))
 
 
 def aligned(evaluations: list[Evaluation]) -> np.ndarray:
@@ -32,16 +32,19 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
 
 
 def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:
-    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`."""
+    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`.
+
+    Where the task has another metric, it comes first.
+    """
     width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
-    lines = [
-        f"{'model':<{width}}  accuracy  95 % interval   p vs best source".rstrip()
-        if reference
-        else f"{'model':<{width}}  accuracy  95 % interval"
-    ]
+    metric = evaluations[0].metric
+    told = "" if metric == "accuracy" else f"  {metric}"
+    title = f"{'model':<{width}}{told}  accuracy  95 % interval"
+    lines = [f"{title}   p vs best source" if reference else title]
     for evaluation in evaluations:
         low, high = evaluation.interval
-        line = f"{evaluation.name:<{width}}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
+        by_metric = f"  {evaluation.score:{len(told) - 2}.4f}" if told else ""
+        line = f"{evaluation.name:<{width}}{by_metric}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
         if reference is evaluation:
             line += "  (best source)"
         elif reference:

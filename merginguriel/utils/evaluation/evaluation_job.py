@@ -11,7 +11,6 @@ from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import files_of
-from merginguriel.utils.storage import naming
 
 
 class EvaluationContext:
@@ -34,7 +33,7 @@ class EvaluationContext:
         kept = shared.get("classifier")
         if kept is None or kept.path != path:
             shared.pop("classifier", None)
-            shared["classifier"] = Classifier(path)
+            shared["classifier"] = Classifier(path, self.task)
         return shared["classifier"]
 
     def done_with(self, path: Path, shared: dict[str, Any]) -> None:
@@ -49,7 +48,10 @@ def precision_on(device: str) -> str:
 def evaluation_job(
     folder: Path, model: Path, split: Split, precision: str, *, group: str, overwrite: bool, **more: Any
 ) -> Job:
-    """`model` alone on `split`, into `folder`. `more`: `draw`, as EvaluationContext has it, and `label` of the job."""
+    """`model` alone on `split`, into `folder`.
+
+    `more`: `draw`, as EvaluationContext has it, `source`, the model's own language, and `label` of the job.
+    """
     settings = {
         "model": str(model),
         "files": files_of(model),
@@ -59,7 +61,7 @@ def evaluation_job(
         "precision": precision,
     }
     options = {"model": model, "draw": more.get("draw"), "overwrite": overwrite, "locale": split.locale}
-    options["num_items"] = len(split)
+    options |= {"num_items": len(split), "source": more.get("source")}
     return Job("evaluation", folder.name, group, folder, settings, options, label=more.get("label"))
 
 
@@ -69,13 +71,13 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     result = evaluate(
         context.classifier(options["model"], shared),
         context.split(settings["locale"], settings["split"], options["draw"]),
-        context.task.dataset_name,
         job.folder,
         name=job.name,
         overwrite=options["overwrite"],
         job=job.hash,
+        source=options["source"],
     )
-    if job.name == naming.baseline_name(settings["locale"]):
+    if options["source"] == settings["locale"]:
         context.done_with(options["model"], shared)  # the target's own model is no source
     return f"{result.accuracy:.4f}"
 

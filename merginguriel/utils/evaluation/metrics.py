@@ -5,28 +5,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from merginguriel.utils.data.massive import INTENTS
 
+class LabelScores(NamedTuple):
+    """One label's precision, recall and F1; NaN where there is nothing to divide by."""
 
-class IntentScores(NamedTuple):
-    """One intent's precision, recall and F1; NaN where there is nothing to divide by."""
-
-    intent: str
+    label: int
     precision: float
     recall: float
     f1: float
     support: int
 
 
-def per_intent(predicted: np.ndarray, gold: np.ndarray) -> list[IntentScores]:
-    """A row for every intent that occurs among gold labels or predictions, in the order of INTENTS."""
+def per_label(predicted: np.ndarray, gold: np.ndarray) -> list[LabelScores]:
+    """A row for every label that occurs among gold labels or predictions, in their order."""
     rows = []
-    for intent in np.union1d(gold, predicted):
-        hits = int(((predicted == intent) & (gold == intent)).sum())
-        support, said = int((gold == intent).sum()), int((predicted == intent).sum())
+    for label in np.union1d(gold, predicted):
+        hits = int(((predicted == label) & (gold == label)).sum())
+        support, said = int((gold == label).sum()), int((predicted == label).sum())
         rows.append(
-            IntentScores(
-                INTENTS[intent],
+            LabelScores(
+                int(label),
                 hits / said if said else float("nan"),
                 hits / support if support else float("nan"),
                 2 * hits / (said + support),
@@ -37,8 +35,8 @@ def per_intent(predicted: np.ndarray, gold: np.ndarray) -> list[IntentScores]:
 
 
 def macro_f1(predicted: np.ndarray, gold: np.ndarray) -> float:
-    """Mean F1 over the intents that occur among gold labels or predictions."""
-    return float(np.mean([row.f1 for row in per_intent(predicted, gold)]))
+    """Mean F1 over the labels that occur among gold labels or predictions."""
+    return float(np.mean([row.f1 for row in per_label(predicted, gold)]))
 
 
 def accuracy(predicted: np.ndarray, gold: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from merginguriel.utils.evaluation.classifier import model_settings
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
-from merginguriel.utils.evaluation.results import accuracy_in
+from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import bytes_of
@@ -39,7 +39,7 @@ class NxnPlan:
     def describe(self) -> str:
         return (
             f"{len(self.sources)} source models on {len(self.targets)} target locales, {self.split} split of "
-            f"{self.items.task.dataset_name}: {len(self.sources) * len(self.targets)} cells"
+            f"{self.items.task.data}: {len(self.sources) * len(self.targets)} cells"
         )
 
 
@@ -76,7 +76,7 @@ class Run:
         for row, source in enumerate(self.plan.sources):
             for column, target in enumerate(self.plan.targets):
                 if self.is_done(source, target):
-                    values[row, column] = accuracy_in(self.cell(source, target))
+                    values[row, column] = score_in(self.cell(source, target))
         return TransferMatrix(tuple(self.plan.sources), self.plan.targets, values, str(self.folder / MATRIX_CSV))
 
     def jobs(self) -> list[Job]:
@@ -120,7 +120,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
 
     def fingerprint(source: str) -> dict[str, Any] | None:
         try:
-            return model_settings(plan.sources[source], dtype)
+            return model_settings(plan.sources[source], plan.items.task, dtype)
         except (InputError, OSError) as error:
             failures[source] = str(error)
             return None

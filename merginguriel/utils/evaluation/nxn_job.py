@@ -1,21 +1,23 @@
 """The job of one cell of an N×N: a source model on a target locale."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.split import Text
 from merginguriel.utils.data.task import Task
-from merginguriel.utils.evaluation.classifier import in_massive_order, model_info
+from merginguriel.utils.evaluation.classifier import in_task_order, model_info
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision
 from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, halved
 from merginguriel.utils.evaluation.results import Origin, data_settings, results_record
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.models import devices, loading, scoring
 from merginguriel.utils.models.model_folder import read_labels
-from merginguriel.utils.models.tokens import MAX_TOKENS, TokenCache
+from merginguriel.utils.models.tokens import TokenCache
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
@@ -32,8 +34,8 @@ class NxnContext(EvaluationContext):
     def _tokens(self) -> TokenCache:
         return TokenCache(self._folder)
 
-    def batches(self, path: Path, model: Any, texts: list[str]) -> scoring.Batches:
-        tokens = self._tokens.tokens(path, texts, loading.longest_input(model, MAX_TOKENS))
+    def batches(self, path: Path, model: Any, texts: Sequence[Text], max_tokens: int) -> scoring.Batches:
+        tokens = self._tokens.tokens(path, texts, loading.longest_input(model, max_tokens))
         # Sources of one tokenizer share the very same tokens.
         key = id(tokens), model.config.pad_token_id
         if key not in self._batches:
@@ -49,25 +51,24 @@ def is_done(job: Job) -> bool:
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, path, settings = shared["context"], job.options["model"], job.settings
     check_precision(settings["precision"])
-    model, labels, info = _model(path, shared)
+    model, labels, info = _model(path, context.task, shared)
     split = context.split(settings["target"], settings["split"])
-    scores = scoring.batch_logits(model, context.batches(path, model, split.texts), job.name.replace("_", " "))
-    by_intent = in_massive_order(scores, labels)
+    batches = context.batches(path, model, split.texts, settings["model"]["max_tokens"])
+    scores = scoring.batch_logits(model, batches, job.name.replace("_", " "))
+    by_label = in_task_order(scores, labels, context.task.labels)
     told = {"source": job.group, "target": split.locale}
-    origin = Origin(
-        job.name, context.task.dataset_name, str(path), info, data_settings(settings["model"], split), told, job.hash
-    )
-    result = results_record(split, by_intent.argmax(-1), origin)
+    origin = Origin(job.name, context.task, str(path), info, data_settings(settings["model"], split), told, job.hash)
+    result = results_record(split, by_label.argmax(-1), origin)
     # What may stand there is a cell without a result.
     with atomic.whole_folder(job.folder, overwrite=True) as partial:
-        np.save(partial / CELL_LOGITS, halved(by_intent))
+        np.save(partial / CELL_LOGITS, halved(by_label))
         atomic.write_json(partial / RESULTS_JSON, result)
     accuracies = shared.setdefault("accuracies", {})
-    accuracies[split.locale] = result["performance"]["accuracy"]
+    accuracies[split.locale] = result["performance"][context.task.metric]
     return _row(job.group, accuracies) if split.locale == job.options["targets"][-1] else ""
 
 
-def _model(path: Path, shared: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
+def _model(path: Path, task: Task, shared: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
     """The source's model, its labels and what is said of it; a model that failed once fails all its cells."""
     if "failed" in shared:
         raise InputError(shared["failed"])
@@ -75,7 +76,8 @@ def _model(path: Path, shared: dict[str, Any]) -> tuple[Any, list[str], dict[str
         device = devices.default_device()
         try:
             loaded = loading.load_model(path, device, devices.evaluation_dtype(device))
-            shared["model"] = loaded, read_labels(path), model_info(path)
+            labels = read_labels(path, task)
+            shared["model"] = loaded, labels, model_info(path, labels)
         except InputError as error:
             shared["failed"] = str(error)
             raise

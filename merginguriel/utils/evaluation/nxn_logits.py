@@ -44,11 +44,11 @@ class Logits:
         }
 
     def logits(self, source: str, target: str) -> np.ndarray:
-        """(items, 60) float16, columns in the order of massive.INTENTS; InputError where the cell is missing."""
+        """(items, labels) float16, columns in the order of the task's labels; InputError where the cell is missing."""
         return self._read(f"{source}/{target}")
 
     def labels(self, target: str) -> np.ndarray:
-        """(items,) int16, indices of massive.INTENTS."""
+        """(items,) int16, indices of the task's labels."""
         return self._read(f"labels/{target}")
 
     def ids(self, target: str) -> np.ndarray:

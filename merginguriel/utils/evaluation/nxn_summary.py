@@ -12,7 +12,6 @@ import torch
 from auto_merge_llm.safetensors_writer import SafetensorsWriter
 from filelock import FileLock
 
-from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.evaluation.nxn import Run
 from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, LOGITS, Logits
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON, TransferMatrix
@@ -47,7 +46,7 @@ def _gather_logits(run: Run) -> None:
             small[f"ids/{target}"] = torch.frombuffer(bytearray("\n".join(split.ids).encode()), dtype=torch.uint8)
         kept = Logits(run.folder) if len(new) < len(done) else None
         shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            name: ((len(splits[name.split("/")[1]]), len(INTENTS)), torch.float16) for name in done
+            name: ((len(splits[name.split("/")[1]]), len(run.plan.items.task.labels)), torch.float16) for name in done
         }
         shapes |= {name: (tuple(values.shape), values.dtype) for name, values in small.items()}
         with tempfile.TemporaryDirectory(prefix=".logits.", dir=run.folder) as partial:
@@ -82,7 +81,9 @@ def _summary(run: Run, matrix: TransferMatrix) -> dict[str, Any]:
         "locales": list(matrix.sources),
         "targets": list(matrix.targets),
         "split": run.plan.split,
-        "dataset": run.plan.items.task.dataset_name,
+        "dataset": run.plan.items.task.data,
+        "task": run.plan.items.task.name,
+        "metric": run.plan.items.task.metric,
         "precision": run.settings["precision"],
         "total_evaluations": values.size,
         "successful_evaluations": len(measured),

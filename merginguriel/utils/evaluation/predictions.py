@@ -6,7 +6,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 
-def write_predictions(path: Path, ids, labels, predictions, intents, logits=None) -> None:
+def write_predictions(path: Path, ids, labels, predictions, label_names, logits=None) -> None:
     """Keep what paired tests need: item ids, gold labels and predictions (n,).
 
     And, of models, the logits (n, classes) in float32, for ensembles: float16 would make ties of near ties.
@@ -20,7 +20,7 @@ def write_predictions(path: Path, ids, labels, predictions, intents, logits=None
             ids=np.array(ids),
             labels=np.array(labels, np.int16),
             predictions=np.array(predictions, np.int16),
-            intents=np.array(intents),
+            intents=np.array(label_names),  # as the first task called them
             **kept,
         )
 

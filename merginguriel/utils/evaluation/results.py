@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.data.split import Split
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import predictions
-from merginguriel.utils.evaluation.metrics import macro_f1, measure_all
+from merginguriel.utils.evaluation.metrics import METRICS, macro_f1, measure_all
 from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.storage import atomic, environment
@@ -30,8 +30,14 @@ class Evaluation:
     name: str
     folder: Path  # where it is kept
     ids: np.ndarray  # (items,) str, in the split's order
-    gold: np.ndarray  # (items,) int, index INTENTS
+    gold: np.ndarray  # (items,) int, index label_names
     predicted: np.ndarray
+    label_names: tuple[str, ...]
+    metric: str = "accuracy"  # the task's, by which models are ranked
+
+    @property
+    def score(self) -> float:
+        return METRICS[self.metric][0](self.predicted, self.gold)
 
     @property
     def correct(self) -> np.ndarray:
@@ -55,17 +61,19 @@ class Origin:
     """What a result tells beside its numbers: who answered, on which data, and in which experiment.
 
     `settings`: what the answers rest on, by `data_settings`. `job`: the hash by which a list of jobs finds the result
-    done (utils/jobs). `attachments`: texts by file name, written beside the result.
+    done (utils/jobs). `attachments`: texts by file name, written beside the result. `source`: the language of a model
+    of one language.
     """
 
     name: str
-    dataset_name: str
+    task: Task
     model_name: str
     model_info: dict
     settings: dict
     experiment: dict | None = None
     job: str | None = None
     attachments: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 def data_settings(settings: dict, split: Split) -> dict:
@@ -111,7 +119,12 @@ def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) ->
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
     kept = predictions.read_predictions(folder / PREDICTIONS)
-    return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"])
+    label_names, metric = tuple(map(str, kept["intents"])), _metric_in(atomic.read_json(folder / RESULTS_JSON))
+    return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"], label_names, metric)
+
+
+def _metric_in(results: Mapping) -> str:
+    return results["performance"].get("metric", "accuracy")
 
 
 def write_evaluation(
@@ -125,11 +138,13 @@ def write_evaluation(
 ) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
-    `predicted` (items,) and `logits` (items, labels) index INTENTS.
+    `predicted` (items,) and `logits` (items, labels) index the split's label names.
     """
     results = results_record(split, predicted, origin)
     with atomic.whole_folder(folder, overwrite=overwrite) as partial:
-        predictions.write_predictions(partial / PREDICTIONS, split.ids, split.labels, predicted, INTENTS, logits)
+        predictions.write_predictions(
+            partial / PREDICTIONS, split.ids, split.labels, predicted, split.label_names, logits
+        )
         for file, text in origin.attachments.items():
             atomic.write_text(partial / file, text)
         atomic.write_json(partial / RESULTS_JSON, results)
@@ -137,9 +152,9 @@ def write_evaluation(
 
 
 def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
-    """The content of a results.json; `predicted` (items,) index INTENTS."""
+    """The content of a results.json; `predicted` (items,) index the split's label names."""
     gold = np.array(split.labels)
-    correct = predicted == gold
+    correct, names = predicted == gold, split.label_names
     hits, total = int(correct.sum()), len(split)
     return {
         "evaluation_info": {
@@ -147,17 +162,22 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
             "model_name": origin.model_name,
             "locale": split.locale,
             "massive_locale": split.locale,
-            "dataset": origin.dataset_name,
+            "dataset": origin.task.data,
+            "task": origin.task.name,
+            "task_origin": origin.task.origin,
+            "task_hash": origin.task.model_hash,
+            "source": origin.source,
             "split": split.name,
         },
         "model_info": origin.model_info,
         "dataset_info": {
             "total_examples": total,
             "unique_intents": len(set(split.labels)),
-            "intent_labels": sorted({INTENTS[label] for label in split.labels}),
+            "intent_labels": sorted({names[label] for label in split.labels}),
         },
         "performance": {
             **measure_all(predicted, gold),
+            "metric": origin.task.metric,
             "correct_predictions": hits,
             "total_predictions": total,
             "error_rate": 1 - hits / total,
@@ -168,8 +188,8 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
             {
                 "example_id": split.ids[item],
                 "text": split.texts[item],
-                "true_intent": INTENTS[gold[item]],
-                "predicted_label": INTENTS[predicted[item]],
+                "true_intent": names[gold[item]],
+                "predicted_label": names[predicted[item]],
                 "predicted_class": int(predicted[item]),
                 "correct": bool(correct[item]),
             }
@@ -182,7 +202,9 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
     }
 
 
-def accuracy_in(folder: Path) -> float | None:
-    """Of the result in `folder`; None where there is none."""
-    file = folder / RESULTS_JSON
-    return atomic.read_json(file)["performance"]["accuracy"] if file.is_file() else None
+def score_in(folder: Path) -> float | None:
+    """The result in `folder` by its task's metric; None where there is none."""
+    if not (folder / RESULTS_JSON).is_file():
+        return None
+    results = atomic.read_json(folder / RESULTS_JSON)
+    return results["performance"][_metric_in(results)]

@@ -48,7 +48,9 @@ def flags_given(tokens: list[str]) -> dict:
 
 def as_record(args: Namespace) -> dict[str, Any]:
     """All arguments as JSON has them."""
-    return plain({name: value for name, value in vars(args).items() if name not in ("explicit", "settings")})
+    return plain(
+        {name: value for name, value in vars(args).items() if name not in ("explicit", "settings", "language_flags")}
+    )
 
 
 def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:

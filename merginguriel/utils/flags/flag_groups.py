@@ -8,6 +8,8 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_list
 from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
+from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
@@ -15,7 +17,7 @@ from merginguriel.utils.storage.argument_types import positive_int, shard, whole
 
 
 def add_task(parser: Any) -> None:
-    add_settings(parser.add_argument_group("data"), Task)
+    add_settings(parser.add_argument_group("task"), TaskSettings)
 
 
 def add_store(parser: Any, flag: str = "--base-model") -> None:
@@ -24,7 +26,7 @@ def add_store(parser: Any, flag: str = "--base-model") -> None:
         flag,
         dest="base_model",
         metavar="NAME",
-        help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; 'mini' with --dataset-name mini)",
+        help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; mini with --task mini)",
     )
     parser.add_argument(
         "--models-root", type=Path, default=naming.MODELS_ROOT, metavar="DIR", help="where the fine-tuned models are"
@@ -32,11 +34,18 @@ def add_store(parser: Any, flag: str = "--base-model") -> None:
 
 
 def read_task(args: argparse.Namespace) -> Task:
-    return read_settings(Task, args)
+    """The task that is asked for; InputError where it lacks a language that a flag names, or names no metric."""
+    task = task_of(read_settings(TaskSettings, args))
+    if task.metric not in METRICS:
+        raise InputError(f"{task.origin}: metric {task.metric!r} is none of {', '.join(METRICS)}")
+    for value in (getattr(args, name) for name in args.language_flags):
+        task.check([value] if isinstance(value, str) else value or ())
+    return task
 
 
 def read_store(args: argparse.Namespace) -> ModelStore:
-    return ModelStore(read_task(args).base_model(args.base_model), args.models_root)
+    task = read_task(args)
+    return ModelStore(task.base_model(args.base_model), task, args.models_root)
 
 
 class LocaleLists(argparse.Action):

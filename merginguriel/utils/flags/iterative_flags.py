@@ -86,9 +86,8 @@ def read_iterative_settings(args: argparse.Namespace, target: str, output_dir: P
     merge = read_merge_settings(args, args.mode, target)
     project = (args.wandb_project or WANDB_PROJECT) if args.enable_wandb else None
     settings = read_settings(LanguageTraining, args, wandb_project=project)
-    training = TrainingRun(
-        flag_groups.read_task(args), flag_groups.read_store(args), merge.choice.sources or (), output_dir, settings
-    )
+    store = flag_groups.read_store(args)
+    training = TrainingRun(store.task, store, merge.choice.sources or (), output_dir, settings)
     return read_settings(
         IterativeSettings,
         args,

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from merginguriel.utils.data.language_arguments import locale
+from merginguriel.utils.data.task import MINI
 from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store, read_task
 from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
 from merginguriel.utils.flags.parser import ArgumentParser
@@ -46,9 +47,9 @@ def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
     if args.no_eval:
         idle = ["no_baselines"]
         if not needs_text(args.mode):
-            # The dataset also names the default base model.
+            # mini also names the default base model.
             idle += ["results_dir", "text_column", "label_column"]
-            idle += [] if args.dataset_name == "mini" else ["dataset_name"]
+            idle += [] if args.dataset_name == MINI else ["dataset_name"]
         refuse_idle(args, idle, where)
     check_merge_flags(args, [settings], where)
 

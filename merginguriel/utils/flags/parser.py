@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from merginguriel.utils.data import language_arguments
 from merginguriel.utils.storage.settings import shell_line
 
 
@@ -11,7 +12,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a command can tell a
     default from a choice (presets, flags without effect in a mode), `args.settings` maps declared settings, as (class,
-    field), to their destinations, and `args.command` is a line for a shell that gives the same arguments.
+    field), to their destinations, `args.command` is a line for a shell that gives the same arguments, and
+    `args.language_flags` are the destinations whose values name languages.
     """
 
     def __init__(self, **kwargs):
@@ -36,6 +38,7 @@ class ArgumentParser(argparse.ArgumentParser):
                 setattr(args, action.dest, action.default)
         args.settings = {action.setting: action.dest for action in actions if hasattr(action, "setting")}
         args.command = shell_line(self.prog, *argv)
+        args.language_flags = [action.dest for action in actions if action.type in language_arguments.READERS]
         return args
 
     def error(self, message):

@@ -47,9 +47,11 @@ def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[l
     targets, where = args.targets, flag
     if not targets:
         path = args.similarity_matrix or matrix.find_matrix(matrix.SPARSE_CSV) or Path(matrix.SPARSE_CSV)
-        there = set(flag_groups.read_task(args).locales)
-        targets = [locale for locale in matrix.read_matrix(path).targets if locale in there]
-        where = f"{path}, as far as {args.dataset_name} has them"
+        task = flag_groups.read_task(args)
+        targets = [locale for locale in matrix.read_matrix(path).targets if locale in task.codes]
+        where = f"{path}, as far as {task.data} has them"
+        if not targets and not args.similarity_matrix:
+            targets, where = list(task.default_codes), f"task {task.name}"
     return flag_groups.choose_targets(args, targets, where, f"name others with {flag}"), where
 
 

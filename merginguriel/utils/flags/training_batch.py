@@ -6,16 +6,19 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.flags.flag_groups import add_backend, add_store, add_task, read_store
+from merginguriel.utils.flags.setting_flags import read_settings
 from merginguriel.utils.flags.training_flags import SCRIPT, parse_training
 from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import conclude
 from merginguriel.utils.storage import naming
-from merginguriel.utils.storage.settings import shell_line
+from merginguriel.utils.storage.settings import shell_line, tokens
 
 # What the batch decides for every run; it cannot be given to training_bert.py beside it.
 DECIDED = (
+    "--task",
     "--dataset-name",
     "--dataset-config-name",
     "--model-name-or-path",
@@ -86,11 +89,8 @@ def _decided(args: argparse.Namespace, name: str, locales: Sequence[str]) -> lis
     """The flags of training_bert.py that differ from run to run, or say what the batch says by flags of its own."""
     base_model, output_dir = read_store(args).base_model, str(args.models_root / name)
     line = ["--dataset-config-name", ",".join(locales), "--model-name-or-path", base_model]
-    line += ["--dataset-name", args.dataset_name, "--output-dir", output_dir, "--models-root", str(args.models_root)]
-    for column in ("text_column", "label_column"):
-        if column in args.explicit:
-            line += [f"--{column.replace('_', '-')}", getattr(args, column)]
-    return line
+    line += [*tokens(read_settings(TaskSettings, args)), "--output-dir", output_dir]
+    return [*line, "--models-root", str(args.models_root)]
 
 
 def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[Job]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_list
-from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store, read_task
+from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, given_fields, options_of, read_settings
 from merginguriel.utils.storage.argument_types import true_or_false
@@ -75,9 +75,11 @@ def parse_training(
     settings = read_settings(TrainingSettings, args, wandb_project=project)
     _check(args, settings, steps)
     store, locales = read_store(args), args.dataset_config_name
-    name = training_run_name(store.base_model, locales, settings.learning_rate, settings.num_train_epochs)
+    name = training_run_name(
+        store.base_model, store.task.name, locales, settings.learning_rate, settings.num_train_epochs
+    )
     output_dir = args.output_dir or CHECKPOINTS_ROOT / name
-    return TrainingRun(read_task(args), store, tuple(locales), output_dir, settings), steps
+    return TrainingRun(store.task, store, tuple(locales), output_dir, settings), steps
 
 
 def _check(args: argparse.Namespace, settings: TrainingSettings, steps: TrainingSteps) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.flags.flag_groups import add_store, add_task
@@ -31,7 +32,9 @@ def read_vote_settings(args: argparse.Namespace) -> VoteSettings:
     """The settings, once every flag is known to have an effect."""
     settings = read_settings(VoteSettings, args, choice=read_choice(args))
     used = settings.used()
-    used |= warn_of_sparse(args, settings.choice) | {setting for setting in args.settings if setting[0] == "Task"}
+    used |= warn_of_sparse(args, settings.choice) | {
+        setting for setting in args.settings if setting[0] == TaskSettings.__name__
+    }
     refuse_unused(args, used)
     refuse_idle(args, ["models_root"] if args.nxn_dir else [])
     return settings

@@ -8,7 +8,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import Fingerprints
-from merginguriel.utils.evaluation.results import accuracy_in
+from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.iterative import run as iterative
 from merginguriel.utils.iterative.history import read_history
 from merginguriel.utils.iterative.plan import IterativePlan, plan_run
@@ -64,7 +64,7 @@ def keep_final_model(folder: Path) -> None:
 
 def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:
     """What the end of such a list tells beside: the test accuracy of every target that is done."""
-    return {"accuracies": {job.group: accuracy_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
+    return {"accuracies": {job.group: score_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
 
 
 def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:

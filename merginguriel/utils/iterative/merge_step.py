@@ -90,7 +90,7 @@ class Merger:
         model = loading.load_model(merge.output, device, evaluation_dtype(device))
         try:
             locales = (*self._plan.locales, merge.target)
-            return {locale: self._development.accuracy(model, locale) for locale in locales}
+            return {locale: self._development.score(model, locale) for locale in locales}
         finally:
             del model
             free_memory()

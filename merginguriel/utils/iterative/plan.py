@@ -40,7 +40,7 @@ class IterativePlan:
     @property
     def result_folder(self) -> Path:
         settings, merge = self.settings, self.merge
-        told = [*merge.settings.words().values(), *settings.words()]
+        told = [*merge.words, *settings.words()]
         name = naming.merge_name(f"iterative_{merge.mode}", merge.target, len(merge.sources), told)
         return settings.results_root / name
 
@@ -52,13 +52,13 @@ def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> I
     """
     training = settings.training
     data = Fingerprints(training.task) if data is None else data
-    initial = initial_checkpoint(training.store.base_model, training.settings.seed, training.store.root)
+    initial = initial_checkpoint(training.store, training.settings.seed)
     merge = plan_merge(
         settings.merge,
         training.task,
         training.store,
         output=RunFolder(settings.folder).merged(FINAL),
-        available=dict.fromkeys(training.locales or training.task.locales, initial),
+        available=dict.fromkeys(training.locales or training.task.codes, initial),
     )
     sources, target = [source.locale for source in merge.sources], merge.target
     splits = {"train": sources, "validation": [*sources, target], "test": [target]}

@@ -39,9 +39,8 @@ def judge(plan: IterativePlan, folder: RunFolder, overwrite: bool) -> Evaluation
         "iterative": {"merges": [entry["epoch"] for entry in merges], **settings.way},
     }
     return evaluate(
-        Classifier(final),
+        Classifier(final, task),
         task.load(settings.target, "test"),
-        task.dataset_name,
         plan.result_folder,
         name=plan.result_folder.name,
         experiment=experiment,

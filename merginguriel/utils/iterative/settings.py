@@ -32,7 +32,7 @@ class LanguageTraining(TrainingSettings):
     gradient_accumulation_steps: int = _own("gradient_accumulation_steps", 1, "--gradient-accumulation-steps")
     weight_decay: float = _own("weight_decay", 0.01, "--weight-decay")
     warmup_ratio: float = _own("warmup_ratio", 0.1, "--warmup-ratio")
-    max_seq_length: int = _own("max_seq_length", 128, "--max-seq-length")
+    max_seq_length: int | None = _own("max_seq_length", None, "--max-seq-length")
     max_train_samples: int | None = _own(
         "max_train_samples", None, "--max-train-samples", help="use only N items of every language"
     )

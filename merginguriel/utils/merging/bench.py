@@ -118,7 +118,7 @@ class Bench(measuring.Models):
             plan.method,
             self.float32_model(source.path),
             loading.load_tokenizer(source.path),
-            read_labels(source.path),
+            read_labels(source.path, plan.task),
             plan.settings.texts,
             examples,
             source.locale,
@@ -208,9 +208,8 @@ class MergedFolder(Merged):
         plan = self._plan
         texts = {name: (plan.output / name).read_text(encoding="utf-8") for name in (DETAILS_TXT, DETAILS_JSON)}
         result = evaluate(
-            Classifier(plan.output),
+            Classifier(plan.output, plan.task),
             split,
-            plan.task.dataset_name,
             folder,
             name=plan.output.name,
             overwrite=overwrite,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.split import SPLITS
+from merginguriel.utils.data.split import SPLITS, Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage.argument_types import positive_int
 from merginguriel.utils.storage.settings import setting
@@ -50,9 +50,9 @@ class TextSettings:
     batch_size: int = setting(
         16, "texts a batch", "--batch-size", read=positive_int, metavar="N", word="text-batch_size-{}"
     )
-    max_length: int = setting(
-        128,
-        "tokens after which a text is cut",
+    max_length: int | None = setting(
+        None,
+        "tokens after which a text is cut (default: the task's, 128)",
         "--max-seq-length",
         read=positive_int,
         metavar="N",
@@ -70,11 +70,13 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class Examples:
-    """`labels` index massive.INTENTS; `counts` tells how many texts each locale gave."""
+    """`labels` index the task's `label_names`; `counts` tells how many texts each language gave."""
 
     counts: dict[str, int]
-    texts: list[str]
+    texts: list[Text]
     labels: list[int]
+    label_names: tuple[str, ...]
+    max_tokens: int  # the task's
 
     def fingerprint(self) -> str:
         rows = json.dumps([self.texts, self.labels], ensure_ascii=False)
@@ -92,7 +94,9 @@ def draw_examples(task: Task, settings: TextSettings, locales: Sequence[str], se
     if total is None:
         total = min(NUM_EXAMPLES, len(locales) * min(map(len, splits)))
     share, rest = divmod(total, len(locales))
-    counts, texts, labels = {}, [], []
+    counts: dict[str, int] = {}
+    texts: list[Text] = []
+    labels: list[int] = []
     for place, (locale, split) in enumerate(zip(locales, splits)):
         count = share + (place < rest)
         if count > len(split):
@@ -104,4 +108,4 @@ def draw_examples(task: Task, settings: TextSettings, locales: Sequence[str], se
         counts[locale] = count
         texts += [split.texts[item] for item in chosen]
         labels += [split.labels[item] for item in chosen]
-    return Examples(counts, texts, labels)
+    return Examples(counts, texts, labels, task.labels, task.max_tokens)

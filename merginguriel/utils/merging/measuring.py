@@ -16,7 +16,6 @@ from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from merginguriel.utils.data import massive
 from merginguriel.utils.merging.examples import Examples, TextSettings
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.models import loading
@@ -69,7 +68,7 @@ def measurement_file(
         **{name: getattr(method, name) for name in method.measured_by},
         "model": checkpoint.weights_fingerprint,
         "tokenizer": checkpoint.tokenizer_fingerprint,
-        "labels": read_labels(checkpoint.path),
+        "labels": list(checkpoint.labels),
         **_rests_on(texts, examples),
     }
     name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)}.safetensors"
@@ -80,8 +79,8 @@ def measure(
     method: Method, model: Any, tokenizer: Any, labels: list[str], texts: TextSettings, examples: Examples, locale: str
 ) -> dict[str, torch.Tensor]:
     """What `method` measures of `model`, whose outputs are `labels`: tensors by name, on its device."""
-    gold = [labels.index(massive.INTENTS[label]) for label in examples.labels]
-    longest = loading.longest_input(model, texts.max_length)
+    gold = [labels.index(examples.label_names[label]) for label in examples.labels]
+    longest = loading.longest_input(model, texts.max_length or examples.max_tokens)
     batches = shared_dataloader(tokenizer, examples.texts, gold, batch_size=texts.batch_size, max_length=longest)
     bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
     return method.measure(model, bar, autocast=autocast_dtype())
@@ -120,7 +119,7 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         examples.texts,
         [0] * len(examples.texts),
         batch_size=texts.batch_size,
-        max_length=loading.longest_input(model, texts.max_length),
+        max_length=loading.longest_input(model, texts.max_length or examples.max_tokens),
         shuffle_seed=plan.settings.seed,
     )
     steps = method.epochs * len(batches)
@@ -136,9 +135,9 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
 
 
 def _check_labels(plan: MergePlan, base: Path) -> None:
-    labels = read_labels(base)
+    labels = read_labels(base, plan.task)
     for source in plan.sources:
-        if read_labels(source.path) != labels:
+        if read_labels(source.path, plan.task) != labels:
             raise InputError(
                 f"{source.path} orders its labels otherwise than {plan.base}, which mode {plan.mode} "
                 "cannot learn with; train it from that checkpoint"
@@ -149,7 +148,7 @@ def _rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
     return {
         "examples": examples.fingerprint(),
         "batch_size": texts.batch_size,
-        "max_length": texts.max_length,
+        "max_length": texts.max_length or examples.max_tokens,
         "precision": "float32" if autocast_dtype() is None else "bfloat16",
     }
 

@@ -1,6 +1,6 @@
 """The bench for many merges of the same models: loaded once, kept on the device, merged, measured and scored there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from auto_merge_llm.tensors import loaded_source
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from merginguriel.utils.data.split import Split
-from merginguriel.utils.evaluation.classifier import in_massive_order, model_settings, settings_of
+from merginguriel.utils.data.split import Split, Text
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
 from merginguriel.utils.merging.bench import Bench, Merged, Prepared, is_merged
 from merginguriel.utils.merging.examples import Examples
@@ -25,8 +26,8 @@ from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import devices, loading, scoring
-from merginguriel.utils.models.model_folder import read_labels
-from merginguriel.utils.models.tokens import MAX_TOKENS, TOKENS
+from merginguriel.utils.models.model_folder import max_tokens, read_labels
+from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic
 
 
@@ -102,14 +103,14 @@ class MemoryBench(Bench):
             raise InputError(f"{file} is damaged; remove it and measure again") from None
 
     def scores(
-        self, path: Path, state: Mapping[str, torch.Tensor], labels: list[str], texts: list[str], description: str
+        self, path: Path, state: Mapping[str, torch.Tensor], texts: Sequence[Text], cut: int, description: str
     ) -> np.ndarray:
-        """(items, len(INTENTS)) float32 of a model with the values of `state` and the tokenizer in `path`."""
+        """Logits of a model with the values of `state` and the tokenizer in `path`; texts end after `cut` tokens."""
         model = self._module(path, state, self.dtype)
-        tokens = TOKENS.tokens(path, texts, loading.longest_input(model, MAX_TOKENS))
+        tokens = TOKENS.tokens(path, texts, loading.longest_input(model, cut))
         if id(tokens) not in self._batches:
             self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
-        return in_massive_order(scoring.batch_logits(model, self._batches[id(tokens)], description), labels)
+        return scoring.batch_logits(model, self._batches[id(tokens)], description)
 
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
         is_wanted = self.keep_merged and not is_merged(plan, record, overwrite)
@@ -131,13 +132,14 @@ class MemoryBench(Bench):
 class Alone:
     """A model on the bench, as evaluation.classifier.evaluate takes it."""
 
-    def __init__(self, bench: MemoryBench, path: Path):
-        self._bench, self.path, self.labels = bench, path, read_labels(path)
-        self.settings = model_settings(path, bench.dtype)
+    def __init__(self, bench: MemoryBench, path: Path, task: Task):
+        self._bench, self.path, self.task, self.labels = bench, path, task, read_labels(path, task)
+        self.settings = model_settings(path, task, bench.dtype)
 
-    def logits(self, texts: list[str], description: str) -> np.ndarray:
+    def logits(self, texts: Sequence[Text], description: str) -> np.ndarray:
         state = self._bench.checkpoint(self.path).state_dict()
-        return self._bench.scores(self.path, state, self.labels, texts, description)
+        scores = self._bench.scores(self.path, state, texts, self.settings["max_tokens"], description)
+        return in_task_order(scores, self.labels, self.task.labels)
 
 
 class MergedInMemory(Merged):
@@ -157,18 +159,20 @@ class MergedInMemory(Merged):
 
     def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation:
         plan, model, like = self._plan, self._model, self._model.tokenizer_from
-        labels = read_labels(model.config_from.path)
+        labels = read_labels(model.config_from.path, plan.task)
         with ThreadPoolExecutor(1) as pool:  # hashing the weights runs beside scoring them
             fingerprint = pool.submit(lambda: model.weights_fingerprint)
             title = f"{plan.output.name} on {plan.target}"
-            scores = self._bench.scores(like.path, model.state, labels, split.texts, title)
+            cut = max_tokens(model.config, plan.task)
+            scores = self._bench.scores(like.path, model.state, split.texts, cut, title)
+            scores = in_task_order(scores, labels, plan.task.labels)
             settings = settings_of(
-                fingerprint.result(), like.tokenizer_fingerprint, model.config, labels, self._bench.dtype
+                fingerprint.result(), like.tokenizer_fingerprint, model.config, labels, plan.task, self._bench.dtype
             )
         texts = self._prepared.details(plan, self._record, model.report)
         origin = Origin(
             plan.output.name,
-            plan.task.dataset_name,
+            plan.task,
             str(plan.output),
             info_of(labels, model.config),
             data_settings(settings, split),

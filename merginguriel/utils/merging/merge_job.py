@@ -9,7 +9,7 @@ from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.comparison import best_first
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision, evaluation_job
-from merginguriel.utils.evaluation.results import Evaluation, accuracy_in, read_evaluation
+from merginguriel.utils.evaluation.results import Evaluation, read_evaluation, score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.bench import Bench, FolderBench
 from merginguriel.utils.merging.details import DETAILS_JSON
@@ -53,7 +53,7 @@ class MergeContext(EvaluationContext):
         return shared["bench"]
 
     def classifier(self, path: Path, shared: dict[str, Any]) -> Alone:
-        return Alone(self.bench(shared), path)
+        return Alone(self.bench(shared), path, self.task)
 
     def done_with(self, path: Path, shared: dict[str, Any]) -> None:
         self.bench(shared).drop(path)
@@ -91,12 +91,18 @@ def merge_job(
 
 def source_jobs(plans: Sequence[MergePlan], split: Split, precision: str, output: MergeOutput) -> list[Job]:
     """Every source of the plans alone on their target."""
-    sources = dict.fromkeys(source.path for plan in plans for source in plan.sources)
+    sources = {source.path: source.locale for plan in plans for source in plan.sources}
     return [
         evaluation_job(
-            output.alone(path, split.locale), path, split, precision, group=split.locale, overwrite=output.overwrite
+            output.alone(path, split.locale),
+            path,
+            split,
+            precision,
+            group=split.locale,
+            overwrite=output.overwrite,
+            source=language,
         )
-        for path in sources
+        for path, language in sources.items()
     ]
 
 
@@ -118,7 +124,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
 def best_source(job: Job) -> tuple[str, float] | None:
     """(locale, accuracy) of the best source of a merge on its target, None where one is not evaluated."""
     alone = job.options["alone"]
-    accuracies = {locale: accuracy for locale in alone if (accuracy := accuracy_in(alone[locale])) is not None}
+    accuracies = {locale: accuracy for locale in alone if (accuracy := score_in(alone[locale])) is not None}
     return None if len(accuracies) < len(alone) else max(accuracies.items(), key=lambda pair: pair[1])
 
 
@@ -141,5 +147,4 @@ def merge_and_evaluate(jobs: Sequence[Job], context: FolderContext) -> list[Eval
 
 
 def _name(job: Job) -> str:
-    found = naming.parse_model(job.options["model"].name) if job.kind == "evaluation" else None
-    return f"{found[1]} alone" if found else job.name
+    return f"{job.options['source']} alone" if job.kind == "evaluation" else job.name

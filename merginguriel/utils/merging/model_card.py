@@ -1,9 +1,11 @@
 """The README.md of a merged model: the Hub's metadata, the sources, the accuracy once it is known."""
 
+import re
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from merginguriel.utils.data.task import MINI
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.merging.plan import MergePlan
 
@@ -12,7 +14,7 @@ MODEL_CARD = "README.md"
 
 def model_card(plan: MergePlan, evaluation: Evaluation | None = None) -> str:
     """Text of the card of a merge; with an Evaluation, what was measured and on which data."""
-    measured, data_name = None, _dataset(plan.task.dataset_name)
+    measured, data_name = None, _dataset(plan.task.data)
     if evaluation:
         measured = [
             EvalResult(
@@ -25,21 +27,21 @@ def model_card(plan: MergePlan, evaluation: Evaluation | None = None) -> str:
                 metric_value=evaluation.accuracy,
             )
         ]
-    local_base = plan.base_model == "mini" or Path(plan.base_model).exists()
+    local_base = plan.base_model == MINI or Path(plan.base_model).exists()
     data = ModelCardData(
-        language=plan.target.split("-")[0],
+        language=dict(plan.task.languages).get(plan.target) or re.split("[-_]", plan.target)[0],
         library_name="transformers",
         pipeline_tag="text-classification",
         base_model=None if local_base else plan.base_model,
         model_name=plan.output.name,
-        tags=["merge", "merginguriel", "intent-classification"],
+        tags=["merge", "merginguriel", plan.task.name],
         eval_results=measured,
     )
     rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
     text = (
         f"---\n{data.to_yaml()}\n---\n\n# {plan.output.name}\n\n"
-        f"Intent classifier for {plan.target}, merged with MergingUriel from {len(plan.sources)} models "
-        f"that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method_name}`; "
+        f"Classifier of task {plan.task.name} for {plan.target}, merged with MergingUriel from {len(plan.sources)} "
+        f"models that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method_name}`; "
         f"{_target_text(plan)}. Sources, weights and settings stand in `merge_details.json`.\n\n"
         f"| source | weight |\n|---|---|\n{rows}\n"
     )

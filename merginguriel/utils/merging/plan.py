@@ -14,9 +14,9 @@ from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.merging.calculators import AverageCalculator, ManualWeightCalculator, SimilarityCalculator
 from merginguriel.utils.merging.examples import NUM_EXAMPLES
 from merginguriel.utils.merging.modes import MODES, needs_text
-from merginguriel.utils.merging.selection import Source, scores_of, select_sources, similarity_matrix
+from merginguriel.utils.merging.selection import Neighbours, Source, scores_of, select_sources, similarity_matrix
 from merginguriel.utils.merging.settings import MergeSettings
-from merginguriel.utils.models.model_folder import WeightHashes, files_of
+from merginguriel.utils.models.model_folder import WeightHashes, files_of, read_labels
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage import naming
@@ -56,6 +56,11 @@ class MergePlan:
         return MODES[self.mode][0]
 
     @property
+    def words(self) -> list[str]:
+        """Of a folder's name, for what has not its default."""
+        return [*filter(None, [self.task.word]), *self.settings.words().values()]
+
+    @property
     def identities(self) -> dict[Path, str]:
         """What the library calls the sources, by folder."""
         paths = [source.path for source in self.sources]
@@ -68,7 +73,7 @@ class MergePlan:
         if self.texts:
             texts = self.settings.texts
             count = texts.num_examples or f"up to {NUM_EXAMPLES}"
-            lines += [f"data    {count} examples, {self.task.dataset_name} {texts.split}, {texts.scope}"]
+            lines += [f"data    {count} examples, {self.task.data} {texts.split}, {texts.scope}"]
         lines += ["sources", *(f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources)]
         return "\n".join([*lines, f"output  {self.output}"])
 
@@ -89,9 +94,10 @@ class MergePlan:
             "hyperparameters": plain(self.method),
             "preweight": settings.preweight,
             "base": {"path": str(self.base), "files": files_of(self.base)} if self.base else None,
-            "measuring": plain(self.task) | plain(settings.texts) if self.texts else None,
+            "measuring": plain(settings.texts) if self.texts else None,
             "texts": {locale: data[locale, settings.texts.split] for locale in self.texts},
             "target": self.target,
+            **self.task.record(),
             "base_model": self.base_model,
             "num_sources": len(self.sources),
             "seed": settings.seed,
@@ -118,6 +124,8 @@ def plan_merge(
     them with the models of a transfer matrix.
     """
     base = settings.base
+    if settings.texts.max_length == task.max_tokens:
+        settings = replace(settings, texts=replace(settings.texts, max_length=None))
     if base is not None and base.resolve() == store.initial(settings.seed).resolve():
         settings = replace(settings, base=None)
     settings = settings.effective()
@@ -125,11 +133,11 @@ def plan_merge(
     if target in (settings.weights or ()) or target in (settings.choice.sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     available = store.available() if available is None else available
-    shares, selection = _weigh(settings, available, weights_sha256 or WeightHashes(available))
+    shares, selection = _weigh(settings, task, available, weights_sha256 or WeightHashes(available))
     missing = [locale for locale in shares if locale not in available]
     if missing:
         raise InputError(
-            f"no model {naming.model_name(store.base_model, missing[0])} in {store.root} for "
+            f"no model {store.folder(missing[0]).name} in {store.root} for "
             f"{', '.join(missing)}; train it with training_bert.py or leave it out"
         )
     if target in shares:
@@ -139,12 +147,16 @@ def plan_merge(
         raise InputError(f"--base-checkpoint has no effect in mode {settings.mode}; leave it out")
     sources = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     texts = tuple(settings.texts.locales(target, list(shares))) if needs_text(settings.mode) else ()
-    name = naming.merge_name(settings.mode, target, len(sources), settings.words().values())
-    return MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root / name)
+    for source in sources:
+        if source.path.is_dir():  # kept logits need no models
+            read_labels(source.path, task)
+    plan = MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root)
+    name = naming.merge_name(settings.mode, target, len(sources), plan.words)
+    return plan if output else replace(plan, output=merged_root / name)
 
 
 def _weigh(
-    settings: MergeSettings, available: Mapping[str, Path], weights_sha256: Mapping[str, str]
+    settings: MergeSettings, task: Task, available: Mapping[str, Path], weights_sha256: Mapping[str, str]
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """(locale -> share, how they were chosen)"""
     if settings.weighs_by_hand:
@@ -155,13 +167,14 @@ def _weigh(
         return AverageCalculator.calculate(dict.fromkeys(sources, 1.0)), {"selection": "explicit"}
     # A Sinkhorn row gives 0 to all but the target's neighbours, so explicit sources weigh by cosine.
     cosine = replace(similarity, selection="cosine")
-    matrix = similarity_matrix(cosine if sources else similarity)
+    among = Neighbours(target, tuple(task.neighbours([target, *(sources or available)])))
+    matrix = similarity_matrix(cosine if sources else similarity, among)
     if sources:
         scores = scores_of(matrix, target, sources)
     else:
         scores = select_sources(matrix, target, similarity.num_languages, available)
     if settings.mode == "uriel" and similarity.selection != "cosine":
-        scores = scores_of(similarity_matrix(cosine), target, list(scores))
+        scores = scores_of(similarity_matrix(cosine, among), target, list(scores))
     calculator = SimilarityCalculator if settings.weighs_by_similarity else AverageCalculator
     selection = {
         "selection": "explicit" if sources else similarity.selection,

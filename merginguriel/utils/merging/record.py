@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import WEIGHTINGS
 from merginguriel.utils.merging.selection import SourceSettings
@@ -11,6 +12,16 @@ from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.similarity.matrix import DENSE_CSV, SPARSE_CSV
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.settings import declared
+
+# What was a default once, and stands in older records.
+OLDER_TEXTS = {"max_length": 128}
+
+
+def is_initial(base: str, experiment: Mapping[str, Any]) -> bool:
+    """Whether the base of a merge is the initial checkpoint that it takes by default."""
+    seed, task = experiment.get("seed"), experiment.get("task") or DEFAULT_TASK
+    told = "" if task == DEFAULT_TASK else task
+    return Path(base).match(naming.initial_name(experiment.get("base_model") or "", 42 if seed is None else seed, told))
 
 
 def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
@@ -46,21 +57,26 @@ def preweight_of(experiment: Mapping[str, Any]) -> str | None:
 
 def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
     """The settings of a merge, what has no effect or was not told at its default."""
-    texts = experiment.get("measuring") or {}
+    told = experiment.get("measuring") or {}
+    texts = {name: told[name] for name in declared(TextSettings) if told.get(name) not in (None, OLDER_TEXTS.get(name))}
     base, seed = (experiment.get("base") or {}).get("path"), experiment.get("seed")
-    seed = 42 if seed is None else seed
-    start = naming.initial_name(experiment.get("base_model") or "", seed)
     manual = (experiment.get("similarity") or {}).get("selection") == "manual"
     found = MergeSettings(
         experiment["mode"],
         experiment["target"],
         choice_of(experiment),
-        TextSettings(**{name: texts[name] for name in declared(TextSettings) if name in texts}),
+        TextSettings(
+            **{
+                name: texts[name]
+                for name in declared(TextSettings)
+                if texts.get(name) not in (None, OLDER_TEXTS.get(name))
+            }
+        ),
         {name: value for name, value in (experiment.get("hyperparameters") or {}).items() if name != "seed"},
         preweight=preweight_of(experiment) or "equal",
         weights={source["locale"]: source["weight"] for source in experiment["sources"]} if manual else None,
-        base=Path(base) if base and not Path(base).match(start) else None,
-        seed=seed,
+        base=Path(base) if base and not is_initial(base, experiment) else None,
+        seed=42 if seed is None else seed,
         dtype=None if experiment.get("dtype") in (None, "sources'") else experiment["dtype"],
     )
     return found.effective()

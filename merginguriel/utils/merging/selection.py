@@ -9,7 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_tuple
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.languages import Language
 from merginguriel.utils.similarity import transfer, uriel
 from merginguriel.utils.similarity.matrix import (
     DENSE_CSV,
@@ -34,6 +34,14 @@ class Source:
     locale: str
     path: Path
     weight: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The languages among which similarity is computed where no file has that of `target`."""
+
+    target: str
+    languages: tuple[Language, ...]
 
 
 @dataclass(frozen=True)
@@ -118,14 +126,22 @@ class SourceSettings:
         return told
 
 
-def _real(settings: SourceSettings) -> TransferMatrix:
+def _real(settings: SourceSettings, among: Neighbours) -> TransferMatrix:
     assert settings.nxn_matrix is not None, "refused before, where a selection needs it"
     return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 
-def _cosine(settings: SourceSettings) -> SimilarityMatrix:
-    path = settings.matrix or find_matrix(DENSE_CSV)
-    matrix = read_matrix(path) if path else uriel.dense_matrix(DEFAULT_LOCALES)
+def _kept(settings: SourceSettings, name: str, among: Neighbours) -> SimilarityMatrix | None:
+    """The matrix that was asked for, else the file of this name where it has the target."""
+    if settings.matrix:
+        return read_matrix(settings.matrix)
+    path = find_matrix(name)
+    kept = read_matrix(path) if path else None
+    return kept if kept and among.target in kept.targets else None
+
+
+def _cosine(settings: SourceSettings, among: Neighbours) -> SimilarityMatrix:
+    matrix = _kept(settings, DENSE_CSV, among) or uriel.dense_matrix(among.languages)
     if any(matrix.values[i, i] == 0 for i in range(len(matrix.targets))):
         raise InputError(
             f"{matrix.origin} has a zero diagonal, so it is a sparse matrix; give --similarity-matrix a dense one"
@@ -133,29 +149,28 @@ def _cosine(settings: SourceSettings) -> SimilarityMatrix:
     return matrix
 
 
-def _sinkhorn(settings: SourceSettings) -> SimilarityMatrix:
-    if settings.source == "sparse":
-        return read_matrix(settings.matrix or find_matrix(SPARSE_CSV) or Path(SPARSE_CSV))
-    return sparsify(_cosine(settings), settings.top_k, settings.sinkhorn_iters)
+def _sinkhorn(settings: SourceSettings, among: Neighbours) -> SimilarityMatrix:
+    sparse = _kept(settings, SPARSE_CSV, among) if settings.source == "sparse" else None
+    return sparse or sparsify(_cosine(settings, among), settings.top_k, settings.sinkhorn_iters)
 
 
 # Name -> the matrix that it ranks sources by. A new way to choose sources is a function and a line here, and a choice
 # of --selection above.
-SELECTIONS: dict[str, Callable[[SourceSettings], LanguageMatrix]] = {
+SELECTIONS: dict[str, Callable[[SourceSettings, Neighbours], LanguageMatrix]] = {
     "sinkhorn": _sinkhorn,
     "cosine": _cosine,
     "real": _real,
 }
 
 
-def similarity_matrix(settings: SourceSettings) -> LanguageMatrix:
-    """The matrix that sources are chosen by."""
-    return _kept_matrix(replace(settings, num_languages=1, sources=None))
+def similarity_matrix(settings: SourceSettings, among: Neighbours = Neighbours("", ())) -> LanguageMatrix:
+    """The matrix that sources are chosen by: of a file, or of URIEL, `among` those languages."""
+    return _kept_matrix(replace(settings, num_languages=1, sources=None), among)
 
 
 @functools.cache  # the many merges of a sweep share it
-def _kept_matrix(settings: SourceSettings) -> LanguageMatrix:
-    return SELECTIONS[settings.selection or "sinkhorn"](settings)
+def _kept_matrix(settings: SourceSettings, among: Neighbours) -> LanguageMatrix:
+    return SELECTIONS[settings.selection or "sinkhorn"](settings, among)
 
 
 def scores_of(matrix: LanguageMatrix, target: str, locales: Sequence[str]) -> dict[str, float]:

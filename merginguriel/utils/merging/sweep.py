@@ -12,7 +12,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
-from merginguriel.utils.evaluation.results import accuracy_in
+from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.merging import selection
@@ -77,7 +77,7 @@ class Planner:
                     try:
                         plans.append(self._plan(settings))
                     except InputError as error:
-                        failures[_name(settings, number)] = str(error)
+                        failures[_name(settings, number, self._task.word)] = str(error)
         return plans
 
     def _plan(self, settings: MergeSettings) -> MergePlan:
@@ -100,9 +100,18 @@ class Planner:
             return []
         split, output, jobs = self._task.load(target, "test"), self._output, []
         if own:
-            folder = output.results_root / naming.baseline_name(target)
+            folder = output.results_root / naming.baseline_name(target, self._task.word)
             jobs.append(
-                evaluation_job(folder, own, split, precision, group=target, overwrite=output.overwrite, label=BASELINE)
+                evaluation_job(
+                    folder,
+                    own,
+                    split,
+                    precision,
+                    group=target,
+                    overwrite=output.overwrite,
+                    label=BASELINE,
+                    source=target,
+                )
             )
         for chosen in dict.fromkeys(plan.selection["selection"] for plan in plans):
             mine = [plan for plan in plans if plan.selection["selection"] == chosen]
@@ -111,10 +120,10 @@ class Planner:
         return jobs
 
 
-def _name(settings: MergeSettings, number: int) -> str:
+def _name(settings: MergeSettings, number: int, task: str) -> str:
     """Of a merge that cannot be planned; bare where what its words tell cannot be read either."""
     try:
-        words = list(settings.effective().words().values())
+        words = [task] * bool(task) + list(settings.effective().words().values())
     except InputError:
         words = []
     return naming.merge_name(settings.mode, settings.target, number, words)
@@ -132,7 +141,7 @@ def memory_needed(grid: Grid, models: Sequence[Path]) -> int:
 
 def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:
     """What the end of a sweep tells beside: the accuracy of every job that is done."""
-    return {"accuracies": {job.name: accuracy_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
+    return {"accuracies": {job.name: score_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
 
 
 def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:
@@ -145,7 +154,7 @@ def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:
         if outcome.is_whole(job.name) and job.label:
             best = best_source(job) if job.kind == "merge" else None
             name = job.name.replace(f"_{job.group}", "")
-            rows[name].append((accuracy_in(job.folder), best[1] if best else np.nan))
+            rows[name].append((score_in(job.folder), best[1] if best else np.nan))
     width = max([len("merge"), *map(len, rows)])
     lines = [f"{'merge':<{width}}  targets  mean accuracy  vs best source"]
     for name, pairs in rows.items():

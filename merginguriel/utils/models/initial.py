@@ -8,17 +8,18 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.massive import INTENTS, LABEL_OF
+from merginguriel.utils.data.task import MINI, Task
+from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.loading import quiet_loading
-from merginguriel.utils.storage import naming
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
 
 log = logging.getLogger(__name__)
 INITIAL_JSON = "initial.json"
 
 
-def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
-    """The one folder that every training run of `base_model` and `seed` starts from, head included.
+def initial_checkpoint(store: ModelStore, seed: int) -> Path:
+    """The one folder that every training run of a base model, task and `seed` starts from, head included.
 
     Sources whose heads start from different random numbers do not average: over 24 MASSIVE locales,
     five-source averages fall from 0.648 to 0.486. The classifier's fingerprint is written into
@@ -27,11 +28,12 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
     """
     from filelock import FileLock
 
-    folder = models_root / naming.initial_name(base_model, seed)
+    base_model, folder = store.base_model, store.initial(seed)
     if folder.exists():
         _check_base(folder, base_model)
+        model_folder.read_labels(folder, store.task)
         return folder
-    if base_model != "mini" and Path(base_model).exists() and not (Path(base_model) / "config.json").is_file():
+    if base_model != MINI and Path(base_model).exists() and not (Path(base_model) / "config.json").is_file():
         raise InputError(f"{base_model} is no model folder: it has no config.json")
     new_parents = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
             if not folder.exists():
                 log.info("making the initial checkpoint %s", folder)
                 with whole_folder(folder) as partial:
-                    _make_initial(base_model, seed, partial)
+                    _make_initial(base_model, store.task, seed, partial)
     except InputError:
         lock.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else's work is in it by now
@@ -53,7 +55,7 @@ def initial_checkpoint(base_model: str, seed: int, models_root: Path) -> Path:
 
 def _base_identity(base_model: str) -> str:
     """What tells two base models of one name apart: a folder's weights, a Hub id."""
-    if base_model != "mini" and Path(base_model).is_dir():
+    if base_model != MINI and Path(base_model).is_dir():
         from auto_merge_llm.checkpoint import Checkpoint
 
         return Checkpoint(base_model).weights_fingerprint
@@ -69,19 +71,19 @@ def _check_base(folder: Path, base_model: str) -> None:
         )
 
 
-def _make_initial(base_model: str, seed: int, folder: Path) -> None:
+def _make_initial(base_model: str, task: Task, seed: int, folder: Path) -> None:
     quiet_loading()
-    if base_model == "mini":
+    if base_model == MINI:
         from merginguriel.utils.models.mini_encoder import build_base
 
         with tempfile.TemporaryDirectory() as encoder:
             build_base(Path(encoder), seed)
-            _add_head(encoder, base_model, seed, folder)
+            _add_head(encoder, base_model, task, seed, folder)
     else:
-        _add_head(base_model, base_model, seed, folder)
+        _add_head(base_model, base_model, task, seed, folder)
 
 
-def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
+def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers import logging as hf_logging
@@ -93,7 +95,11 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(
-            encoder, num_labels=len(INTENTS), id2label=dict(enumerate(INTENTS)), label2id=LABEL_OF, dtype=torch.float32
+            encoder,
+            num_labels=len(task.labels),
+            id2label=dict(enumerate(task.labels)),
+            label2id={label: index for index, label in enumerate(task.labels)},
+            dtype=torch.float32,
         )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -101,6 +107,7 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
     finally:
         hf_logging.set_verbosity(verbosity)
     model.config.initial_head = head_fingerprint(model)
+    setattr(model.config, model_folder.TASK, model_folder.task_record(task, task.max_tokens))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})

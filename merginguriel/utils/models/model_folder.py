@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.tokenizer_files import tokenizer_files
 from auto_merge_llm.weight_files import weight_files
 
-from merginguriel.utils.data.massive import LABEL_OF
+from merginguriel.utils.data.task import Task
 
 TRAINING_JSON = "training.json"  # the mark of a finished training
+TASK = "merginguriel_task"  # the key of config.json that `task_record` fills
 
 
 class WeightHashes(dict[str, str]):
@@ -36,16 +38,37 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def read_labels(path: Path) -> list[str]:
-    """The intent of every output of a classifier folder, checked to be MASSIVE's by name."""
-    labels = list(Checkpoint(path).labels)
-    unknown = [name for name in labels if name not in LABEL_OF]
+def task_record(task: Task, max_tokens: int) -> dict[str, Any]:
+    """What a model's config.json tells of the task that it was trained on, and where its texts were cut."""
+    return {"name": task.name, "hash": task.model_hash, "max_tokens": max_tokens}
+
+
+def read_labels(path: Path, task: Task) -> list[str]:
+    """The label of every output of a classifier folder; InputError where it is of another task, by name or by hash.
+
+    A model that tells no task, an older or a foreign one, is known by its labels alone. It may lack some of them.
+    """
+    checkpoint = Checkpoint(path)
+    labels, known = list(checkpoint.labels), set(task.labels)
+    unknown = [name for name in labels if name not in known]
+    told = checkpoint.config.get(TASK) or {}
     if unknown:
+        whose = f"it is a model of task {told.get('name')}; " if told.get("name") not in (None, task.name) else ""
         raise InputError(
-            f"{path}/config.json: {unknown[0]!r} in id2label is none of MASSIVE's intents; train with "
-            "training_bert.py or correct id2label and label2id"
+            f"{path}: its label {unknown[0]!r} is none of the {len(known)} of task {task.name}; {whose}give --task the "
+            "one that it was trained on, or correct id2label and label2id in its config.json"
+        )
+    if told and told.get("hash") != task.model_hash:
+        raise InputError(
+            f"{path} was trained on task {told.get('name')} of other labels or number of texts than {task.name} has; "
+            "give --task the one that it was trained on"
         )
     return labels
+
+
+def max_tokens(config: Mapping[str, Any], task: Task) -> int:
+    """Where a model's texts are cut: as in its training where its configuration tells, else as the task says."""
+    return (config.get(TASK) or {}).get("max_tokens") or task.max_tokens
 
 
 def files_of(folder: Path) -> dict[str, list[int]]:

@@ -17,11 +17,12 @@ TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
 class Batches:
     """Padded input on a device, ready for any number of models.
 
-    `order` is the text of each row, over all batches; a mask is None where a batch has no padding.
+    `order` is the text of each row, over all batches; an input is what a model takes, without a mask where a batch has
+    no padding.
     """
 
     order: np.ndarray
-    inputs: list[tuple[torch.Tensor, torch.Tensor | None]]
+    inputs: list[dict[str, torch.Tensor]]
 
 
 def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
@@ -31,13 +32,19 @@ def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
     lengths = lengths[order]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     # One gather puts all ids in the new order, so that a batch is a slice of them.
-    ids = tokens.ids[np.repeat(tokens.starts[order] - starts[:-1], lengths) + np.arange(starts[-1])]
+    places = np.repeat(tokens.starts[order] - starts[:-1], lengths) + np.arange(starts[-1])
+    values = {"input_ids": (tokens.ids[places], pad_id)}
+    if tokens.types is not None:
+        values["token_type_ids"] = tokens.types[places], 0
     inputs = []
     for first, last in _cuts(lengths, TOKENS_PER_BATCH[torch.device(device).type]):
         mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
-        padded = np.full(mask.shape, pad_id, np.int64)
-        padded[mask] = ids[starts[first] : starts[last]]
-        inputs.append((_on(device, padded), None if mask.all() else _on(device, mask.astype(np.int64))))
+        batch = {} if mask.all() else {"attention_mask": _on(device, mask.astype(np.int64))}
+        for name, (flat, padding) in values.items():
+            padded = np.full(mask.shape, padding, np.int64)
+            padded[mask] = flat[starts[first] : starts[last]]
+            batch[name] = _on(device, padded)
+        inputs.append(batch)
     return Batches(order, inputs)
 
 
@@ -67,9 +74,9 @@ def logits(model, tokens: Tokens, pad_id: int, description: str = "scoring") -> 
 def batch_logits(model, batches: Batches, description: str = "scoring", progress=lambda rows: None) -> np.ndarray:
     """The same from batches that are on the model's device already."""
     scores = []
-    for ids, mask in batches.inputs:
-        scores.append(model(input_ids=ids, attention_mask=mask).logits)
-        progress(len(ids))
+    for batch in batches.inputs:
+        scores.append(model(**batch).logits)
+        progress(len(batch["input_ids"]))
     result = np.empty((len(batches.order), model.config.num_labels), np.float32)
     # The one copy, and so the one wait for a GPU.
     result[batches.order] = torch.cat(scores).float().cpu().numpy()

@@ -5,34 +5,38 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage import naming
 
 
 @dataclass(frozen=True)
 class ModelStore:
-    """Where the models of one base model are, by locale: `root`/{base}_massive_k_{locale}."""
+    """Where the models of one base model and task are, by language: `root`/{base}_{task}_k_{language}."""
 
     base_model: str
+    task: Task
     root: Path = naming.MODELS_ROOT
 
     def folder(self, locale: str) -> Path:
-        return self.root / naming.model_name(self.base_model, locale)
+        return self.root / naming.model_name(self.base_model, self.task.name, locale)
 
     def initial(self, seed: int) -> Path:
         """Where the initial checkpoint is or would be; models/initial.py makes it."""
-        return self.root / naming.initial_name(self.base_model, seed)
+        return self.root / naming.initial_name(self.base_model, seed, self.task.word)
 
     def find(self) -> dict[str, Path]:
-        """Locale -> folder, sorted by locale."""
-        return naming.find_models(self.root, self.base_model)
+        """Language -> folder, sorted by language; those that the task declares, where it declares any."""
+        found, declared = naming.find_models(self.root, self.base_model, self.task.name), dict(self.task.languages)
+        return {code: folder for code, folder in found.items() if code in declared or not declared}
 
     def available(self) -> dict[str, Path]:
         """The same; InputError naming the training command where there is none."""
         models = self.find()
         if not models:
+            example = next(iter(self.task.default_codes), "af-ZA")
             raise InputError(
-                f"no models {naming.model_name(self.base_model, '<locale>')} in {self.root}; train one with python "
-                f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name af-ZA "
-                f"--output-dir {self.folder('af-ZA')}"
+                f"no models {self.folder('<language>').name} in {self.root}; train one with python "
+                f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name {example} "
+                f"--output-dir {self.folder(example)}"
             )
         return models

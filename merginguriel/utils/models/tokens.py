@@ -5,25 +5,30 @@ import hashlib
 import itertools
 import logging
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from merginguriel.utils.data.split import Text
 from merginguriel.utils.models import loading
 from merginguriel.utils.storage import atomic
 
 log = logging.getLogger(__name__)
-MAX_TOKENS = 128
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of several texts: those of text i are ids[starts[i]:starts[i + 1]], special tokens included."""
+    """Token ids of several texts: those of text i are ids[starts[i]:starts[i + 1]], special tokens included.
+
+    `types` tells the first of a pair (0) from the second (1), where the tokenizer does.
+    """
 
     ids: np.ndarray  # (tokens,) int32
     starts: np.ndarray  # (texts + 1,) int64
+    types: np.ndarray | None = None  # (tokens,) int32
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -34,10 +39,28 @@ class Tokens:
         return self.ids[self.starts[text] : self.starts[text + 1]].tolist()
 
 
-def tokenise(tokenizer, texts: list[str], max_tokens: int = MAX_TOKENS) -> Tokens:
-    token_ids = tokenizer(texts, truncation=True, max_length=max_tokens, return_attention_mask=False)["input_ids"]
-    starts = np.cumsum([0, *map(len, token_ids)])
-    return Tokens(np.fromiter(itertools.chain.from_iterable(token_ids), np.int32, starts[-1]), starts)
+def encode(tokenizer: Any, texts: Sequence[Text], max_tokens: int) -> dict[str, list[list[int]]]:
+    """What `tokenizer` makes of texts or pairs: input_ids, attention_mask and, of pairs, token_type_ids if it has them.
+
+    Cut after `max_tokens`, of a pair from the longer text.
+    """
+    pairs = bool(texts) and not isinstance(texts[0], str)
+    sides = [list(side) for side in zip(*texts)] if pairs else [list(texts)]
+    encoded = dict(tokenizer(*sides, truncation=True, max_length=max_tokens))
+    if not pairs:  # all 0, as models take them where there are none
+        encoded.pop("token_type_ids", None)
+    return encoded
+
+
+def tokenise(tokenizer: Any, texts: Sequence[Text], max_tokens: int) -> Tokens:
+    encoded = encode(tokenizer, texts, max_tokens)
+    starts = np.cumsum([0, *map(len, encoded["input_ids"])])
+    ids, types = (
+        np.fromiter(itertools.chain.from_iterable(encoded[name]), np.int32, starts[-1]) if name in encoded else None
+        for name in ("input_ids", "token_type_ids")
+    )
+    assert ids is not None
+    return Tokens(ids, starts, types)
 
 
 class TokenCache:
@@ -53,10 +76,11 @@ class TokenCache:
         self._fingerprints = functools.cache(loading.tokenizer_files_sha256)
         self._tokenizers: dict[str, Any] = {}
 
-    def tokens(self, model_path: Path, texts: list[str], max_tokens: int = MAX_TOKENS) -> Tokens:
+    def tokens(self, model_path: Path, texts: Sequence[Text], max_tokens: int) -> Tokens:
         """Raises InputError where `model_path` has no tokenizer, or a damaged one."""
         fingerprint = self._fingerprints(model_path)
-        content = f"{fingerprint}{max_tokens}\0".encode() + "\0".join(texts).encode()
+        joined = [text if isinstance(text, str) else "\1".join(text) for text in texts]
+        content = f"{fingerprint}{max_tokens}\0".encode() + "\0".join(joined).encode()
         key = hashlib.sha256(content).hexdigest()
         if key not in self._kept:
             file = self._folder / f"{key[:32]}.npz" if self._folder else None
@@ -67,7 +91,7 @@ class TokenCache:
                 kept = tokenise(self._tokenizers[fingerprint], texts, max_tokens)
                 if file:
                     with atomic.beside(file) as partial, open(partial, "wb") as out:
-                        np.savez(out, ids=kept.ids, starts=kept.starts)
+                        np.savez(out, **{name: values for name, values in vars(kept).items() if values is not None})
             self._kept[key] = kept
         return self._kept[key]
 
@@ -79,7 +103,7 @@ TOKENS = TokenCache()
 def _read_tokens(file: Path, count: int) -> Tokens | None:
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            tokens = Tokens(arrays["ids"], arrays["starts"])
+            tokens = Tokens(arrays["ids"], arrays["starts"], arrays["types"] if "types" in arrays else None)
         if len(tokens) == count and tokens.starts[-1] == len(tokens.ids):
             return tokens
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):

@@ -13,7 +13,6 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from merginguriel.utils.data.languages import LOCALES
-from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -145,7 +144,7 @@ def _draw_cells(
 
 def draw_confusion(evaluation: Evaluation, title: str) -> None:
     """confusion.png into the evaluation's folder."""
-    picture = confusion_matrix(evaluation.predicted, evaluation.gold, INTENTS, title)
+    picture = confusion_matrix(evaluation.predicted, evaluation.gold, evaluation.label_names, title)
     save(picture, evaluation.folder / CONFUSION_PLOT, dpi=150)
 
 
@@ -154,7 +153,7 @@ def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names: Sequence[st
     """Rows: gold label; columns: predicted; shade: share of the row; number: items.
 
     `predicted` and `gold`, (items,) each, index `names`; labels that occur in neither are left out. Ordered by name, so
-    that the intents of one scenario, which share their first word, stand together between two lines.
+    that labels which share their first word, as the intents of one scenario do, stand together between two lines.
     """
     order = sorted(np.union1d(predicted, gold), key=lambda label: names[label])
     place = {label: row for row, label in enumerate(order)}
@@ -177,5 +176,5 @@ def confusion_matrix(predicted: np.ndarray, gold: np.ndarray, names: Sequence[st
         axes.axhline(edge - 0.5, color="0.75", linewidth=0.6)
         axes.axvline(edge - 0.5, color="0.75", linewidth=0.6)
     axes.set(xlabel="predicted", ylabel="gold", title=title)
-    picture.colorbar(image, ax=axes, label="share of the gold intent's items", shrink=0.6, pad=0.01)
+    picture.colorbar(image, ax=axes, label="share of the gold label's items", shrink=0.6, pad=0.01)
     return picture

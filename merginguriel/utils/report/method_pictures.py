@@ -1,4 +1,4 @@
-"""Pictures of one method: its accuracy, its gains over each baseline, its accuracy by intent."""
+"""Pictures of one method: its accuracy, its gains over each baseline, its accuracy by label."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from merginguriel.utils.data import massive
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.report import row_plots
 from merginguriel.utils.report.plots import Picture
@@ -53,8 +52,8 @@ def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: s
     )
 
 
-def intents(data: ReportData) -> Iterator[Picture]:
-    """Every method on the items of each intent, where predictions are kept."""
+def by_label(data: ReportData) -> Iterator[Picture]:
+    """Every method on the items of each label, where predictions are kept."""
     differences = data.comparison.differences
     for variant, rows in data.frame.groupby("variant", sort=True):
         kept = [
@@ -64,21 +63,22 @@ def intents(data: ReportData) -> Iterator[Picture]:
         ]
         if kept:
             title = data.titles[variant]
-            shows = f"Accuracy of {title} by intent, mean over {many(len(kept), 'locale')}."
-            yield Picture(f"intents_{title}", "summary", shows, partial(_intents, kept, title))
+            shows = f"Accuracy of {title} by label, mean over {many(len(kept), 'locale')}."
+            yield Picture(f"intents_{title}", "summary", shows, partial(_draw_labels, kept, title))
 
 
-def _intents(kept: list[tuple[Path, np.ndarray]], title: str) -> Figure:
-    own, best = (np.array(accuracies) for accuracies in zip(*(_by_intent(*result) for result in kept)))
-    return row_plots.intents(massive.INTENTS, own, best, method=title, baseline_name=BASELINES["best_source"].title)
+def _draw_labels(kept: list[tuple[Path, np.ndarray]], title: str) -> Figure:
+    names = [str(name) for name in read_predictions(kept[0][0], ("intents",))["intents"]]
+    own, best = (np.array(accuracies) for accuracies in zip(*(_by_label(*result, len(names)) for result in kept)))
+    return row_plots.by_label(names, own, best, method=title, baseline_name=BASELINES["best_source"].title)
 
 
-def _by_intent(file: Path, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(intents,) accuracy of a result and of its best source; `difference` is right minus right, by sorted ids."""
+def _by_label(file: Path, difference: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """(labels,) accuracy of a result and of its best source; `difference` is right minus right, by sorted ids."""
     kept = read_predictions(file, ("ids", "labels", "predictions"))
     order = np.argsort(kept["ids"])
     gold, right = kept["labels"][order], (kept["predictions"] == kept["labels"])[order]
-    counts = np.bincount(gold, minlength=len(massive.INTENTS)).astype(float)
+    counts = np.bincount(gold, minlength=num_labels).astype(float)
     counts[counts == 0] = np.nan
     own, best = (np.bincount(gold, weights=values, minlength=len(counts)) for values in (right, right - difference))
     return own / counts, best / counts

@@ -99,7 +99,7 @@ def _again(data: ReportData, command: str) -> str:
         *(Column(title, html_cells.text, name) for name, title in VERSIONS.items()),
         Column("Results", html_cells.whole, "results"),
     ]
-    baselines = data.frame[["base_model", "models_root", "dataset", "split"]].drop_duplicates()
+    baselines = data.frame[["base_model", "models_root", "task", "dataset", "split"]].drop_duplicates()
     baselines = baselines.astype(object).where(baselines.notna(), None).to_dict("records")
     commands = sorted({told for row in baselines if (told := reproduction.command_of_baselines(row))})
     parts = [

@@ -20,7 +20,7 @@ def pictures(data: ReportData, kinds: Collection[str] = tuple(KINDS)) -> Iterato
         overview_pictures.gains(data),
         overview_pictures.transfer_and_similarity(data),
         overview_pictures.ranks(data),
-        method_pictures.intents(data),
+        method_pictures.by_label(data),
     )
     return (picture for picture in found if picture.kind in kinds)
 

@@ -168,15 +168,15 @@ def win_rates(methods: Sequence[str], outcomes: dict[str, np.ndarray]) -> Figure
 
 
 @styled
-def intents(
+def by_label(
     names: Sequence[str], accuracies: np.ndarray, baseline: np.ndarray, *, method: str, baseline_name: str
 ) -> Figure:
-    """Accuracy on the items of each intent, (locales, intents) each: mean, and quartiles over locales of the method.
+    """Accuracy on the items of each label, (locales, labels) each: mean, and quartiles over locales of the method.
 
-    Sorted by the method's mean; NaN where a locale has no item of an intent.
+    Sorted by the method's mean; NaN where a locale has no item of a label.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an intent that no locale has is left out below
+        warnings.simplefilter("ignore", RuntimeWarning)  # a label that no locale has is left out below
         means, others = np.nanmean(accuracies, axis=0), np.nanmean(baseline, axis=0)
         low, high = np.nanpercentile(accuracies, [25, 75], axis=0)
     order = [place for place in np.argsort(-means, kind="stable") if not np.isnan(means[place])]
@@ -187,6 +187,6 @@ def intents(
         others[order], rows, "o", color=plots.VERMILLION, markerfacecolor="none", markersize=4, label=baseline_name
     )
     axes.plot(means[order], rows, "o", color=plots.BLUE, markersize=4, label=method)
-    axes.set(xlabel="accuracy on the intent's items, mean over locales", title=f"{method}: accuracy by intent")
+    axes.set(xlabel="accuracy on the label's items, mean over locales", title=f"{method}: accuracy by label")
     picture.legend(loc="outside lower center", ncols=3)
     return picture

@@ -4,15 +4,18 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.data import older_names
+from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, method_of
-from merginguriel.utils.merging.record import preweight_of
+from merginguriel.utils.merging.record import OLDER_TEXTS, is_initial, preweight_of
 from merginguriel.utils.storage import atomic, naming
 
 # Columns that no two experiments of one variant may differ in; with `settings`, whose parts count one by one.
@@ -55,6 +58,8 @@ _READ = {
     "weights",
     "normalize",
     "command",
+    "task",
+    "task_hash",
 }
 SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
@@ -73,26 +78,28 @@ def identified(content: dict, folder: Path, split: str) -> dict:
         experiment = _experiment_of_older(info, content.get("model_info") or {}, model, folder)
     if experiment.get("mode"):
         return _experiment(experiment, str(info["locale"]), split)
-    found = naming.parse_model(model.name)
-    if found:
-        return _single("native" if found[1] == info["locale"] else "source", found[1], model)
-    named = naming.parse_result(folder.name)
+    found = older_names.parse_model(model.name)
+    source = info.get("source") or (found[1] if found else None)
+    if source:
+        return _single("native" if source == info["locale"] else "source", source, model)
+    named = older_names.parse_result(folder.name)
     if named and named[0] == "baseline":
         return _single("native", named[1], model)
-    kind = "joint" if "_massive_LOLO_" in model.name else "other"
+    joint = re.fullmatch(rf"(.+)_{naming.TASK}_LOLO_.+", model.name)
+    kind = "joint" if joint else "other"
     return {
         "kind": kind,
         "variant": kind,
         "method": kind,
         "target": info["locale"],
         "models_root": str(model.parent),
-        "base_model": model.name.split("_massive_")[0],
+        "base_model": joint[1] if joint else model.name,
         "settings": _as_json({"model": model.name}),
     }
 
 
 def _single(kind: str, source: str, model: Path) -> dict:
-    found = naming.parse_model(model.name)
+    found = older_names.parse_model(model.name)
     return {
         "kind": kind,
         "variant": kind,
@@ -114,14 +121,14 @@ def _experiment_of_older(info: dict, model_info: dict, model: Path, folder: Path
         experiment = kept_merge_details(place)
         if "mode" in experiment:
             return {**experiment, "mode": experiment["mode"].lower()}
-    if naming.parse_model(model.name):
+    if older_names.parse_model(model.name):
         return {}
-    named = naming.parse_result(folder.name) or naming.parse_result(model.name)
+    named = older_names.parse_result(folder.name) or older_names.parse_result(model.name)
     if not named or named[0] == "baseline":
         return {}
     experiment = {"mode": named[0], "target": named[1], "num_sources": named[2]}
     weights, names = model_info.get("similarity_weights"), model_info.get("model_names") or ()
-    parsed = (naming.parse_model(Path(str(name).split("@")[0]).name) for name in names)
+    parsed = (older_names.parse_model(Path(str(name).split("@")[0]).name) for name in names)
     found = [one for one in parsed if one]
     if weights and len(found) == len(weights):
         experiment["sources"] = [
@@ -144,7 +151,7 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
     weights = {source["locale"]: float(source["weight"]) for source in sources}
     target = experiment.get("target") or locale
     paths = [Path(source["path"].split("@")[0]) for source in sources if source.get("path")]
-    bases = sorted({found[0] for path in paths if (found := naming.parse_model(path.name))})
+    bases = sorted({found[0] for path in paths if (found := older_names.parse_model(path.name))})
     if experiment.get("base_model"):
         bases = [naming.base_slug(experiment["base_model"])]
     is_ensemble = experiment["mode"].startswith("ensemble_")
@@ -172,6 +179,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     similarity, measuring = experiment.get("similarity") or {}, experiment.get("measuring") or {}
     selection, mode = similarity.get("selection"), experiment["mode"].removeprefix(ITERATIVE)
     settings: dict[str, Any] = {}
+    if experiment.get("task") not in (None, DEFAULT_TASK):
+        settings["task"] = experiment["task"]
     if similarity.get("source") == "dense" and selection == "sinkhorn":
         settings["dense"] = f"{similarity.get('top_k')}x{similarity.get('sinkhorn_iters')}"
     preweight = preweight_of({**experiment, "mode": mode})
@@ -186,14 +195,14 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     settings |= {
         f"text-{name}": measuring[name]
         for name in TEXT_SETTINGS
-        if name in measuring and measuring[name] != getattr(TextSettings, name)
+        if name in measuring and measuring[name] not in (getattr(TextSettings, name), OLDER_TEXTS.get(name))
     }
     if experiment.get("dtype") not in (None, "sources'"):
         settings["dtype"] = experiment["dtype"]
     if experiment.get("num_examples"):
         settings["items"] = experiment["num_examples"]
-    base, seed = (experiment.get("base") or {}).get("path"), experiment.get("seed") or 0
-    if base and not Path(base).match(naming.initial_name(experiment.get("base_model") or "", seed)):
+    base = (experiment.get("base") or {}).get("path")
+    if base and not is_initial(base, experiment):
         settings["base"] = base
     if similarity.get("matrix_sha256"):
         settings["matrix"] = similarity["matrix_sha256"][:8]
@@ -226,12 +235,12 @@ def _variant(row: dict, settings: dict, split: str) -> str:
     default = {"uriel": "cosine", "manual": "manual"}.get(row["method"].removeprefix(ITERATIVE), "sinkhorn")
     if row["selection"] not in (None, default):
         name += f"_{row['selection']}"
-    name += "".join(_said(key, settings[key]) for key in ("dense", "preweight") if key in settings)
+    name += "".join(_said(key, settings[key]) for key in ("task", "dense", "preweight") if key in settings)
     name += f"_seed{row['seed']}" if row["seed"] not in (None, 42) else ""
     name += "".join(
         _said(key, value)
         for key, value in settings.items()
-        if key not in ("dense", "preweight", *SAID_IN_NEED) and value is not False
+        if key not in ("task", "dense", "preweight", *SAID_IN_NEED) and value is not False
     )
     return name + ("_inctar" if row["include_target"] else "") + (f"_{split}" if split != "test" else "")
 
@@ -243,7 +252,9 @@ def _said(name: str, value) -> str:
         value = ",".join(map(str, value))
     if len(str(value)) > 80:  # a name, not a list of everything
         value = hashlib.sha256(str(value).encode()).hexdigest()[:8]
-    word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}"}.get(name, f"{name}-{value}")
+    word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}", "task": f"{value}"}.get(
+        name, f"{name}-{value}"
+    )
     return "_" + naming.word(word)
 
 

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.data.task import Task
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.data.task import DEFAULT_TASK, Task
+from merginguriel.utils.data.task_file import TaskSettings, task_named, task_of, task_tokens
 from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 from merginguriel.utils.merging.modes import MODES
@@ -57,7 +61,8 @@ def command_of_baselines(row: Mapping[str, Any]) -> str | None:
     if not base or not root or " " in base or os.pathsep in root:
         return None  # not told, or models of several kinds
     split = [] if row["split"] == "test" else ["--split", row["split"]]
-    return shell_line("run_nxn_evaluation.py", *split, *_task(row), *_store(row, base, Path(root)))
+    told = {"dataset": row["dataset"], "task_origin": row["task"]}
+    return shell_line("run_nxn_evaluation.py", *split, *_task(told), *_store(told, base, Path(root)))
 
 
 def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[Any]:
@@ -92,11 +97,20 @@ def _choice(choice: Any, by_hand: bool = False) -> list[Any]:
 
 
 def _task(info: Mapping[str, Any]) -> list[str]:
-    return tokens(Task(info["dataset"])) if info.get("dataset") else []
+    """The flags of a result's task; an older result is of MASSIVE, and tells its data alone."""
+    return task_tokens(_task_of(info))
+
+
+def _task_of(info: Mapping[str, Any]) -> Task:
+    settings = TaskSettings(info.get("task_origin") or DEFAULT_TASK, info.get("dataset"))
+    try:
+        return task_of(settings)
+    except InputError:  # the file is not here; its name does for a command
+        return replace(task_named(DEFAULT_TASK), name=Path(settings.task).stem, origin=settings.task)
 
 
 def _store(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
-    task = Task(info["dataset"]) if info.get("dataset") else Task()
-    usual = ModelStore(naming.base_slug(task.base_model()))
+    task = _task_of(info)
+    usual = ModelStore(naming.base_slug(task.base_model()), task)
     flags = [] if naming.base_slug(base_model) == usual.base_model else ["--base-model", base_model]
     return flags if root == usual.root else [*flags, "--models-root", root]

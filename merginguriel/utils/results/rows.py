@@ -9,6 +9,7 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.results.identity import identified, kept_merge_details
 from merginguriel.utils.storage import atomic
@@ -43,7 +44,8 @@ COLUMNS = {
     "subfolder": "between the results' root and the folder",
     "timestamp": "of the evaluation, UTC",
     "merge_timestamp": "of the merge, UTC",
-    "dataset": "its name",
+    "task": "its name, or the file that tells it",
+    "dataset": "where its data are",
     "data": "fingerprint of the items",
     "precision": "of the evaluation",
     "git_commit": "of the toolkit",
@@ -110,6 +112,7 @@ def _measured(content: dict) -> dict:
         "split": "validation" if split == "dev" else split,
         "model": str(info["model_name"]),
         "timestamp": info.get("timestamp"),
+        "task": info.get("task_origin") or DEFAULT_TASK,
         "dataset": info.get("dataset"),
         "data": settings.get("data"),
         "precision": environment.get("dtype"),

@@ -1,12 +1,13 @@
 """URIEL's vectors and their half cosine. Littell et al. 2017, aclanthology E17-2002 (data CC BY-SA 4.0)."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.languages import LOCALES, check_locale
+from merginguriel.utils.data.languages import Language
 from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SimilarityMatrix, similarities
 
 # Feature sets without missing values, and where lang2vec keeps them.
@@ -71,9 +72,9 @@ def half_cosine(vectors: np.ndarray) -> np.ndarray:
     return dense
 
 
-def dense_matrix(locales, feature_type: str = "syntax_knn") -> SimilarityMatrix:
-    """Half-cosine similarity of locales straight from URIEL."""
-    for locale in locales:
-        check_locale(locale)
-    vectors = uriel_vectors([LOCALES[locale].uriel for locale in locales], feature_type)
-    return similarities(tuple(locales), half_cosine(vectors), f"lang2vec {feature_type}")
+def dense_matrix(languages: Sequence[Language], feature_type: str = "syntax_knn") -> SimilarityMatrix:
+    """Half-cosine similarity of languages straight from URIEL."""
+    vectors = uriel_vectors([language.iso for language in languages], feature_type)
+    return similarities(
+        tuple(language.code for language in languages), half_cosine(vectors), f"lang2vec {feature_type}"
+    )

@@ -13,8 +13,11 @@ MERGED_ROOT = Path("merged_models")
 RESULTS_ROOT = Path("results")
 NXN_ROOT = Path("nxn_results")
 CHECKPOINTS_ROOT = Path("checkpoint_results")
+RESULTS_JSON = "results.json"
 LONGEST_NAME = 99  # of a folder with its settings
-_LOCALE = r"[a-z]{2}-[A-Z]{2}"
+# The code of a language, and the name of a task, as they can stand in a folder's name.
+LANGUAGE = r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
+TASK = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
 
 
 def base_slug(base_model: str) -> str:
@@ -22,23 +25,24 @@ def base_slug(base_model: str) -> str:
     return str(base_model).rstrip("/").rsplit("/", 1)[-1]
 
 
-def model_name(base_model: str, locale: str) -> str:
-    return f"{base_slug(base_model)}_massive_k_{locale}"
+def model_name(base_model: str, task: str, language: str) -> str:
+    return f"{base_slug(base_model)}_{task}_k_{language}"
 
 
-def leave_one_out_name(base_model: str, excluded: str | None) -> str:
-    """Of a model of many locales: all but `excluded`, or all of them."""
+def leave_one_out_name(base_model: str, task: str, excluded: str | None) -> str:
+    """Of a model of many languages: all but `excluded`, or all of them."""
     which = f"without_{excluded.replace('-', '_')}" if excluded else "all_languages"
-    return f"{base_slug(base_model)}_massive_LOLO_{which}"
+    return f"{base_slug(base_model)}_{task}_LOLO_{which}"
 
 
-def baseline_name(locale: str) -> str:
-    """Of the result of a locale's own model on its own items."""
-    return f"baseline_{locale}"
+def baseline_name(language: str, told: str = "") -> str:
+    """Of the result of a language's own model on its own items; `told`: what has not its default, the task."""
+    return f"baseline_{language}" + (f"_{told}" if told else "")
 
 
-def initial_name(base_model: str, seed: int) -> str:
-    return f"init/{base_slug(base_model)}_seed{seed}"
+def initial_name(base_model: str, seed: int, told: str = "") -> str:
+    """`told`: what has not its default, the task."""
+    return f"init/{base_slug(base_model)}{f'_{told}' if told else ''}_seed{seed}"
 
 
 def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = ()) -> str:
@@ -62,10 +66,10 @@ def word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.=,_-]+", ".", text).strip(".")
 
 
-def evaluation_name(prefix: str, locale: str, split: str = "test", num_items: int | None = None) -> str:
+def evaluation_name(prefix: str, language: str, split: str = "test", num_items: int | None = None) -> str:
     """Of a result; `num_items` where only so many of the split's items were drawn."""
     drawn = f"_{num_items}items" if num_items else ""
-    return f"{prefix}_{locale}{drawn}" if split == "test" else f"{prefix}_{locale}_{split}{drawn}"
+    return f"{prefix}_{language}{drawn}" if split == "test" else f"{prefix}_{language}_{split}{drawn}"
 
 
 def ensemble_name(method: str, target: str, num_sources: int, split: str = "test", num_items: int | None = None) -> str:
@@ -74,53 +78,27 @@ def ensemble_name(method: str, target: str, num_sources: int, split: str = "test
     return name if num_sources == 5 else f"{name}_{num_sources}lang"
 
 
-def training_run_name(base_model: str, locales: Sequence[str], learning_rate: float, epochs: float) -> str:
+def training_run_name(base_model: str, task: str, languages: Sequence[str], learning_rate: float, epochs: float) -> str:
     """Name of a training run that was given no --output_dir, e.g. xlm-roberta-base_massive_af-ZA_lr5e-5_ep15."""
-    which = "-".join(locales) if len(locales) <= 3 else f"{len(locales)}langs-{locales[0]}"
+    which = "-".join(languages) if len(languages) <= 3 else f"{len(languages)}langs-{languages[0]}"
     rate = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].replace('+', '')}{m[2]}", f"{learning_rate:.0e}")
-    return f"{base_slug(base_model)}_massive_{which}_lr{rate}_ep{epochs:g}"
+    return f"{base_slug(base_model)}_{task}_{which}_lr{rate}_ep{epochs:g}"
 
 
-def parse_training_run(name: str) -> tuple[str, str] | None:
-    """(base model, locale) of a run of one locale, e.g. xlm-roberta-base_massive_af-ZA_lr5e-05_ep15_compile."""
-    match = re.fullmatch(rf"(.+)_massive_({_LOCALE})_lr\d(?:\.\d+)?e-?\d+_ep[\d.]+(?:_compile)?", name)
-    return (match[1], match[2]) if match else None
-
-
-def parse_model(name: str) -> tuple[str, str] | None:
-    """(base model, locale) of the model of one locale, wherever it was trained."""
-    match = re.fullmatch(rf"(.+)_massive_k_({_LOCALE})", name)
-    return (match[1], match[2]) if match else parse_training_run(name)
-
-
-def parse_result(name: str) -> tuple[str, str, int | None] | None:
-    """(mode, locale, number of sources) of a result of a merge, an ensemble or a baseline; None for what is unsaid.
-
-    All the patterns that results have had: similarity_merge_af-ZA, similarity_4lang_af-ZA,
-    similarity_merge_af-ZA_4merged, ensemble_soft_af-ZA, ensemble_soft_af-ZA_4lang, baseline_af-ZA.
-    """
-    for pattern in (
-        rf"(?P<mode>.+?)_merge_(?P<locale>{_LOCALE})(?:_(?P<number>\d+)merged)?(?:_.+)?",
-        rf"(?P<mode>.+?)_(?P<number>\d+)lang_(?P<locale>{_LOCALE})(?:_.+)?",
-        rf"(?P<mode>ensemble_.+?)_(?P<locale>{_LOCALE})(?:_.*?(?P<number>\d+)lang)?(?:_.+)?",
-        rf"(?P<mode>baseline)_(?P<locale>{_LOCALE})(?P<number>)",
-    ):
-        if match := re.fullmatch(pattern, name):
-            return match["mode"], match["locale"], int(match["number"]) if match["number"] else None
-    return None
+def parse_model(name: str) -> tuple[str, str, str] | None:
+    """(base model, task, language) of the model of one language, by its folder's name."""
+    match = re.fullmatch(rf"(.+)_({TASK})_k_({LANGUAGE})", name)
+    return (match[1], match[2], match[3]) if match else None
 
 
 def parse_cell(name: str) -> tuple[str, str] | None:
     """(source, target) of a cell of an N×N; older cells have the model's whole name for the source."""
-    match = re.fullmatch(rf"(?:.+_massive_k_)?({_LOCALE})_on_({_LOCALE})", name)
+    match = re.fullmatch(rf"(?:.+_{TASK}_k_)?({LANGUAGE})_on_({LANGUAGE})", name)
     return (match[1], match[2]) if match else None
 
 
-def find_models(models_root: Path, base_model: str) -> dict[str, Path]:
-    """Locale -> folder of every `{base}_massive_k_{locale}` under `models_root`, sorted by locale."""
-    pattern = re.compile(re.escape(base_slug(base_model)) + rf"_massive_k_({_LOCALE})")
+def find_models(models_root: Path, base_model: str, task: str) -> dict[str, Path]:
+    """Language -> folder of every `{base}_{task}_k_{language}` under `models_root`, sorted by language."""
+    pattern = re.compile(re.escape(model_name(base_model, task, "")) + rf"({LANGUAGE})")
     folders = sorted(models_root.iterdir()) if models_root.is_dir() else []
     return {match[1]: folder for folder in folders if folder.is_dir() and (match := pattern.fullmatch(folder.name))}
-
-
-RESULTS_JSON = "results.json"

@@ -5,14 +5,16 @@ import random
 from collections import Counter
 from typing import Any, NamedTuple
 
+from merginguriel.utils.data.split import Text
+from merginguriel.utils.models import tokens
 from merginguriel.utils.training.settings import TrainingRun
 
 log = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
-    text: str
-    label: int  # indexes massive.INTENTS
+    text: Text
+    label: int  # indexes the task's labels
     locale: str
 
 
@@ -46,14 +48,14 @@ def load(run: TrainingRun, limits: dict[str, int | None]) -> dict[str, list[Item
         if several:
             log.info("  Languages: %d languages: %s", len(locales), locales)
         log.info("  Total samples: %d", len(splits["train"]))
-        log.info("  Intents: %d, of %d to %d samples", len(counts), min(counts.values()), max(counts.values()))
+        log.info("  Labels: %d, of %d to %d samples", len(counts), min(counts.values()), max(counts.values()))
     return splits
 
 
 def encode(tokenizer: Any, items: list[Item], max_length: int) -> list[dict[str, Any]]:
     """Token ids, attention mask and label of each item, cut after `max_length` tokens, as Trainer takes them."""
-    encoded = tokenizer([item.text for item in items], truncation=True, max_length=max_length)
+    encoded = tokens.encode(tokenizer, [item.text for item in items], max_length)
     return [
-        {"input_ids": ids, "attention_mask": mask, "labels": item.label}
-        for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)
+        {**{name: values[row] for name, values in encoded.items()}, "labels": item.label}
+        for row, item in enumerate(items)
     ]

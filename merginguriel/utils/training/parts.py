@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from merginguriel.utils.models import loading
+from merginguriel.utils.models import loading, model_folder
 from merginguriel.utils.training.checkpoints import keep, newest
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.items import encode, load
@@ -84,8 +84,9 @@ class Trainers:
         epochs = settings.num_train_epochs
         log.info("%s: epochs %d to %d of %g, from %s", part.locale, done + 1, part.until, epochs, start)
         model = loading.load_model(start, "cpu", torch.float32)
+        setattr(model.config, model_folder.TASK, model_folder.task_record(self._run.task, self._run.max_tokens))
         items = {"train": self._train_items(part.locale, model)}
-        trainer = make_trainer(settings, part.folder, model, self._tokenizer, items)
+        trainer = make_trainer(settings, part.folder, model, self._tokenizer, items, self._run.task.metric)
         # The weights are loaded already; those of the checkpoint may not be the ones to go on from.
         trainer._load_from_checkpoint = lambda *args, **kwargs: None
         before = last.metrics if last else {}
@@ -97,7 +98,7 @@ class Trainers:
             "step": trainer.state.global_step,
             "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
             "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
-            "eval_accuracy": self._development.accuracy(own, part.locale),
+            "eval_accuracy": self._development.score(own, part.locale),
         }
         part.keep(part.until, metrics["step"], {**before, part.until: metrics})
 
@@ -105,7 +106,7 @@ class Trainers:
         if locale not in self._encoded:
             settings = self._run.settings
             items = load(replace(self._run, locales=(locale,)), {"train": settings.max_train_samples})["train"]
-            longest = loading.longest_input(model, settings.max_seq_length)
+            longest = loading.longest_input(model, self._run.max_tokens)
             self._encoded[locale] = encode(self._tokenizer, items, longest)
         return self._encoded[locale]
 

@@ -51,8 +51,10 @@ class TrainingSettings:
     )
     warmup_steps: int = setting(0, "the same as a number of steps", "--warmup-steps", read=whole_number, metavar="N")
     max_steps: int | None = _count(None, "stop after N steps, whatever the epochs", "--max-steps")
-    max_seq_length: int = _count(
-        128, "longest input in tokens; batches are padded to their own longest only", "--max-seq-length"
+    max_seq_length: int | None = _count(
+        None,
+        "longest input in tokens; batches are padded to their own longest only (default: the task's, 128)",
+        "--max-seq-length",
     )
     seed: int = setting(42, "of the shared head and of the training", "--seed", read=seed, metavar="N")
     fp16: bool = _switch("mixed precision, float16 (GPU)", "--fp16")
@@ -74,7 +76,7 @@ class TrainingSettings:
         choices=("epoch", "no"),
     )
     load_best_model_at_end: bool = _switch(
-        "keep the best epoch by validation accuracy, not the last", "--load-best-model-at-end", default=True
+        "keep the best epoch by the task's metric on validation, not the last", "--load-best-model-at-end", default=True
     )
     early_stopping_patience: int = _count(
         3, "epochs without a better validation accuracy before stopping", "--early-stopping-patience"
@@ -130,11 +132,20 @@ class TrainingRun:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
     @property
+    def max_tokens(self) -> int:
+        """Where texts are cut."""
+        return self.settings.max_seq_length or self.task.max_tokens
+
+    @property
     def record(self) -> dict[str, Any]:
         """Everything that the model rests on, and where it goes, as JSON has it."""
         return {
             **plain(self.settings),
-            **plain(self.task),
+            **self.task.record(),
+            "dataset_name": self.task.data,
+            "text_column": ",".join(self.task.text),
+            "label_column": self.task.label,
+            "max_seq_length": self.max_tokens,
             "base_model": self.store.base_model,
             "models_root": str(self.store.root),
             "locales": list(self.locales),

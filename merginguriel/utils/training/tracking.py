@@ -34,7 +34,9 @@ def tracked(run: TrainingRun, trainer: Any) -> Iterator[Callable[[dict[str, Any]
     if settings.wandb_project is None:
         yield lambda values: None
         return
-    name = training_run_name(run.store.base_model, list(run.locales), settings.learning_rate, settings.num_train_epochs)
+    name = training_run_name(
+        run.store.base_model, run.task.name, list(run.locales), settings.learning_rate, settings.num_train_epochs
+    )
     kept = start(settings.wandb_project, name, {**run.record, "num_languages": len(run.locales)})
 
     class Tracking(transformers.TrainerCallback):

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.massive import INTENTS
-from merginguriel.utils.models import devices, loading, scoring
+from merginguriel.utils.evaluation.metrics import METRICS
+from merginguriel.utils.models import devices, loading, model_folder, scoring
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.training.callbacks import reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
-from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
+from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
 from merginguriel.utils.training.tracking import tracked
 from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
 from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, unfinished
@@ -43,7 +43,7 @@ def train(
     splits = load(run, {split: limits[split] for split in steps.splits})
     if not steps.do_train:
         return _evaluate(run, splits)
-    start = initial_checkpoint(run.store.base_model, run.settings.seed, run.store.root)
+    start = initial_checkpoint(run.store, run.settings.seed)
     with alone(run.output_dir):
         claim(run, steps.overwrite)
         return _train(run, start, splits, steps.overwrite, progress)
@@ -53,7 +53,7 @@ def _train(
     run: TrainingRun, start: Path, splits: dict[str, list[Item]], overwrite: bool, progress: Callable[[float], None]
 ) -> dict[str, Any]:
     work = unfinished(run.output_dir)
-    trainer, trimmed = _trainer(run.settings, work, start, splits)
+    trainer, trimmed = _trainer(run, work, start, splits)
     trainer.add_callback(reporting_progress(progress))
     with tracked(run, trainer) as keep:
         metrics: dict[str, Any] = fit(trainer, newest_checkpoint(work))
@@ -69,7 +69,7 @@ def _train(
             if "test" in splits:
                 predicted, measured = predict(partial, splits["test"], run)
                 metrics |= measured
-                rows = [f"{number}\t{INTENTS[label]}" for number, label in enumerate(predicted)]
+                rows = [f"{number}\t{run.task.labels[label]}" for number, label in enumerate(predicted)]
                 atomic.write_text(partial / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))
             _write_reports(partial, metrics, run, start)
         keep({name: value for name, value in metrics.items() if isinstance(value, (int, float))})
@@ -83,7 +83,7 @@ def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]
     if "validation" in splits:
         # Trainer still wants a folder of its own.
         work = run.output_dir.with_name(run.output_dir.name + ".evaluating")
-        metrics |= _trainer(run.settings, work, run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
+        metrics |= _trainer(run, work, run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
         shutil.rmtree(work, ignore_errors=True)
     if "test" in splits:
         metrics |= predict(run.output_dir, splits["test"], run)[1]
@@ -91,14 +91,15 @@ def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]
 
 
 def _trainer(
-    settings: TrainingSettings, work: Path, start: Path, splits: dict[str, list[Item]]
+    run: TrainingRun, work: Path, start: Path, splits: dict[str, list[Item]]
 ) -> tuple[Any, TrimmedVocabulary | None]:
     """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     model, tokenizer = loading.load_classifier(start, "cpu", torch.float32)
-    longest = loading.longest_input(model, settings.max_seq_length)
+    longest = loading.longest_input(model, run.max_tokens)
+    setattr(model.config, model_folder.TASK, model_folder.task_record(run.task, run.max_tokens))
     datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
-    trimmed = trim_vocabulary(settings, model, datasets) if "train" in splits else None
-    return make_trainer(settings, work, model, tokenizer, datasets), trimmed
+    trimmed = trim_vocabulary(run.settings, model, datasets) if "train" in splits else None
+    return make_trainer(run.settings, work, model, tokenizer, datasets, run.task.metric), trimmed
 
 
 def predict(folder: Path, items: list[Item], run: TrainingRun) -> tuple[np.ndarray, dict[str, Any]]:
@@ -107,13 +108,14 @@ def predict(folder: Path, items: list[Item], run: TrainingRun) -> tuple[np.ndarr
     model = loading.load_model(folder, device, devices.evaluation_dtype(device))
     texts, labels, locales = zip(*items)
     # A worker that trains many models parses their one tokenizer once.
-    tokens = TOKENS.tokens(folder, list(texts), loading.longest_input(model, run.settings.max_seq_length))
+    tokens = TOKENS.tokens(folder, list(texts), loading.longest_input(model, run.max_tokens))
     predicted = scoring.logits(model, tokens, model.config.pad_token_id, "predicting").argmax(-1)
     hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
     totals = Counter(locales)
     return predicted, {
         "predict_accuracy": hits.total() / len(items),
         "predict_samples": len(items),
+        f"predict_{run.task.metric}": METRICS[run.task.metric][0](predicted, np.array(labels)),
         "predict_accuracy_by_locale": {
             locale: hits[locale] / totals[locale] for locale in run.locales if locale in totals
         },

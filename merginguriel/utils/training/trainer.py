@@ -9,6 +9,7 @@ import torch
 import transformers  # loads what is named: Trainer, which takes seconds, where one is made
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.evaluation.metrics import measure_all
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.training import tracking, vocabulary
 from merginguriel.utils.training.callbacks import log_to_stderr
@@ -41,11 +42,16 @@ def check_environment(settings: TrainingSettings) -> None:
 
 
 def make_trainer(
-    settings: TrainingSettings, work: Path, model: Any, tokenizer: Any, datasets: dict[str, list[dict[str, Any]]]
+    settings: TrainingSettings,
+    work: Path,
+    model: Any,
+    tokenizer: Any,
+    datasets: dict[str, list[dict[str, Any]]],
+    metric: str,
 ) -> Any:
     """A Trainer of `model` on what `encode` made of the train and validation split, or of one of them.
 
-    Its checkpoints go to `work`.
+    Its checkpoints go to `work`; the best is that of the highest `metric`.
     """
     evaluates = "train" in datasets and "validation" in datasets
     kind, multiple = transformers.Trainer, None
@@ -56,7 +62,7 @@ def make_trainer(
     stopping: list[Any] = [transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = kind(
         model=model,
-        args=_arguments(settings, work, evaluates),
+        args=_arguments(settings, work, metric if evaluates else None),
         processing_class=tokenizer,
         data_collator=transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
         train_dataset=datasets.get("train"),
@@ -126,8 +132,9 @@ def by_version(settings: dict[str, Any], known: Any, version: str) -> dict[str, 
     return settings
 
 
-def _arguments(settings: TrainingSettings, work: Path, evaluates: bool) -> Any:
-    kind, on_gpu = transformers.TrainingArguments, device_of(settings) == "cuda"
+def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> Any:
+    """`metric`: by which the best epoch is kept, None where nothing is evaluated."""
+    kind, evaluates, on_gpu = transformers.TrainingArguments, metric is not None, device_of(settings) == "cuda"
     arguments = {name: value for name, value in vars(settings).items() if name not in (*_OURS, *_LIMITS)}
     arguments |= dict(
         output_dir=str(work),
@@ -136,7 +143,7 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool) -> Any:
         tf32=settings.tf32 or None,
         eval_strategy=settings.eval_strategy if evaluates else "no",
         load_best_model_at_end=evaluates and settings.selects_best,
-        metric_for_best_model="accuracy" if evaluates else None,
+        metric_for_best_model=metric,
         greater_is_better=True if evaluates else None,
         # The filter would wait for the GPU at every step; a loss that is not finite is seen in the log.
         logging_nan_inf_filter=not on_gpu,
@@ -149,5 +156,5 @@ def _arguments(settings: TrainingSettings, work: Path, evaluates: bool) -> Any:
     return kind(**by_version(arguments, kind.__dataclass_fields__, transformers.__version__))
 
 
-def _metrics(predictions: Any) -> dict[str, float]:
-    return {"accuracy": float((predictions.predictions.argmax(-1) == predictions.label_ids).mean())}
+def _metrics(told: Any) -> dict[str, float]:
+    return measure_all(told.predictions.argmax(-1), told.label_ids)

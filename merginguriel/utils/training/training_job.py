@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
-from merginguriel.utils.evaluation.results import accuracy_in
+from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job, settings_hash, tells
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.models.initial import initial_checkpoint
@@ -65,9 +65,8 @@ def _evaluate(job: Job, locale: str, result: Path) -> None:
     task = job.options["run"].task
     # What stands there already is the result of an earlier model of this name.
     evaluate(
-        Classifier(job.folder),
+        Classifier(job.folder, task),
         task.load(locale, "test"),
-        task.dataset_name,
         result,
         overwrite=True,
         job=_held_out_hash(job.folder, locale),
@@ -87,7 +86,7 @@ def remove_leftovers(jobs: Sequence[Job]) -> None:
 
 def memory_needed(run: TrainingRun) -> int:
     """Bytes of a worker: weights, gradients, two moments, and what training works with."""
-    return 6 * bytes_of(initial_checkpoint(run.store.base_model, run.settings.seed, run.store.root))
+    return 6 * bytes_of(initial_checkpoint(run.store, run.settings.seed))
 
 
 def accuracies(job: Job) -> str:
@@ -96,7 +95,7 @@ def accuracies(job: Job) -> str:
     metrics = atomic.read_json(file) if file.is_file() else {}
     found = {"validation": metrics.get("eval_accuracy"), "test": metrics.get("predict_accuracy")}
     if job.options["held_out"]:
-        found["held-out test"] = accuracy_in(job.options["held_out"][1])
+        found["held-out test"] = score_in(job.options["held_out"][1])
     said = [f"{name} accuracy {value:.4f}" for name, value in found.items() if value is not None]
     return ", ".join(said) or "trained"
 

@@ -42,7 +42,7 @@ def claim(run: TrainingRun, overwrite: bool) -> None:
     if overwrite or not list(work.glob("checkpoint-*")):
         shutil.rmtree(work, ignore_errors=True)
     settings, record = work / "settings.json", run.record
-    elsewhere = ("output_dir", "models_root")
+    elsewhere = ("output_dir", "models_root", "dataset_name")
     if settings.exists() and {**atomic.read_json(settings), **{name: record[name] for name in elsewhere}} != record:
         raise InputError(
             f"{work} holds an unfinished run with other settings; repeat those to finish it, or use "

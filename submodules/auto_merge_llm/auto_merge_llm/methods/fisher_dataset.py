@@ -18,7 +18,7 @@ class FisherDataset(Fisher):
 
 def shared_dataloader(
     tokenizer: Any,
-    texts: Sequence[str],
+    texts: Sequence[str | tuple[str, str]],
     labels: Sequence[int],
     *,
     batch_size: int = 16,
@@ -27,20 +27,29 @@ def shared_dataloader(
 ) -> DataLoader[dict[str, torch.Tensor]]:
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
+    Of pairs of texts also `token_type_ids` (n, t), where the tokenizer has them.
+
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
     instead, anew in each pass. The order depends on the texts alone, so all sources see the same batches. For
     another corpus, give its texts here.
     """
-    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-    items = [{"input_ids": tokens, "labels": label} for tokens, label in zip(ids, labels)]
+    pairs = len(texts) > 0 and not isinstance(texts[0], str)
+    sides = [list(side) for side in zip(*texts)] if pairs else [list(texts)]
+    encoded = tokenizer(*sides, truncation=True, max_length=max_length)
+    inputs = ["input_ids", *(["token_type_ids"] if pairs and "token_type_ids" in encoded else [])]
+    items = [{**{name: encoded[name][row] for name in inputs}, "labels": label} for row, label in enumerate(labels)]
     if shuffle_seed is None:
         items.sort(key=lambda item: len(item["input_ids"]))
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        rows = [torch.tensor(item["input_ids"], dtype=torch.long) for item in batch]
+        rows = {name: [torch.tensor(item[name], dtype=torch.long) for item in batch] for name in inputs}
+        padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0}
+        padded = {
+            name: pad_sequence(values, batch_first=True, padding_value=padding[name]) for name, values in rows.items()
+        }
         return {
-            "input_ids": pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
-            "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
+            **padded,
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in rows["input_ids"]], batch_first=True),
             "labels": torch.tensor([item["labels"] for item in batch]),
         }
 
