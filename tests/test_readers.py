@@ -65,9 +65,9 @@ def write_escaped_jsonl(path, rows):
     path.write_text("\ufeff" + "\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n\n", "utf-8")
 
 
-def write_delimited(delimiter):
+def write_delimited(delimiter, encoding="utf-8-sig"):
     def write(path, rows):
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding=encoding, newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
             writer.writeheader()
             writer.writerows(rows)
@@ -91,7 +91,7 @@ FORMATS = [
     pytest.param(".jsonl", write_jsonl, id="jsonl"),
     pytest.param(".jsonl", write_escaped_jsonl, id="jsonl-escaped"),
     pytest.param(".csv", write_delimited(","), id="csv"),
-    pytest.param(".tsv", write_delimited("\t"), id="tsv"),
+    pytest.param(".tsv", write_delimited("\t", "utf-8"), id="tsv"),
     pytest.param(".parquet", write_parquet, id="parquet"),
 ]
 
@@ -335,6 +335,10 @@ def test_parquet_and_arrow_with_flipped_bytes_end_in_a_line(tmp_path):
 def test_parquet_without_a_value_of_split(tmp_path):
     pq.write_table(pa.table({"split": ["test", None], "text": ["a", "b"]}), tmp_path / "sw.parquet")
     refused(tmp_path, match="split None")
+    pq.write_table(pa.table({"split": pa.nulls(2), "text": ["a", "b"]}), tmp_path / "sw.parquet")
+    refused(tmp_path, match="split None")
+    pq.write_table(pa.table({"split": [["test"]], "text": ["a"]}), tmp_path / "sw.parquet")
+    refused(tmp_path, match="cannot read")
     record = json.dumps({"info": {"features": [1]}})
     pq.write_table(
         pa.table({"split": ["test"]}).replace_schema_metadata({"huggingface": record}), tmp_path / "sw.parquet"
@@ -362,8 +366,11 @@ def test_a_file_whose_rows_say_another_split_or_language(tmp_path):
 
 def test_what_a_column_says_instead(tmp_path):
     write_jsonl(tmp_path / "all.jsonl", ROWS[8:])
-    refused(tmp_path / "all.jsonl", "nl-NL", match="no nl-NL in .* column language has quy_Latn, sw")
-    refused(tmp_path / "all.jsonl", "sw", "dev", {"eval"}, match="no eval in .* column split has dev, test, train")
+    refused(tmp_path / "all.jsonl", "nl-NL", match="no nl-NL in .*: its column language has quy_Latn, sw$")
+    refused(
+        tmp_path / "all.jsonl", "sw", "dev", {"eval"}, match="no eval in .*: its column split has dev, test, train$"
+    )
+    refused(tmp_path / "all.jsonl", "quy-latn", match="; did you mean quy_Latn")
     refused(tmp_path / "all.jsonl", column="tongue", match="no column tongue .* it has id, language")
     write_jsonl(tmp_path / "sw.jsonl", chosen("sw", without=["language"]))
     refused(tmp_path / "sw.jsonl", match="no column language or lang or locale .* folder with a file a language")
@@ -381,7 +388,10 @@ def test_near_misses(tmp_path):
     (tmp_path / "a/sw/train.tsv").rename(tmp_path / "a/sw/training.tsv")
     refused(tmp_path / "a", "sw", "train", match="no train of sw in .* it has dev, test, training")
     refused(tmp_path / "aa", match="no dataset folder")
-    refused("owner/data.csv", match="no dataset folder")
+    refused(tmp_path / "A", match="no dataset folder .*; did you mean")
+    for data in ("owner/data.csv", "~nobody-of-this-name/data", "a/b/c", "a\0b"):
+        refused(data, match="no dataset folder")
+    refused(tmp_path / ("a" * 300), match="cannot read .* too long")
 
     file_a_language(tmp_path / "a", ".jsonl", write_jsonl)
     refused(tmp_path / "a", "nl_NL", match="found nl-NL.jsonl; did you mean nl-NL")

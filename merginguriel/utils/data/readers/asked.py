@@ -70,8 +70,10 @@ class Asked:
         for column, values in reversed(self.met.items()):
             if values:
                 names = " or ".join(sorted(self.wanted[column]))
-                return InputError(f"no {names} in {where}; its column {column} has {some(sorted(values))}")
-        return InputError(f"no {what} rows in {where}; the file is empty but for its names of columns")
+                near = [other for name in sorted(self.wanted[column]) for other in nearest(name, values)]
+                meant = f"; did you mean {some(near)}?" if near else ""
+                return InputError(f"no {names} in {where}: its column {column} has {some(sorted(values))}{meant}")
+        return InputError(f"no {what} rows in {where}; the table is empty")
 
 
 def check_text(row: dict[str, Any], place: str) -> None:
@@ -96,6 +98,20 @@ def contradicts(names: Collection[str], split: str) -> Callable[[str], bool]:
     own = {split, *names}
     others = frozenset().union(*(words for words in SYNONYMS if not words & own))
     return lambda value: value in others
+
+
+def nearest(name: str, known: Collection[str]) -> list[str]:
+    """Those of the known names that are the same but for case and sign, else of the same language, else similar."""
+    by_spelling = {spelling_of(other): other for other in sorted(known)}
+    spelling = spelling_of(name)
+    if spelling in by_spelling:
+        return [by_spelling[spelling]]
+    same_language = [other for plain, other in by_spelling.items() if plain.split("-")[0] == spelling.split("-")[0]]
+    return same_language or [by_spelling[plain] for plain in get_close_matches(spelling, by_spelling, cutoff=0.8)]
+
+
+def spelling_of(name: str) -> str:
+    return name.casefold().replace("_", "-")
 
 
 def _mixed(column: str) -> str:

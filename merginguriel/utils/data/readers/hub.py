@@ -9,6 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.readers import layouts, near_misses
+from merginguriel.utils.data.readers.asked import nearest
 from merginguriel.utils.data.readers.layouts import Place, languages_said
 from merginguriel.utils.data.readers.table import FORMATS
 from merginguriel.utils.storage.messages import some
@@ -82,7 +83,7 @@ def _choice(name: str, files: Collection[str], language: str, split: str, names:
     config = next((known for known in (language, "default") if known in configs), None)
     config = config or (configs[0] if len(configs) == 1 else None)
     if config is None:
-        near = near_misses.nearest(language, configs)
+        near = nearest(language, configs)
         hint = f"did you mean {some(near)}?" if near else f"it has {some(configs) or 'no parquet files'}"
         raise InputError(f"no {language} in {name}; {hint}")
     splits = {file.split("/")[1] for file in parquet if file.startswith(f"{config}/")}

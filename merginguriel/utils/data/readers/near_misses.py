@@ -1,12 +1,12 @@
 """What to say where data are not found: what lies there instead, and what was probably meant."""
 
+import os
 from collections.abc import Collection, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.readers.asked import LANGUAGE_COLUMNS, SPLIT_WORDS
+from merginguriel.utils.data.readers.asked import LANGUAGE_COLUMNS, SPLIT_WORDS, nearest, spelling_of
 from merginguriel.utils.data.readers.layouts import languages_of, locate, roots
 from merginguriel.utils.data.readers.table import FORMATS, Table, find_table, tables_in
 from merginguriel.utils.storage.messages import some
@@ -17,7 +17,7 @@ READABLE = ", ".join(FORMATS)
 
 def no_such(data: str) -> InputError:
     """Neither a folder nor a file nor the name of a data set on the Hub."""
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     near = nearest(path.name, beside)
     if near:
@@ -76,20 +76,6 @@ def _elsewhere(folder: Path, language: str, names: Collection[str]) -> Path | No
     return None
 
 
-def nearest(name: str, known: Collection[str]) -> list[str]:
-    """Those of the known names that are the same but for case and sign, else of the same language, else similar."""
-    by_spelling = {_spelling(other): other for other in sorted(known)}
-    spelling = _spelling(name)
-    if spelling in by_spelling:
-        return [by_spelling[spelling]]
-    same_language = [other for plain, other in by_spelling.items() if plain.split("-")[0] == spelling.split("-")[0]]
-    return same_language or [by_spelling[plain] for plain in get_close_matches(spelling, by_spelling, cutoff=0.8)]
-
-
-def _spelling(name: str) -> str:
-    return name.casefold().replace("_", "-")
-
-
 def _splits(folder: Path, language: str, split: str, names: Collection[str]) -> Iterator[str]:
     """The language is there, the split is not."""
     for root in roots(folder):
@@ -115,10 +101,10 @@ def _spellings(folder: Path, language: str, names: Collection[str]) -> Iterator[
 
 def _unreadable(folder: Path, names: Collection[str]) -> Iterator[Path]:
     """Files whose name is right and whose ending is not: af-ZA.json, test.TSV."""
-    stems = {_spelling(name) for name in names}
+    stems = {spelling_of(name) for name in names}
     for root in roots(folder):
         for path in sorted((*root.iterdir(), *(file for name in names for file in (root / name).glob("*")))):
-            if path.is_file() and path.suffix not in FORMATS and _spelling(path.name.partition(".")[0]) in stems:
+            if path.is_file() and path.suffix not in FORMATS and spelling_of(path.name.partition(".")[0]) in stems:
                 yield path
 
 

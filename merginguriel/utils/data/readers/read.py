@@ -1,6 +1,7 @@
 """Rows of one language and split, from a folder, a file or the Hub."""
 
 import contextlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ def read_rows(data: str, language: str, split: str, names: Collection[str], lang
     for name in (language, *names):
         if not name or name.startswith(".") or set(name) & set("/\\\0") or not name.isprintable():
             raise InputError(f"{name!r} is no name of a language or split: it must be one of a file, without / or \\")
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     with _access(path):
         if path.is_dir():
             place = locate(path, language, names)
@@ -49,7 +50,7 @@ def read_rows(data: str, language: str, split: str, names: Collection[str], lang
 
 def languages_in(data: str, language_column: str | None = None, splits: Collection[str] = ()) -> list[str]:
     """The languages that a folder or file has, sorted; `splits`: own names of splits, beside the usual ones."""
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     with _access(path):
         if path.is_dir():
             return languages_of(path, splits, language_column)
