@@ -5,7 +5,7 @@ import json
 import pytest
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import massive, mini, readers
+from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.data.split import SPLITS
 from merginguriel.utils.data.task_file import TaskSettings, task_of
@@ -75,19 +75,6 @@ def test_folder_of_parquet_with_integer_labels_as_on_the_hub(tmp_path):
     table.to_parquet(tmp_path / "data/nl-NL/validation/0000.parquet")
     read = massive_in(tmp_path / "data").load("nl-NL", "validation")
     assert read.fingerprint() == MINI_TASK.load("nl-NL", "validation").fingerprint()
-
-
-def test_hub_reads_the_parquet_branch(monkeypatch):
-    asked = []
-
-    def read(files):
-        asked.append(files)
-        return [{"id": "7", "utt": "hallo", "intent": "general_greet", "partition": "dev"}]
-
-    monkeypatch.setattr(readers, "_read_parquet", read)
-    split = massive.MASSIVE.load("af-ZA", "dev")
-    assert asked == [["hf://datasets/AmazonScience/massive@refs%2Fconvert%2Fparquet/af-ZA/validation/*.parquet"]]
-    assert (split.ids, split.texts, split.labels) == (["7"], ["hallo"], [5])
 
 
 @pytest.mark.parametrize(

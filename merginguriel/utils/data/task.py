@@ -73,9 +73,13 @@ class Task:
         if self.languages:
             declared = tuple(code for code, _ in self.languages)
             folder = Path(self.data).expanduser()
-            there = set(languages_in(self.data, self.language_column)) if folder.exists() else set(declared)
+            there = set(self._there()) if folder.exists() else set(declared)
             return tuple(code for code in declared if code in there) or declared
-        return tuple(languages_in(self.data, self.language_column)) if Path(self.data).expanduser().exists() else ()
+        return tuple(self._there()) if Path(self.data).expanduser().exists() else ()
+
+    def _there(self) -> list[str]:
+        """The languages that the folder or file has."""
+        return languages_in(self.data, self.language_column, [name for _, names in self.splits for name in names])
 
     @property
     def default_codes(self) -> tuple[str, ...]:
