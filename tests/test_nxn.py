@@ -18,7 +18,7 @@ from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
 from merginguriel.utils.data import massive, mini, task
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.massive_languages import LOCALES
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn, nxn_logits, nxn_summary
 from merginguriel.utils.evaluation.nxn_job import NxnContext

@@ -11,7 +11,7 @@ import pytest
 
 from merginguriel import copy_models_to_haryos, run_multilang_training, train_missing_models
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.jobs import ledger, processes
 from merginguriel.utils.storage import atomic, naming

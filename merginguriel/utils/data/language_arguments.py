@@ -1,24 +1,25 @@
-"""How the text of an argument is read that names languages."""
+"""How the text of an argument is read that names languages; whether a task has them, the task says."""
 
 import argparse
+import re
+from collections.abc import Callable
+from typing import Any
 
-from auto_merge_llm.errors import InputError
-
-from merginguriel.utils.data.languages import check_locale
+from merginguriel.utils.storage.naming import LANGUAGE
 
 
 def locale(text: str) -> str:
-    try:
-        return check_locale(text.strip())
-    except InputError as error:
-        raise argparse.ArgumentTypeError(error) from None
+    code = text.strip()
+    if not re.fullmatch(LANGUAGE, code):
+        raise argparse.ArgumentTypeError(f"{code!r} is no language code, as in af-ZA, sw or quy_Latn")
+    return code
 
 
 def locale_list(text: str) -> list[str]:
-    """One locale or a comma list, each checked, none twice."""
+    """One language or a comma list, each checked, none twice."""
     locales = [locale(part) for part in text.split(",")]
     if len(set(locales)) < len(locales):
-        raise argparse.ArgumentTypeError(f"a locale stands twice in {text!r}")
+        raise argparse.ArgumentTypeError(f"a language stands twice in {text!r}")
     return locales
 
 
@@ -34,8 +35,12 @@ def locale_weights(text: str) -> dict[str, float]:
         try:
             value = float(weight)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not locale=weight, as in nl-NL=0.6") from None
+            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not language=weight, as in nl-NL=0.6") from None
         if name in weights:
             raise argparse.ArgumentTypeError(f"{name} stands twice in {text!r}")
         weights[locale(name)] = value
     return weights
+
+
+# The values of flags with these types name languages.
+READERS: tuple[Callable[[str], Any], ...] = (locale, locale_list, locale_tuple, locale_weights)

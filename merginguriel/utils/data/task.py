@@ -6,8 +6,9 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, check_locale
+from merginguriel.utils.data.languages import check_locale
 from merginguriel.utils.data.massive import LABEL_OF
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.data.readers import locales_in, partitions, read_folder, read_hub
 from merginguriel.utils.data.split import SPLITS, Split
 from merginguriel.utils.storage.settings import setting
@@ -74,7 +75,7 @@ def load_split(
     if dataset_name == "mini":
         rows, where = enumerate(mini.records(locale)), "the mini corpus"
     else:
-        check_locale(locale)
+        check_locale(locale, LOCALES, "MASSIVE")
         folder = Path(dataset_name).expanduser()
         if folder.is_dir():
             rows, where = read_folder(folder, locale, split)

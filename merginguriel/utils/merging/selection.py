@@ -9,7 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_tuple
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.similarity import transfer, uriel
 from merginguriel.utils.similarity.matrix import (
     DENSE_CSV,

@@ -15,6 +15,8 @@ NXN_ROOT = Path("nxn_results")
 CHECKPOINTS_ROOT = Path("checkpoint_results")
 LONGEST_NAME = 99  # of a folder with its settings
 _LOCALE = r"[a-z]{2}-[A-Z]{2}"
+# The code of a language, as it can stand in a folder's name.
+LANGUAGE = r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 
 
 def base_slug(base_model: str) -> str:
