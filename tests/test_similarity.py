@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
+from flores import SIB
 
 from merginguriel.utils.data.languages import language
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
@@ -15,6 +16,7 @@ from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SPARSE_CSV, read_
 
 PACKAGE = Path(importlib.util.find_spec("lang2vec").submodule_search_locations[0]) / "data"
 GOLDEN = Path(__file__).parent / "golden"
+TWINS = (("arb_Arab", "arb_Latn"), ("bjn_Arab", "bjn_Latn"))
 SCRIPT = "merginguriel/generate_sparse_similarity_unified.py"
 
 
@@ -110,6 +112,22 @@ def test_two_scripts_of_one_language_are_two_sources():
             assert other in sparse.for_target(script)
             # Both are as much to everybody else.
             assert np.allclose(*(sparse.values[codes.index(code), 4:] for code in (script, other)), rtol=0, atol=1e-12)
+
+
+def test_what_the_docs_say_of_sib_200():
+    dense = uriel.dense_matrix(SIB)
+    sparse = sparsify.sparsify(dense, 20, 20)
+    ranks = {source: list(sparse.for_target(target)) for target, source in TWINS}
+    assert [ranks[source].index(source) + 1 for _, source in TWINS] == [7, 11]
+    assert [next(iter(dense.for_target(target))) for target, _ in TWINS] == [source for _, source in TWINS]
+    equal = {(SIB[first][:3], SIB[second][:3]) for first, second in np.argwhere(dense.values == 1) if first < second}
+    pairs = "kam sna, kmb umb, lij lmo, lij vec, lmo vec, ltg lvs, run tsn"
+    assert {pair for pair in equal if pair[0] != pair[1]} == {tuple(pair.split()) for pair in pairs.split(", ")}
+    with np.load(PACKAGE / "feature_averages.npz") as archive:  # -1 where no source tells a feature
+        syntax = [place for place, name in enumerate(archive["feats"].tolist()) if name.startswith("S_")]
+        languages, values = archive["langs"].tolist(), archive["data"][:, syntax, 0]
+    isos = {code[:3] for code in SIB}
+    assert len(isos) == 197 and sum((values[languages.index(iso)] < 0).all() for iso in isos) == 30
 
 
 def test_one_language_only_in_every_script():
