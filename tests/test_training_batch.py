@@ -119,7 +119,7 @@ def test_dry_runs_of_missing_models(said, tmp_path):
     ],
 )
 def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
-    (tmp_path / "other.csv").write_text("language,code\nAfrikaans,af\n")
+    (tmp_path / "other.csv").write_text("name,code\nAfrikaans,af\n")
     (tmp_path / "typo.txt").write_text("af-ZX\n")
     before = sorted(tmp_path.iterdir())
     code, _, err = said(train_missing_models.main, "--dry-run", *flags)
