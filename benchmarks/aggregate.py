@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from merginguriel.utils.data import massive
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.results import Origin, label_maps, results_record

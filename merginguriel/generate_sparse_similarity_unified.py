@@ -1,7 +1,7 @@
 """Build the language similarity matrices: half cosine of URIEL vectors, then top-k and Sinkhorn.
 
-Writes two CSVs with MASSIVE locales as rows and columns: the dense similarities, and the sparse
-matrix that the merging commands read (a row is a target, its entries are the sources' shares).
+Writes two CSVs with the codes of any languages as rows and columns: the dense similarities, and the
+sparse matrix that the merging commands read (a row is a target, its entries are the sources' shares).
 """
 
 if not __package__:
@@ -13,7 +13,8 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, language, read_list
+from merginguriel.utils.data.languages import language, read_list
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types
@@ -39,14 +40,14 @@ def build_parser():
         "--locales-csv",
         type=Path,
         metavar="FILE",
-        help="CSV with a 'locale' column or a list, one locale a line (default: "
+        help="CSV with a column 'locale' or 'language', or a list, one code a line (default: "
         f"{DEFAULT_LOCALES_CSV} if it is there, else the project's 49 locales)",
     )
     parser.add_argument(
         "--locales",
         type=language_arguments.locale_list,
-        metavar="LOC,LOC,…",
-        help="the locales themselves, instead of a file",
+        metavar="CODE,CODE,…",
+        help="the languages themselves, instead of a file: af-ZA, af, afr or afr_Latn",
     )
     parser.add_argument(
         "--out-dense",
@@ -65,6 +66,19 @@ def build_parser():
     return parser
 
 
+def _codes(args) -> list[str]:
+    default_csv = Path(DEFAULT_LOCALES_CSV)
+    if args.locales:
+        codes = args.locales
+    elif args.locales_csv or default_csv.is_file():
+        codes = read_list(args.locales_csv or default_csv, "--locales-csv")
+    else:
+        codes = list(DEFAULT_LOCALES)
+    if len(codes) < 2:
+        raise InputError("one language has no neighbours; give at least 2")
+    return codes
+
+
 @command
 def main(argv=None):
     args = build_parser().parse_args(argv)
@@ -74,34 +88,28 @@ def main(argv=None):
         raise InputError("--out-dense and --out-sparse are one file; give two")
     from merginguriel.utils.similarity import sparsify, uriel
 
-    default_csv = Path(DEFAULT_LOCALES_CSV)
-    if args.locales:
-        locales = args.locales
-    elif args.locales_csv or default_csv.is_file():
-        locales = read_list(args.locales_csv or default_csv, "--locales-csv")
-    else:
-        locales = list(DEFAULT_LOCALES)
-    if len(locales) < 2:
-        raise InputError("one locale has no neighbours; give at least 2")
-
-    dense = uriel.dense_matrix([language(locale) for locale in locales], args.feature_type)
+    languages = [language(code) for code in _codes(args)]
+    dense = uriel.dense_matrix(languages, args.feature_type)
+    for one in languages:
+        if one.stands_in:
+            log.warning("note: %s goes by %s, since URIEL has none of its own", one.code, one.iso)
     sparse = sparsify.sparsify(dense, args.k, args.iterations)
     error = sparsify.row_error(sparse.values.T)
-    if args.k >= len(locales):
-        log.warning("warning: --k %d keeps every neighbour: there are only %d locales", args.k, len(locales))
+    if args.k >= len(languages):
+        log.warning("warning: --k %d keeps every neighbour: there are only %d languages", args.k, len(languages))
     if not sparsify.has_doubly_stochastic_limit(sparse.values.T):
         log.warning(
-            "warning: with --k %d these %d locales have no doubly stochastic limit: columns sum to 1 "
+            "warning: with --k %d these %d languages have no doubly stochastic limit: columns sum to 1 "
             "but rows never will; raise --k",
             args.k,
-            len(locales),
+            len(languages),
         )
     elif error > 0.01:
         log.warning("warning: rows are still %.3f away from 1; raise --iterations or --k", error)
     dense.to_csv(args.out_dense)
     sparse.to_csv(args.out_sparse)
     print(
-        f"{len(locales)} locales, {args.feature_type}, top {args.k}, {args.iterations} Sinkhorn iterations; "
+        f"{len(languages)} languages, {args.feature_type}, top {args.k}, {args.iterations} Sinkhorn iterations; "
         f"largest row error {error:.2e}"
     )
     print(f"dense:  {args.out_dense}\nsparse: {args.out_sparse}")

@@ -25,7 +25,7 @@ from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.results.files import write
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.results.summary import SUMMARY, summarise
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/aggregate_results.py"
 ITEMS = 10

@@ -11,7 +11,7 @@ import pytest
 from running import ROOT, environment
 
 from merginguriel.cli import COMMANDS
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.flags.parser import ArgumentParser
 
 SCRIPTS = sorted(script for script, _ in COMMANDS.values())

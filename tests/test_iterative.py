@@ -28,8 +28,8 @@ from safetensors.torch import load_file
 from merginguriel import run_iterative_training, run_merging_pipeline_refactored, training_bert
 from merginguriel import run_large_scale_iterative_training as many
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.data.massive import MINI_TASK
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation import classifier, results
 from merginguriel.utils.iterative import merge_step, run, timing
 from merginguriel.utils.jobs import processes

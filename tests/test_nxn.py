@@ -18,8 +18,8 @@ from auto_merge_llm.errors import InputError
 from running import ROOT, environment
 
 from merginguriel.utils.data import massive, mini
-from merginguriel.utils.data.languages import LOCALES
 from merginguriel.utils.data.massive import MINI_TASK
+from merginguriel.utils.data.massive_languages import LOCALES
 from merginguriel.utils.evaluation import nxn, nxn_logits, nxn_summary
 from merginguriel.utils.evaluation.nxn_job import NxnContext
 from merginguriel.utils.jobs.backends import LocalBackend

@@ -17,7 +17,7 @@ from made_results import write_merge
 from running import ROOT, environment
 
 from merginguriel import plot_results, quick_plot
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.flags.result_flags import FORMATS, KINDS
 from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
@@ -262,6 +262,35 @@ def test_49_locales_and_20_methods_stay_readable(tmp_path):
         boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
         assert all(below.y1 <= above.y0 + 1 for below, above in zip(boxes, boxes[1:]))
         assert max(figure.get_size_inches()) < 14
+
+
+def test_any_codes_stand_by_family(tmp_path):
+    codes = ["dialect_a", "zul_Latn", "eus_Latn", "nld_Latn", "swh_Latn", "spa_Latn", "ace_Latn", "afr", "ace_Arab"]
+    order = ["ace_Arab", "ace_Latn", "swh_Latn", "zul_Latn", "afr", "nld_Latn", "spa_Latn", "dialect_a", "eus_Latn"]
+    families = ["Austronesian", "Bantu", "Germanic", "Romance"]
+    values = np.random.default_rng(0).random((9, 9))
+    figure = heatmaps.heatmap(values, codes, codes, label="l", row_title="r", column_title="c")
+    cells = figure.axes[0]
+    assert row_names(cells) == order
+    assert [text for text in texts(figure) if not text[0].isdigit()] == families * 2
+    assert len(cells.lines) == 2 * 4  # between the groups, those of no known family too
+    plots.save(figure, tmp_path / "heatmap.png", dpi=50)
+    names = max(label.get_window_extent().width for label in cells.get_yticklabels())
+    beside = [text.get_window_extent().x1 for text in cells.texts if text.get_text() in families][:4]
+    assert max(beside) < cells.get_window_extent().x0 - names  # the families stand clear of the codes
+
+    figure = row_plots.scores(codes, values[0], {"a": values[1]}, method="m", title="t")
+    assert row_names(figure.axes[0])[1:3] == ["Acehnese  ace_Latn", "Swahili  swh_Latn"]
+    assert row_names(figure.axes[0])[-2:] == ["dialect_a", "Basque  eus_Latn"] and texts(figure) == families
+    # Methods are no languages, though one is called as Mixtepec Mixtec is.
+    assert heatmaps.by_family(["ties", "mix", "average"]) == [0, 1, 2]
+
+
+def test_the_unknown_are_not_of_one_family():
+    table = pd.DataFrame(np.arange(9).reshape(3, 3) / 9, ["eus", "dialect_a", "afr"], ["nqo", "dialect_b", "nl-NL"])
+    figure = relation_plots.similarity_against_transfer(table, table)
+    others, same = figure.axes[0].collections
+    assert len(others.get_offsets()) == 8 and same.get_offsets().tolist() == [[8 / 9, pytest.approx(100 / 3)]]
 
 
 def test_the_same_figure_gives_the_same_bytes_in_every_format(found, tmp_path):

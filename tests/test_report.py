@@ -16,7 +16,7 @@ from running import ROOT
 
 from merginguriel import report as report_command
 from merginguriel import run_merging_pipeline_refactored as pipeline
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.merging import plan
 from merginguriel.utils.report import read_data
@@ -338,6 +338,21 @@ def test_nothing_gets_out_of_its_cell(tmp_path):
         method: document.getElementById('table-methods').tBodies[0].rows[0].cells[0].textContent, problems};""",
     )
     assert seen == {"images": 0, "hacked": False, "method": evil, "problems": []} and console == ""
+
+
+def test_a_page_of_flores_codes(tmp_path):
+    codes = ["quy_Latn", "hau_Latn", "ace_Arab", "ace_Latn", "eus_Latn", "dialect_a"]
+    page = Tables(write_page(made_up(["average", "ties"], codes), tmp_path / "report.html").read_text()).tables
+    told = {row[0]: row[1:3] for row in page["table-locales"][1:]}
+    assert told == {
+        "ace_Arab": ["Acehnese", "Austronesian"],
+        "ace_Latn": ["Acehnese", "Austronesian"],
+        "dialect_a": ["dialect_a", "unknown"],
+        "eus_Latn": ["Basque", "unknown"],
+        "hau_Latn": ["Hausa", "Chadic"],
+        "quy_Latn": ["Ayacucho Quechua", "Quechuan"],
+    }
+    assert len(page["table-quy_Latn"]) == 3
 
 
 # Making it again

@@ -1,17 +1,22 @@
 """Similarity matrices against the original's, and against plain loops."""
 
 import csv
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
+from flores import SIB
 
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES, language
+from merginguriel.utils.data.languages import language
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.similarity import sparsify, uriel
 from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SPARSE_CSV, read_matrix
 
+PACKAGE = Path(importlib.util.find_spec("lang2vec").submodule_search_locations[0]) / "data"
 GOLDEN = Path(__file__).parent / "golden"
+TWINS = (("arb_Arab", "arb_Latn"), ("bjn_Arab", "bjn_Latn"))
 SCRIPT = "merginguriel/generate_sparse_similarity_unified.py"
 
 
@@ -76,6 +81,82 @@ def test_known_cosine():
     assert len(english) == 103
     cosine = english @ indonesian / np.sqrt((english @ english) * (indonesian @ indonesian))
     assert cosine == pytest.approx(0.7265477421488704, abs=1e-15)
+
+
+def test_any_codes_are_their_languages():
+    ours = uriel.dense_matrix(["nl", "zsm_Latn", "af-ZA", language("dialect_a", "swa")])
+    assert ours.targets == ours.sources == ("nl", "zsm_Latn", "af-ZA", "dialect_a")
+    # zsm is what lang2vec has of standard Malay; ms-MY goes by the macrolanguage, another vector.
+    with np.load(PACKAGE / "feature_predictions.npz") as archive:
+        syntax = [place for place, name in enumerate(archive["feats"].tolist()) if name.startswith("S_")]
+        rows = [archive["langs"].tolist().index(code) for code in ("nld", "zsm", "afr", "swa")]
+        vectors = archive["data"][rows][:, syntax, 0].astype(float)
+    for first, second in np.ndindex(4, 4):
+        cosine = vectors[first] @ vectors[second] / np.sqrt((vectors[first] ** 2).sum() * (vectors[second] ** 2).sum())
+        assert ours.values[first, second] == pytest.approx((1 + cosine) / 2, abs=1e-12)
+    assert uriel.dense_matrix(["ms-MY", "zsm_Latn"]).values[0, 1] < 1
+
+
+def test_two_scripts_of_one_language_are_two_sources():
+    codes = ["ace_Arab", "ace_Latn", "min_Arab", "min_Latn", "nld_Latn", "deu_Latn", "swh_Latn"]
+    dense = uriel.dense_matrix(codes)
+    assert dense.values[0, 1] == dense.values[2, 3] == 1
+    assert list(dense.for_target("ace_Arab").items())[0] == ("ace_Latn", 1)
+    for k in (1, 2, 6, 20):
+        sparse = sparsify.sparsify(dense, k, 20)
+        assert np.isfinite(sparse.values).all() and not sparse.values.diagonal().any()
+        for target in codes:
+            scores = sparse.for_target(target)
+            assert len(scores) >= min(k, 6) and target not in scores
+        for script, other in (("ace_Arab", "ace_Latn"), ("ace_Latn", "ace_Arab"), ("min_Latn", "min_Arab")):
+            assert other in sparse.for_target(script)
+            # Both are as much to everybody else.
+            assert np.allclose(*(sparse.values[codes.index(code), 4:] for code in (script, other)), rtol=0, atol=1e-12)
+
+
+def test_what_the_docs_say_of_sib_200():
+    dense = uriel.dense_matrix(SIB)
+    sparse = sparsify.sparsify(dense, 20, 20)
+    ranks = {source: list(sparse.for_target(target)) for target, source in TWINS}
+    assert [ranks[source].index(source) + 1 for _, source in TWINS] == [7, 11]
+    assert [next(iter(dense.for_target(target))) for target, _ in TWINS] == [source for _, source in TWINS]
+    equal = {(SIB[first][:3], SIB[second][:3]) for first, second in np.argwhere(dense.values == 1) if first < second}
+    pairs = "kam sna, kmb umb, lij lmo, lij vec, lmo vec, ltg lvs, run tsn"
+    assert {pair for pair in equal if pair[0] != pair[1]} == {tuple(pair.split()) for pair in pairs.split(", ")}
+    with np.load(PACKAGE / "feature_averages.npz") as archive:  # -1 where no source tells a feature
+        syntax = [place for place, name in enumerate(archive["feats"].tolist()) if name.startswith("S_")]
+        languages, values = archive["langs"].tolist(), archive["data"][:, syntax, 0]
+    isos = {code[:3] for code in SIB}
+    assert len(isos) == 197 and sum((values[languages.index(iso)] < 0).all() for iso in isos) == 30
+
+
+def test_one_language_only_in_every_script():
+    sparse = sparsify.sparsify(uriel.dense_matrix(["zh-CN", "zh-TW", "zho_Hans", "zho"]), 2, 20)
+    assert np.allclose(sparse.values, (1 - np.eye(4)) / 3, rtol=0, atol=1e-8)  # all are tied at the cut
+
+
+@pytest.mark.parametrize(
+    "code, message",
+    [
+        (
+            "hyw",
+            r"'hyw' \(Western Armenian\); did you mean hye \(Armenian\) or .*\? Else say under languages in the task",
+        ),
+        ("Dutch", "'Dutch'; did you mean nl-NL"),
+        (
+            "dialect_a",
+            "'dialect_a'; say under languages in the task's file which ISO 639-3 code it stands for, leave it",
+        ),
+    ],
+)
+def test_what_uriel_lacks(code, message):
+    with pytest.raises(InputError, match=message):
+        uriel.dense_matrix(["nl-NL", code])
+
+
+def test_languages_without_any_feature_are_named():
+    with pytest.raises(InputError, match="fam has no feature of eus_Latn, nqo, so that"):
+        uriel.dense_matrix(["nl", "eus_Latn", "nqo"], "fam")
 
 
 def test_top_k_keeps_ties_at_the_cut_and_drops_the_diagonal():
@@ -157,6 +238,16 @@ def test_locales_from_csv_or_list(run, tmp_path, text):
     )
 
 
+def test_flores_codes_and_a_substitute(run, tmp_path):
+    flags = ["--k", 2, "--out-dense", "dense.csv", "--out-sparse", "sparse.csv"]
+    done = run(SCRIPT, "--locales", "quy_Latn,hau_Latn,csp,zho_Hant", *flags)
+    assert done.returncode == 0 and "4 languages, syntax_knn" in done.stdout
+    assert "note: csp goes by zho" in done.stderr and done.stderr.count("note:") == 1
+    dense, sparse = read_matrix(tmp_path / "dense.csv"), read_matrix(tmp_path / "sparse.csv")
+    assert dense.targets == sparse.targets == ("quy_Latn", "hau_Latn", "csp", "zho_Hant")
+    assert dense.values[2, 3] == 1 and "zho_Hant" in sparse.for_target("csp")
+
+
 def test_warns_without_a_doubly_stochastic_limit(run):
     done = run(SCRIPT, "--locales", "af-ZA,nl-NL,de-DE,en-US,sw-KE", "--k", 1)
     assert done.returncode == 0
@@ -168,6 +259,8 @@ def test_warns_without_a_doubly_stochastic_limit(run):
     [
         (["--locales", "af-ZA,nl-NX"], "did you mean nl-NL?"),
         (["--locales", "af-ZA,af-ZA"], "stands twice"),
+        (["--locales", "af-ZA,hyw"], "did you mean hye (Armenian)"),
+        (["--locales", "af-ZA,../hye"], "no language code"),
         (["--locales", "af-ZA"], "at least 2"),
         (["--locales-csv", "absent.csv"], "no file absent.csv"),
         (["--k", "0"], "at least 1"),

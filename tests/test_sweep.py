@@ -17,7 +17,7 @@ from running import ROOT, environment
 from merginguriel import run_large_scale_experiment as script
 from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.flags import config, flag_groups, merge_command, merge_flags, sweep_flags
 from merginguriel.utils.flags.command import InputError
 from merginguriel.utils.merging import measuring

@@ -11,8 +11,8 @@ import pytest
 
 from merginguriel import copy_models_to_haryos, run_multilang_training, train_missing_models
 from merginguriel.utils.data import mini, older_names
-from merginguriel.utils.data.languages import DEFAULT_LOCALES
 from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.jobs import ledger, processes
 from merginguriel.utils.storage import atomic, naming
 
@@ -119,7 +119,7 @@ def test_dry_runs_of_missing_models(said, tmp_path):
     ],
 )
 def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
-    (tmp_path / "other.csv").write_text("language,code\nAfrikaans,af\n")
+    (tmp_path / "other.csv").write_text("name,code\nAfrikaans,af\n")
     (tmp_path / "typo.txt").write_text("af-ZX\n")
     before = sorted(tmp_path.iterdir())
     code, _, err = said(train_missing_models.main, "--dry-run", *flags)

@@ -6,7 +6,7 @@ FitzGerald et al. 2022, arXiv 2204.08582.
 from dataclasses import replace
 
 from merginguriel.utils.data import mini
-from merginguriel.utils.data.languages import DEFAULT_LOCALES, LOCALES
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.data.task import DEFAULT_TASK, MINI, Task
 
 # The Hub's ClassLabel order. Never derived from a split: the test split has 59 of the 60.

@@ -2,7 +2,7 @@
 
 import re
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.massive_languages import LOCALES
 from merginguriel.utils.storage import naming
 
 _LOCALE = f"(?:{'|'.join(LOCALES)})"

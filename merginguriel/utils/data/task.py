@@ -117,9 +117,8 @@ class Task:
         if not names:
             raise InputError(f"task {self.name} has no {split} split; name it under splits in its file")
         if self.data == MINI:
-            rows, where = mini.rows(code, SPLITS[split]), "the mini corpus"
-        else:
-            rows, where = read_rows(self.data, code, SPLITS[split], names, self.language_column)
+            return self._read(mini.rows(code, SPLITS[split]), code, split, "the mini corpus")
+        rows, where = read_rows(self.data, code, SPLITS[split], names, self.language_column)
         return self._read(rows, code, split, where)
 
     def _read(self, rows: Iterable[tuple[int, Mapping[str, Any]]], code: str, split: str, where: str) -> Split:

@@ -48,7 +48,7 @@ class KeptLogits:
         logits = np.asarray(self.matrix.logits(source, split.locale), np.float32)[self._places(split)]
         if logits.shape[1] != len(split.label_names):
             raise InputError(
-                f"the N×N logits have {logits.shape[1]} labels, not the {len(split.label_names)} of the task; correct --task"
+                f"the N×N logits have {logits.shape[1]} labels and the task {len(split.label_names)}; correct --task"
             )
         return logits
 

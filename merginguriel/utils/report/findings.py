@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import language
 from merginguriel.utils.results.baselines import ALPHA
 from merginguriel.utils.results.formatting import points, said_p
 
@@ -86,7 +86,7 @@ def _by_locale(known: pd.DataFrame) -> list[Finding]:
     if len(best) < 2:
         return []
     told = [
-        f"{LOCALES[row.locale].language} ({row.locale}) {points(row.vs_best_source)} with {row.title}"
+        f"{language(row.locale).name} ({row.locale}) {points(row.vs_best_source)} with {row.title}"
         for row in best.itertuples()
     ]
     largest = Finding("Largest gains:", "; ".join(told[:-4:-1]) + ".")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import language
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -22,27 +22,33 @@ MAX_PRINTED = 15  # rows and columns up to which a heatmap shows its numbers
 
 
 def by_family(locales: Sequence[str]) -> list[int]:
-    """Positions of `locales`, families together: large families first, singletons last, each sorted by locale.
+    """Positions of `locales`, families together: large families first, the unknown last, each sorted by locale.
 
-    Names that are not all locales keep their order.
+    Names that are not of languages keep their order.
     """
-    if not all(locale in LOCALES for locale in locales):
+    families = _families(locales)
+    if not any(families):
         return list(range(len(locales)))
-    families = [LOCALES[locale].family for locale in locales]
     return sorted(
-        range(len(locales)), key=lambda place: (-families.count(families[place]), families[place], locales[place])
+        range(len(locales)),
+        key=lambda place: (not families[place], -families.count(families[place]), families[place], locales[place]),
     )
 
 
 def families_of(locales: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(first, last, family) of every run of locales of one family; nothing for names that are no locales."""
+    """(first, last, family) of every run of locales of one family, "" where that is unknown."""
     runs, first = [], 0
-    for family, members in groupby(LOCALES[locale].family if locale in LOCALES else None for locale in locales):
+    for family, members in groupby(_families(locales)):
         after = first + len(list(members))
-        if family:
-            runs.append((first, after - 1, family))
+        runs.append((first, after - 1, family))
         first = after
     return runs
+
+
+def _families(names: Sequence[str]) -> list[str]:
+    """Of languages; "" for all where fewer than half are known: a method may be called what some language's code is."""
+    families = [language(name).family for name in names]
+    return families if sum(map(bool, families)) * 2 >= len(names) else [""] * len(names)
 
 
 @styled
@@ -68,7 +74,9 @@ def heatmap(
     marked = np.zeros(values.shape, bool) if marked is None else marked[np.ix_(row_order, column_order)]
     printed = max(values.shape) <= MAX_PRINTED
     cell, size = (0.5, 8) if printed else (0.2, 6.5)  # inches, points
-    picture, axes, bar = _axes(cell * len(columns), cell * len(rows))
+    # Points that the longest name of a row is wider than `af-ZA`, which the margin is made for.
+    wider = max(0.0, 0.62 * size * (max(map(len, rows), default=0) - 5))
+    picture, axes, bar = _axes(cell * len(columns), cell * len(rows), wider / 72)
     colours = matplotlib.colormaps["RdBu" if signed else "viridis"].with_extremes(bad="0.88")
     norm = CenteredNorm() if signed else None
     image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="none")
@@ -78,9 +86,9 @@ def heatmap(
     axes.tick_params(length=0)
     axes.set_ylabel(row_title, fontsize=9)
     axes.set_xlabel(column_title, fontsize=9)
-    axes.yaxis.set_label_coords(-1.5 / (cell * len(columns)), 0.5)
+    axes.yaxis.set_label_coords(-(1.5 + wider / 72) / (cell * len(columns)), 0.5)
     axes.spines[:].set_visible(False)
-    _name_families(axes, rows, columns, size)
+    _name_families(axes, rows, columns, size, 5.2 * size + wider)
     form = ("{:+.1f}" if signed else "{:.3f}") if printed else None
     _draw_cells(image, values, np.array(rows)[:, None] == np.array(columns), marked, form)
     picture.colorbar(image, cax=bar).set_label(label, fontsize=9)
@@ -100,9 +108,9 @@ def save_transfer(matrix: TransferMatrix, split: str, path: Path) -> None:
     save(transfer_heatmap(matrix, f"accuracy, {split} split"), path)
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes, Axes]:
+def _axes(width: float, height: float, wider: float) -> tuple[Figure, Axes, Axes]:
     """(the picture, the cells, the bar of colours beside them), by hand, so that every cell has the same size"""
-    left, right, bottom, top = 1.75, 1.1, 0.95, 1.75
+    left, right, bottom, top = 1.75 + wider, 1.1, 0.95, 1.75
     picture = Figure(figsize=(max(width, 1.6) + left + right, max(height, 1.6) + bottom + top))
     full_width, full_height = picture.get_size_inches()
     low, high = 1 - (top + height) / full_height, height / full_height
@@ -110,17 +118,20 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes, Axes]:
     return picture, cells, picture.add_axes(((left + width + 0.2) / full_width, low, 0.14 / full_width, high))
 
 
-def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float) -> None:
+def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float, aside: float) -> None:
+    """In letters of that `size`; those of rows so many points `aside` of the cells."""
     for first, last, family in families_of(rows):
         if first:
             axes.axhline(first - 0.5, color=PAGE, linewidth=1.2)
-        at, shift = (-0.5, (first + last) / 2), (-5.2 * size, 0)
-        note(axes, family, at, shift, fontsize=size, color=FAINT, ha="right", va="center")
+        at = (-0.5, (first + last) / 2)
+        if family:
+            note(axes, family, at, (-aside, 0), fontsize=size, color=FAINT, ha="right", va="center")
     for first, last, family in families_of(columns):
         if first:
             axes.axvline(first - 0.5, color=PAGE, linewidth=1.2)
         at = ((first + last) / 2, -0.5)
-        note(axes, family, at, (0, 4), fontsize=size, color=FAINT, ha="center", va="bottom", rotation=90)
+        if family:
+            note(axes, family, at, (0, 4), fontsize=size, color=FAINT, ha="center", va="bottom", rotation=90)
 
 
 def _draw_cells(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pandas import isna
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import language
 from merginguriel.utils.report import html_cells
 from merginguriel.utils.report.html_cells import EMPTY, Cell
 from merginguriel.utils.report.html_tables import Column, table
@@ -51,7 +51,7 @@ def each_locale(data: ReportData) -> str:
 
 def _headline(best: dict[str, Any]) -> str:
     locale, gain, p = best["locale"], best["vs_best_source"], best["p_best_source_holm"]
-    headline = f"<b>{escape(LOCALES[locale].language)}</b> {locale}: {escape(best['title'])} {best['accuracy']:.4f}"
+    headline = f"<b>{escape(language(locale).name)}</b> {locale}: {escape(best['title'])} {best['accuracy']:.4f}"
     if isna(gain):
         return headline
     chance = "" if isna(p) else f", p {escape(formatting.said_p(p))}"

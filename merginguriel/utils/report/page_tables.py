@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import language
 from merginguriel.utils.report import html_cells
 from merginguriel.utils.report.html_cells import Cell
 from merginguriel.utils.report.html_tables import Column, controls, table
@@ -100,11 +100,11 @@ def all_results(data: ReportData) -> str:
 
 def _described(data: ReportData) -> pd.DataFrame:
     """The rows of a comparison with the method's title, the language and its family."""
-    languages = [LOCALES[locale] for locale in data.frame["locale"]]
+    languages = [language(locale) for locale in data.frame["locale"]]
     return data.frame.assign(
         title=data.frame["variant"].map(data.titles),
-        language=[language.language for language in languages],
-        family=[language.family for language in languages],
+        language=[one.name for one in languages],
+        family=[one.family or "unknown" for one in languages],
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import is_code
 from merginguriel.utils.merging import selection
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
@@ -34,9 +34,9 @@ def from_results(
 ) -> ReportData:
     """Everything under `results_dir` and `nxn`, or what is chosen of it; InputError where that is nothing."""
     collection = collect.collect(results_dir, nxn)
-    known = collection.long["locale"].isin(LOCALES)
+    known = collection.long["locale"].map(is_code).astype(bool)
     strange = {
-        Path(row.folder): f"{row.folder} is of an unknown locale, {row.locale!r}"
+        Path(row.folder): f"{row.folder} is of {row.locale!r}, which is no language code"
         for row in collection.long[~known].itertuples()
     }
     long = collect.choose(collection.long[known], split, locales, types)
@@ -58,7 +58,7 @@ def _transfer(long: pd.DataFrame) -> TransferMatrix | None:
     _, pool = max(pools, key=lambda one: len(one[1]))
     # Of several results the newest counts.
     pool = pool.sort_values("timestamp", na_position="first").drop_duplicates(["source", "locale"], keep="last")
-    table = pool[pool["source"].isin(LOCALES)].pivot(index="source", columns="locale", values="accuracy")
+    table = pool[pool["source"].map(is_code)].pivot(index="source", columns="locale", values="accuracy")
     return TransferMatrix(tuple(table.index), tuple(table.columns), table.to_numpy(float), "results")
 
 
@@ -97,7 +97,7 @@ def from_csv(
     """
     table = _read(path)
     variants = [column.removesuffix(_GAIN) for column in table if column.endswith(_GAIN)]
-    if "locale" not in table or not variants or not set(variants) <= set(table) or set(table["locale"]) - set(LOCALES):
+    if not variants or not {"locale", *variants} <= set(table) or not table["locale"].map(is_code).all():
         raise InputError(
             f"{path} is no results_comprehensive table: it needs a locale in each row, and of each method "
             f"the accuracy and the gain, <method>{_GAIN}; make it with aggregate_results.py"

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data.languages import language
 from merginguriel.utils.report.plots import BLUE, FAINT, INK, ORANGE, RULE, figure, note, styled
 
 
@@ -50,7 +50,7 @@ def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame
     sources, targets = transfer.index, transfer.columns
     similarity, transfer = similarity.to_numpy(), transfer.to_numpy()
     relative = 100 * (transfer - np.nanmean(transfer, axis=0))
-    related = np.array([[LOCALES[source].family == LOCALES[target].family for target in targets] for source in sources])
+    related = np.array([[language(source).related(language(target)) for target in targets] for source in sources])
     known = ~np.isnan(similarity) & ~np.isnan(transfer)
     correlations = rank_correlations(similarity, transfer)
     order = np.argsort(correlations, kind="stable")

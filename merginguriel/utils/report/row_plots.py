@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from merginguriel.utils.data.languages import LOCALES
+from merginguriel.utils.data import languages
 from merginguriel.utils.report import plots
 from merginguriel.utils.report.heatmaps import by_family, families_of
 from merginguriel.utils.report.plots import figure, note, styled
@@ -28,7 +28,8 @@ OUTCOMES = (("won", plots.BLUE), ("tied", plots.RULE), ("lost", plots.VERMILLION
 
 def language(locale: str) -> str:
     """The locale after its language's name."""
-    return f"{LOCALES[locale].language}  {locale}" if locale in LOCALES else locale
+    name = languages.language(locale).name
+    return locale if name == locale else f"{name}  {locale}"
 
 
 def _rows(labels: Sequence[str], width: float, *, columns: int = 1, extra: float = 1.3) -> tuple[Figure, list[Axes]]:
@@ -66,7 +67,8 @@ def scores(
         if first:
             axes.axhline(first - 0.5, color=plots.FAINT, linewidth=0.4)
         at = (1, (first + last) / 2)
-        note(axes, family, at, (6, 0), xycoords=("axes fraction", "data"), va="center", color=plots.FAINT)
+        if family:
+            note(axes, family, at, (6, 0), xycoords=("axes fraction", "data"), va="center", color=plots.FAINT)
     axes.set(xlabel="accuracy", title=title)
     picture.legend(loc="outside lower center", ncols=5, handletextpad=0.3, columnspacing=1.4)
     return picture

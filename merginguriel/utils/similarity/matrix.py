@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.lang2vec_files import PROJECT_ROOT
 from merginguriel.utils.data.languages import check_locale
 from merginguriel.utils.storage.atomic import write_text
 
 SPARSE_CSV = "sparsed_language_similarity_matrix_unified.csv"
 DENSE_CSV = "language_similarity_matrix_unified.csv"
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read_table(path: Path, what: str, remedy: str) -> tuple[tuple[str, ...], tup
     for side in names:
         twice = sorted({name for name in side if side.count(name) > 1})
         if twice:
-            raise InputError(f"{path}: {', '.join(twice)} stands twice, and every locale may once; {remedy}")
+            raise InputError(f"{path}: {', '.join(twice)} stands twice, and every language may once; {remedy}")
     try:
         cells = np.array([[float(cell or "nan") for cell in row[1:]] for row in rows], ndmin=2)
     except ValueError:
