@@ -47,13 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from merginguriel.utils.storage import atomic
 
     data = read_data.from_results(
-        args.results_dir,
-        result_flags.nxn_of(args),
-        similarity=read_data.read_similarity(args.similarity_matrix),
-        split=args.split,
-        locales=args.locales,
-        types=args.experiment_types,
+        args.results_dir, result_flags.nxn_of(args), split=args.split, locales=args.locales, types=args.experiment_types
     )
+    data = read_data.with_similarity(data, args.similarity_matrix)
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     command_line = shlex.join(["merginguriel", "report", *given])
     written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=command_line)

@@ -67,8 +67,9 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     check_backend(args)
     store = read_store(args)
-    task = store.task
-    wanted = args.locales or (read_list(args.mapping_csv, "--mapping-csv") if args.mapping_csv else task.default_codes)
+    listed = read_list(args.mapping_csv, "--mapping-csv") if args.mapping_csv else []
+    store.task.check(listed)
+    wanted = args.locales or listed or store.task.default_codes
     jobs = plan_batch(args, {store.folder(locale).name: [locale] for locale in wanted}, training_flags(args))
     missing = [job for job in jobs if not job.is_done()]
     chosen = missing[: args.max]

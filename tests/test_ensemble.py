@@ -198,7 +198,7 @@ def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
             "--num-languages",
             3,
             "--target-languages",
-            "th-TH",
+            "sw-KE",
             "af-ZA",
             "nl-NL",
             "--start-from",

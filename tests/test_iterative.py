@@ -499,9 +499,11 @@ def test_other_items_are_another_run(train, corpus, tmp_path, capsys):
     train(*given, "--overwrite")
 
 
-def test_many_targets(tiny_base, tmp_path, monkeypatch, capsys):
+def test_many_targets(tiny_base, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    common = shlex.split(f"--dataset-name mini --model-name-or-path {tiny_base} --max-epochs 2 --max-train-samples 32")
+    common = shlex.split(
+        f"--dataset-name {corpus} --model-name-or-path {tiny_base} --max-epochs 2 --max-train-samples 32"
+    )
     argv = ["--target-languages", "af-ZA", "he-IL", "sw-KE", "--max-models", "2", "--merge-frequency", "1", *common]
     argv += ["--cleanup-intermediate", "--workers", "1"]
     assert many.main([*argv, "--dry-run"]) == 1  # he-IL is not in the matrix
@@ -573,7 +575,7 @@ def test_the_trigger_in_a_run(train, monkeypatch, sequence, expected):
         epoch = sum(one == locale for one in calls) if locale != "af-ZA" else 1
         return sequence[min(epoch, 8) - 1]
 
-    monkeypatch.setattr(development.Development, "accuracy", accuracy)
+    monkeypatch.setattr(development.Development, "score", accuracy)
     # Merges are evaluated too: their accuracies must not be counted among the epochs'.
     level = dict.fromkeys(("nl-NL", "de-DE", "af-ZA"), 0.5)
     monkeypatch.setattr(merge_step.Merger, "accuracies", lambda self, merge: level)

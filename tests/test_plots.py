@@ -333,7 +333,7 @@ def test_plot_results(run, results, tmp_path):
 
 def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plot_command, "read_similarity", lambda path: None)
+    monkeypatch.setattr(plot_command, "with_similarity", lambda data, path: data)
     assert plot_results.main(["--list-csv"]) == 0 and "no results_comprehensive" in capsys.readouterr().out
     for time_, accuracy in (("20260101_000000", 0.5), ("20260202_000000", 0.6)):
         (tmp_path / f"results_comprehensive_{time_}.csv").write_text(

@@ -135,7 +135,7 @@ class Tables(HTMLParser):
 def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path, codes: None)
     assert report_command.main(["--results-dir", "results", "--title", "A & B"]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8"), capsys.readouterr().out
 
@@ -200,7 +200,7 @@ def test_it_needs_nothing_from_elsewhere(page):
 
 def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_data, "read_similarity", lambda path: None)
+    monkeypatch.setattr(read_data, "read_similarity", lambda path, codes: None)
     (results / "average_merge_af-ZA_3merged/results.json").write_text("{")
     assert report_command.main([]) == 1
     assert "average_merge_af-ZA_3merged/results.json is no JSON object" in (tmp_path / "report.html").read_text()

@@ -359,7 +359,7 @@ def test_copying_finished_runs(said, models_root, tmp_path):
     code, out, _ = said(copy_models_to_haryos.main, "--overwrite", "--dry-run")
     assert code == 1 and out.count("other runs go to") == 2
     code, out, _ = said(copy_models_to_haryos.main, "--runs", tmp_path / "absent", models_root)
-    assert code == 1 and "no such folder" in out and "its name is not" in out
+    assert code == 1 and "no such folder" in out and "not a run of one language" in out
     shutil.rmtree(runs)
     code, _, err = said(copy_models_to_haryos.main)
     assert code == 2 and "no runs in checkpoint_results" in err

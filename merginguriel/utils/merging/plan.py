@@ -16,7 +16,7 @@ from merginguriel.utils.merging.examples import NUM_EXAMPLES
 from merginguriel.utils.merging.modes import MODES, needs_text
 from merginguriel.utils.merging.selection import Neighbours, Source, scores_of, select_sources, similarity_matrix
 from merginguriel.utils.merging.settings import MergeSettings
-from merginguriel.utils.models.model_folder import WeightHashes, files_of, read_labels
+from merginguriel.utils.models.model_folder import WeightHashes, check_task, files_of
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage import naming
@@ -148,8 +148,7 @@ def plan_merge(
     sources = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     texts = tuple(settings.texts.locales(target, list(shares))) if needs_text(settings.mode) else ()
     for source in sources:
-        if source.path.is_dir():  # kept logits need no models
-            read_labels(source.path, task)
+        check_task(source.path, task)
     plan = MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root)
     name = naming.merge_name(settings.mode, target, len(sources), plan.words)
     return plan if output else replace(plan, output=merged_root / name)

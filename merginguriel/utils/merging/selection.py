@@ -126,22 +126,22 @@ class SourceSettings:
         return told
 
 
-def _real(settings: SourceSettings, among: Neighbours) -> TransferMatrix:
+def _real(settings: SourceSettings, among: Neighbours | None) -> TransferMatrix:
     assert settings.nxn_matrix is not None, "refused before, where a selection needs it"
     return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 
-def _kept(settings: SourceSettings, name: str, among: Neighbours) -> SimilarityMatrix | None:
+def _kept(settings: SourceSettings, name: str, among: Neighbours | None) -> SimilarityMatrix | None:
     """The matrix that was asked for, else the file of this name where it has the target."""
     if settings.matrix:
         return read_matrix(settings.matrix)
     path = find_matrix(name)
     kept = read_matrix(path) if path else None
-    return kept if kept and among.target in kept.targets else None
+    return kept if kept and (among is None or among.target in kept.targets) else None
 
 
-def _cosine(settings: SourceSettings, among: Neighbours) -> SimilarityMatrix:
-    matrix = _kept(settings, DENSE_CSV, among) or uriel.dense_matrix(among.languages)
+def _cosine(settings: SourceSettings, among: Neighbours | None) -> SimilarityMatrix:
+    matrix = _kept(settings, DENSE_CSV, among) or uriel.dense_matrix(among.languages if among else ())
     if any(matrix.values[i, i] == 0 for i in range(len(matrix.targets))):
         raise InputError(
             f"{matrix.origin} has a zero diagonal, so it is a sparse matrix; give --similarity-matrix a dense one"
@@ -149,14 +149,14 @@ def _cosine(settings: SourceSettings, among: Neighbours) -> SimilarityMatrix:
     return matrix
 
 
-def _sinkhorn(settings: SourceSettings, among: Neighbours) -> SimilarityMatrix:
+def _sinkhorn(settings: SourceSettings, among: Neighbours | None) -> SimilarityMatrix:
     sparse = _kept(settings, SPARSE_CSV, among) if settings.source == "sparse" else None
     return sparse or sparsify(_cosine(settings, among), settings.top_k, settings.sinkhorn_iters)
 
 
 # Name -> the matrix that it ranks sources by. A new way to choose sources is a function and a line here, and a choice
 # of --selection above.
-SELECTIONS: dict[str, Callable[[SourceSettings, Neighbours], LanguageMatrix]] = {
+SELECTIONS: dict[str, Callable[[SourceSettings, Neighbours | None], LanguageMatrix]] = {
     "sinkhorn": _sinkhorn,
     "cosine": _cosine,
     "real": _real,
@@ -169,7 +169,7 @@ def similarity_matrix(settings: SourceSettings, among: Neighbours = Neighbours("
 
 
 @functools.cache  # the many merges of a sweep share it
-def _kept_matrix(settings: SourceSettings, among: Neighbours) -> LanguageMatrix:
+def _kept_matrix(settings: SourceSettings, among: Neighbours | None) -> LanguageMatrix:
     return SELECTIONS[settings.selection or "sinkhorn"](settings, among)
 
 

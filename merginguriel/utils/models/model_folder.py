@@ -1,6 +1,6 @@
 """A folder of a classifier: whether it is whole, what its outputs mean, which files decide what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from auto_merge_llm.tokenizer_files import tokenizer_files
 from auto_merge_llm.weight_files import weight_files
 
 from merginguriel.utils.data.task import Task
+from merginguriel.utils.storage import atomic
 
 TRAINING_JSON = "training.json"  # the mark of a finished training
 TASK = "merginguriel_task"  # the key of config.json that `task_record` fills
@@ -49,13 +50,26 @@ def read_labels(path: Path, task: Task) -> list[str]:
     A model that tells no task, an older or a foreign one, is known by its labels alone. It may lack some of them.
     """
     checkpoint = Checkpoint(path)
-    labels, known = list(checkpoint.labels), set(task.labels)
-    unknown = [name for name in labels if name not in known]
-    told = checkpoint.config.get(TASK) or {}
-    if unknown:
+    _check(path, checkpoint.labels, checkpoint.config, task)
+    return list(checkpoint.labels)
+
+
+def check_task(path: Path, task: Task) -> None:
+    """The same by config.json alone, before any work is planned; what cannot be read is told when it is opened."""
+    file = Path(path) / "config.json"
+    config = atomic.read_json(file) if file.is_file() else {}
+    labels = config.get("id2label")
+    _check(path, labels.values() if isinstance(labels, dict) else (), config, task)
+
+
+def _check(path: Path, labels: Iterable[str], config: Mapping[str, Any], task: Task) -> None:
+    known = set(task.labels)
+    unknown = next((name for name in labels if name not in known), None)
+    told = config.get(TASK) or {}
+    if unknown is not None:
         whose = f"it is a model of task {told.get('name')}; " if told.get("name") not in (None, task.name) else ""
         raise InputError(
-            f"{path}: its label {unknown[0]!r} is none of the {len(known)} of task {task.name}; {whose}give --task the "
+            f"{path}: its label {unknown!r} is none of the {len(known)} of task {task.name}; {whose}give --task the "
             "one that it was trained on, or correct id2label and label2id in its config.json"
         )
     if told and told.get("hash") != task.model_hash:
@@ -63,7 +77,6 @@ def read_labels(path: Path, task: Task) -> list[str]:
             f"{path} was trained on task {told.get('name')} of other labels or number of texts than {task.name} has; "
             "give --task the one that it was trained on"
         )
-    return labels
 
 
 def max_tokens(config: Mapping[str, Any], task: Task) -> int:

@@ -10,7 +10,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.flags.flag_groups import refuse_idle
 from merginguriel.utils.flags.result_flags import nxn_of
 from merginguriel.utils.report import pictures
-from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results, read_similarity
+from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results, with_similarity
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.csv_tables import advanced_summary
 from merginguriel.utils.results.formatting import many
@@ -20,15 +20,11 @@ from merginguriel.utils.storage import atomic
 
 def chosen_data(args: Namespace) -> tuple[ReportData, str]:
     """(what the flags of `result_flags.add_pictures` choose, where it comes from in words)"""
-    chosen = {
-        "locales": args.locales,
-        "types": args.experiment_types,
-        "numbers": args.num_languages,
-        "similarity": read_similarity(args.similarity_matrix),
-    }
+    chosen = {"locales": args.locales, "types": args.experiment_types, "numbers": args.num_languages}
     has_results = args.results_dir.is_dir() and next(find_results(args.results_dir), None)
     if not args.csv_file and (has_results or "results_dir" in args.explicit):
-        return from_results(args.results_dir, nxn_of(args), split=args.split, **chosen), str(args.results_dir)
+        data = from_results(args.results_dir, nxn_of(args), split=args.split, **chosen)
+        return with_similarity(data, args.similarity_matrix), str(args.results_dir)
     csv_file = args.csv_file or next(iter(comprehensive_files(Path("."))), None)
     if csv_file is None:
         raise InputError(
@@ -36,7 +32,8 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
             "or name a folder with --results-dir or a table with --csv-file"
         )
     refuse_idle(args, ["results_dir", "split", "nxn_results_dir"], "beside a table ")
-    return from_csv(csv_file, args.evaluation_matrix, **chosen), str(csv_file)
+    data = from_csv(csv_file, args.evaluation_matrix, **chosen)
+    return with_similarity(data, args.similarity_matrix), str(csv_file)
 
 
 def draw(data: ReportData, kinds: Collection[str], folder: Path, formats: Collection[str]) -> str:

@@ -2,12 +2,14 @@
 
 import logging
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.languages import is_code
+from merginguriel.utils.data.languages import is_code, language
 from merginguriel.utils.merging import selection
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
@@ -146,10 +148,17 @@ def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(numeric, float))
 
 
-def read_similarity(path: Path | None) -> LanguageMatrix | None:
+def with_similarity(data: ReportData, path: Path | None) -> ReportData:
+    """The same with the similarity of its languages, of a file or of URIEL."""
+    codes = set(data.frame["locale"]) | set(data.transfer.sources if data.transfer else ())
+    return replace(data, similarity=read_similarity(path, sorted(codes)))
+
+
+def read_similarity(path: Path | None, codes: Sequence[str]) -> LanguageMatrix | None:
     """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
     try:
-        return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path))
+        among = selection.Neighbours(codes[0], tuple(map(language, codes)))
+        return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path), among)
     except InputError as error:
         if path:
             raise
