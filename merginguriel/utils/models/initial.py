@@ -9,6 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.massive import INTENTS, LABEL_OF
+from merginguriel.utils.models.base_model import settle
 from merginguriel.utils.models.loading import quiet_loading
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
@@ -93,13 +94,19 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(
-            encoder, num_labels=len(INTENTS), id2label=dict(enumerate(INTENTS)), label2id=LABEL_OF, dtype=torch.float32
+            encoder,
+            num_labels=len(INTENTS),
+            id2label=dict(enumerate(INTENTS)),
+            label2id=LABEL_OF,
+            problem_type="single_label_classification",
+            dtype=torch.float32,
         )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"cannot load the base model {base_model}: {reason}") from None
     finally:
         hf_logging.set_verbosity(verbosity)
+    settle(model, tokenizer, base_model)
     model.config.initial_head = head_fingerprint(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.heads import check_is_classifier
 from auto_merge_llm.tokenizer_files import tokenizer_files
 from auto_merge_llm.weight_files import weight_files
 
@@ -38,7 +39,9 @@ def is_whole(folder: Path) -> bool:
 
 def read_labels(path: Path) -> list[str]:
     """The intent of every output of a classifier folder, checked to be MASSIVE's by name."""
-    labels = list(Checkpoint(path).labels)
+    checkpoint = Checkpoint(path)
+    check_is_classifier(checkpoint)
+    labels = list(checkpoint.labels)
     unknown = [name for name in labels if name not in LABEL_OF]
     if unknown:
         raise InputError(

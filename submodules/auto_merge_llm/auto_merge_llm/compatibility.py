@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import check_equal, check_tensors
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.heads import align_labels, check_common_start
+from auto_merge_llm.heads import align_labels, check_common_start, check_is_classifier
 from auto_merge_llm.tensors import Source
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def check_checkpoints(
     check_tensors(sources)
     if len(everyone) == 1:
         return sources, None, Findings(None, (), checkpoints[0].initial_head, "one source", None)
+    for each in everyone:
+        check_is_classifier(each)
     labels = everyone[0].labels
     for other in everyone[1:]:
         check_equal(everyone[0], other, "labels", set(labels) ^ set(other.labels), "of one label set")

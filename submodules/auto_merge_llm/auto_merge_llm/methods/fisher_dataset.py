@@ -24,13 +24,15 @@ def shared_dataloader(
     batch_size: int = 16,
     max_length: int = 128,
     shuffle_seed: int | None = None,
+    pad_id: int | None = None,
 ) -> DataLoader[dict[str, torch.Tensor]]:
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
-    instead, anew in each pass. The order depends on the texts alone, so all sources see the same batches. For
+    instead, anew in each pass. `pad_id` is the model's padding, by default the tokenizer's. The order depends on the texts alone, so all sources see the same batches. For
     another corpus, give its texts here.
     """
+    padding = tokenizer.pad_token_id if pad_id is None else pad_id
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     items = [{"input_ids": tokens, "labels": label} for tokens, label in zip(ids, labels)]
     if shuffle_seed is None:
@@ -39,7 +41,7 @@ def shared_dataloader(
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(item["input_ids"], dtype=torch.long) for item in batch]
         return {
-            "input_ids": pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+            "input_ids": pad_sequence(rows, batch_first=True, padding_value=padding),
             "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
             "labels": torch.tensor([item["labels"] for item in batch]),
         }
