@@ -60,12 +60,11 @@ KINDS = {
         remark="its configuration gets the padding token of its tokenizer",
     ),
     "distilbert": Kind(
-        "DistilBertConfig",
-        "DistilBERT",
-        "bert",
-        {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
+        "DistilBertConfig", "DistilBERT", "bert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}
     ),
-    "rembert": Kind("RemBertConfig", "RemBERT", "bert", {**_PAIRS, "input_embedding_size": 16, "output_embedding_size": 48}),
+    "rembert": Kind(
+        "RemBertConfig", "RemBERT", "bert", {**_PAIRS, "input_embedding_size": 16, "output_embedding_size": 48}
+    ),
     "electra": Kind("ElectraConfig", "ELECTRA", "bert", {**_PAIRS, "embedding_size": 16}),
     "albert": Kind(
         "AlbertConfig",
@@ -91,10 +90,7 @@ KINDS = {
         remark="relative positions, the same for all texts, count once a text in RegMean",
     ),
     "modernbert": Kind(
-        "ModernBertConfig",
-        "ModernBERT, mmBERT",
-        "bert",
-        {"local_attention": 8, "global_attn_every_n_layers": 2},
+        "ModernBertConfig", "ModernBERT, mmBERT", "bert", {"local_attention": 8, "global_attn_every_n_layers": 2}
     ),
     "qwen3": Kind(
         "Qwen3Config",

@@ -1,12 +1,15 @@
 """Every kind of model through training, every mode of merging, evaluation and N×N; docs/encoders.md tells what works.
 
-    PYTHONPATH=.:submodules/auto_merge_llm:tests python tests/test_encoders.py     # writes the page's table anew
+PYTHONPATH=.:submodules/auto_merge_llm python tests/test_encoders.py     # writes the page's table anew
 """
 
 import csv
 import functools
+import json
 import re
+import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -19,23 +22,27 @@ from auto_merge_llm.fisher import diagonal_fisher
 from auto_merge_llm.forward import evaluating
 from auto_merge_llm.heads import head_of, label_layer, lowest_cosine
 from auto_merge_llm.input_grams import input_grams
+from auto_merge_llm.merge import merge_checkpoints
+from auto_merge_llm.methods import create
 from auto_merge_llm.tensors import loaded_source
-from encoder_kinds import KINDS, LOCALES, POSITIONS, Kind, make_base
+from encoder_kinds import KINDS, LOCALES, POSITIONS, make_base
 from running import ROOT
 from safetensors.torch import load_file
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
+from merginguriel.utils.data.massive import INTENTS
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
 from merginguriel.utils.evaluation.classifier import Classifier
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.merging import measuring
+from merginguriel.utils.merging.examples import Examples, TextSettings
 from merginguriel.utils.merging.memory_bench import MemoryBench
 from merginguriel.utils.merging.modes import MODES
 from merginguriel.utils.merging.plan import plan_merge
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.merging.settings import MergeSettings
-from merginguriel.utils.merging.examples import TextSettings
-from merginguriel.utils.models import devices, loading
+from merginguriel.utils.models import devices, loading, model_folder
 from merginguriel.utils.models.base_model import settle
 from merginguriel.utils.models.initial import head_fingerprint
 from merginguriel.utils.models.store import ModelStore
@@ -64,33 +71,25 @@ QUICK = TrainingSettings(
 )
 
 
-class Workshop:
-    """Trained sources of every kind in `root`, each made when it is first asked for."""
+@functools.cache
+def base_of(root: Path, name: str) -> Path:
+    return make_base(KINDS[name], root / "bases" / re.sub(r"\W+", "_", name))
 
-    def __init__(self, root: Path):
-        self._root = root
 
-    @functools.cache
-    def base(self, name: str) -> Path:
-        return make_base(KINDS[name], self._root / "bases" / re.sub(r"\W+", "_", name))
-
-    @functools.cache
-    def sources(self, name: str) -> ModelStore:
-        """Two sources, trained from one initial checkpoint."""
-        store = ModelStore(str(self.base(name)), self._root / "models")
-        for locale in SOURCES:
-            run = TrainingRun(TASK, store, (locale,), store.folder(locale), QUICK)
-            train(run, TrainingSteps(do_train=True))
-        return store
-
-    def folder(self, name: str) -> Path:
-        """For what is made of the kind's sources."""
-        return self._root / "made" / self.base(name).name
+@functools.cache
+def sources_of(root: Path, name: str) -> ModelStore:
+    """Two sources of a kind, trained from one initial checkpoint when they are first asked for."""
+    store = ModelStore(str(base_of(root, name)), root / "models")
+    for locale in SOURCES:
+        run = TrainingRun(TASK, store, (locale,), store.folder(locale), QUICK)
+        train(run, TrainingSteps(do_train=True))
+    return store
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.mktemp("encoders"))
+def root(tmp_path_factory):
+    """The folder of all models here."""
+    return tmp_path_factory.mktemp("encoders")
 
 
 each_kind = pytest.mark.parametrize("name", KINDS)
@@ -108,7 +107,9 @@ def random_model(name):
     with tempfile.TemporaryDirectory() as folder:
         base = make_base(kind, Path(folder))
         torch.manual_seed(1)
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=5)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            base, num_labels=5, problem_type="single_label_classification"
+        )
         settle(model, loading.load_tokenizer(base), name)
     generator = torch.Generator().manual_seed(2)
     # Few different tokens, so that many stand twice in one example; the kinds' special tokens are below 4.
@@ -215,7 +216,7 @@ def test_models_without_a_number_of_positions_take_what_is_wanted(stated):
 
 
 @each_kind
-def test_the_head_is_what_is_not_the_encoder(workshop, name):
+def test_the_head_is_what_is_not_the_encoder(root, name):
     model, _ = random_model(name)
     source = loaded_source(name, model.state_dict())
     outside = {key for key in source.tensors if not key.startswith(f"{model.base_model_prefix}.")}
@@ -315,7 +316,7 @@ def test_special_tokens_keep_their_ids_and_padding_its_gradient(padding):
 
 
 @pytest.mark.parametrize("name", ["gemma3_text", "qwen3", "bert", "modernbert"])
-def test_the_saved_model_is_the_one_that_was_trained(workshop, name, monkeypatch, tmp_path):
+def test_the_saved_model_is_the_one_that_was_trained(root, name, monkeypatch, tmp_path):
     """A7: what was measured in training is what the saved model does."""
     scores = {}
 
@@ -328,7 +329,7 @@ def test_the_saved_model_is_the_one_that_was_trained(workshop, name, monkeypatch
         return {}
 
     monkeypatch.setattr("transformers.Trainer.evaluate", keep)
-    store = ModelStore(str(workshop.base(name)), tmp_path)
+    store = ModelStore(str(base_of(root, name)), tmp_path)
     run = TrainingRun(TASK, store, (SOURCES[0],), tmp_path / "m", QUICK)
     train(run, TrainingSteps(do_train=True, do_eval=True))
     items = TASK.load(SOURCES[0], "validation")
@@ -337,6 +338,134 @@ def test_the_saved_model_is_the_one_that_was_trained(workshop, name, monkeypatch
         with torch.no_grad():
             saved = model(**tokenizer(text, return_tensors="pt")).logits[0]
         torch.testing.assert_close(saved, trained, rtol=1e-4, atol=1e-4)
+
+
+# Models with some of the task's labels
+
+
+@pytest.fixture(scope="module")
+def with_three_labels(root, tmp_path_factory):
+    """The two sources of XLM-R's kind with the rows of three labels, in another order than the task's."""
+    import transformers
+
+    whole = sources_of(root, "xlm-roberta")
+    store = ModelStore(whole.base_model, tmp_path_factory.mktemp("three"))
+    commonest = Counter(TASK.load(TARGET, "train").labels).most_common(3)
+    rows = sorted((label for label, _ in commonest), reverse=True)
+    for locale in SOURCES:
+        model, tokenizer = loading.load_classifier(whole.folder(locale), "cpu", torch.float32)
+        state = model.state_dict()
+        for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+            state[name] = state[name][rows]
+        model.config.id2label = {place: INTENTS[label] for place, label in enumerate(rows)}
+        model.config.label2id = {name: place for place, name in model.config.id2label.items()}
+        small = transformers.AutoModelForSequenceClassification.from_config(model.config)
+        small.load_state_dict(state)
+        small.save_pretrained(store.folder(locale))
+        tokenizer.save_pretrained(store.folder(locale))
+    return store, rows
+
+
+def texts_of(labels) -> Examples:
+    split = TASK.load(TARGET, "train")
+    return Examples({TARGET: len(split)}, *zip(*[pair for pair in zip(split.texts, split.labels) if pair[1] in labels]))
+
+
+def measured(store, method, examples):
+    model, tokenizer = loading.load_classifier(store.folder(SOURCES[0]), "cpu", torch.float32)
+    names = model_folder.read_labels(store.folder(SOURCES[0]))
+    return measuring.measure(method, model, tokenizer, names, TextSettings(), examples, SOURCES[0])
+
+
+def same(one, other):
+    return all(torch.equal(values, other[name]) for name, values in one.items())
+
+
+def test_gold_labels_are_those_that_the_model_has(with_three_labels):
+    store, rows = with_three_labels
+    everything, known = texts_of(range(len(INTENTS))), texts_of(rows)
+    by_gold = create("fisher_dataset", estimator="empirical")
+    assert len(known.texts) < len(everything.texts)
+    assert same(measured(store, by_gold, everything), measured(store, by_gold, known))
+    # The others read texts alone, and so all of them.
+    for method in (create("fisher_dataset"), create("regmean")):
+        assert not same(measured(store, method, everything), measured(store, method, known))
+    others = texts_of(set(range(len(INTENTS))) - set(rows))
+    with pytest.raises(InputError, match=r"none of the \d+ examples has a label of the model for nl-NL"):
+        measured(store, by_gold, others)
+
+
+@pytest.mark.parametrize("mode", ["fisher_dataset", "regmean"])
+def test_models_of_some_labels_are_merged_and_evaluated(with_three_labels, mode, tmp_path):
+    store, rows = with_three_labels
+    merge = merged(MemoryBench(tmp_path / "measurements"), store, mode, tmp_path)
+    split = TASK.load(TARGET, "test").draw(12, 0)
+    merge.evaluate(split, tmp_path / "result", overwrite=False, job=None)
+    predicted = read_predictions(tmp_path / "result" / PREDICTIONS)["predictions"]
+    assert set(predicted.tolist()) <= set(rows)
+
+
+# What cannot be trained, merged or evaluated
+
+
+def changed(base: Path, folder: Path, file: str, **values) -> Path:
+    """A copy of a base model with other values in one of its files, None for none."""
+    shutil.copytree(base, folder)
+    told = {**json.loads((folder / file).read_text(encoding="utf-8")), **values}
+    kept = {name: value for name, value in told.items() if value is not None}
+    (folder / file).write_text(json.dumps(kept), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, file, values, message",
+    [
+        ("qwen3", "tokenizer_config.json", {"pad_token": None}, "no padding token, which batches need"),
+        ("xmod", "config.json", {"default_language": None}, "2 languages.*as default_language.*: en_XX, nl_XX"),
+        ("xmod", "config.json", {"default_language": "sw_XX"}, "names none as default_language"),
+        ("roberta", "tokenizer_config.json", {"pad_token": "</s>"}, "from its padding token 1.* pads with 2"),
+        ("qwen3", "tokenizer_config.json", {"pad_token": "<new>"}, "the padding token \\d+ has no row"),
+    ],
+)
+def test_base_models_that_cannot_be_trained(root, tmp_path, name, file, values, message):
+    base = changed(base_of(root, name), tmp_path / "base", file, **values)
+    store = ModelStore(str(base), tmp_path / "models")
+    run = TrainingRun(TASK, store, (SOURCES[0],), store.folder(SOURCES[0]), QUICK)
+    with pytest.raises(InputError, match=message) as error:
+        train(run, TrainingSteps(do_train=True))
+    assert "\n" not in str(error.value) and not store.root.exists()
+
+
+def test_other_heads_are_refused():
+    import transformers
+
+    sizes = dict(vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, pad_token_id=0)
+    both = transformers.AutoModelForSequenceClassification.from_config(transformers.T5Config(**sizes, num_labels=5))
+    with pytest.raises(InputError, match="an encoder with a decoder \\(t5\\)"):
+        settle(both, None, "x")
+    model, _ = random_model("bert")
+    kept, model.classifier = model.classifier, torch.nn.Bilinear(32, 32, 5)
+    with pytest.raises(InputError, match=r"x \(bert\) has no linear head"):
+        settle(model, None, "x")
+    model.classifier = kept
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"architectures": ["ModernBertForTokenClassification"]}, "is a ModernBertForTokenClassification, not a model"),
+        ({"problem_type": "multi_label_classification"}, "trained for multi_label_classification"),
+        ({"problem_type": "regression"}, "trained for regression"),
+    ],
+)
+def test_models_of_other_tasks(root, tmp_path, values, message):
+    good = sources_of(root, "modernbert").folder(SOURCES[0])
+    bad = changed(good, tmp_path / "bad", "config.json", **values)
+    with pytest.raises(InputError, match=message):
+        Classifier(bad)
+    (tmp_path / "merged").mkdir()
+    with pytest.raises(InputError, match=message):
+        merge_checkpoints(create("linear"), [good, bad], [0.5, 0.5], tmp_path / "merged")
 
 
 # From training to N×N
@@ -357,16 +486,18 @@ def merged(bench, store, mode, folder):
     return bench.merge(plan, plan.record(), overwrite=False)
 
 
-def evaluates(workshop, name: str, merge, folder: Path) -> None:
+def evaluates(root: Path, name: str, merge, folder: Path) -> None:
     """A source and a merge score texts as plain transformers does, one at a time with all that the tokenizer gives."""
-    source, split = workshop.sources(name).folder(SOURCES[0]), TASK.load(TARGET, "test").draw(12, 0)
+    source, split = sources_of(root, name).folder(SOURCES[0]), TASK.load(TARGET, "test").draw(12, 0)
     model, tokenizer = loading.load_classifier(source, "cpu", torch.float32)
     scored = Classifier(source).logits(split.texts, name)
     np.testing.assert_allclose(scored, one_by_one(model, tokenizer, split), rtol=1e-3, atol=1e-3)
     result = merge.evaluate(split, folder / "result", overwrite=False, job=None)
     model.load_state_dict(load_file(next(folder.glob("merged/*/model.safetensors"))))
     expected = one_by_one(model, tokenizer, split)
-    np.testing.assert_allclose(read_predictions(folder / "result" / PREDICTIONS)["logits"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        read_predictions(folder / "result" / PREDICTIONS)["logits"], expected, rtol=1e-3, atol=1e-3
+    )
     assert result.accuracy == (expected.argmax(-1) == split.labels).mean()
 
 
@@ -375,9 +506,9 @@ def one_by_one(model, tokenizer, split) -> np.ndarray:
         return np.concatenate([model(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in split.texts])
 
 
-def crosses(workshop, name: str, folder: Path) -> None:
+def crosses(root: Path, name: str, folder: Path) -> None:
     """Both sources on two languages."""
-    store = workshop.sources(name)
+    store = sources_of(root, name)
     sources = {locale: store.folder(locale) for locale in SOURCES}
     context = nxn_job.NxnContext(TASK, folder / "tokens")
     run = nxn.begin(nxn.prepare(nxn.NxnPlan(sources, (SOURCES[0], TARGET), "validation", folder, context)))
@@ -399,25 +530,25 @@ def of_passes(name: str) -> str:
         return "no: its code looks at values"
     if not GRAPHS.exists():
         return "not tried"
-    rows = {row["kind"]: row["outcome"] for row in csv.DictReader(GRAPHS.read_text(encoding="utf-8").splitlines())}
-    return rows.get(name, "not tried")
+    with open(GRAPHS, newline="", encoding="utf-8") as lines:
+        return {row["kind"]: row["outcome"] for row in csv.DictReader(lines)}.get(name, "not tried")
 
 
 @functools.cache
 @mock.patch.object(devices, "evaluation_dtype", lambda device: torch.float32)  # the oracle's, whatever the processor
-def seen(workshop: Workshop, name: str) -> tuple[str, ...]:
+def seen(root: Path, name: str) -> tuple[str, ...]:
     """The kind's row of the table."""
-    kind, folder = KINDS[name], workshop.folder(name)
+    kind, folder = KINDS[name], root / "made" / base_of(root, name).name
     bench, made = MemoryBench(folder / "measurements", keep_merged=True), {}
     for mode in MODES:
         try:
-            made[mode] = merged(bench, workshop.sources(name), mode, folder)
+            made[mode] = merged(bench, sources_of(root, name), mode, folder)
         except InputError as error:
             made[mode] = error
     failed = {mode: str(error) for mode, error in made.items() if isinstance(error, InputError)}
     averages = [mode for mode in AVERAGES if mode not in failed]
-    evaluates(workshop, name, made["average"], folder)
-    crosses(workshop, name, folder / "nxn")
+    evaluates(root, name, made["average"], folder)
+    crosses(root, name, folder / "nxn")
     model, batch = random_model(name)
     with evaluating(model, requires_grad=False):
         slowly = ", a text at a time" if plain_parameters(model, batch) else ""
@@ -433,13 +564,15 @@ def as_line(cells) -> str:
 def page_with(rows) -> str:
     """The page with these rows in its table."""
     lines = [as_line(COLUMNS), as_line(["---"] * len(COLUMNS)), *map(as_line, rows)]
-    before, _, after = re.split(r"(?<=<!-- table -->\n)(.*?)(?=<!-- end -->)", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    before, _, after = re.split(
+        r"(?<=<!-- table -->\n)(.*?)(?=<!-- end -->)", PAGE.read_text(encoding="utf-8"), flags=re.S
+    )
     return before + "\n".join(lines) + "\n" + after
 
 
 @each_kind
-def test_the_page_tells_what_works(workshop, name):
-    assert as_line(seen(workshop, name)) in PAGE.read_text(encoding="utf-8").splitlines()
+def test_the_page_tells_what_works(root, name):
+    assert as_line(seen(root, name)) in PAGE.read_text(encoding="utf-8").splitlines()
 
 
 def test_the_page_tells_of_no_other_kind():
@@ -448,6 +581,5 @@ def test_the_page_tells_of_no_other_kind():
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as root:
-        shop = Workshop(Path(root))
-        PAGE.write_text(page_with([seen(shop, name) for name in KINDS]), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        PAGE.write_text(page_with([seen(Path(folder), name) for name in KINDS]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a base model must have to be trained as a classifier here: a padding token, a linear head, one language adapter."""
+"""What a base model must have to be trained as a classifier here: a padding token, a linear head, one adapter."""
 
 from typing import Any
 
@@ -16,7 +16,9 @@ def settle(model: Any, tokenizer: Any, name: str) -> None:
     config = model.config
     _check_head(model, name)
     if config.is_encoder_decoder:
-        raise InputError(f"{name} is an encoder with a decoder ({config.model_type}); take an encoder or a decoder alone")
+        raise InputError(
+            f"{name} is an encoder with a decoder ({config.model_type}); take an encoder or a decoder alone"
+        )
     counted, padding = counts_positions_from(model), tokenizer.pad_token_id
     if counted and padding is not None and counted != padding + 1:
         raise InputError(

@@ -97,4 +97,6 @@ def longest_input(model, wanted: int) -> int:
 def counts_positions_from(model) -> int:
     """The first position: RoBERTa and its kin count from the padding's id + 1, and only they have one for padding."""
     tables = [part for name, part in model.named_modules() if name.endswith(".position_embeddings")]
-    return max((table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None), default=0)
+    return max(
+        (table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None), default=0
+    )

@@ -15,8 +15,8 @@ import torch
 def can_be_trimmed(model: Any) -> bool:
     """Whether nothing but plain input embeddings knows the vocabulary.
 
-    A class of its own may scale what it looks up, a bound on the norm changes rows that it looks up, and what else has a
-    row a token (tied output embeddings, tables of hashes, embeddings of each layer) would need to be cut as well.
+    A class of its own may scale what it looks up, a bound on the norm changes the rows that it looks up, and what else
+    has a row a token (tied output embeddings, tables of hashes, embeddings of each layer) would need to be cut as well.
     """
     embeddings = model.get_input_embeddings()
     plain = type(embeddings) is torch.nn.Embedding and embeddings.max_norm is None

@@ -59,6 +59,8 @@ def check_checkpoints(
     architecture, sizes, vocabulary, tensors, labels or initial head.
     """
     everyone = [*checkpoints, base] if base else list(checkpoints)
+    for each in everyone:
+        check_is_classifier(each)
     for other in everyone[1:]:
         _check_config(everyone[0], other)
         _check_vocabulary(everyone[0], other)
@@ -66,8 +68,6 @@ def check_checkpoints(
     check_tensors(sources)
     if len(everyone) == 1:
         return sources, None, Findings(None, (), checkpoints[0].initial_head, "one source", None)
-    for each in everyone:
-        check_is_classifier(each)
     labels = everyone[0].labels
     for other in everyone[1:]:
         check_equal(everyone[0], other, "labels", set(labels) ^ set(other.labels), "of one label set")

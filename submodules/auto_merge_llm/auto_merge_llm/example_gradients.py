@@ -24,8 +24,8 @@ _PROBE = 3  # copies of an example; no model has a dimension of 3 besides
 class SquaredGradients:
     """Hooks on `model` that add to `sums`, by parameter name, what `backward` finds.
 
-    `plain`: parameters whose gradients autograd gives. They are squared as they come, so a pass must be over one example
-    then. `per_example` false: the squares are of the gradients of whole batches.
+    `plain`: parameters whose gradients autograd gives. They are squared as they come, so a pass must be over one
+    example then. `per_example` false: the squares are of the gradients of whole batches.
     """
 
     def __init__(self, model: nn.Module, plain: frozenset[str], per_example: bool):

@@ -78,7 +78,9 @@ def align_labels(source: Source, labels: Sequence[str], reference: Sequence[str]
         return source
     rows = [labels.index(label) for label in reference]
     names = [name for name in (f"{layer}.weight", f"{layer}.bias") if name in source.tensors]
-    return Source(source.name, {**source.tensors, **{name: ReorderedRows(source.tensors[name], rows) for name in names}})
+    return Source(
+        source.name, {**source.tensors, **{name: ReorderedRows(source.tensors[name], rows) for name in names}}
+    )
 
 
 def check_common_start(

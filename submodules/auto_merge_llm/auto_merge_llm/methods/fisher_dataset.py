@@ -29,8 +29,8 @@ def shared_dataloader(
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
-    instead, anew in each pass. `pad_id` is the model's padding, by default the tokenizer's. The order depends on the texts alone, so all sources see the same batches. For
-    another corpus, give its texts here.
+    instead, anew in each pass. `pad_id` is the model's padding, by default the tokenizer's. The order depends on the
+    texts alone, so all sources see the same batches. For another corpus, give its texts here.
     """
     padding = tokenizer.pad_token_id if pad_id is None else pad_id
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
