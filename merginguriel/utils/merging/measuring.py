@@ -78,10 +78,28 @@ def measurement_file(
 def measure(
     method: Method, model: Any, tokenizer: Any, labels: list[str], texts: TextSettings, examples: Examples, locale: str
 ) -> dict[str, torch.Tensor]:
-    """What `method` measures of `model`, whose outputs are `labels`: tensors by name, on its device."""
-    gold = [labels.index(examples.label_names[label]) for label in examples.labels]
-    longest = loading.longest_input(model, texts.max_length or examples.max_tokens)
-    batches = shared_dataloader(tokenizer, examples.texts, gold, batch_size=texts.batch_size, max_length=longest)
+    """What `method` measures of `model`, whose outputs are `labels`: tensors by name, on its device.
+
+    A method that reads gold labels sees the items whose label the model has; InputError where there is none.
+    """
+    chosen, gold = examples.texts, [0] * len(examples.texts)
+    if method.reads_labels:
+        named = [(text, examples.label_names[label]) for text, label in zip(examples.texts, examples.labels)]
+        known = [(text, labels.index(label)) for text, label in named if label in labels]
+        if not known:
+            raise InputError(
+                f"none of the {len(named)} examples has a label of the model for {locale}; take others, or an "
+                "estimator that needs no labels"
+            )
+        chosen, gold = map(list, zip(*known))
+    batches = shared_dataloader(
+        tokenizer,
+        chosen,
+        gold,
+        batch_size=texts.batch_size,
+        max_length=loading.longest_input(model, texts.max_length or examples.max_tokens),
+        pad_id=model.config.pad_token_id,
+    )
     bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
     return method.measure(model, bar, autocast=autocast_dtype())
 
@@ -121,6 +139,7 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         batch_size=texts.batch_size,
         max_length=loading.longest_input(model, texts.max_length or examples.max_tokens),
         shuffle_seed=plan.settings.seed,
+        pad_id=model.config.pad_token_id,
     )
     steps = method.epochs * len(batches)
     with tqdm(total=steps, desc="learning coefficients", unit=" steps", leave=False, disable=None) as bar:

@@ -10,6 +10,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
+from merginguriel.utils.models.base_model import settle
 from merginguriel.utils.models.loading import quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
@@ -99,6 +100,7 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
             num_labels=len(task.labels),
             id2label=dict(enumerate(task.labels)),
             label2id={label: index for index, label in enumerate(task.labels)},
+            problem_type="single_label_classification",
             dtype=torch.float32,
         )
     except (OSError, ValueError) as error:
@@ -106,6 +108,7 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
         raise InputError(f"cannot load the base model {base_model}: {reason}") from None
     finally:
         hf_logging.set_verbosity(verbosity)
+    settle(model, tokenizer, base_model)
     model.config.initial_head = head_fingerprint(model)
     setattr(model.config, model_folder.TASK, model_folder.task_record(task, task.max_tokens))
     model.save_pretrained(folder)

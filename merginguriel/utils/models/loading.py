@@ -87,5 +87,16 @@ def _explained(path: Path):
 
 
 def longest_input(model, wanted: int) -> int:
-    """`wanted` tokens, or as many as the model has positions for (RoBERTa counts them from pad_token_id + 1)."""
-    return min(wanted, model.config.max_position_embeddings - model.config.pad_token_id - 1)
+    """`wanted` tokens, or as many as the model has positions for, where its configuration names a number of them."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:
+        return wanted
+    return min(wanted, positions - counts_positions_from(model))
+
+
+def counts_positions_from(model) -> int:
+    """The first position: RoBERTa and its kin count from the padding's id + 1, and only they have one for padding."""
+    tables = [part for name, part in model.named_modules() if name.endswith(".position_embeddings")]
+    return max(
+        (table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None), default=0
+    )

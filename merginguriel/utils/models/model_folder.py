@@ -6,6 +6,7 @@ from typing import Any
 
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.heads import check_is_classifier
 from auto_merge_llm.tokenizer_files import tokenizer_files
 from auto_merge_llm.weight_files import weight_files
 
@@ -50,6 +51,7 @@ def read_labels(path: Path, task: Task) -> list[str]:
     A model that tells no task, an older or a foreign one, is known by its labels alone. It may lack some of them.
     """
     checkpoint = Checkpoint(path)
+    check_is_classifier(checkpoint)
     _check(path, checkpoint.labels, checkpoint.config, task)
     return list(checkpoint.labels)
 

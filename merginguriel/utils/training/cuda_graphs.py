@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from auto_merge_llm.errors import InputError
 
 PAD_TO_MULTIPLE_OF = 8
 _WARM_UP = 2  # passes before capture, in which libraries make their handles and choose their kernels
@@ -61,7 +62,10 @@ class GraphedPasses:
 
 
 def capture(passes: Callable[[], Any], pool: Any) -> tuple[Callable[[], Any], Any]:
-    """(a function that runs what `passes` launches, the pool of memory of its graph)"""
+    """(a function that runs what `passes` launches, the pool of memory of its graph)
+
+    Raises InputError where `passes` does what depends on values that only the GPU knows, or copies from the CPU.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -69,6 +73,15 @@ def capture(passes: Callable[[], Any], pool: Any) -> tuple[Callable[[], Any], An
             passes()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        passes()
+    try:
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            passes()
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        # Leaving the block raises once more, over what was raised in it.
+        reason = str(error.__context__ or error).strip().partition("\n")[0]
+        raise InputError(
+            f"--cuda-graphs: the passes of this kind of model cannot be captured ({reason}); leave the flag out"
+        ) from error
     return graph.replay, graph.pool()

@@ -12,6 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.evaluation.metrics import measure_all
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.training import tracking, vocabulary
+from merginguriel.utils.training.batches import Collator
 from merginguriel.utils.training.callbacks import log_to_stderr
 from merginguriel.utils.training.cuda_graphs import PAD_TO_MULTIPLE_OF
 from merginguriel.utils.training.settings import TrainingSettings
@@ -54,7 +55,7 @@ def make_trainer(
     Its checkpoints go to `work`; the best is that of the highest `metric`.
     """
     evaluates = "train" in datasets and "validation" in datasets
-    kind, multiple = transformers.Trainer, None
+    kind, multiple = transformers.Trainer, 1
     if settings.cuda_graphs:
         from merginguriel.utils.training.graphed_trainer import GraphedTrainer
 
@@ -64,7 +65,7 @@ def make_trainer(
         model=model,
         args=_arguments(settings, work, metric if evaluates else None),
         processing_class=tokenizer,
-        data_collator=transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
+        data_collator=Collator(model.config.pad_token_id, multiple),
         train_dataset=datasets.get("train"),
         eval_dataset=datasets.get("validation"),
         compute_metrics=_metrics,
@@ -79,8 +80,11 @@ def make_trainer(
 def trim_vocabulary(
     settings: TrainingSettings, model: Any, datasets: dict[str, list[dict[str, Any]]]
 ) -> vocabulary.TrimmedVocabulary | None:
-    """The TrimmedVocabulary of `model` and of what `encode` made; None, and nothing changed, under weight decay."""
-    if settings.weight_decay:
+    """The TrimmedVocabulary of `model` and of what `encode` made.
+
+    None, and nothing changed, under weight decay and where more than the embeddings knows the vocabulary.
+    """
+    if settings.weight_decay or not vocabulary.can_be_trimmed(model):
         return None
     rows = [row for rows in datasets.values() for row in rows]
     trimmed = vocabulary.TrimmedVocabulary(model, [row["input_ids"] for row in rows])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import check_equal, check_tensors
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.heads import align_labels, check_common_start
+from auto_merge_llm.heads import align_labels, check_common_start, check_is_classifier
 from auto_merge_llm.tensors import Source
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def check_checkpoints(
     architecture, sizes, vocabulary, tensors, labels or initial head.
     """
     everyone = [*checkpoints, base] if base else list(checkpoints)
+    for each in everyone:
+        check_is_classifier(each)
     for other in everyone[1:]:
         _check_config(everyone[0], other)
         _check_vocabulary(everyone[0], other)

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from auto_merge_llm.errors import InputError
 
-# `input_ids` and `attention_mask` (n, t); `labels` (n,) where they are needed.
+# `input_ids`, `attention_mask` and what else the model reads (n, t); `labels` (n,) where they are needed.
 Batch = Mapping[str, Tensor]
 
 
 def inputs_of(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The part of `batch` that the model reads, on its device."""
     device = next(model.parameters()).device
-    return {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+    return {name: values.to(device) for name, values in batch.items() if name != "labels"}
 
 
 def log_probabilities(model: nn.Module, batch: Batch, autocast: torch.dtype | None) -> Tensor:

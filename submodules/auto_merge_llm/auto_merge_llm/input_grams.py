@@ -17,24 +17,27 @@ def input_grams(
 ) -> tuple[dict[str, Tensor], int]:
     """Σ xxᵀ over the inputs x of every Linear layer, by the name of its weight, and the examples seen.
 
-    `batches` hold `input_ids` and `attention_mask` (n, t); padded positions are left out, and a layer that sees one
-    vector an example, as the head does, counts all of them. Results are float32 of shape (in, in) on the model's
-    device, whatever `autocast` runs the model in. Raises InputError where there is no example.
+    `batches` hold `input_ids` and `attention_mask` (n, t). The sums are those of forward passes over one example at a
+    time, without padding: padded positions are left out, a layer that sees one vector an example, as the head does,
+    counts all of them, and what a layer sees once for a whole batch, as DeBERTa's relative positions, counts once an
+    example. A layer that is called several times, as ALBERT's, has the sum over its calls. Results are float32 of
+    shape (in, in) on the model's device, whatever `autocast` runs the model in. Raises InputError where there is no
+    example, or a layer's inputs are neither of these.
     """
     device = next(model.parameters()).device
     grams: dict[str, Tensor] = {}
     real, seen = torch.empty(0), 0
 
-    def add(gram: Tensor, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = inputs[0].float()
-        rows = rows[real] if rows.dim() == 3 else rows
-        gram.addmm_(rows.T, rows)
+    def add(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rows, times = _real_rows(name, inputs[0], real)
+        grams[name].addmm_(rows.T, rows, alpha=times)
 
     with contextlib.ExitStack() as stack:
-        for name, module in model.named_modules():
+        for place, module in model.named_modules():
             if isinstance(module, nn.Linear):
-                gram = grams[f"{name}.weight"] = torch.zeros(module.in_features, module.in_features, device=device)
-                stack.callback(module.register_forward_pre_hook(functools.partial(add, gram)).remove)
+                name = f"{place}.weight"
+                grams[name] = torch.zeros(module.in_features, module.in_features, device=device)
+                stack.callback(module.register_forward_pre_hook(functools.partial(add, name)).remove)
         stack.enter_context(evaluating(model))
         # One block for all batches: it keeps the weights that it has cast.
         stack.enter_context(torch.autocast(device.type, autocast, enabled=autocast is not None))
@@ -46,3 +49,25 @@ def input_grams(
     if not seen:
         raise InputError("the Gram matrices need examples and got none; check the dataset")
     return grams, seen
+
+
+def _real_rows(name: str, values: Tensor, real: Tensor) -> tuple[Tensor, int]:
+    """(the vectors of `values` (…, d) that are no padding, (k, d) float32; how often each counts)
+
+    `real` (n, t) is true for tokens. `values` may be of n examples of t tokens, in one dimension too, with the padding
+    or without; of n examples; of none (an adapter of another language); or the same for all n.
+    """
+    examples, tokens = real.shape
+    places, times = tuple(values.shape[:-1]), 1
+    if places[:2] == (examples, tokens):
+        values = values[real]
+    elif places == (examples * tokens,):
+        values = values[real.flatten()]
+    elif places[:1] == (1,) and examples > 1:
+        times = examples
+    elif places[:1] != (examples,) and places != (int(real.sum()),) and values.numel():
+        raise InputError(
+            f"{name}: the layer's inputs of shape {list(values.shape)} belong neither to the {examples} examples of a "
+            f"batch nor to their {tokens} tokens, so that regmean cannot match them; use another method for this model"
+        )
+    return values.reshape(-1, values.shape[-1]).float(), times

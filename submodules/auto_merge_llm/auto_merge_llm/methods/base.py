@@ -86,6 +86,11 @@ class Method(ABC):
     min_sources: ClassVar[int] = 1
     max_sources: ClassVar[int | None] = None
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether `measure` reads the gold `labels` of its batches."""
+        return False
+
     def measure(
         self, model: torch.nn.Module, batches: Iterable[Mapping[str, Tensor]], *, autocast: torch.dtype | None = None
     ) -> dict[str, Tensor]:

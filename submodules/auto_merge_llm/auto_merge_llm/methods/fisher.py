@@ -42,6 +42,10 @@ class Fisher(Method):
                 "floor is 0, and where no source has Fisher information the merge would be 0/0; give a number above 0"
             )
 
+    @property
+    def reads_labels(self) -> bool:
+        return self.estimator == "empirical"
+
     def measure(
         self, model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
     ) -> dict[str, torch.Tensor]:

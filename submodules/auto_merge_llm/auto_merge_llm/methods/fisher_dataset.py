@@ -24,15 +24,17 @@ def shared_dataloader(
     batch_size: int = 16,
     max_length: int = 128,
     shuffle_seed: int | None = None,
+    pad_id: int | None = None,
 ) -> DataLoader[dict[str, torch.Tensor]]:
     """Batches of `input_ids`, `attention_mask` (n, t) and `labels` (n,): every text once, the last batch trimmed.
 
     Of pairs of texts also `token_type_ids` (n, t), where the tokenizer has them.
 
     Texts of similar length share a batch, which is padded to its own longest text; `shuffle_seed` shuffles them
-    instead, anew in each pass. The order depends on the texts alone, so all sources see the same batches. For
-    another corpus, give its texts here.
+    instead, anew in each pass. `pad_id` is the model's padding, by default the tokenizer's. The order depends on the
+    texts alone, so all sources see the same batches. For another corpus, give its texts here.
     """
+    padding = {"input_ids": tokenizer.pad_token_id if pad_id is None else pad_id, "token_type_ids": 0}
     pairs = len(texts) > 0 and not isinstance(texts[0], str)
     sides = [list(side) for side in zip(*texts)] if pairs else [list(texts)]
     encoded = tokenizer(*sides, truncation=True, max_length=max_length)
@@ -43,7 +45,6 @@ def shared_dataloader(
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = {name: [torch.tensor(item[name], dtype=torch.long) for item in batch] for name in inputs}
-        padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0}
         padded = {
             name: pad_sequence(values, batch_first=True, padding_value=padding[name]) for name, values in rows.items()
         }
