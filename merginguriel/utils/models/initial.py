@@ -9,7 +9,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.massive import INTENTS, LABEL_OF
-from merginguriel.utils.models.loading import quiet_loading
+from merginguriel.utils.models.loading import one_line, quiet_loading
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
 
@@ -90,14 +90,18 @@ def _add_head(encoder: str, base_model: str, seed: int, folder: Path) -> None:
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(
-            encoder, num_labels=len(INTENTS), id2label=dict(enumerate(INTENTS)), label2id=LABEL_OF, dtype=torch.float32
+            encoder,
+            num_labels=len(INTENTS),
+            id2label=dict(enumerate(INTENTS)),
+            label2id=LABEL_OF,
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"cannot load the base model {base_model}: {reason}") from None
+        raise InputError(f"cannot load the base model {base_model}: {one_line(error)}") from None
     finally:
         hf_logging.set_verbosity(verbosity)
     model.config.initial_head = head_fingerprint(model)
