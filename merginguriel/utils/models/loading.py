@@ -107,9 +107,9 @@ def load_tokenizer(path: Path):
     rows = read_json_object(Path(path) / "config.json").get("vocab_size")
     for token in ("cls_token", "sep_token", "pad_token", "unk_token", "bos_token", "eos_token"):
         number = getattr(tokenizer, f"{token}_id")
-        if rows is not None and number is not None and number >= rows:
+        if type(rows) is int and number is not None and number >= rows:
             raise InputError(
-                f"{path}: the vocabulary lacks the {token}, {getattr(tokenizer, token)}, and the model a row for it; copy "
+                f"{path}: the vocabulary lacks {getattr(tokenizer, token)} ({token}), and the model a row for it; copy "
                 "the tokenizer that the model was trained with into its folder"
             )
     return tokenizer

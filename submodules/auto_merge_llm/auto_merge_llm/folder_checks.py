@@ -17,7 +17,7 @@ _LAYER = re.compile(r"((?:.*?\.)?(?:layers?|h))\.(\d+)\.")
 _LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 # Configurations of more than one stack of layers, whose numbers these keys share out.
 _MANY_STACKS = ("decoder_layers", "num_decoder_layers", "text_config")
-_EMBEDDINGS = re.compile(r"(?:^|\.)(?:word_embeddings?|embed_tokens|tok_embeddings|wte|shared)\.weight")
+EMBEDDINGS = re.compile(r"(?:^|\.)(?:word_embeddings?|embed_tokens|tok_embeddings|wte|shared)\.weight$")
 # What Trainer needs to go on, and no finished model has.
 _UNFINISHED = ("optimizer.pt", "optimizer.bin", "scheduler.pt")
 
@@ -74,7 +74,7 @@ def _layers(tensors: Mapping[str, Any]) -> dict[str, set[int]]:
 def _check_embeddings(checkpoint: Checkpoint) -> None:
     """A token without a row is an IndexError in the middle of the work."""
     stated, file = checkpoint.config.get("vocab_size"), checkpoint.vocabulary_file
-    shapes = [tensor.shape for name, tensor in checkpoint.tensors.items() if _EMBEDDINGS.search(name)]
+    shapes = [tensor.shape for name, tensor in checkpoint.tensors.items() if EMBEDDINGS.search(name)]
     rows = next((shape[0] for shape in shapes if len(shape) == 2), stated)
     if stated is not None and stated != rows:
         raise InputError(

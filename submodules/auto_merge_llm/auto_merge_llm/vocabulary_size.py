@@ -56,14 +56,15 @@ def _tokenizer_json(path: Path) -> tuple[int, list[dict[str, Any]]]:
 def _added_ids(folder: Path, added: list[dict[str, Any]]) -> Iterator[Any]:
     """Ids of the tokens beside the vocabulary that texts are given."""
     config, names = _optional_json(folder / "tokenizer_config.json"), _optional_json(folder / "added_tokens.json")
-    special_tokens = {**_optional_json(folder / "special_tokens_map.json"), **config}
-    inserted = {_content(special_tokens.get(key)) for key in _INSERTED}
+    told = (config, _optional_json(folder / "special_tokens_map.json"))
+    inserted = {_content(settings.get(key)) for settings in told for key in _INSERTED}
     decoder = config.get("added_tokens_decoder")
     if isinstance(decoder, Mapping):
         added = [*added, *({"id": _number(key), **token} for key, token in decoder.items() if isinstance(token, dict))]
-    others = special_tokens.get("additional_special_tokens")
-    special = {_content(token) for token in (others if isinstance(others, list) else [])}
-    special |= {token.get("content") for token in added if token.get("special")}
+    special = {token.get("content") for token in added if token.get("special")}
+    for settings in told:
+        others = settings.get("additional_special_tokens")
+        special |= {_content(token) for token in (others if isinstance(others, list) else [])}
     for content, number in (*((token.get("content"), token.get("id")) for token in added), *names.items()):
         if content in inserted or content not in special:
             yield number
