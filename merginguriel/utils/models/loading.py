@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import logging
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.json_objects import read_json_object
-from auto_merge_llm.tokenizer_files import VOCABULARY_FILES, tokenizer_files
+from auto_merge_llm.tokenizer_files import VOCABULARY_FILES, tokenizer_files, vocabulary_file
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,9 @@ def load_tokenizer(path: Path):
     from transformers import AutoTokenizer
 
     _check_has_tokenizer(path)
+    vocabulary = vocabulary_file(Path(path))
+    if vocabulary is not None and vocabulary.suffix == ".model" and importlib.util.find_spec("sentencepiece") is None:
+        raise InputError(f"{vocabulary} needs the library sentencepiece; pip install sentencepiece")
     with explained(path):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     # Without a file that its class knows, transformers 5 makes a tokenizer of a handful of special tokens.
@@ -156,7 +160,9 @@ def one_line(error: Exception) -> str:
             "it needs code of its own (auto_map), which is never run; use a model of an architecture that transformers "
             "has by itself"
         )
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split())
+    if not said or isinstance(error, (LookupError, TypeError, AttributeError)):  # they are written for programmers
+        said = f"{type(error).__name__} {said}"
     return said if len(said) <= 200 else said[:200] + "…"
 
 
