@@ -86,12 +86,7 @@ def _base_model(adapter: Adapter, labels: Sequence[str]) -> Any:
     hf_logging.set_verbosity_error()
     try:
         model, report = loading.read_model(
-            adapter.base,
-            torch.float32,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-            ignore_mismatched_sizes=adapter.has_head,
+            adapter.base, torch.float32, labels, ignore_mismatched_sizes=adapter.has_head
         )
     finally:
         hf_logging.set_verbosity(verbosity)

@@ -26,6 +26,8 @@ def is_hub_id(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
+    if not name.isprintable():
+        return False
     try:
         validate_repo_id(name)
     except HFValidationError:

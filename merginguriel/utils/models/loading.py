@@ -5,11 +5,11 @@ import functools
 import hashlib
 import importlib.util
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.folder_checks import check_model_folder
@@ -70,24 +70,42 @@ def load_model(path: Path, device: str, dtype):
     return model.to(device).eval()
 
 
-def read_model(checkpoint: Checkpoint, dtype, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """(classifier, what transformers reports as missing or surplus); `options` are `from_pretrained`'s.
+def read_model(
+    checkpoint: Checkpoint, dtype, labels: Sequence[str] | None = None, *, ignore_mismatched_sizes: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """(classifier, what transformers reports as missing or surplus).
 
-    What torch.compile or DataParallel put before the names is taken away, as it is from `checkpoint.tensors`.
+    What torch.compile or DataParallel put before the names is taken away, as it is from `checkpoint.tensors`. `labels`:
+    the head's rows, by default those of config.json.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    _tell_foreign_code(checkpoint.path)
-    if checkpoint.wrapper:
-        options["key_mapping"] = {f"^{re.escape(checkpoint.wrapper)}": ""}
+    _tell_foreign_code(checkpoint)
+    own_labels: dict[str, Any] = {}
+    if labels is not None:
+        numbered = dict(enumerate(labels))
+        own_labels = {"id2label": numbered, "label2id": {label: number for number, label in numbered.items()}}
     with explained(checkpoint.path):
-        return AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.path,
+        config = AutoConfig.from_pretrained(
+            checkpoint.path, local_files_only=True, trust_remote_code=False, **own_labels
+        )
+        kind: Any = AutoModelForSequenceClassification
+        path: Path | None = checkpoint.path
+        state = None
+        if checkpoint.wrapper:
+            # A state dict goes without a path, and without a path the class has to be known.
+            with torch.device("meta"):
+                kind = type(kind.from_config(config, trust_remote_code=False))
+            path, state = None, {name: tensor.whole(tensor.dtype) for name, tensor in checkpoint.tensors.items()}
+        return kind.from_pretrained(
+            path,
+            config=config,
+            state_dict=state,
             dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
             local_files_only=True,
             trust_remote_code=False,
-            output_loading_info=True,
-            **options,
         )
 
 
@@ -127,10 +145,10 @@ def _check_has_tokenizer(path: Path) -> None:
         raise InputError(f"{path} has no tokenizer files; copy those of its base model into it")
 
 
-def _tell_foreign_code(path: Path) -> None:
+def _tell_foreign_code(checkpoint: Checkpoint) -> None:
     """Warn where config.json names code beside a kind of model that transformers has by itself, which is taken."""
-    if read_json_object(path / "config.json").get("auto_map"):
-        log.warning("warning: %s wants code of its own (auto_map in config.json), which is never run", path)
+    if checkpoint.config.get("auto_map"):
+        log.warning("warning: %s wants code of its own (auto_map in config.json), which is never run", checkpoint.name)
 
 
 @contextlib.contextmanager
@@ -139,8 +157,6 @@ def explained(path: Path) -> Iterator[None]:
 
     Of weights that were opened before, only the smaller files can be damaged.
     """
-    import torch
-
     quiet_loading()
     try:
         yield
