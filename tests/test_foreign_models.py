@@ -146,6 +146,33 @@ def test_an_adapter_becomes_its_base_with_the_adapter_in_it(bases, make_adapter,
     assert plain.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(target_modules=["query", "value"]),
+        dict(target_modules="all-linear", use_dora=True, bias="all"),
+        dict(target_modules=["query"], rank_pattern={"layer.0.attention.self.query": 2}, lora_bias=True),
+        dict(target_modules=["word_embeddings", "key"]),
+    ],
+)
+def test_what_peft_saves_answers_as_in_peft(tiny_base, tmp_path, settings):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(2)
+    start = AutoModelForSequenceClassification.from_pretrained(tiny_base, num_labels=3)
+    wrapped = get_peft_model(start, LoraConfig(task_type="SEQ_CLS", r=4, **settings)).eval()
+    with torch.inference_mode():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+        wrapped.save_pretrained(tmp_path / "adapter")
+        expected = wrapped(input_ids=IDS).logits
+        model = loading.load_model(
+            as_model_folder(tmp_path / "adapter", tmp_path / "cache", labels=LABELS), "cpu", torch.float32
+        )
+        assert torch.allclose(model(input_ids=IDS).logits, expected, atol=1e-5) and expected.std() > 0.01
+
+
 def test_an_adapter_is_merged_once_for_the_same_files(make_adapter, tmp_path, monkeypatch):
     adapter, cache = make_adapter(), tmp_path / "cache"
     random = torch.get_rng_state()
