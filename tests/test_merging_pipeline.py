@@ -501,7 +501,7 @@ def damage(path, what):
         save_file(tensors, weights, metadata={"format": "pt"})
     elif what == "shape":
         tensors = weights_of(path)
-        tensors["roberta.embeddings.word_embeddings.weight"] = np.zeros((7, 16), np.float32)
+        tensors["roberta.encoder.layer.0.intermediate.dense.weight"] = np.zeros((7, 16), np.float32)
         save_file(tensors, weights, metadata={"format": "pt"})
     elif what == "no tokenizer":
         for file in path.glob("tokenizer*"):
@@ -512,7 +512,8 @@ def damage(path, what):
     else:
         config = json.loads((path / "config.json").read_text())
         if what == "labels":
-            config["id2label"]["0"] = "something_else"
+            del config["label2id"][config["id2label"]["0"]]
+            config["id2label"]["0"], config["label2id"]["something_else"] = "something_else", 0
         elif what == "head":
             config["initial_head"] = "0" * 64
         elif what == "architecture":

@@ -30,7 +30,7 @@ def try_kind(name: str, folder: Path) -> tuple[str, float | None, float]:
     from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
     from merginguriel.utils.training.train import train
 
-    store = ModelStore(str(make_base(KINDS[name], folder / "base", dropout=False)), folder)
+    store = ModelStore(str(make_base(KINDS[name], folder / "base", dropout=False)), MINI_TASK, folder)
 
     def mean_loss(graphs: bool) -> float:
         settings = TrainingSettings(

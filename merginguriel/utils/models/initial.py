@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -11,7 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.base_model import settle
-from merginguriel.utils.models.loading import quiet_loading
+from merginguriel.utils.models.loading import one_line, quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
 
@@ -93,27 +94,40 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, found = AutoModelForSequenceClassification.from_pretrained(
             encoder,
             num_labels=len(task.labels),
             id2label=dict(enumerate(task.labels)),
             label2id={label: index for index, label in enumerate(task.labels)},
             problem_type="single_label_classification",
             dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"cannot load the base model {base_model}: {reason}") from None
+        raise InputError(f"cannot load the base model {base_model}: {one_line(error)}") from None
     finally:
         hf_logging.set_verbosity(verbosity)
+    _check_encoder(model, found["missing_keys"], base_model)
     settle(model, tokenizer, base_model)
     model.config.initial_head = head_fingerprint(model)
     setattr(model.config, model_folder.TASK, model_folder.task_record(task, task.max_tokens))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})
+
+
+def _check_encoder(model, missing: Iterable[str], base_model: str) -> None:
+    """InputError where the base lacks weights of the encoder, which would start from random numbers."""
+    # A pooler is part of the head, and many bases are saved without it.
+    lost = sorted(name for name in missing if name.startswith(model.base_model_prefix) and ".pooler." not in name)
+    if lost:
+        raise InputError(
+            f"the base model {base_model} has no {lost[0]} under the name that transformers looks for; save it again "
+            "with save_pretrained"
+        )
 
 
 def head_fingerprint(model) -> str:

@@ -3,10 +3,20 @@
 import contextlib
 import functools
 import hashlib
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.tokenizer_files import tokenizer_files, vocabulary_file
+from auto_merge_llm.folder_checks import check_model_folder
+from auto_merge_llm.json_objects import read_json_object
+from auto_merge_llm.tokenizer_files import VOCABULARY_FILES, tokenizer_files, vocabulary_file
+
+log = logging.getLogger(__name__)
 
 
 def quiet_loading() -> None:
@@ -39,51 +49,137 @@ def load_classifier(path: Path, device: str, dtype):
 
 
 def load_model(path: Path, device: str, dtype):
-    """The model alone, in eval mode on `device`."""
-    from transformers import AutoModelForSequenceClassification
+    """The model alone, in eval mode on `device`.
 
-    if not (Path(path) / "config.json").is_file():
-        raise InputError(f"{path} is no model folder: it has no config.json")
-    with _explained(path):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-    if report["missing_keys"]:
+    Raises InputError for a folder that is no whole classifier, before a tensor is read as far as headers tell.
+    """
+    model, report = read_model(check_model_folder(path), dtype)
+    missing, surplus = (sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys"))
+    if missing:
         raise InputError(
-            f"{path} lacks weights, {sorted(report['missing_keys'])[0]} among them; "
-            "it is no fine-tuned classifier or half-written"
+            f"{path} lacks weights, {missing[0]} among them; it is no fine-tuned classifier or half-written"
         )
+    encoder = [name for name in surplus if name.startswith(f"{model.base_model_prefix}.")]
+    if encoder:
+        raise InputError(
+            f"{path} holds weights that a model of its config.json has no place for, {encoder[0]} among them; copy the "
+            "model's own config.json again"
+        )
+    if surplus:
+        log.warning("%s: weights that no classifier has are left out, %s among them", path, surplus[0])
     return model.to(device).eval()
 
 
+def read_model(
+    checkpoint: Checkpoint, dtype, labels: Sequence[str] | None = None, *, ignore_mismatched_sizes: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """(classifier, what transformers reports as missing or surplus).
+
+    What torch.compile or DataParallel put before the names is taken away, as it is from `checkpoint.tensors`. `labels`:
+    the head's rows, by default those of config.json.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    _tell_foreign_code(checkpoint)
+    own_labels: dict[str, Any] = {}
+    if labels is not None:
+        numbered = dict(enumerate(labels))
+        own_labels = {"id2label": numbered, "label2id": {label: number for number, label in numbered.items()}}
+    with explained(checkpoint.path):
+        config = AutoConfig.from_pretrained(
+            checkpoint.path, local_files_only=True, trust_remote_code=False, **own_labels
+        )
+        kind: Any = AutoModelForSequenceClassification
+        path: Path | None = checkpoint.path
+        state = None
+        if checkpoint.wrapper:
+            # A state dict goes without a path, and without a path the class has to be known.
+            with torch.device("meta"):
+                kind = type(kind.from_config(config, trust_remote_code=False))
+            path, state = None, {name: tensor.whole(tensor.dtype) for name, tensor in checkpoint.tensors.items()}
+        return kind.from_pretrained(
+            path,
+            config=config,
+            state_dict=state,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+
+
 def load_tokenizer(path: Path):
+    """Raises InputError where transformers would read another vocabulary than the folder's, or none."""
     from transformers import AutoTokenizer
 
     _check_has_tokenizer(path)
-    with _explained(path):
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+    vocabulary = vocabulary_file(Path(path))
+    if vocabulary is not None and vocabulary.suffix == ".model" and importlib.util.find_spec("sentencepiece") is None:
+        raise InputError(f"{vocabulary} needs the library sentencepiece; pip install sentencepiece")
+    with explained(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    # Without a file that its class knows, transformers 5 makes a tokenizer of a handful of special tokens.
+    known = [name for name in type(tokenizer).vocab_files_names.values() if name in VOCABULARY_FILES]
+    if known and not any((Path(path) / name).is_file() for name in known):
+        raise InputError(
+            f"{path} has none of {', '.join(known)}, which a {type(tokenizer).__name__} is read from; copy them from "
+            "its base model, or name another tokenizer_class in tokenizer_config.json"
+        )
+    rows = read_json_object(Path(path) / "config.json").get("vocab_size")
+    for token in ("cls_token", "sep_token", "pad_token", "unk_token", "bos_token", "eos_token"):
+        number = getattr(tokenizer, f"{token}_id")
+        if type(rows) is int and number is not None and number >= rows:
+            raise InputError(
+                f"{path}: the vocabulary lacks {getattr(tokenizer, token)} ({token}), and the model a row for it; copy "
+                "the tokenizer that the model was trained with into its folder"
+            )
+    return tokenizer
 
 
 def _check_has_tokenizer(path: Path) -> None:
     if not (Path(path) / "config.json").is_file():
         raise InputError(f"{path} is no model folder: it has no config.json")
-    if vocabulary_file(Path(path)) is None:
+    # Tokenizers of bytes and characters need no vocabulary.
+    if not tokenizer_files(Path(path)):
         raise InputError(f"{path} has no tokenizer files; copy those of its base model into it")
 
 
-@contextlib.contextmanager
-def _explained(path: Path):
-    """What transformers raises over a damaged folder, as one line."""
-    from safetensors import SafetensorError
+def _tell_foreign_code(checkpoint: Checkpoint) -> None:
+    """Warn where config.json names code beside a kind of model that transformers has by itself, which is taken."""
+    if checkpoint.config.get("auto_map"):
+        log.warning("warning: %s wants code of its own (auto_map in config.json), which is never run", checkpoint.name)
 
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What a library raises over the model in `path`, as one line.
+
+    Of weights that were opened before, only the smaller files can be damaged.
+    """
     quiet_loading()
     try:
         yield
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"cannot load {path}: {reason}; it is damaged or half-written, train or copy it again"
-        ) from None
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # configurations and tokenizers from elsewhere raise anything, bare Exception too
+        for file in (Path(path) / "config.json", *tokenizer_files(Path(path))):
+            if file.suffix == ".json":
+                read_json_object(file)
+        raise InputError(f"transformers cannot load {path}: {one_line(error)}; correct or replace that") from None
+
+
+def one_line(error: Exception) -> str:
+    """What a library said of a model, with the advice that this toolkit gives in place of running foreign code."""
+    if "trust_remote_code" in str(error):
+        return (
+            "it needs code of its own (auto_map), which is never run; use a model of an architecture that transformers "
+            "has by itself"
+        )
+    said = " ".join(str(error).split())
+    if not said or isinstance(error, (LookupError, TypeError, AttributeError)):  # they are written for programmers
+        said = f"{type(error).__name__} {said}"
+    return said if len(said) <= 200 else said[:200] + "…"
 
 
 def longest_input(model, wanted: int) -> int:

@@ -6,22 +6,27 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from auto_merge_llm import tokenizer_files
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.json_objects import read_json_object
+from auto_merge_llm.label_names import label_names
 from auto_merge_llm.tensors import LoadedTensor, TensorReader, is_parameter
-from auto_merge_llm.weight_files import open_weights, weight_files
+from auto_merge_llm.weight_files import find_weights, open_weights, weight_files, wrapper_prefix
+
+ADAPTER_CONFIG = "adapter_config.json"  # the mark of what the library peft saves
 
 
 class Checkpoint:
     """The model folder `path`; `name` is that path as messages give it.
 
     `config` is config.json as a dict, `tensors` maps names to readers, `initial_head` is the sha256 of the head that
-    training started from, or None.
-    Raises InputError naming the file that is missing, damaged or only partly written.
+    training started from, or None. `wrapper` is what torch.compile or DataParallel has put before all names of the
+    files, and `tensors` has no more.
+    Raises InputError naming the file that is missing, damaged or only partly written, and for adapters.
     """
 
     def __init__(self, path: str | Path):
@@ -29,12 +34,15 @@ class Checkpoint:
         if not path.is_dir():
             raise InputError(f"no model folder {path}; check the path")
         self.path, self.name = path, str(path)
-        self.config = _read_json_object(path / "config.json")
+        _refuse_adapter(path)
+        self.config = read_json_object(path / "config.json")
         self.initial_head = self.config.get("initial_head")
         if self.initial_head is not None and not re.fullmatch(r"[0-9a-f]{64}", str(self.initial_head)):
             raise InputError(f"{path / 'config.json'}: initial_head is not a sha256; remove it or train again")
+        opened = open_weights(path)
+        self.wrapper = wrapper_prefix(opened, path)
         self.tensors: Mapping[str, TensorReader] = {
-            name: tensor for name, tensor in open_weights(path).items() if is_parameter(name)
+            name.removeprefix(self.wrapper): tensor for name, tensor in opened.items() if is_parameter(name)
         }
 
     def load(self, device: torch.device | str) -> None:
@@ -49,21 +57,11 @@ class Checkpoint:
 
     @functools.cached_property
     def labels(self) -> tuple[str, ...]:
-        """Class names in index order. Raises InputError where config.json gives none or only LABEL_0…"""
-        where = self.path / "config.json"
-        named = self.config.get("id2label")
-        remedy = "write the names of the classes, in training order, into id2label"
-        if not isinstance(named, dict) or not named:
-            raise InputError(f"{where} has no id2label; {remedy}")
-        try:
-            labels = tuple(named[str(index)] for index in range(len(named)))
-        except KeyError as error:
-            raise InputError(f"{where}: id2label has no entry {error.args[0]}; {remedy}") from None
-        if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
-            raise InputError(f"{where}: id2label needs one different name a class; {remedy}")
-        if labels == tuple(f"LABEL_{index}" for index in range(len(labels))):
-            raise InputError(f"{where}: id2label has only the default names LABEL_0…; {remedy}")
-        return labels
+        """Class names in index order.
+
+        Raises InputError where config.json gives none or only LABEL_0…, or gives them twice and differently.
+        """
+        return label_names(self.config, self.path / "config.json")
 
     @property
     def vocabulary_file(self) -> Path | None:
@@ -92,12 +90,23 @@ class Checkpoint:
         return _sha256(weight_files(self.path))
 
 
+def _refuse_adapter(path: Path) -> None:
+    if (path / ADAPTER_CONFIG).is_file():
+        weights = find_weights(path)
+        if weights is None:
+            raise InputError(f"{path} is a PEFT adapter and no whole model; merge it into its base model first")
+        raise InputError(
+            f"{path} holds a whole model ({weights.name}) and a PEFT adapter ({ADAPTER_CONFIG}), and it cannot be "
+            "known which is meant; move one of them to a folder of its own"
+        )
+
+
 # Of a tokenizer.json: sha256 of its bytes -> that of its vocabulary.
 _FINGERPRINTS: dict[str, str] = {}
 
 
 def _vocabulary_sha256(path: Path) -> str:
-    tokenizer = _read_json_object(path)
+    tokenizer = read_json_object(path)
     try:
         vocabulary = tokenizer["model"]["vocab"]
         # Unigram lists [piece, score] by id; the other models map pieces to ids.
@@ -119,17 +128,3 @@ def _sha256(paths: list[Path]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"no {path.name} in {path.parent}; the folder is no complete model, copy or train it again"
-        ) from None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not valid JSON; it is damaged or only partly written, copy it again")
-    return content

@@ -11,6 +11,7 @@ from auto_merge_llm.checks import check_measurements, check_tensors, check_weigh
 from auto_merge_llm.compatibility import check_checkpoints
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.executor import Executor, Progress
+from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.heads import align_labels
 from auto_merge_llm.merged_model import MergedModel, MergeReport
 from auto_merge_llm.methods.base import Method
@@ -113,8 +114,8 @@ def _prepare(
     allow_mismatched_heads: bool,
 ) -> tuple[Executor, ModelFiles, MergeReport]:
     """Open and check everything; the report has neither files nor counts yet."""
-    opened = [_opened(source) for source in sources]
-    start = None if base is None else _opened(base)
+    opened = [check_model_folder(source) for source in sources]
+    start = None if base is None else check_model_folder(base)
     check_weights(method, [checkpoint.name for checkpoint in opened], weights, start is not None)
     # Folder names first: the result is the same wherever the models are stored.
     names = identities([checkpoint.name for checkpoint in opened])
@@ -139,7 +140,3 @@ def _prepare(
     )
     sorted_names = tuple(checkpoint.name for checkpoint in checkpoints)
     return executor, files, MergeReport(sorted_names, shares, findings, (), executor.total, dtypes, {})
-
-
-def _opened(source: str | Path | Checkpoint) -> Checkpoint:
-    return source if isinstance(source, Checkpoint) else Checkpoint(source)

@@ -3,11 +3,23 @@
 from pathlib import Path
 
 # Each of them holds a whole vocabulary; the fullest description first.
-VOCABULARY_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json")
+VOCABULARY_FILES = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+)
 # Hashes over a folder's files take them in this order.
 TOKENIZER_FILES = (
     *VOCABULARY_FILES,
     "merges.txt",
+    "bpe.codes",
+    "dict.txt",
+    "entity_vocab.json",
     "added_tokens.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ SAFETENSORS_DTYPES = {
     "BOOL": torch.bool,
 }
 _MAX_HEADER = 100_000_000
+# What torch.compile, DataParallel and FSDP call the model inside them.
+_AROUND_ALL = re.compile(r"(?:(?:_orig_mod|module)\.)+")
+_AROUND_PARTS = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module)\.")
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -58,6 +62,23 @@ def open_weights(folder: Path) -> Mapping[str, TensorReader]:
     return {name: contents[path][name] for name, path in shards.items()}
 
 
+def wrapper_prefix(names: Collection[str], folder: Path) -> str:
+    """What torch.compile or DataParallel has put before all tensor names of `folder`; "" where there is nothing.
+
+    Raises InputError where only some of them have it, or it stands elsewhere.
+    """
+    prefixes = {match[0] if (match := _AROUND_ALL.match(name)) else "" for name in names}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    for name in names:
+        if prefixes or _AROUND_PARTS.search(name, len(prefix)):
+            wrapped = next(name for name in names if _AROUND_ALL.match(name) or _AROUND_PARTS.search(name))
+            raise InputError(
+                f"{folder}: parts of the model were saved from inside torch.compile or DataParallel ({wrapped}); save "
+                "it again, as it was before it was wrapped"
+            )
+    return prefix
+
+
 def _weights(folder: Path) -> Path:
     found = find_weights(folder)
     if found is None:
@@ -69,7 +90,7 @@ def _shards(index: Path) -> dict[str, Path]:
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = {name: index.parent / file for name, file in listed.items() if Path(file).name == file}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(index, "it is not an index of shards") from None
     if len(shards) != len(listed) or not shards:
         raise _damaged(index, "it must list file names of its own folder")
@@ -101,6 +122,8 @@ def _open_safetensors(path: Path) -> dict[str, FileTensor]:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             begin, end = entry["data_offsets"]
             shape, dtype = entry["shape"], SAFETENSORS_DTYPES.get(entry["dtype"])
+            if not all(type(length) is int and length >= 0 for length in shape):
+                raise _damaged(path, f"the shape of tensor {name} is {shape}")
             if dtype is None:
                 raise InputError(
                     f"{path}: tensor {name} has the dtype {entry['dtype']}, which cannot be "
@@ -112,7 +135,7 @@ def _open_safetensors(path: Path) -> dict[str, FileTensor]:
             expected = end
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(path, "its header is not valid") from None
     if size != 8 + length + expected:
         raise _damaged(path, f"it has {size} bytes where its header tells {8 + length + expected}")
