@@ -27,6 +27,7 @@ def build_parser():
     flag_groups.add_targets(parser, "--locales", "all of the similarity matrix that the dataset has")
     sweep_flags.add_modes(parser)
     flag_groups.add_store(parser)
+    flag_groups.add_given(parser)
     add_settings(parser, MergeSettings, ("seed",))
     add_sources(parser, several=True)
     add_merging(parser)
@@ -69,8 +70,9 @@ def main(argv=None):
     from merginguriel.utils.merging.merge_job import MergeContext, MergeOutput
 
     output = MergeOutput(args.results_dir, args.overwrite, args.keep_merged, args.keep_measurements)
-    task = flag_groups.read_task(args)
-    planner = sweep.Planner(grid, task, flag_groups.read_store(args), output, args.merged_models_dir)
+    store = flag_groups.read_store(args)
+    task = store.task
+    planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
     planned = planner.plan(targets, backend.device)
     jobs = shard(planned.jobs, args.shard)

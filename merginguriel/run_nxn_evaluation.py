@@ -30,6 +30,7 @@ def build_parser():
         help="validation for a matrix to choose sources by, with --selection real",
     )
     flag_groups.add_store(parser)
+    flag_groups.add_given(parser)
     parser.add_argument("--results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR", help="where runs go")
     parser.add_argument("--anew", action="store_true", help="start a new run, even where one could go on")
     parser.add_argument("--list-locales", action="store_true", help="list the locales that have a model, then stop")

@@ -42,5 +42,13 @@ def locale_weights(text: str) -> dict[str, float]:
     return weights
 
 
+def given_source(text: str) -> tuple[str, str]:
+    """`quy_Latn=models/quechua` as (language, model)."""
+    code, equals, model = text.partition("=")
+    if not equals or not model:
+        raise argparse.ArgumentTypeError(f"{text!r} is not language=model, as in quy_Latn=models/quechua")
+    return locale(code), model
+
+
 # The values of flags with these types name languages.
 READERS: tuple[Callable[[str], Any], ...] = (locale, locale_list, locale_tuple, locale_weights)

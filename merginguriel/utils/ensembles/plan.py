@@ -64,7 +64,8 @@ class Planner:
         settings, split, draw = self.settings, plan.split, self.settings.draw
         alone = []
         for source in () if self._kept else plan.merge.sources:
-            name = naming.evaluation_name(source.path.name, plan.target, split.name, settings.num_examples)
+            own = naming.source_name(source.locale, source.path)
+            name = naming.evaluation_name(own, plan.target, split.name, settings.num_examples)
             folder, group = results_root / name, str(source.path)
             alone.append(
                 evaluation_job(

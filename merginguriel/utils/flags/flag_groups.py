@@ -1,16 +1,18 @@
 """Groups of flags that several commands share."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.language_arguments import locale_list
+from merginguriel.utils.data.language_arguments import given_source, locale_list
 from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle
+from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int, shard, whole_number
@@ -33,6 +35,20 @@ def add_store(parser: Any, flag: str = "--base-model") -> None:
     )
 
 
+def add_given(parser: Any) -> None:
+    """--source, for `read_store`."""
+    parser.add_argument(
+        "--source",
+        dest="given",
+        action="append",
+        type=given_source,
+        default=[],
+        metavar="LANG=MODEL",
+        help="a model of your own for a language, instead of those in --models-root: a folder, a Hub id or a LoRA "
+        "adapter; repeat it for every source",
+    )
+
+
 def read_task(args: argparse.Namespace) -> Task:
     """The task that is asked for; InputError where it lacks a language that a flag names, or names no metric."""
     task = task_of(read_settings(TaskSettings, args))
@@ -45,7 +61,38 @@ def read_task(args: argparse.Namespace) -> Task:
 
 def read_store(args: argparse.Namespace) -> ModelStore:
     task = read_task(args)
-    return ModelStore(task.base_model(args.base_model), task, args.models_root)
+    return ModelStore(task.base_model(args.base_model), task, args.models_root, _given(args, task))
+
+
+def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]:
+    """The models of --source by language, as folders that every command can read."""
+    given = getattr(args, "given", [])
+    twice = sorted({code for code, _ in given if [name for name, _ in given].count(code) > 1})
+    if twice:
+        raise InputError(f"--source names {', '.join(twice)} twice; give one model a language")
+    if not given:
+        return ()
+    refuse_idle(args, ["base_model"], "beside --source ")
+
+    from merginguriel.utils.models.foreign import as_model_folder
+
+    cache = args.models_root / naming.ADAPTERS
+    return tuple((code, as_model_folder(model, cache, labels=task.labels)) for code, model in given)
+
+
+def choose_given(args: argparse.Namespace, choice: SourceSettings, target: str | None) -> SourceSettings:
+    """All models of --source but the target's take part, unless other flags choose among them; None: of many targets."""
+    if not args.given or {"num_languages", "sources", "selection"} & args.explicit:
+        return choice
+    if target is None:
+        return replace(choice, num_languages=number_of_given(args))
+    return replace(choice, sources=tuple(code for code, _ in args.given if code != target))
+
+
+def number_of_given(args: argparse.Namespace) -> int:
+    """How many models of --source every target has that is not its own."""
+    codes = {code for code, _ in args.given}
+    return max(1, len(codes) - bool(codes & set(args.targets or codes)))
 
 
 class LocaleLists(argparse.Action):

@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.data.task import MINI
-from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store, read_task
+from merginguriel.utils.flags.flag_groups import add_given, add_store, add_task, choose_given, read_store
 from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, refuse_idle
@@ -21,6 +22,7 @@ def build_parser(prog: str, description: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, description=description, epilog=f"modes:\n{mode_lines()}")
     parser.add_argument("--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for")
     add_store(parser)
+    add_given(parser)
     add_settings(parser, MergeSettings, ("seed",))
     add_sources(parser)
     add_merging(parser)
@@ -55,7 +57,8 @@ def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings, task = read_merge_settings(args, args.mode, args.target_lang), read_task(args)
+    settings, store = read_merge_settings(args, args.mode, args.target_lang), read_store(args)
+    settings = replace(settings, choice=choose_given(args, settings.choice, args.target_lang))
     check_flags(args, settings)
 
     from merginguriel.utils.evaluation.comparison import comparison_table
@@ -64,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from merginguriel.utils.merging.plan import plan_merge
     from merginguriel.utils.models.devices import default_device
 
-    plan = plan_merge(settings, task, read_store(args), output=args.output_dir)
+    plan = plan_merge(settings, store.task, store, output=args.output_dir)
     if args.dry_run:
         print(plan.describe())
         return 0
     output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)
-    context = merge_job.FolderContext(task, output)
+    context = merge_job.FolderContext(store.task, output)
     if args.no_eval:
         log.info("%s", plan.describe())
         context.bench({}).merge(plan, plan.record(), overwrite=args.overwrite)

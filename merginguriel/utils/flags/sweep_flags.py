@@ -55,13 +55,20 @@ def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[l
     return flag_groups.choose_targets(args, targets, where, f"name others with {flag}"), where
 
 
+def _numbers(args: argparse.Namespace) -> tuple[int, ...]:
+    """Of sources; of those that --source names all, where nothing else is said."""
+    if args.given and "num_languages" not in args.explicit:
+        return (flag_groups.number_of_given(args),)
+    return tuple(dict.fromkeys(args.num_languages))
+
+
 def read_grid(args: argparse.Namespace) -> Grid:
     """Apply the preset, refuse flags that none of the merges reads, and return what is asked for."""
     modes = tuple(dict.fromkeys(args.modes))
     selections = tuple(dict.fromkeys(args.selection or [None]))
     if args.similarity_type == "REAL" and selections == (None,):
         selections = ("real",)
-    grid = Grid(modes, tuple(dict.fromkeys(args.num_languages)), selections, _common(args, selections))
+    grid = Grid(modes, _numbers(args), selections, _common(args, selections))
     _check_flags(args, grid)
     preset = PRESETS[args.preset]
     for name in preset.keys() - args.explicit:

@@ -7,7 +7,7 @@ from typing import Any
 from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.flags.flag_groups import add_store, add_task
+from merginguriel.utils.flags.flag_groups import add_given, add_store, add_task, choose_given
 from merginguriel.utils.flags.merge_flags import add_sources, read_choice, warn_of_sparse
 from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
 from merginguriel.utils.storage import naming
@@ -17,6 +17,7 @@ VOTE_LINES = "\n".join(f"  {name:<19}{text}" for name, (_, text) in VOTES.items(
 
 def add_votes(parser: Any) -> None:
     add_store(parser)
+    add_given(parser)
     add_sources(parser)
     add_settings(parser, VoteSettings, ("preweight", "nxn_dir"))
     add_settings(parser.add_argument_group("items"), VoteSettings, ("split", "num_examples", "seed"))
@@ -30,7 +31,9 @@ def add_votes(parser: Any) -> None:
 
 def read_vote_settings(args: argparse.Namespace) -> VoteSettings:
     """The settings, once every flag is known to have an effect."""
-    settings = read_settings(VoteSettings, args, choice=read_choice(args))
+    settings = read_settings(
+        VoteSettings, args, choice=choose_given(args, read_choice(args), getattr(args, "target_lang", ""))
+    )
     used = settings.used()
     used |= warn_of_sparse(args, settings.choice) | {
         setting for setting in args.settings if setting[0] == TaskSettings.__name__

@@ -32,9 +32,9 @@ class MergeOutput:
     def measurements(self) -> Path:
         return self.results_root / "measurements"
 
-    def alone(self, model: Path, target: str) -> Path:
+    def alone(self, source: str, model: Path, target: str) -> Path:
         """The folder of a source's own result on the target."""
-        return self.results_root / naming.evaluation_name(model.name, target)
+        return self.results_root / naming.evaluation_name(naming.source_name(source, model), target)
 
 
 class MergeContext(EvaluationContext):
@@ -82,7 +82,7 @@ def merge_job(
         "data": split.fingerprint(),
         "precision": precision,
     }
-    alone = {source.locale: output.alone(source.path, plan.target) for source in plan.sources}
+    alone = {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources}
     made = ((str(plan.output / DETAILS_JSON), {"plan": record}),) if output.keep_merged else ()
     options = {"plan": plan, "alone": alone, "overwrite": output.overwrite, "num_items": len(split)}
     folder = output.results_root / plan.output.name
@@ -94,7 +94,7 @@ def source_jobs(plans: Sequence[MergePlan], split: Split, precision: str, output
     sources = {source.path: source.locale for plan in plans for source in plan.sources}
     return [
         evaluation_job(
-            output.alone(path, split.locale),
+            output.alone(language, path, split.locale),
             path,
             split,
             precision,

@@ -166,7 +166,7 @@ def _weigh(
         return AverageCalculator.calculate(dict.fromkeys(sources, 1.0)), {"selection": "explicit"}
     # A Sinkhorn row gives 0 to all but the target's neighbours, so explicit sources weigh by cosine.
     cosine = replace(similarity, selection="cosine")
-    among = Neighbours(target, tuple(task.neighbours([target, *(sources or available)])))
+    among = Neighbours(target, tuple(sorted({target, *(sources or available)})), task)
     matrix = similarity_matrix(cosine if sources else similarity, among)
     if sources:
         scores = scores_of(matrix, target, sources)

@@ -9,7 +9,8 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_tuple
-from merginguriel.utils.data.languages import Language
+from merginguriel.utils.data.languages import Language, language
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.similarity import transfer, uriel
 from merginguriel.utils.similarity.matrix import (
     DENSE_CSV,
@@ -38,10 +39,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The languages among which similarity is computed where no file has that of `target`."""
+    """The languages of a task among which similarity is computed where no file has that of `target`."""
 
     target: str
-    languages: tuple[Language, ...]
+    codes: tuple[str, ...]
+    task: Task | None = None
+
+    @property
+    def languages(self) -> list[Language]:
+        return self.task.neighbours(self.codes) if self.task else list(map(language, self.codes))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,15 @@ from merginguriel.utils.storage import naming
 
 @dataclass(frozen=True)
 class ModelStore:
-    """Where the models of one base model and task are, by language: `root`/{base}_{task}_k_{language}."""
+    """Where the models of one base model and task are, by language: `root`/{base}_{task}_k_{language}.
+
+    `given`: models from elsewhere, by language, which are then the only ones.
+    """
 
     base_model: str
     task: Task
     root: Path = naming.MODELS_ROOT
+    given: tuple[tuple[str, Path], ...] = ()
 
     def folder(self, locale: str) -> Path:
         return self.root / naming.model_name(self.base_model, self.task.name, locale)
@@ -26,6 +30,8 @@ class ModelStore:
 
     def find(self) -> dict[str, Path]:
         """Language -> folder, sorted by language; those that the task declares, where it declares any."""
+        if self.given:
+            return dict(sorted(self.given))
         found, declared = naming.find_models(self.root, self.base_model, self.task.name), dict(self.task.languages)
         return {code: folder for code, folder in found.items() if code in declared or not declared}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.languages import is_code, language
+from merginguriel.utils.data.languages import is_code
 from merginguriel.utils.merging import selection
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
@@ -157,7 +157,7 @@ def with_similarity(data: ReportData, path: Path | None) -> ReportData:
 def read_similarity(path: Path | None, codes: Sequence[str]) -> LanguageMatrix | None:
     """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
     try:
-        among = selection.Neighbours(codes[0], tuple(map(language, codes)))
+        among = selection.Neighbours(codes[0], tuple(codes))
         return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path), among)
     except InputError as error:
         if path:

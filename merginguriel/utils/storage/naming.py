@@ -14,6 +14,7 @@ RESULTS_ROOT = Path("results")
 NXN_ROOT = Path("nxn_results")
 CHECKPOINTS_ROOT = Path("checkpoint_results")
 RESULTS_JSON = "results.json"
+ADAPTERS = ".adapters"  # folder of models that adapters were merged into, in that of the models
 LONGEST_NAME = 99  # of a folder with its settings
 # The code of a language, and the name of a task, as they can stand in a folder's name.
 LANGUAGE = r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
@@ -89,6 +90,12 @@ def parse_model(name: str) -> tuple[str, str, str] | None:
     """(base model, task, language) of the model of one language, by its folder's name."""
     match = re.fullmatch(rf"(.+)_({TASK})_k_({LANGUAGE})", name)
     return (match[1], match[2], match[3]) if match else None
+
+
+def source_name(language: str, model: Path) -> str:
+    """Of a source's results: its folder's name where that tells the language, else both."""
+    parsed = parse_model(model.name)
+    return model.name if parsed and parsed[2] == language else f"{language}_{model.name}"
 
 
 def parse_cell(name: str) -> tuple[str, str] | None:
