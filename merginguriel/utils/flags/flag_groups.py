@@ -81,7 +81,7 @@ def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]
 
 
 def choose_given(args: argparse.Namespace, choice: SourceSettings, target: str | None) -> SourceSettings:
-    """All models of --source but the target's take part, unless other flags choose among them; None: of many targets."""
+    """All models of --source but the target's take part, unless other flags choose; None: of many targets."""
     if not args.given or {"num_languages", "sources", "selection"} & args.explicit:
         return choice
     if target is None:
