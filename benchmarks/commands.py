@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.storage import argument_types
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def add_study(parser, *, locales: str, k: int, workers: int, folder: str) -> None:
     """The flags of a study that trains a model for each locale and merges them; the arguments are their defaults."""
     parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
-    add_settings(parser, Task, ("dataset_name",))
+    add_settings(parser, TaskSettings, ("dataset_name",))
     parser.add_argument("--locales", type=language_arguments.locale_list, default=locales.split(","))
     parser.add_argument("--k", type=argument_types.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
     parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
@@ -40,15 +40,17 @@ class Commands:
             **os.environ,
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_NUM_THREADS": "2",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
         line, environment = [str(part) for part in line], dict(self.environment)
-        gpus = _gpus()
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        visible = gpus()
+        if visible:
+            environment["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
         done = subprocess.run(
             [sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]],
             text=True,
@@ -131,7 +133,8 @@ class Commands:
         return dense, sparse
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """Those that commands are spread over."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return visible.split(",") if visible else []
