@@ -72,7 +72,7 @@ class Commands:
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
         line, environment = [str(part) for part in line], dict(self.environment)
-        gpus = _gpus()
+        gpus = gpus()
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         done = subprocess.run(
@@ -144,7 +144,7 @@ class Commands:
         return dense, sparse
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return visible.split(",") if visible else []
