@@ -66,15 +66,17 @@ class Commands:
             **os.environ,
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_NUM_THREADS": "2",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
         line, environment = [str(part) for part in line], dict(self.environment)
-        gpus = gpus()
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        visible = gpus()
+        if visible:
+            environment["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
         done = subprocess.run(
             [sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]],
             text=True,
