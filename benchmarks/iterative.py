@@ -88,9 +88,10 @@ def build_parser():
 
 
 def choose_sources(args, task: Task, target: str) -> tuple[str, ...]:
-    among = Neighbours(target, tuple(task.neighbours([target, *task.codes])))
+    codes = languages(None, task)
+    among = Neighbours(target, tuple(task.neighbours([target, *codes])))
     matrix = similarity_matrix(SourceSettings(selection="cosine", matrix=args.similarity_matrix), among)
-    return tuple(select_sources(matrix, target, args.num_languages, dict.fromkeys(task.codes, Path())))
+    return tuple(select_sources(matrix, target, args.num_languages, dict.fromkeys(codes, Path())))
 
 
 def draw_items(args, task: Task, locales: set[str]) -> Task:
@@ -441,10 +442,11 @@ def table(rows: list[dict]) -> str:
 
 
 def draw(args, done: dict[Run, dict], path: Path) -> None:
-    """Validation accuracy by epoch: above on the target, below the mean over the sources; thin lines are seeds."""
+    """The metric on validation by epoch: above on the target, below the mean over the sources; thin lines are seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    metric = flag_groups.read_task(args).metric
     colours = dict(zip(METHODS, ("#0072B2", "#009E73", "#D55E00", "0.35")))
     figure = Figure(figsize=(4.2 * len(args.targets), 6.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -476,9 +478,8 @@ def draw(args, done: dict[Run, dict], path: Path) -> None:
         axes[0, column].set_title(f"validation of the target {target}", fontsize=10)
         axes[1, column].set_title("mean over the sources' validation", fontsize=10)
         axes[1, column].set_xlabel("epoch of every source (dotted: own models before the merge)", fontsize=8)
-        axes[0, column].set_ylabel("accuracy")
-        axes[1, column].set_ylabel("accuracy")
         for axis in axes[:, column]:
+            axis.set_ylabel(metric)
             axis.grid(color="0.92")
             axis.set_xticks(range(1, args.epochs + 1))
     figure.legend(loc="outside lower center", ncols=len(METHODS), frameon=False)
