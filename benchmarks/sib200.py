@@ -236,12 +236,11 @@ def write_csv(file: Path, header: Iterable[str], rows: Iterable[Iterable]) -> No
     atomic.write_text(file, out.getvalue())
 
 
-def collect(runner: Runner, seed: int, what: Iterable[str], file: str) -> None:
+def collect(runner: Runner, folders: Iterable[Path], file: str) -> None:
     """A small archive of results: without logits, but those of the N×N, and without its cells, which these tell."""
-    folder = runner.args.dir / f"seed{seed}"
     with tarfile.open(collected(runner) / f".{file}", "w:xz") as tar:
-        for path in sorted(found for part in what for found in (folder / part).rglob("*") if found.is_file()):
-            inside = path.relative_to(folder.parent)
+        for path in sorted(found for folder in folders for found in folder.rglob("*") if found.is_file()):
+            inside = path.relative_to(runner.args.dir)
             if "_on_" in path.parent.name or any(part.startswith(".") for part in inside.parts):
                 continue
             if path.name == PREDICTIONS:
@@ -272,14 +271,14 @@ def main(argv=None) -> int:
         }
         for seed, futures in started.items():
             wait(futures)
-            collect(runner, seed, (*SPLITS, naming.RESULTS_ROOT.name), f"seed{seed}.tar.xz")
+            parts = (*SPLITS, naming.RESULTS_ROOT)
+            collect(runner, [args.dir / f"seed{seed}" / part for part in parts], f"seed{seed}.tar.xz")
             print(f"seed {seed}: collected", flush=True)
 
     runner.timed("N×N and merges", evaluate)
     every_vote = [line for seed, root in roots.items() for line in votes(runner, root, seed, args.matrix, random)]
     runner.timed("votes", runner.all, every_vote)
-    for seed in roots:
-        collect(runner, seed, ("votes",), f"votes{seed}.tar.xz")
+    collect(runner, [args.dir / f"seed{seed}" / "votes" for seed in roots], "votes.tar.xz")
     atomic.write_json(collected(runner) / "run.json", {"seconds": runner.seconds, "failures": runner.failures})
     return 1 if runner.failures else 0
 

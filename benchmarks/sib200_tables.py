@@ -357,7 +357,8 @@ def main(argv=None) -> None:
     fill(args.page, parts)
     run = json.loads((args.collected / "run.json").read_text()) if (args.collected / "run.json").is_file() else {}
     print(f"{len(answers.methods)} methods on {len(study.targets)} targets;", "seconds:", run.get("seconds"))
-    print("failed:", *run.get("failures", []), sep="\n")
+    if run.get("failures"):
+        print("failed:", *run["failures"], sep="\n")
 
 
 if __name__ == "__main__":
