@@ -13,6 +13,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
 
@@ -54,7 +55,7 @@ def choose_sources(store, locales):
 
 @command
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse_with_config(build_parser(), argv)
     flag_groups.check_backend(args)
     store = flag_groups.read_store(args)
     if args.list_locales:

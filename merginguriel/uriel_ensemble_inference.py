@@ -10,6 +10,7 @@ from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.flags import flag_groups, vote_flags
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
 
 
@@ -32,7 +33,7 @@ def build_parser():
 
 @command
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse_with_config(build_parser(), argv)
     settings = vote_flags.read_vote_settings(args)
 
     from merginguriel.utils.ensembles.comparison import standings

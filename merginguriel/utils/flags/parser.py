@@ -57,6 +57,14 @@ class PrintAndStop(argparse.Action):
         parser.exit()
 
 
+class Repeated(argparse.Action):
+    """A flag that is given over and over; its values are a list."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(before if isinstance(before, list) else ()), values])
+
+
 class HelpFormatter(argparse.HelpFormatter):
     """Shows defaults, where there is one to show, and keeps paragraphs and indented lines apart."""
 
