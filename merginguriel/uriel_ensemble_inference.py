@@ -36,7 +36,7 @@ def main(argv=None):
     args = parse_with_config(build_parser(), argv)
     settings = vote_flags.read_vote_settings(args)
 
-    from merginguriel.utils.ensembles.comparison import standings
+    from merginguriel.utils.ensembles.comparison import held
     from merginguriel.utils.ensembles.plan import Planner, open_kept
     from merginguriel.utils.ensembles.vote_job import VoteContext
     from merginguriel.utils.models.devices import default_device
@@ -49,10 +49,7 @@ def main(argv=None):
         print(plan.describe())
         return 0
     methods = list(VOTES) if args.voting_method == "all" else [args.voting_method]
-    jobs, shared = planner.jobs(plan, methods, args.results_dir, args.overwrite), {"context": context}
-    for job in jobs:
-        job.run(shared)
-    (standing,) = standings(jobs, context, lambda name: True)
+    standing = held(planner.jobs(plan, methods, args.results_dir, args.overwrite), context)
     print(standing.table(), *(str(vote.folder / RESULTS_JSON) for vote in standing.votes.values()), sep="\n")
     return 0
 
