@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -296,6 +297,27 @@ def test_similarity_is_what_merges_read(place):
     assert mu.Similarity.default().for_target("af-ZA") and "49 languages" in repr(mu.Similarity.default())
 
 
+# Pages
+
+
+def test_the_readme_runs(place, models_root):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    for language in ("nl-NL", "de-DE", "en-US", "id-ID"):
+        shutil.copytree(models_root / f"tiny_massive_k_{language}", f"haryos_model/mini_massive_k_{language}")
+    exec(block.replace('"massive"', '"mini"'), {})
+    assert files() == ["errors.csv", "haryos_model", "merged_models"]
+
+
+def test_the_page_names_what_there_is():
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    for name in set(mu.__all__) - {"__version__"}:
+        assert re.search(rf"`{name}\b", page), name
+    for row in re.findall(r"^\| `.*", page, re.MULTILINE):
+        kind = re.search(r"\| `(\w+)`: (.*?) \|", row)
+        for name in re.findall(r"`(\w+)(?:\(.*?\))?`", kind[2]) if kind else ():
+            assert hasattr(getattr(mu, kind[1]), name) or name in getattr(mu, kind[1]).__dataclass_fields__, name
+
+
 # The notebook
 
 
@@ -305,7 +327,7 @@ def test_the_notebook_runs_in_one_process(tmp_path, monkeypatch, capsys):
     assert len(cells) > 5 and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path / "docs")
-    monkeypatch.setattr(mini_encoder, "PRETRAIN_STEPS", 60)  # a weaker base, in seconds
+    monkeypatch.setattr(mini_encoder, "PRETRAIN_STEPS", 25)  # a weaker base, in seconds
     names: dict = {}
     for cell in cells:
         exec(compile("".join(cell["source"]), "docs/python.ipynb", "exec"), names)
