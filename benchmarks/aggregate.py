@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from merginguriel.utils.data import massive
-from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
+from merginguriel.utils.data.massive import MASSIVE
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.results import Origin, label_maps, results_record
@@ -41,7 +40,8 @@ def build_parser():
 def make_results(folder: Path, count: int, with_logits: bool) -> None:
     """`count` results: a single model for every pair of locales, then one merge of five after another."""
     generator = np.random.default_rng(0)
-    labels = generator.integers(len(massive.INTENTS), size=ITEMS)
+    locales, names = MASSIVE.default_codes, MASSIVE.labels
+    labels = generator.integers(len(names), size=ITEMS)
     splits = {
         locale: Split(
             locale,
@@ -49,18 +49,19 @@ def make_results(folder: Path, count: int, with_logits: bool) -> None:
             [str(item) for item in range(ITEMS)],
             [f"{locale} text {item}" for item in range(ITEMS)],
             labels.tolist(),
+            names,
         )
-        for locale in DEFAULT_LOCALES
+        for locale in locales
     }
     settings = {locale: {"precision": "float32", "data": split.fingerprint()} for locale, split in splits.items()}
     plan = [
         (f"base_massive_k_{source}_{target}", target, f"haryos_model/base_massive_k_{source}", None)
-        for target in DEFAULT_LOCALES
-        for source in DEFAULT_LOCALES
+        for target in locales
+        for source in locales
     ]
     for seed in range(count):
-        for target in DEFAULT_LOCALES:
-            sources = [locale for locale in DEFAULT_LOCALES if locale != target][seed % 40 :][:5]
+        for target in locales:
+            sources = [locale for locale in locales if locale != target][seed % 40 :][:5]
             name = f"seed{seed}/{naming.merge_name('average', target, 5)}"
             plan.append(
                 (
@@ -84,13 +85,13 @@ def make_results(folder: Path, count: int, with_logits: bool) -> None:
             )
     for name, target, model, experiment in tqdm(plan[:count], desc="inventing results"):
         wrong = generator.random(ITEMS) < generator.uniform(0.1, 0.5)
-        predicted = np.where(wrong, (labels + 1) % len(massive.INTENTS), labels)
-        logits = generator.normal(size=(ITEMS, len(massive.INTENTS))) if with_logits else None
+        predicted = np.where(wrong, (labels + 1) % len(names), labels)
+        logits = generator.normal(size=(ITEMS, len(names))) if with_logits else None
         (folder / name).mkdir(parents=True)
         predictions.write_predictions(
-            folder / name / predictions.PREDICTIONS, splits[target].ids, labels, predicted, massive.INTENTS, logits
+            folder / name / predictions.PREDICTIONS, splits[target].ids, labels, predicted, names, logits
         )
-        origin = Origin(name, "massive", model, label_maps(massive.INTENTS), settings[target], experiment)
+        origin = Origin(name, MASSIVE, model, label_maps(names), settings[target], experiment)
         atomic.write_json(folder / name / naming.RESULTS_JSON, results_record(splits[target], predicted, origin))
 
 

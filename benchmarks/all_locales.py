@@ -1,4 +1,4 @@
-"""All source models of MASSIVE on GPUs, then their N×N: how long, how good, and how busy the GPUs were.
+"""All source models of a task on GPUs, then their N×N: how long, how good, and how busy the GPUs were.
 
 Runs train_missing_models.py and run_nxn_evaluation.py as a user would. The report is written every few seconds, and
 what is done is not done again, so a run that is cut off loses nothing.
@@ -18,20 +18,25 @@ import threading
 import time
 from pathlib import Path
 
-from commands import Commands
+from commands import Commands, call, languages
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 SECONDS_A_REPORT = 5
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-model", required=True, help="encoder folder")
-    parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
-    parser.add_argument("--locales", type=language_arguments.locale_list, metavar="LOC[,LOC…]", help="default: all 49")
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    flag_groups.add_task(parser)
+    parser.add_argument(
+        "--locales", type=language_arguments.locale_list, metavar="LOC[,LOC…]", help="default: the task's"
+    )
     parser.add_argument("--folder", type=Path, required=True, help="where models and results go")
     parser.add_argument("--workers", type=argument_types.positive_int, default=7, help="of the training and of the N×N")
     parser.add_argument("--epochs", type=float, default=5)
@@ -100,17 +105,17 @@ def _utilisation() -> list[int]:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    root = args.folder / naming.MODELS_ROOT
-    locales = args.locales or task_of(TaskSettings(dataset_name=args.dataset_name)).default_codes
-    models = {locale: root / naming.model_name(args.base_model, "massive", locale) for locale in locales}
+    task = flag_groups.read_task(args)
+    store = ModelStore(task.base_model(args.base_model), task, args.folder / naming.MODELS_ROOT)
+    locales = languages(args.locales, task)
+    models = {locale: store.folder(locale) for locale in locales}
     report = {"command": shlex.join(sys.argv), "environment": environment.run_environment()}
     shared = [
         "--base-model",
-        args.base_model,
-        "--dataset-name",
-        args.dataset_name,
+        store.base_model,
+        *task_tokens(task),
         "--models-root",
-        root,
+        store.root,
         "--locales",
         ",".join(locales),
     ]
@@ -147,4 +152,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    call(main)

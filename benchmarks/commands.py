@@ -8,26 +8,52 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.task import Task
-from merginguriel.utils.flags.setting_flags import add_settings
-from merginguriel.utils.storage import argument_types
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.storage import argument_types, naming
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def add_study(parser, *, locales: str, k: int, workers: int, folder: str) -> None:
-    """The flags of a study that trains a model for each locale and merges them; the arguments are their defaults."""
+def call(main) -> None:
+    """Call a benchmark's main; wrong input ends it with one line."""
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def languages(asked: list[str] | None, task: Task, count: int | None = None) -> list[str]:
+    """Those that were asked for, else the task's, the first `count` of them; InputError where there are none."""
+    chosen = asked or list(task.default_codes[:count])
+    if not chosen:
+        raise InputError(f"{task.data} does not tell its languages; name them, or list them in the task's file")
+    return chosen
+
+
+def add_study(parser, *, k: int, workers: int, folder: str) -> None:
+    """Flags of a study that trains a model for each locale and merges them, for `read_study`; with these defaults."""
     parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
-    add_settings(parser, Task, ("dataset_name",))
-    parser.add_argument("--locales", type=language_arguments.locale_list, default=locales.split(","))
+    flag_groups.add_task(parser)
+    parser.add_argument("--locales", type=language_arguments.locale_list, help="default: the task's")
     parser.add_argument("--k", type=argument_types.positive_int, default=k, help="neighbours in the Sinkhorn matrix")
     parser.add_argument("--train-flags", default="", help="passed to training_bert.py")
     parser.add_argument("--workers", type=argument_types.positive_int, default=workers, help="processes at a time")
     parser.add_argument("--dir", type=Path, default=Path(folder), help="working folder")
     parser.add_argument("--dense-matrix", type=Path, help="CSV, where lang2vec is not installed")
+
+
+def read_study(args) -> ModelStore:
+    """Where the study's models are, and its task; `args.locales` are the task's where none were given."""
+    task = flag_groups.read_task(args)
+    args.locales = languages(args.locales, task)
+    return ModelStore(task.base_model(args.base_model), task, args.dir / naming.MODELS_ROOT)
 
 
 class Commands:
@@ -40,15 +66,17 @@ class Commands:
             **os.environ,
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_NUM_THREADS": "2",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
         line, environment = [str(part) for part in line], dict(self.environment)
-        gpus = _gpus()
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        visible = gpus()
+        if visible:
+            environment["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
         done = subprocess.run(
             [sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]],
             text=True,
@@ -79,59 +107,46 @@ class Commands:
             list(tqdm(pool.map(self.run, lines, range(len(lines))), total=len(lines), desc=description))
         return time.monotonic() - start
 
-    def train(self, models: dict[str, Path], base: str, dataset: str, models_root: Path, flags: str) -> float:
-        """Train the models, by locale, that are not there yet; seconds that it took."""
+    def train(self, store: ModelStore, locales: list[str], flags: str) -> float:
+        """Train the models that are not there yet; seconds that it took."""
         return self.run_all(
             "training",
             [
                 [
                     "training_bert.py",
                     "--model-name-or-path",
-                    base,
-                    "--dataset-name",
-                    dataset,
+                    store.base_model,
+                    *task_tokens(store.task),
                     "--dataset-config-name",
                     locale,
                     "--output-dir",
-                    path,
+                    store.folder(locale),
                     "--models-root",
-                    models_root,
+                    store.root,
                     *shlex.split(flags),
                 ]
-                for locale, path in models.items()
-                if not path.exists()
+                for locale in locales
+                if not store.folder(locale).exists()
             ],
         )
 
-    def similarity_matrices(self, locales: list[str], k: int, dense_csv: Path | None) -> tuple[Path, Path]:
+    def similarity_matrices(self, task: Task, locales: list[str], k: int, dense_csv: Path | None) -> tuple[Path, Path]:
         """Dense and sparse matrix of `locales`; cut out of `dense_csv` where lang2vec is not installed."""
-        dense, sparse = self.folder / "dense.csv", self.folder / "sparse.csv"
-        if dense_csv is None:
-            self.run(
-                [
-                    "generate_sparse_similarity_unified.py",
-                    "--locales",
-                    ",".join(locales),
-                    "--k",
-                    k,
-                    "--out-dense",
-                    dense,
-                    "--out-sparse",
-                    sparse,
-                ]
-            )
-            return dense, sparse
-        from merginguriel.utils.similarity import matrix, sparsify
+        from merginguriel.utils.similarity import matrix, sparsify, uriel
 
-        whole = matrix.read_matrix(dense_csv)
-        rows = [whole.targets.index(locale) for locale in locales]
-        part = matrix.similarities(tuple(locales), whole.values.T[rows][:, rows], whole.origin)
+        if dense_csv:
+            whole = matrix.read_matrix(dense_csv)
+            rows = [whole.targets.index(locale) for locale in locales]
+            part = matrix.similarities(tuple(locales), whole.values.T[rows][:, rows], whole.origin)
+        else:
+            part = uriel.dense_matrix(task.language(locale) for locale in locales)
+        dense, sparse = self.folder / "dense.csv", self.folder / "sparse.csv"
         part.to_csv(dense)
         sparsify.sparsify(part, k, 20).to_csv(sparse)
         return dense, sparse
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return visible.split(",") if visible else []

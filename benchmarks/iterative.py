@@ -10,7 +10,7 @@ same command goes on with the others. A run that was cut off goes on from its ch
 about 20 times the size of the model for every worker. On one H100:
 
     python benchmarks/iterative.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
-        --similarity-matrix dense.csv --epochs 4 --bf16 --cuda-graphs --workers 8 --output OUT
+        --targets af-ZA,sw-KE,tr-TR --epochs 4 --bf16 --cuda-graphs --workers 8 --output OUT
 
 docs/iterative.md has the result. The steps in all are printed first: targets x seeds x 4 x 5 sources x epochs x items /
 batch size; `--dry-run` stops there.
@@ -21,24 +21,25 @@ import csv
 import functools
 import json
 import logging
-import random
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from auto_merge_llm.errors import InputError
+from commands import call, languages
 
 from merginguriel import run_iterative_training
-from merginguriel.utils.data import mini
 from merginguriel.utils.data.language_arguments import locale_list
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.flags.training_flags import parse_training
 from merginguriel.utils.jobs import processes
-from merginguriel.utils.merging.selection import SourceSettings, select_sources, similarity_matrix
+from merginguriel.utils.merging.selection import Neighbours, SourceSettings, select_sources, similarity_matrix
 from merginguriel.utils.storage import argument_types, atomic, environment, naming
 
 JOINT, BEST, ONE_SHOT = "joint training", "best source", "once at the end"
@@ -63,9 +64,9 @@ class Run(NamedTuple):
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
-    add_settings(parser, Task, ("dataset_name",))
-    parser.add_argument("--similarity-matrix", type=Path, required=True, help="CSV of cosines")
-    parser.add_argument("--targets", type=locale_list, default=["af-ZA", "sw-KE", "tr-TR"])
+    flag_groups.add_task(parser)
+    parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
+    parser.add_argument("--targets", type=locale_list, help="default: the task's first three")
     parser.add_argument(
         "--seeds", type=lambda text: [argument_types.seed(part) for part in text.split(",")], default=[42, 43]
     )
@@ -86,46 +87,38 @@ def build_parser():
     return parser
 
 
-def choose_sources(args, target: str) -> list[str]:
-    matrix = similarity_matrix(SourceSettings(selection="cosine", matrix=args.similarity_matrix))
-    there = dict.fromkeys(task_of(TaskSettings(dataset_name=args.dataset_name)).locales, Path())
-    return list(select_sources(matrix, target, args.num_languages, there))
+def choose_sources(args, task: Task, target: str) -> tuple[str, ...]:
+    among = Neighbours(target, tuple(task.neighbours([target, *task.codes])))
+    matrix = similarity_matrix(SourceSettings(selection="cosine", matrix=args.similarity_matrix), among)
+    return tuple(select_sources(matrix, target, args.num_languages, dict.fromkeys(task.codes, Path())))
 
 
-def draw_items(args, locales: set[str]) -> str:
-    """A dataset whose train split has `--train-samples` items, the same ids in every locale; its name."""
+def draw_items(args, task: Task, locales: set[str]) -> Task:
+    """The task with `--train-samples` items in every train split, the same ids in every language."""
     if not args.train_samples:
-        return args.dataset_name
+        return task
     folder = args.work_dir / f"items{args.train_samples}"
     for locale in sorted(locales):
         file = folder / f"{locale}.jsonl"
         if file.exists():
             continue
-        if args.dataset_name == "mini":
-            rows = list(mini.records(locale))
-        else:
-            with open(Path(args.dataset_name) / f"{locale}.jsonl", encoding="utf-8") as lines:
-                rows = [json.loads(line) for line in lines]
-        ids = sorted(row["id"] for row in rows if row["partition"] == "train")
-        if args.train_samples > len(ids):
-            raise InputError(f"--train-samples {args.train_samples}, but {locale} has {len(ids)}")
-        chosen = set(random.Random(0).sample(ids, args.train_samples))
-        atomic.write_text(
-            file,
-            "".join(
-                json.dumps(row, ensure_ascii=False) + "\n"
-                for row in rows
-                if row["partition"] != "train" or row["id"] in chosen
-            ),
-        )
-    return str(folder)
+        lines = []
+        for split, (name, *_) in task.splits:
+            items = task.load(locale, split)
+            items = items.draw(args.train_samples, 0) if split == "train" else items
+            for id_, text, label in zip(items.ids, items.texts, items.labels):
+                texts = dict(zip(task.text, [text] if isinstance(text, str) else text))
+                row = {"id": id_, "partition": name, **texts, task.label: task.labels[label]}
+                lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        atomic.write_text(file, "".join(lines))
+    return replace(task, data=str(folder))
 
 
 class Work:
     """Does a run in this process and keeps what it measured."""
 
-    def __init__(self, args, dataset: str):
-        self._args, self._dataset = args, dataset
+    def __init__(self, args, task: Task):
+        self._args, self._task = args, task
 
     def __call__(self, name: str, run: Run, report) -> None:
         start = time.monotonic()
@@ -147,9 +140,8 @@ class Work:
         args = self._args
         return [
             "--model-name-or-path",
-            task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model),
-            "--dataset-name",
-            self._dataset,
+            args.base_model,
+            *task_tokens(self._task),
             "--models-root",
             args.work_dir / "haryos_model",
             "--learning-rate",
@@ -254,7 +246,7 @@ class Work:
         device = device_of(training.settings)
         model = loading.load_model(folder / "model", device, devices.evaluation_dtype(device))
         judge = Development(training, folder / "model")
-        validation = {locale: judge.accuracy(model, locale) for locale in (*run.sources, run.target)}
+        validation = {locale: judge.score(model, locale) for locale in (*run.sources, run.target)}
         return {
             "correct": bits(self._test(folder / "model", run, folder / "results")),
             "steps": state["global_step"],
@@ -269,8 +261,8 @@ class Work:
     def _test(self, model: Path, run: Run, folder: Path):
         from merginguriel.utils.evaluation import classifier
 
-        split = Task(self._dataset).load(run.target, "test")
-        return classifier.evaluate(classifier.Classifier(model), split, self._dataset, folder)
+        split = self._task.load(run.target, "test")
+        return classifier.evaluate(classifier.Classifier(model, self._task), split, folder)
 
 
 def bits(evaluation) -> str:
@@ -280,15 +272,15 @@ def bits(evaluation) -> str:
 
 
 def settings_of(args) -> dict:
+    task = flag_groups.read_task(args)
     settings = {
         name: getattr(args, name)
         for name in ("num_languages", "mode", "epochs", "train_samples", "batch_size", "learning_rate")
     }
     precision = "bf16" if args.bf16 else "tf32" if args.tf32 else "float32"
     return {
-        "base_model": naming.base_slug(
-            task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
-        ),
+        **({"task": task.word} if task.word else {}),
+        "base_model": naming.base_slug(args.base_model),
         **settings,
         "precision": precision,
     }
@@ -543,7 +535,7 @@ def write_report(args, runs: list[Run]) -> str:
 
 def fitting_workers(args) -> int:
     """As many as were asked for, or as the disk has room for."""
-    base = Path(task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model))
+    base = Path(args.base_model)
     size = sum(file.stat().st_size for file in base.glob("*.safetensors")) if base.is_dir() else 0
     args.work_dir.mkdir(parents=True, exist_ok=True)
     fit = max(1, int(shutil.disk_usage(args.work_dir).free // max(1, (3.2 * args.num_languages + 5) * size)))
@@ -555,7 +547,9 @@ def fitting_workers(args) -> int:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
-    sources = {target: tuple(choose_sources(args, target)) for target in args.targets}
+    task = flag_groups.read_task(args)
+    args.base_model, args.targets = task.base_model(args.base_model), languages(args.targets, task, 3)
+    sources = {target: choose_sources(args, task, target) for target in args.targets}
     runs = [
         Run(target, seed, method, sources[target])
         for seed in args.seeds
@@ -563,16 +557,14 @@ def main(argv=None):
         for method in METHODS
     ]
     waiting = [run for run in runs if run not in read_runs(args, runs)]
-    items = args.train_samples or len(
-        task_of(TaskSettings(dataset_name=args.dataset_name)).load(args.targets[0], "train")
-    )
+    items = args.train_samples or len(task.load(args.targets[0], "train"))
     steps = args.num_languages * args.epochs * -(-items // args.batch_size)
     print(f"{len(waiting)} of {len(runs)} runs to do, {steps} steps each, {steps * len(waiting)} in all", flush=True)
     for target, chosen in sources.items():
         print(f"{target}: {' '.join(chosen)}", flush=True)
     if args.dry_run:
         return
-    dataset = draw_items(args, set(args.targets).union(*sources.values()))
+    drawn = draw_items(args, task, set(args.targets).union(*sources.values()))
 
     from tqdm import tqdm
 
@@ -580,7 +572,7 @@ def main(argv=None):
         progress = Progress(args, runs, bar)
         if waiting:
             processes.in_processes(
-                functools.partial(Work, args, dataset),
+                functools.partial(Work, args, drawn),
                 [(run.name, run) for run in waiting],
                 fitting_workers(args),
                 progress,
@@ -591,7 +583,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
+    call(main)

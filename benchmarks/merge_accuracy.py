@@ -5,6 +5,7 @@ them, several at a time, and collects their results. Finished work is not repeat
 docs/results.md was made on one GPU with
 
     python benchmarks/merge_accuracy.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
+        --locales af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN --targets af-ZA,id-ID,de-DE \
         --train-flags="--num_train_epochs 5 --per_device_train_batch_size 32 --learning_rate 2e-4
                        --warmup_ratio 0.1 --bf16 --save_strategy no"
 """
@@ -14,20 +15,18 @@ import itertools
 import json
 import sys
 
-from commands import Commands, add_study
+from commands import Commands, add_study, call, read_study
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import argument_types, naming
 
 
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_study(
-        parser, locales="af-ZA,nl-NL,de-DE,en-US,da-DK,id-ID,ms-MY,vi-VN", k=5, workers=8, folder="merge_accuracy"
-    )
-    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    add_study(parser, k=5, workers=8, folder="merge_accuracy")
+    parser.add_argument("--targets", type=language_arguments.locale_list, help="default: the first three locales")
     parser.add_argument("--modes", nargs="+", default=["average", "similarity"])
     parser.add_argument("--num-languages", type=argument_types.positive_int, nargs="+", default=[3, 5])
     parser.add_argument("--selections", nargs="+", default=["cosine", "sinkhorn"])
@@ -36,14 +35,12 @@ def build_parser():
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
-    models_root, results = args.dir / "haryos_model", args.dir / "results"
-    commands = Commands(args.dir, args.workers)
-    model = {locale: models_root / naming.model_name(base, "massive", locale) for locale in args.locales}
-    data = ["--dataset-name", args.dataset_name]
+    store = read_study(args)
+    args.targets = args.targets or args.locales[:3]
+    commands, results, data = Commands(args.dir, args.workers), args.dir / "results", task_tokens(store.task)
 
-    seconds = commands.train(model, base, args.dataset_name, models_root, args.train_flags)
-    dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
+    seconds = commands.train(store, args.locales, args.train_flags)
+    dense, sparse = commands.similarity_matrices(store.task, args.locales, args.k, args.dense_matrix)
 
     pairs = [(source, target) for source in args.locales for target in dict.fromkeys([source, *args.targets])]
     commands.run_all(
@@ -52,7 +49,7 @@ def main(argv=None):
             [
                 "evaluate_specific_model.py",
                 "--base-model",
-                model[source],
+                store.folder(source),
                 "--locale",
                 target,
                 "--results-dir",
@@ -77,9 +74,9 @@ def main(argv=None):
                 "--num-languages",
                 count,
                 "--base-model",
-                base,
+                store.base_model,
                 "--models-root",
-                models_root,
+                store.root,
                 *data,
                 "--selection",
                 selection,
@@ -95,19 +92,19 @@ def main(argv=None):
         ],
     )
 
-    table = report(args, grid, outputs, results, model)
+    table = report(args, grid, outputs, results, store)
     if seconds > 1:
-        print(f"{len(model)} sources trained in {seconds:.0f} s with {args.workers} processes", file=sys.stderr)
+        print(f"{len(args.locales)} sources trained in {seconds:.0f} s with {args.workers} processes", file=sys.stderr)
     (args.dir / "table.md").write_text(table, encoding="utf-8")
     print(table)
 
 
-def report(args, grid, outputs, results, model) -> str:
+def report(args, grid, outputs, results, store) -> str:
     from merginguriel.utils.evaluation.results import read_evaluation
     from merginguriel.utils.evaluation.statistics import mcnemar
 
     def alone(source, target):
-        return read_evaluation(results / naming.evaluation_name(model[source].name, target), source)
+        return read_evaluation(results / naming.evaluation_name(store.folder(source).name, target), source)
 
     def cell(evaluation):
         low, high = evaluation.interval
@@ -151,4 +148,4 @@ def report(args, grid, outputs, results, model) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    call(main)

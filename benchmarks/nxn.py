@@ -21,22 +21,26 @@ import time
 from pathlib import Path
 
 import torch
+from auto_merge_llm.errors import InputError
+from commands import call
 
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.jobs.backends import LocalBackend
 from merginguriel.utils.jobs.engine import work_off
 from merginguriel.utils.models import devices, initial, loading, scoring
 from merginguriel.utils.models.store import ModelStore
-from merginguriel.utils.models.tokens import MAX_TOKENS, tokenise
+from merginguriel.utils.models.tokens import tokenise
 from merginguriel.utils.report import heatmaps
 from merginguriel.utils.storage import argument_types, atomic, environment
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
-    parser.add_argument("--dataset-name", required=True, help="folder of MASSIVE, or mini")
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    flag_groups.add_task(parser)
     parser.add_argument("--models", type=argument_types.positive_int, default=3)
     parser.add_argument("--targets", type=argument_types.positive_int, default=4)
     parser.add_argument(
@@ -55,18 +59,18 @@ def build_parser():
     return parser
 
 
-def make_models(base_model: str, count: int, locales, root: Path) -> dict[str, Path]:
-    start = initial.initial_checkpoint(base_model, 42, root)
-    sources = {locale: ModelStore(base_model, MASSIVE, root).folder(locale) for locale in locales[:count]}
+def make_models(store: ModelStore, locales) -> dict[str, Path]:
+    start = initial.initial_checkpoint(store, 42)
+    sources = {locale: store.folder(locale) for locale in locales}
     for folder in sources.values():
         shutil.copytree(start, folder, copy_function=os.link)
     return sources
 
 
-def ours(args, sources, targets, folder: Path, report: dict) -> float:
+def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included."""
     start = time.perf_counter()
-    context = nxn_job.NxnContext(task_of(TaskSettings(dataset_name=args.dataset_name)), folder / nxn.TOKENS)
+    context = nxn_job.NxnContext(task, folder / nxn.TOKENS)
     run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context))
     prepared = time.perf_counter()
     run = nxn.begin(run)
@@ -80,19 +84,19 @@ def ours(args, sources, targets, folder: Path, report: dict) -> float:
     return end - start
 
 
-def straightforward(args, path: Path, target: str, bf16: bool, folder: Path) -> tuple[float, float]:
+def straightforward(task: Task, path: Path, target: str, bf16: bool, folder: Path) -> tuple[float, float]:
     """(seconds, accuracy) of one cell."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
     start = time.perf_counter()
     model = AutoModelForSequenceClassification.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    split = task_of(TaskSettings(dataset_name=args.dataset_name)).load(target, "test")
-    longest = loading.longest_input(model, 128)
+    split = task.load(target, "test")
+    longest = loading.longest_input(model, task.max_tokens)
     encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)
     items = [
-        {"input_ids": ids, "attention_mask": mask, "labels": label}
-        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels)
+        {**{name: values[item] for name, values in encoded.items()}, "labels": label}
+        for item, label in enumerate(split.labels)
     ]
     settings = TrainingArguments(
         output_dir=str(folder),
@@ -122,13 +126,13 @@ def matmul_peak(device: str, dtype) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def scoring_alone(args, path: Path, target: str) -> dict:
+def scoring_alone(task: Task, path: Path, target: str) -> dict:
     """FLOP/s of one cell's forward passes, real tokens only: padding is no work."""
     device = devices.default_device()
     dtype = devices.evaluation_dtype(device)
     model, tokenizer = loading.load_classifier(path, device, dtype)
-    texts = task_of(TaskSettings(dataset_name=args.dataset_name)).load(target, "test").texts
-    tokens = tokenise(tokenizer, texts, loading.longest_input(model, MAX_TOKENS))
+    texts = task.load(target, "test").texts
+    tokens = tokenise(tokenizer, texts, loading.longest_input(model, task.max_tokens))
     batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
     seconds = []
     for _ in range(4):
@@ -138,7 +142,7 @@ def scoring_alone(args, path: Path, target: str) -> dict:
     config = model.config
     layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
     flop = 2 * config.num_hidden_layers * layer * len(tokens.ids)
-    peak, padded = matmul_peak(device, dtype), sum(ids.numel() for ids, _ in batches.inputs)
+    peak, padded = matmul_peak(device, dtype), sum(batch["input_ids"].numel() for batch in batches.inputs)
     return {
         "seconds_a_cell": min(seconds),
         "tokens": len(tokens.ids),
@@ -153,10 +157,11 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     importlib.import_module("matplotlib.font_manager")
-    locales = task_of(TaskSettings(dataset_name=args.dataset_name)).default_codes
+    task = flag_groups.read_task(args)
+    locales = task.default_codes
     largest = max([args.models, args.targets, *args.growth])
     if largest > len(locales):
-        raise SystemExit(f"{args.dataset_name} has {len(locales)} locales; ask for fewer than {largest}")
+        raise InputError(f"task {task.name} has {len(locales)} locales; ask for fewer than {largest}")
     device = devices.default_device()
     report = {
         "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
@@ -169,7 +174,7 @@ def main(argv=None):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        sources = make_models(args.base_model, largest, locales, folder / "haryos_model")
+        sources = make_models(ModelStore(task.base_model(args.base_model), task, folder / "models"), locales[:largest])
         first, targets = dict(list(sources.items())[: args.models]), list(locales[: args.targets])
         cells = args.models * args.targets
         peers = {"float32": False}
@@ -179,12 +184,12 @@ def main(argv=None):
         pairs = [(path, target) for target in targets for path in first.values()][: args.peer_cells]
         for path, target in pairs:
             for name, bf16 in peers.items():
-                seconds, _ = straightforward(args, path, target, bf16, folder / "trainer")
+                seconds, _ = straightforward(task, path, target, bf16, folder / "trainer")
                 report["straightforward"][name]["seconds_a_cell"].append(seconds)
                 say(f"straightforward, {name}: {seconds:.2f} s a cell")
                 keep()
         report["ours"] = {"cells": cells}
-        seconds = ours(args, first, targets, folder / "nxn", report["ours"])
+        seconds = ours(args, task, first, targets, folder / "nxn", report["ours"])
         report["ours"] |= {"seconds": seconds, "seconds_a_cell": seconds / cells}
         say(
             f"ours: {seconds / cells:.2f} s a cell, {cells} cells, "
@@ -195,15 +200,15 @@ def main(argv=None):
             peer["ratio_to_ours"] = statistics.mean(peer["seconds_a_cell"]) * cells / seconds
             say(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
         keep()
-        report["scoring"] = scoring_alone(args, next(iter(first.values())), targets[0])
+        report["scoring"] = scoring_alone(task, next(iter(first.values())), targets[0])
         say(
             f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
             f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}"
         )
         report["growth"] = []
         for size in args.growth:
-            row = {"size": size}
-            row["seconds"] = ours(args, dict(list(sources.items())[:size]), locales[:size], folder / "growth", row)
+            row, some = {"size": size}, dict(list(sources.items())[:size])
+            row["seconds"] = ours(args, task, some, locales[:size], folder / "growth", row)
             report["growth"].append(row)
             say(f"{size}×{size}: {row['seconds']:.1f} s, {row['seconds'] / size**2:.3f} s a cell")
             keep()
@@ -215,4 +220,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    call(main)

@@ -14,7 +14,6 @@ counted the peer too, a process each. Everything is timed as commands, from the 
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -25,10 +24,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from commands import call, languages
+
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.merging import modes
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import argument_types, atomic
@@ -41,11 +42,9 @@ MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "dare")
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
-    add_settings(parser, Task, ("dataset_name",))
+    flag_groups.add_task(parser)
     parser.add_argument("--models-root", type=Path, help="sources that are there already")
-    parser.add_argument(
-        "--targets", type=language_arguments.locale_list, default=["af-ZA", "nl-NL", "de-DE", "en-US", "es-ES", "pt-PT"]
-    )
+    parser.add_argument("--targets", type=language_arguments.locale_list, help="default: the task's first six")
     parser.add_argument("--sources", type=language_arguments.locale_list, help="to be made (default: the targets)")
     parser.add_argument("--modes", nargs="+", default=list(MODES))
     parser.add_argument("--num-languages", nargs="+", type=argument_types.positive_int, default=[5])
@@ -67,7 +66,7 @@ def make_sources(store: ModelStore, locales: list[str]) -> None:
 
     from merginguriel.utils.models import initial
 
-    start = initial.initial_checkpoint(store.base_model, 42, store.root)
+    start = initial.initial_checkpoint(store, 42)
     values = load_file(start / "model.safetensors")
     for seed, locale in enumerate(locales):
         folder = store.folder(locale)
@@ -100,7 +99,7 @@ def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     AutoTokenizer.from_pretrained(sources[0]).save_pretrained(output)
 
 
-def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
+def evaluate_plainly(model_path: str, locale: str, *task_flags: str) -> None:
     """One model on one locale, alone in its process."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -114,7 +113,10 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
         .eval()
     )
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    split, hits = Task(dataset_name).load(locale, "test"), 0
+    parser = ArgumentParser()
+    flag_groups.add_task(parser)
+    task = flag_groups.read_task(parser.parse_args(task_flags))
+    split, hits = task.load(locale, "test"), 0
     with torch.no_grad():
         for start in range(0, len(split), 32):
             batch = tokenizer(
@@ -129,13 +131,12 @@ def evaluate_plainly(model_path: str, locale: str, dataset_name: str) -> None:
     print(hits / len(split))
 
 
-def timed(folder: Path, *line) -> tuple[float, float]:
-    """(seconds, seconds of processor time) of a command in `folder`: only the latter are the same on a busy machine."""
+def timed(*line) -> tuple[float, float]:
+    """(seconds, seconds of processor time) of a command: only the latter are the same on a busy machine."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *map(str, line)],
-        cwd=folder,
         env=environment,
         text=True,
         check=False,
@@ -150,7 +151,8 @@ def timed(folder: Path, *line) -> tuple[float, float]:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base_model = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
+    task = flag_groups.read_task(args)
+    targets = languages(args.targets, task, 6)
     report = {
         "environment": run_environment(),
         "cores": len(os.sched_getaffinity(0)),
@@ -164,33 +166,30 @@ def main(argv=None):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        store = ModelStore(base_model, args.models_root or folder / "haryos_model")
+        store = ModelStore(task.base_model(args.base_model), task, args.models_root or folder / "models")
         if args.models_root is None:
-            make_sources(store, args.sources or args.targets)
-        shared, data = (
-            ["--base-model", base_model, "--models-root", store.root.resolve(), "--selection", "cosine"],
-            ["--dataset-name", args.dataset_name],
-        )
-        shared += ["--similarity-matrix", args.similarity_matrix.resolve()] if args.similarity_matrix else []
+            make_sources(store, args.sources or targets)
+        data = task_tokens(task)
+        shared = ["--base-model", store.base_model, *data, "--models-root", store.root, "--selection", "cosine"]
+        shared += ["--similarity-matrix", args.similarity_matrix] if args.similarity_matrix else []
         report["sweeps"] = []
         for workers in args.workers:
-            where = folder / f"sweep{workers}"
-            where.mkdir()
+            results = folder / f"sweep{workers}"
             seconds, cpu = timed(
-                where,
                 ROOT / "merginguriel/run_large_scale_experiment.py",
                 *shared,
-                *data,
                 "--locales",
-                ",".join(args.targets),
+                ",".join(targets),
                 "--modes",
                 *args.modes,
                 "--num-languages",
                 *args.num_languages,
                 "--workers",
                 workers,
+                "--results-dir",
+                results,
             )
-            names = json.loads((where / "results/experiment_final_results.json").read_text())["accuracies"]
+            names = atomic.read_json(results / "experiment_final_results.json")["accuracies"]
             merges = sum("_merge_" in name for name in names)
             report["sweeps"].append(
                 {
@@ -207,21 +206,15 @@ def main(argv=None):
                 f"{len(names) - merges} single models, {60 * len(names) / seconds:.1f} jobs a minute"
             )
             if args.keep:
-                shutil.copytree(where / "results", args.keep, dirs_exist_ok=True)
+                shutil.copytree(results, args.keep, dirs_exist_ok=True)
         report["original"] = []
-        pairs = [
-            (args.targets[number % len(args.targets)], mode)
-            for number, mode in enumerate(args.modes)
-            if mode != "baseline"
-        ]
+        pairs = [(targets[number % len(targets)], mode) for number, mode in enumerate(args.modes) if mode != "baseline"]
         start, count = store.initial(42), args.num_languages[0]
         for target, mode in pairs[: args.original_jobs]:
-            text = data if modes.needs_text(modes.mode_named(mode)) else []
+            measures = modes.needs_text(modes.mode_named(mode))
             streaming = timed(
-                folder,
                 ROOT / "merginguriel/run_merging_pipeline_refactored.py",
                 *shared,
-                *text,
                 "--mode",
                 mode,
                 "--target-lang",
@@ -230,25 +223,17 @@ def main(argv=None):
                 count,
                 "--no-eval",
                 "--output-dir",
-                "merged",
+                folder / "merged",
             )
             plan = atomic.read_json(folder / "merged/merge_details.json")["plan"]
             writing = (
                 streaming
-                if text
+                if measures
                 else timed(
-                    folder,
-                    __file__,
-                    "merge",
-                    mode,
-                    folder / "plain",
-                    start.resolve(),
-                    *(source["path"] for source in plan["sources"]),
+                    __file__, "merge", mode, folder / "plain", start, *(source["path"] for source in plan["sources"])
                 )
             )
-            evaluating = timed(
-                folder, __file__, "evaluate", folder / ("merged" if text else "plain"), target, args.dataset_name
-            )
+            evaluating = timed(__file__, "evaluate", folder / ("merged" if measures else "plain"), target, *data)
             for name in ("merged", "plain"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             report["original"].append(
@@ -285,4 +270,4 @@ if __name__ == "__main__":
     if alone:
         alone(*sys.argv[2:])
     else:
-        main()
+        call(main)

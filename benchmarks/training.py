@@ -17,33 +17,35 @@ import time
 from pathlib import Path
 
 import torch
-from auto_merge_llm.errors import InputError
+from commands import call, languages
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.evaluation.statistics import wilson_interval
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.training_flags import parse_training
 from merginguriel.utils.jobs.backends import LocalBackend
 from merginguriel.utils.jobs.engine import work_off
 from merginguriel.utils.models import initial, loading, scoring
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.models.tokens import tokenise
-from merginguriel.utils.storage import argument_types, atomic, environment, naming
+from merginguriel.utils.storage import argument_types, atomic, environment
 from merginguriel.utils.training import train, training_job
 from merginguriel.utils.training.items import load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-model", default="mini", help="encoder folder (default: %(default)s)")
-    parser.add_argument("--dataset-name", default="mini", help="folder of MASSIVE, or mini")
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", metavar="NAME", help="Hub id or folder of the base model")
+    flag_groups.add_task(parser)
     parser.add_argument(
         "--locales",
         type=language_arguments.locale_list,
-        default=["af-ZA", "nl-NL"],
         metavar="LOC[,LOC…]",
-        help="the first is trained alone, all are trained together",
+        help="the first is trained alone, all are trained together (default: the task's first two)",
     )
     parser.add_argument("--workers", type=argument_types.positive_int, default=2)
     parser.add_argument("--epochs", type=float, default=1)
@@ -56,18 +58,17 @@ def build_parser():
     return parser
 
 
-def flags(args, locale: str, root: Path, name: str) -> list[str]:
+def flags(args, store: ModelStore, locale: str, folder: Path) -> list[str]:
     line = [
         "--dataset-config-name",
         locale,
         "--model-name-or-path",
-        args.base_model,
-        "--dataset-name",
-        args.dataset_name,
+        store.base_model,
+        *task_tokens(store.task),
         "--models-root",
-        str(root),
+        str(store.root),
         "--output-dir",
-        str(root / name),
+        str(folder),
         "--do-train",
         "--do-predict",
         "--save-strategy",
@@ -87,14 +88,14 @@ def flags(args, locale: str, root: Path, name: str) -> list[str]:
 def straightforward(args, run: TrainingRun, folder: Path) -> dict:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-    start = initial.initial_checkpoint(run.store.base_model, run.settings.seed, run.store.root)
+    start = initial.initial_checkpoint(run.store, run.settings.seed)
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(start), AutoTokenizer.from_pretrained(start)
-    longest = loading.longest_input(model, 128)
+    longest = loading.longest_input(model, run.max_tokens)
     items = load(run, {"train": args.max_train_samples})["train"]
     encoded = tokenizer([item.text for item in items], truncation=True, padding="max_length", max_length=longest)
     rows = [
-        {"input_ids": ids, "attention_mask": mask, "labels": item.label}
-        for ids, mask, item in zip(encoded["input_ids"], encoded["attention_mask"], items)
+        {**{name: values[number] for name, values in encoded.items()}, "labels": item.label}
+        for number, item in enumerate(items)
     ]
     trainer = Trainer(
         model,
@@ -129,28 +130,21 @@ def ours(run: TrainingRun, steps: TrainingSteps) -> dict:
     }
 
 
-def together(args, root: Path) -> dict:
-    names = {locale: naming.model_name(args.base_model, "massive", locale) for locale in args.locales}
-    runs = [parse_training(flags(args, locale, root, name)) for locale, name in names.items()]
+def together(args, store: ModelStore, locales: list[str]) -> dict:
+    runs = [parse_training(flags(args, store, locale, store.folder(locale))) for locale in locales]
     start = time.perf_counter()
     jobs = [training_job.training_job(run, steps) for run, steps in runs]
     outcome = work_off(jobs, LocalBackend(args.workers), unit="models")
     seconds = time.perf_counter() - start
     if outcome.failures:
         raise SystemExit(f"failed: {outcome.failures}")
-    items = (
-        sum(
-            args.max_train_samples or len(task_of(TaskSettings(dataset_name=args.dataset_name)).load(locale, "train"))
-            for locale in args.locales
-        )
-        * args.epochs
-    )
+    items = sum(args.max_train_samples or len(store.task.load(locale, "train")) for locale in locales)
     return {
         "seconds": seconds,
-        "items_per_second": items / seconds,
+        "items_per_second": items * args.epochs / seconds,
         "accuracy": {
-            locale: atomic.read_json(root / name / "all_results.json")["predict_accuracy"]
-            for locale, name in names.items()
+            locale: atomic.read_json(store.folder(locale) / "all_results.json")["predict_accuracy"]
+            for locale in locales
         },
     }
 
@@ -158,6 +152,8 @@ def together(args, root: Path) -> dict:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
+    task = flag_groups.read_task(args)
+    locales = languages(args.locales, task, 2)
     report = {
         "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
         "settings": {name: str(value) for name, value in vars(args).items()},
@@ -175,12 +171,12 @@ def main(argv=None):
         keep()
 
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        store = ModelStore(task.base_model(args.base_model), task, Path(folder))
         for number in tqdm(range(args.repeats), desc="alternating", leave=False, disable=None):
-            run, steps = parse_training(flags(args, args.locales[0], root, f"alone{number}"))
-            keep_run("straightforward", straightforward(args, run, root / "trainer"))
+            run, steps = parse_training(flags(args, store, locales[0], store.root / f"alone{number}"))
+            keep_run("straightforward", straightforward(args, run, store.root / "trainer"))
             keep_run("ours", ours(run, steps))
-        report["together"] = together(args, root)
+        report["together"] = together(args, store, locales)
     speed = {name: max(run["items_per_second"] for run in report[name]) for name in ("straightforward", "ours")}
     slowest = min(run["items_per_second"] for run in report["ours"])
     report["ratios"] = {
@@ -190,7 +186,7 @@ def main(argv=None):
     low, high = report["straightforward"][0]["ci95"]
     report["same_accuracy"] = low <= report["ours"][0]["accuracy"] <= high
     keep()
-    say(f"{len(args.locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
+    say(f"{len(locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
     say(
         f"to the straightforward way: {report['ratios']['ours']:.1f} times alone (our slowest to its fastest), "
         f"{report['ratios']['together']:.1f} times together"
@@ -203,7 +199,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
+    call(main)

@@ -4,19 +4,19 @@ The sources of a target are loaded once; every setting is merged in memory and s
 mean dev accuracy over the targets. What is done is not repeated, so the command also prints the table of finished runs.
 
     python benchmarks/tune_methods.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
-        --models-root haryos_model --output tuning --workers 3
+        --models-root haryos_model --targets af-ZA,id-ID,de-DE --output tuning --workers 3
 """
 
 import argparse
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from commands import call, languages
 from tqdm import tqdm
 
-from merginguriel.utils.data import language_arguments, massive
+from merginguriel.utils.data import language_arguments
 from merginguriel.utils.evaluation.statistics import mcnemar, wilson_interval
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
@@ -57,7 +57,7 @@ def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flag_groups.add_store(parser)
     flag_groups.add_task(parser)
-    parser.add_argument("--targets", type=language_arguments.locale_list, default=["af-ZA", "id-ID", "de-DE"])
+    parser.add_argument("--targets", type=language_arguments.locale_list, help="default: the task's first three")
     parser.add_argument("--methods", nargs="+", choices=GRID, default=list(GRID))
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
@@ -73,11 +73,13 @@ class Target:
     def __init__(self, args, target: str):
         import torch
 
-        self.target, self.seed, self.task = target, args.seed, flag_groups.read_task(args)
         store = flag_groups.read_store(args)
+        self.target, self.seed, self.task = target, args.seed, store.task
         found = store.available()
         choice = selection.SourceSettings(selection="cosine", matrix=args.similarity_matrix)
-        scores = selection.select_sources(selection.similarity_matrix(choice), target, args.num_languages, found)
+        among = selection.Neighbours(target, tuple(self.task.neighbours([target, *found])))
+        matrix = selection.similarity_matrix(choice, among)
+        scores = selection.select_sources(matrix, target, args.num_languages, found)
         self.device = devices.default_device()
         self.sources = {
             locale: loading.load_classifier(found[locale], self.device, torch.float32)[0] for locale in scores
@@ -87,7 +89,8 @@ class Target:
         self.model, self.tokenizer = loading.load_classifier(initial, self.device, torch.float32)
         self.base = {name: values.clone() for name, values in self.model.state_dict().items()}
         self.judge = loading.load_classifier(initial, self.device, devices.evaluation_dtype(self.device))[0]
-        self.intents = np.array([massive.LABEL_OF[label] for label in model_folder.read_labels(initial)])
+        self.labels = model_folder.read_labels(initial, self.task)
+        self.longest = loading.longest_input(self.model, self.task.max_tokens)
         self.autocast = torch.bfloat16 if self.device == "cuda" else None
         self.weights = dict.fromkeys(scores, 1 / len(scores))
         self.measured, self.items = {}, {}
@@ -97,7 +100,12 @@ class Target:
 
         texts = TextSettings(**{key: value for key, value in setting.items() if key in OF_TEXT})
         examples = draw_examples(self.task, texts, texts.locales(self.target, list(self.sources)), self.seed)
-        return shared_dataloader(self.tokenizer, examples.texts, examples.labels, **options)
+        labels = self.outputs(examples.labels)
+        return shared_dataloader(self.tokenizer, examples.texts, labels, max_length=self.longest, **options)
+
+    def outputs(self, labels: list[int]) -> list[int]:
+        """The models' outputs that stand for labels of the task."""
+        return [self.labels.index(self.task.labels[label]) for label in labels]
 
     def merge(self, name: str, setting: dict) -> dict:
         from auto_merge_llm.merge import merge_state_dicts
@@ -130,13 +138,13 @@ class Target:
         if split_name not in self.items:
             split = self.task.load(self.target, split_name)
             self.items[split_name] = (
-                np.array(split.labels),
-                tokens.tokenise(self.tokenizer, split.texts, loading.longest_input(self.judge, tokens.MAX_TOKENS)),
+                np.array(self.outputs(split.labels)),
+                tokens.tokenise(self.tokenizer, split.texts, self.longest),
             )
         labels, ids = self.items[split_name]
         self.judge.load_state_dict(state)
         scores = scoring.logits(self.judge, ids, self.tokenizer.pad_token_id)
-        return self.intents[scores.argmax(-1)] == labels
+        return scores.argmax(-1) == labels
 
 
 def run_target(args, name: str) -> None:
@@ -163,6 +171,7 @@ def run_target(args, name: str) -> None:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
+    args.targets = languages(args.targets, flag_groups.read_task(args), 3)
     args.methods = list(dict.fromkeys(["linear", *args.methods]))  # the average that all are compared with
     args.output.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
@@ -218,4 +227,4 @@ def label(method: str, setting: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    call(main)

@@ -6,6 +6,7 @@ only judged on. Every number comes from the toolkit's own commands; finished wor
 made on GPUs with
 
     python benchmarks/votes_and_merges.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
+        --locales af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE \
         --train-flags="--num_train_epochs 5 --per_device_train_batch_size 32 --learning_rate 2e-4
                        --warmup_ratio 0.1 --bf16 --do_train --save_strategy no"
 """
@@ -16,9 +17,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from commands import Commands, add_study
+from commands import Commands, add_study, call, read_study
 
-from merginguriel.utils.data.task_file import TaskSettings, task_of
+from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.storage import argument_types, naming
@@ -30,13 +31,7 @@ MERGE = "average"
 
 def build_parser():
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_study(
-        parser,
-        locales="af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE",
-        k=8,
-        workers=12,
-        folder="votes_and_merges",
-    )
+    add_study(parser, k=8, workers=12, folder="votes_and_merges")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
     parser.add_argument("--csv", type=Path, help="write every number to this file")
     return parser
@@ -50,14 +45,12 @@ def nxn_folder(root: Path, split: str) -> Path:
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
-    base = task_of(TaskSettings(dataset_name=args.dataset_name)).base_model(args.base_model)
-    models_root, nxn_root = args.dir / "haryos_model", args.dir / "nxn_results"
-    commands = Commands(args.dir, args.workers)
-    model = {locale: models_root / naming.model_name(base, "massive", locale) for locale in args.locales}
-    data = ["--base-model", base, "--dataset-name", args.dataset_name]
-    common = [*data, "--models-root", models_root]
-    commands.train(model, base, args.dataset_name, models_root, args.train_flags)
-    dense, sparse = commands.similarity_matrices(args.locales, args.k, args.dense_matrix)
+    store = read_study(args)
+    commands, nxn_root = Commands(args.dir, args.workers), args.dir / naming.NXN_ROOT
+    data = ["--base-model", store.base_model, *task_tokens(store.task)]
+    common = [*data, "--models-root", store.root]
+    commands.train(store, args.locales, args.train_flags)
+    dense, sparse = commands.similarity_matrices(store.task, args.locales, args.k, args.dense_matrix)
 
     for split in ("validation", "test"):
         commands.run(
@@ -120,7 +113,7 @@ def main(argv=None):
             ),
         ],
     )
-    rows = compare(args, test, folders, choices, {key: path.name for key, path in outputs.items()})
+    rows = compare(args, store.task.word, test, folders, choices, {key: path.name for key, path in outputs.items()})
     if args.csv:
         with open(args.csv, "w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, [name for name in rows[0] if name != "correct"], extrasaction="ignore")
@@ -131,7 +124,7 @@ def main(argv=None):
     print(text)
 
 
-def compare(args, test: Path, folders: dict, choices: dict, merged: dict) -> list[dict]:
+def compare(args, task: str, test: Path, folders: dict, choices: dict, merged: dict) -> list[dict]:
     """A row for each selection, target and method: accuracy, Wilson interval, McNemar p against the best source."""
     from merginguriel.utils.ensembles.settings import VoteSettings
     from merginguriel.utils.ensembles.votes import VOTES
@@ -142,7 +135,7 @@ def compare(args, test: Path, folders: dict, choices: dict, merged: dict) -> lis
     logits = nxn_logits.open_logits(test)
     rows = []
     for selection in SELECTIONS:
-        folder, told = folders[selection], VoteSettings(choices[selection]).words()
+        folder, told = folders[selection], [*filter(None, [task]), *VoteSettings(choices[selection]).words()]
         for target in args.locales:
             names = {method: naming.ensemble_name(method, target, args.num_languages) for method in VOTES}
             done = {
@@ -225,4 +218,4 @@ def tables(args, rows: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    call(main)

@@ -462,7 +462,7 @@ def test_models_of_other_tasks(root, tmp_path, values, message):
     good = sources_of(root, "modernbert").folder(SOURCES[0])
     bad = changed(good, tmp_path / "bad", "config.json", **values)
     with pytest.raises(InputError, match=message):
-        Classifier(bad)
+        Classifier(bad, TASK)
     (tmp_path / "merged").mkdir()
     with pytest.raises(InputError, match=message):
         merge_checkpoints(create("linear"), [good, bad], [0.5, 0.5], tmp_path / "merged")
@@ -490,7 +490,7 @@ def evaluates(root: Path, name: str, merge, folder: Path) -> None:
     """A source and a merge score texts as plain transformers does, one at a time with all that the tokenizer gives."""
     source, split = sources_of(root, name).folder(SOURCES[0]), TASK.load(TARGET, "test").draw(12, 0)
     model, tokenizer = loading.load_classifier(source, "cpu", torch.float32)
-    scored = Classifier(source).logits(split.texts, name)
+    scored = Classifier(source, TASK).logits(split.texts, name)
     np.testing.assert_allclose(scored, one_by_one(model, tokenizer, split), rtol=1e-3, atol=1e-3)
     result = merge.evaluate(split, folder / "result", overwrite=False, job=None)
     model.load_state_dict(load_file(next(folder.glob("merged/*/model.safetensors"))))

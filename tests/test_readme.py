@@ -4,6 +4,7 @@ And the results' means are those of their tables.
 """
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from made_results import write_merge
 from running import ROOT
 
+from merginguriel.utils.data import massive, mini
 from merginguriel.utils.similarity import transfer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,7 +72,19 @@ def workspace(models_root, tmp_path):
     shutil.copytree(models_root / "tiny_massive_k_nl-NL", run)
     (run / "training.json").write_text("{}")
     write_merge(tmp_path / "results", "similarity", "sq-AL", {"nl-NL": 1.0}, "10")
+    of_ones_own(models_root, tmp_path)
     return tmp_path
+
+
+def of_ones_own(models_root, folder):
+    """The task and the models of the command that merges one's own: the mini corpus's under other names."""
+    for name, source in {"spanish": "nl-NL", "english": "de-DE", "portuguese-float16": "en-US"}.items():
+        shutil.copytree(models_root / f"tiny_massive_k_{source}", folder / "models" / name)
+    shutil.copytree(models_root / "tiny_massive_k_id-ID", folder / "models/guarani-adapter")
+    rows = "".join(f"{json.dumps(row)}\n" for row in mini.records("af-ZA"))
+    (folder / "quy_Latn.jsonl").write_text(rows, encoding="utf-8")
+    told = {"name": "topics", "data": ".", "text": "utt", "label": "intent", "labels": list(massive.INTENTS)}
+    (folder / "topics.yaml").write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", commands())
@@ -81,7 +95,8 @@ def test_command_runs(run, workspace, tiny_base, command):
         shutil.rmtree(workspace / "haryos_model/xlm-roberta-base_massive_k_nl-NL")
     if "--num-fisher-examples" in flags:
         flags += ["--num-fisher-examples", "40"]
-    done = run(script, *flags, *shlex.split(SMALL[name].format(base=tiny_base)))
+    small = [] if "--task" in flags else shlex.split(SMALL[name].format(base=tiny_base))
+    done = run(script, *flags, *small)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,9 +1,9 @@
 """Flags as keywords of a function: their names, ranges and errors are those of the commands."""
 
+import argparse
 import inspect
 import re
 import tempfile
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.flags.config import tokens_of
-from merginguriel.utils.flags.parser import ArgumentParser, Repeated
+from merginguriel.utils.flags.parser import ArgumentParser
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,7 +32,7 @@ class Keywords(ArgumentParser):
         self.add_argument("--results-dir", type=Path, help="keep results there, as the command does (default: nowhere)")
         self.add_argument("--overwrite", action="store_true", help="replace what is there")
 
-    def read(self, **settings: Any) -> Namespace:
+    def read(self, **settings: Any) -> argparse.Namespace:
         """The arguments that these settings mean, None being as good as none; `task` may be a Task."""
         given = {name: value for name, value in settings.items() if value is not None}
         task = given.pop("task") if isinstance(given.get("task"), Task) else None
@@ -50,7 +50,7 @@ class Keywords(ArgumentParser):
         told: dict[str, tuple[Any, str]] = {}
         for action in self._actions:
             name, text = _in_python(action.option_strings[0]), (action.help or "") % {"default": action.default}
-            if isinstance(action, Repeated):
+            if isinstance(action, argparse._AppendAction):
                 told["sources"] = None, "language: model of your own, a folder, Hub id or LoRA adapter"
             elif name in told:
                 told[name] = action.default, f"{text}; or {told[name][1]}"

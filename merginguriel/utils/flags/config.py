@@ -1,7 +1,7 @@
 """Flags from a YAML or JSON file, and back."""
 
+import argparse
 import sys
-from argparse import Action, Namespace
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_weights
-from merginguriel.utils.flags.parser import ArgumentParser, Repeated, kebab
+from merginguriel.utils.flags.parser import ArgumentParser, kebab
 from merginguriel.utils.flags.yaml_texts import read_yaml
 from merginguriel.utils.storage.settings import plain
 
@@ -52,7 +52,7 @@ def flags_given(tokens: list[str]) -> dict:
     return {name: values[0] if len(values) == 1 else values or True for name, values in given.items()}
 
 
-def as_record(args: Namespace) -> dict[str, Any]:
+def as_record(args: argparse.Namespace) -> dict[str, Any]:
     """All arguments as JSON has them."""
     return plain(
         {name: value for name, value in vars(args).items() if name not in ("explicit", "settings", "language_flags")}
@@ -95,10 +95,10 @@ def tokens_of(parser: ArgumentParser, content: Mapping[str, Any], where: str) ->
     return tokens
 
 
-def _said(flag: str, action: Action, values: list[str]) -> list[str]:
+def _said(flag: str, action: argparse.Action, values: list[str]) -> list[str]:
     """A flag with its values: words where it takes several, else a comma list, or the flag over and over."""
     if action.nargs is not None:
         return [flag, *values]
-    if isinstance(action, Repeated):
+    if isinstance(action, argparse._AppendAction):
         return [token for value in values for token in (flag, value)]
     return [flag, ",".join(values)]

@@ -11,7 +11,6 @@ from merginguriel.utils.data.language_arguments import given_source, locale_list
 from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.metrics import METRICS
-from merginguriel.utils.flags.parser import Repeated
 from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.models.store import ModelStore
@@ -41,7 +40,7 @@ def add_given(parser: Any) -> None:
     parser.add_argument(
         "--source",
         dest="given",
-        action=Repeated,
+        action="append",
         type=given_source,
         default=[],
         metavar="LANG=MODEL",

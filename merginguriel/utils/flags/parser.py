@@ -31,10 +31,12 @@ class ArgumentParser(argparse.ArgumentParser):
             self.error("an argument is empty; give it a value or leave its flag out")
         unset = object()
         actions = [action for action in self._actions if action.dest not in ("help", argparse.SUPPRESS)]
-        args = super().parse_args(argv, argparse.Namespace(**{action.dest: unset for action in actions}))
-        args.explicit = {action.dest for action in actions if getattr(args, action.dest) is not unset}
+        # A flag that may be repeated begins with a list of its own where there is none.
+        before = {action.dest: None if isinstance(action, argparse._AppendAction) else unset for action in actions}
+        args = super().parse_args(argv, argparse.Namespace(**before))
+        args.explicit = {action.dest for action in actions if getattr(args, action.dest) is not before[action.dest]}
         for action in actions:
-            if getattr(args, action.dest) is unset:
+            if action.dest not in args.explicit:
                 setattr(args, action.dest, action.default)
         args.settings = {action.setting: action.dest for action in actions if hasattr(action, "setting")}
         args.command = shell_line(self.prog, *argv)
@@ -55,14 +57,6 @@ class PrintAndStop(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         print(self.text)
         parser.exit()
-
-
-class Repeated(argparse.Action):
-    """A flag that is given over and over; its values are a list."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        before = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*(before if isinstance(before, list) else ()), values])
 
 
 class HelpFormatter(argparse.HelpFormatter):
