@@ -21,6 +21,7 @@ SCRIPTS, LIBRARY = "scripts", "auto_merge_llm"
 # From the roof to the ground: what each wing holds. It imports only from those below it.
 WINGS = {
     SCRIPTS: "one file a command: parse, call, print",
+    "api": "the commands as functions of Python",
     "report": "the page, its pictures, tables and sentences",
     "flags": "the parser, shared groups of flags, exit codes",
     "results": "result rows, baselines, comparison, tables",

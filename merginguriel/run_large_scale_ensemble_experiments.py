@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.flags import flag_groups, vote_flags
 from merginguriel.utils.flags.command import command
-from merginguriel.utils.flags.config import as_record
+from merginguriel.utils.flags.config import as_record, parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
 
 REMEDY = "check --models-root and --base-model, or name targets with --target-languages"
@@ -47,7 +47,7 @@ def choose_targets(args):
 
 @command
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse_with_config(build_parser(), argv)
     targets, where = choose_targets(args)
     if args.list_locales:
         flag_groups.print_targets(targets, where)

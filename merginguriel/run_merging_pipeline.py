@@ -7,6 +7,7 @@ if not __package__:
     import _checkout  # noqa: F401
 
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.merge_command import build_parser, run
 
 
@@ -14,7 +15,7 @@ from merginguriel.utils.flags.merge_command import build_parser, run
 def main(argv=None):
     parser = build_parser("run_merging_pipeline.py", __doc__)
     parser.set_defaults(mode="manual")
-    return run(parser.parse_args(argv))
+    return run(parse_with_config(parser, argv))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ if not __package__:
 
 from pathlib import Path
 
-from auto_merge_llm.errors import InputError
-
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
 
@@ -40,21 +39,9 @@ def build_parser():
     return parser
 
 
-def choose_sources(store, locales):
-    """Locale -> model of those that are asked for, by default of all."""
-    available = store.available()
-    missing = [locale for locale in locales or () if locale not in available]
-    if missing:
-        raise InputError(
-            f"no model {store.folder(missing[0]).name} in {store.root} for {', '.join(missing)}; "
-            f"there are {', '.join(available)}; train it with training_bert.py or leave it out"
-        )
-    return {locale: available[locale] for locale in locales or available}
-
-
 @command
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse_with_config(build_parser(), argv)
     flag_groups.check_backend(args)
     store = flag_groups.read_store(args)
     if args.list_locales:
@@ -62,7 +49,7 @@ def main(argv=None):
         print(f"{len(available)} locales with a model {store.folder('<language>').name} in {store.root}:")
         print(*available, sep="\n")
         return 0
-    sources = choose_sources(store, args.locales)
+    sources = store.choose(args.locales)
 
     from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
     from merginguriel.utils.jobs.backends import backend_of

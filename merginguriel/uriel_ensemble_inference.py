@@ -10,6 +10,7 @@ from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.flags import flag_groups, vote_flags
 from merginguriel.utils.flags.command import command
+from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
 
 
@@ -32,10 +33,10 @@ def build_parser():
 
 @command
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse_with_config(build_parser(), argv)
     settings = vote_flags.read_vote_settings(args)
 
-    from merginguriel.utils.ensembles.comparison import standings
+    from merginguriel.utils.ensembles.comparison import held
     from merginguriel.utils.ensembles.plan import Planner, open_kept
     from merginguriel.utils.ensembles.vote_job import VoteContext
     from merginguriel.utils.models.devices import default_device
@@ -48,10 +49,7 @@ def main(argv=None):
         print(plan.describe())
         return 0
     methods = list(VOTES) if args.voting_method == "all" else [args.voting_method]
-    jobs, shared = planner.jobs(plan, methods, args.results_dir, args.overwrite), {"context": context}
-    for job in jobs:
-        job.run(shared)
-    (standing,) = standings(jobs, context, lambda name: True)
+    standing = held(planner.jobs(plan, methods, args.results_dir, args.overwrite), context)
     print(standing.table(), *(str(vote.folder / RESULTS_JSON) for vote in standing.votes.values()), sep="\n")
     return 0
 

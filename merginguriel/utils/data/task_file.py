@@ -34,7 +34,7 @@ REQUIRED = ("name", "data", "text", "label", "labels")
 class TaskSettings:
     """Which task, by `task_of`."""
 
-    task: str = setting(
+    task: str | Task = setting(
         DEFAULT_TASK,
         "massive, mini (shipped), or a YAML file of your own, see docs/tasks.md",
         "--task",
@@ -56,7 +56,8 @@ class TaskSettings:
 
 def task_of(settings: TaskSettings) -> Task:
     """The task that is meant; InputError for an unknown name, and for what is wrong in a file."""
-    task = task_named(settings.task)
+    # Python's callers may have made it themselves.
+    task = settings.task if isinstance(settings.task, Task) else task_named(settings.task)
     if settings.dataset_name is not None:
         task = replace(task, data=settings.dataset_name)
         if settings.dataset_name == MINI:

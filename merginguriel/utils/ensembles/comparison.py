@@ -46,6 +46,14 @@ def standings(jobs: Sequence[Job], context: VoteContext, is_done: Callable[[str]
     ]
 
 
+def held(jobs: Sequence[Job], context: VoteContext) -> Standing:
+    """Do the jobs of one target here; InputError where one fails."""
+    shared: dict[str, Any] = {"context": context}
+    for job in jobs:
+        job.run(shared)
+    return standings(jobs, context, lambda name: True)[0]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One vote against the best source of each target, as means over the targets.

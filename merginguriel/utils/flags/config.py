@@ -1,14 +1,20 @@
 """Flags from a YAML or JSON file, and back."""
 
+import argparse
 import sys
-from argparse import Namespace
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.language_arguments import locale_weights
 from merginguriel.utils.flags.parser import ArgumentParser, kebab
+from merginguriel.utils.flags.yaml_texts import read_yaml
 from merginguriel.utils.storage.settings import plain
+
+NOT_IN_FILES = {"--config", "--config-file", "--help", "-h"}
 
 
 def parse_with_config(parser: ArgumentParser, argv=None):
@@ -46,7 +52,7 @@ def flags_given(tokens: list[str]) -> dict:
     return {name: values[0] if len(values) == 1 else values or True for name, values in given.items()}
 
 
-def as_record(args: Namespace) -> dict[str, Any]:
+def as_record(args: argparse.Namespace) -> dict[str, Any]:
     """All arguments as JSON has them."""
     return plain(
         {name: value for name, value in vars(args).items() if name not in ("explicit", "settings", "language_flags")}
@@ -55,32 +61,44 @@ def as_record(args: Namespace) -> dict[str, Any]:
 
 def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:
     """The flags in a YAML file as a command line has them."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise InputError(f"no file {file}; check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is no YAML: {error}") from None
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise InputError(f"{file} does not map flags to values, as in num_languages: 3")
-    tokens = []
+    return tokens_of(parser, content, str(file))
+
+
+def tokens_of(parser: ArgumentParser, content: Mapping[str, Any], where: str) -> list[str]:
+    """Values by the names of flags, as a command line has them; `sources` that map languages to models are --source.
+
+    InputError, beginning with `where` they stand, for a name that is no flag's, or a value that cannot be one.
+    """
+    tokens: list[str] = []
     for name, value in content.items():
-        flag = "--" + str(name).replace("_", "-")
+        flag = kebab(f"--{name}")
+        if flag == "--sources" and isinstance(value, Mapping):
+            flag, value = "--source", [f"{code}={model}" for code, model in value.items()]
         action = parser._option_string_actions.get(flag)
-        if action is None or flag in ("--config", "--config-file", "--help"):
-            raise InputError(f"{file}: no flag {flag}; see --help")
+        if action is None or flag in NOT_IN_FILES:
+            near = get_close_matches(flag, sorted(parser._option_string_actions.keys() - NOT_IN_FILES), n=1)
+            raise InputError(f"{where}: no flag {flag}; {f'did you mean {near[0]}?' if near else 'see --help'}")
         is_switch = action.nargs == 0 or isinstance(action.const, bool)
         if isinstance(value, bool) != is_switch:
-            raise InputError(f"{file}: {name} is {value!r}; a switch, and only that, is true or false")
-        if isinstance(value, dict) or value is None:
-            raise InputError(f"{file}: {name} is {value!r}, not a value or a list of values")
-        values = value if isinstance(value, list) else [value]
-        if value is True:
-            tokens.append(flag)
-        elif value is False:
-            tokens += [flag, "false"] if action.nargs == "?" else []
+            raise InputError(f"{where}: {name} is {value!r}; a switch, and only that, is true or false")
+        if isinstance(value, Mapping) and action.type is locale_weights:
+            value = ",".join(f"{code}={weight}" for code, weight in value.items())
+        if isinstance(value, Mapping) or value is None:
+            raise InputError(f"{where}: {name} is {value!r}, not a value or a list of values")
+        if isinstance(value, bool):
+            tokens += [flag] * value or ([flag, "false"] if action.nargs == "?" else [])
         else:
-            tokens += [flag, *map(str, values)]
+            tokens += _said(flag, action, list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)])
     return tokens
+
+
+def _said(flag: str, action: argparse.Action, values: list[str]) -> list[str]:
+    """A flag with its values: words where it takes several, else a comma list, or the flag over and over."""
+    if action.nargs is not None:
+        return [flag, *values]
+    if isinstance(action, argparse._AppendAction):
+        return [token for value in values for token in (flag, value)]
+    return [flag, ",".join(values)]

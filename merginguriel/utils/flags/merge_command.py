@@ -13,6 +13,7 @@ from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, refuse_idle
 from merginguriel.utils.merging.modes import mode_lines, needs_text
 from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,7 @@ log = logging.getLogger(__name__)
 def build_parser(prog: str, description: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, description=description, epilog=f"modes:\n{mode_lines()}")
     parser.add_argument("--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for")
-    add_store(parser)
-    add_given(parser)
-    add_settings(parser, MergeSettings, ("seed",))
-    add_sources(parser)
-    add_merging(parser)
-    add_task(parser)
+    add_merge(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output-dir",
@@ -43,6 +39,24 @@ def build_parser(prog: str, description: str) -> ArgumentParser:
     return parser
 
 
+def add_merge(parser: ArgumentParser) -> None:
+    """Flags for `read_merge`, but --mode, --target-lang, and those of the merged weights."""
+    add_store(parser)
+    add_given(parser)
+    add_settings(parser, MergeSettings, ("seed",))
+    add_sources(parser)
+    add_merging(parser)
+    add_task(parser)
+
+
+def read_merge(args: argparse.Namespace) -> tuple[MergeSettings, ModelStore]:
+    """The merge that is asked for, once every flag is known to have an effect."""
+    settings, store = read_merge_settings(args, args.mode, args.target_lang), read_store(args)
+    settings = replace(settings, choice=choose_given(args, settings.choice, args.target_lang))
+    check_flags(args, settings)
+    return settings, store
+
+
 def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
     """A flag that the chosen mode does not read is refused, not ignored."""
     where = f"in mode {args.mode} "
@@ -57,9 +71,7 @@ def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings, store = read_merge_settings(args, args.mode, args.target_lang), read_store(args)
-    settings = replace(settings, choice=choose_given(args, settings.choice, args.target_lang))
-    check_flags(args, settings)
+    settings, store = read_merge(args)
 
     from merginguriel.utils.evaluation.comparison import comparison_table
     from merginguriel.utils.evaluation.evaluation_job import precision_on

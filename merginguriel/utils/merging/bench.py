@@ -151,9 +151,7 @@ class FolderBench(Bench):
         A folder that the same plan made from the same files is kept; any other in its place is refused without
         `overwrite`. Nothing stands at `plan.output` until all of it does.
         """
-        folders = [source.path.resolve() for source in plan.sources]
-        if plan.output.resolve() in [place for folder in folders for place in (folder, *folder.parents)]:
-            raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
+        refuse_sources(plan)
         if is_merged(plan, record, overwrite):
             log.info("already merged: %s", plan.output)
             return MergedFolder(plan)
@@ -183,6 +181,13 @@ def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
             progress=progress,
         )
+
+
+def refuse_sources(plan: MergePlan) -> None:
+    """InputError where the merge would take the place of one of its sources."""
+    folders = [source.path.resolve() for source in plan.sources]
+    if plan.output.resolve() in [place for folder in folders for place in (folder, *folder.parents)]:
+        raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
 
 
 def is_merged(plan: MergePlan, record: Mapping[str, Any], overwrite: bool) -> bool:

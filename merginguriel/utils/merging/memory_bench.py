@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from merginguriel.utils.data.split import Split, Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
-from merginguriel.utils.merging.bench import Bench, Merged, Prepared, is_merged
+from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources
 from merginguriel.utils.merging.examples import Examples
 from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
 from merginguriel.utils.merging.plan import MergePlan
@@ -55,6 +56,10 @@ class MemoryBench(Bench):
     def drop(self, path: Path) -> None:
         """Free the memory of a model that is not needed again."""
         self._loaded.pop(path, None)
+
+    def release(self) -> None:
+        """Free what was loaded; it is loaded again where it is needed."""
+        self._loaded, self._modules, self._measured, self._batches = {}, {}, {}, {}
 
     def _keep_only(self, paths: Iterable[Path]) -> None:
         """Drop the other models, and what was measured of them, where one of `paths` has yet to be loaded."""
@@ -113,7 +118,9 @@ class MemoryBench(Bench):
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
 
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
-        is_wanted = self.keep_merged and not is_merged(plan, record, overwrite)
+        keep = None
+        if self.keep_merged and not is_merged(plan, record, overwrite):
+            keep = {"overwrite": overwrite}
         self._keep_only([source.path for source in plan.sources] + ([plan.base] if plan.base else []))
         prepared = self.prepare(plan)
         model = merge_to_memory(
@@ -125,8 +132,7 @@ class MemoryBench(Bench):
             dtype=plan.settings.dtype,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
         )
-        keep = {"overwrite": overwrite} if is_wanted else None
-        return MergedInMemory(self, plan, model, prepared, record, keep)
+        return MergedInMemory(self, plan, model, prepared.details(plan, record, model.report), record, keep)
 
 
 class Alone:
@@ -143,18 +149,21 @@ class Alone:
 
 
 class MergedInMemory(Merged):
-    """`keep`: keywords of `whole_folder` where the merge is to be written to its plan's output, else None."""
+    """`details`: texts to lie beside its weights and results, by file name.
+
+    `keep`: keywords of `save` where `evaluate` is to write the merge to its plan's output, else None.
+    """
 
     def __init__(
         self,
         bench: MemoryBench,
         plan: MergePlan,
         model: MergedModel,
-        prepared: Prepared,
+        details: Mapping[str, str],
         record: dict[str, Any],
         keep: dict[str, Any] | None,
     ):
-        self._bench, self._plan, self._model, self._prepared = bench, plan, model, prepared
+        self._bench, self._plan, self._model, self._details = bench, plan, model, details
         self._record, self._keep = record, keep
 
     def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation:
@@ -162,14 +171,13 @@ class MergedInMemory(Merged):
         labels = read_labels(model.config_from.path, plan.task)
         with ThreadPoolExecutor(1) as pool:  # hashing the weights runs beside scoring them
             fingerprint = pool.submit(lambda: model.weights_fingerprint)
-            title = f"{plan.output.name} on {plan.target}"
+            title = f"{plan.output.name} on {split.locale}"
             cut = max_tokens(model.config, plan.task)
             scores = self._bench.scores(like.path, model.state, split.texts, cut, title)
             scores = in_task_order(scores, labels, plan.task.labels)
             settings = settings_of(
                 fingerprint.result(), like.tokenizer_fingerprint, model.config, labels, plan.task, self._bench.dtype
             )
-        texts = self._prepared.details(plan, self._record, model.report)
         origin = Origin(
             plan.output.name,
             plan.task,
@@ -178,12 +186,33 @@ class MergedInMemory(Merged):
             data_settings(settings, split),
             self._record,
             job,
-            texts,
+            self._details,
         )
         result = write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)
         if self._keep is not None:
-            with atomic.whole_folder(plan.output, **self._keep) as partial:
-                model.save(partial)
-                for name, text in {**texts, MODEL_CARD: model_card(plan, result)}.items():
-                    atomic.write_text(partial / name, text)
+            self.save(plan.output, result, **self._keep)
         return result
+
+    @property
+    def weights_fingerprint(self) -> str:
+        """sha256 of the weights' file, as `save` writes it."""
+        return self._model.weights_fingerprint
+
+    def save(self, folder: Path, result: Evaluation | None = None, *, overwrite: bool = False) -> None:
+        """Make `folder` the whole model: weights, configuration, tokenizer, details, a card with the result.
+
+        Raises InputError where it is a source, exists and `overwrite` is false, or is nothing that the toolkit made.
+        """
+        plan = replace(self._plan, output=folder)
+        refuse_sources(plan)
+        with atomic.whole_folder(folder, overwrite=overwrite) as partial:
+            self._model.save(partial)
+            for name, text in {**self._details, MODEL_CARD: model_card(plan, result)}.items():
+                atomic.write_text(partial / name, text)
+
+    def release(self) -> None:
+        """Free the sources, which merging and scoring have loaded."""
+        files = self._model.files
+        config, tokenizer = Checkpoint(files.config_from.path), Checkpoint(files.tokenizer_from.path)
+        self._model = replace(self._model, files=replace(files, config_from=config, tokenizer_from=tokenizer))
+        self._bench.release()

@@ -1,5 +1,6 @@
 """Where the models are: a folder for each language, found by name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,3 +47,14 @@ class ModelStore:
                 f"--output-dir {self.folder(example)}"
             )
         return models
+
+    def choose(self, languages: Sequence[str] | None = None) -> dict[str, Path]:
+        """Language -> folder of those that are asked for, by default of all; InputError where one has no model."""
+        available = self.available()
+        missing = [language for language in languages or () if language not in available]
+        if missing:
+            raise InputError(
+                f"no model {self.folder(missing[0]).name} in {self.root} for {', '.join(missing)}; "
+                f"there are {', '.join(available)}; train it with training_bert.py or leave it out"
+            )
+        return {language: available[language] for language in languages or available}

@@ -102,11 +102,11 @@ def _task(info: Mapping[str, Any]) -> list[str]:
 
 
 def _task_of(info: Mapping[str, Any]) -> Task:
-    settings = TaskSettings(info.get("task_origin") or DEFAULT_TASK, info.get("dataset"))
+    origin = info.get("task_origin") or DEFAULT_TASK
     try:
-        return task_of(settings)
+        return task_of(TaskSettings(origin, info.get("dataset")))
     except InputError:  # the file is not here; its name does for a command
-        return replace(task_named(DEFAULT_TASK), name=Path(settings.task).stem, origin=settings.task)
+        return replace(task_named(DEFAULT_TASK), name=Path(origin).stem, origin=origin)
 
 
 def _store(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
