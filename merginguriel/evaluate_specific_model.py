@@ -1,4 +1,4 @@
-"""Evaluate one local model folder on MASSIVE locales: accuracy with a 95 % Wilson interval, macro-F1, every intent."""
+"""Evaluate one local model folder on languages: accuracy with a 95 % Wilson interval, macro-F1, every label."""
 
 if not __package__:
     import _checkout  # noqa: F401

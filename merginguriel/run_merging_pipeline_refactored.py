@@ -1,6 +1,6 @@
 """Merge models fine-tuned on other languages into one for a target language, and evaluate it.
 
-Prints the target's MASSIVE test accuracy beside that of every source on its own.
+Prints the target's test accuracy beside that of every source on its own.
 """
 
 if not __package__:

@@ -67,7 +67,7 @@ def main(argv=None):
         return 0
     if run.is_whole:
         print("already evaluated: every cell of these models, this data, split and precision; --anew starts again")
-        print(nxn_summary.table(run.matrix()), f"matrix: {run.folder / nxn.MATRIX_CSV}", sep="\n")
+        print(nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}", sep="\n")
         return 0
     backend = backend_of(args, run.memory_needed)
     run = nxn.begin(run, anew=args.anew)
@@ -76,7 +76,7 @@ def main(argv=None):
     run.add_failures(outcome.failures)
     if nxn_summary.gather(run):
         heatmaps.save_transfer(run.matrix(), plan.split, run.folder / "heatmap.png")
-    lines = [nxn_summary.table(run.matrix()), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
+    lines = [nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
     return conclude(outcome, "\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune a classifier on the MASSIVE intents of one locale, or of several together.
+"""Fine-tune a classifier on the texts of one language, or of several together.
 
 Every run starts from one saved initial checkpoint per base model and seed, classification head
 included: that is what makes the results mergeable.

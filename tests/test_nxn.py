@@ -349,7 +349,7 @@ def test_a_source_that_is_never_right_counts_in_the_mean():
     matrix = transfer.TransferMatrix(
         ("nl-NL", "de-DE", "id-ID"), ("nl-NL", "tr-TR"), np.array([[0.9, 0.3], [0.4, 0.0], [0.0, np.nan]]), ""
     )
-    lines = nxn_summary.table(matrix).splitlines()
+    lines = nxn_summary.table(matrix, "accuracy").splitlines()
     assert [line.split() for line in lines[1:3]] == [
         ["nl-NL", "0.9000", "0.4000", "de-DE", "0.2000", "over", "2"],
         ["tr-TR", "0.3000", "nl-NL", "0.1500", "over", "2"],

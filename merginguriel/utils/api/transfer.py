@@ -78,7 +78,7 @@ class NxN:
 
     def table(self) -> str:
         """As the command prints it."""
-        return nxn_summary.table(self.transfer)
+        return nxn_summary.table(self.transfer, next(iter(self.cells.values())).evaluation.metric)
 
     def __getitem__(self, cell: tuple[str, str]) -> Result:
         """Of (source, target)."""

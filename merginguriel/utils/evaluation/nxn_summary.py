@@ -125,8 +125,8 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def table(matrix: TransferMatrix) -> str:
-    """A line a target: the accuracy of its own model, of the best other one, and of all others on average."""
+def table(matrix: TransferMatrix, metric: str) -> str:
+    """A line a target: the `metric` of its own model, of the best other one, and of all others on average."""
     lines = ["target    own model  best other          mean of others"]
     for target, is_own, column in zip(matrix.targets, matrix.own_language.T, matrix.values.T):
         own, mean, count = _mean(column[is_own]), _mean(column[~is_own]), (~np.isnan(column[~is_own])).sum()
@@ -139,5 +139,5 @@ def table(matrix: TransferMatrix) -> str:
     for name, chosen in (("own language", matrix.own_language), ("zero-shot", ~matrix.own_language)):
         values = matrix.values[chosen]
         if not np.isnan(values).all():
-            lines.append(f"mean accuracy, {name}: {_mean(values):.4f} over {int((~np.isnan(values)).sum())} cells")
+            lines.append(f"mean {metric}, {name}: {_mean(values):.4f} over {int((~np.isnan(values)).sum())} cells")
     return "\n".join(lines)

@@ -71,7 +71,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action):
         shown = action.help or ""
-        unsaid = action.default is None or isinstance(action.default, bool) or action.default is argparse.SUPPRESS
+        unsaid = action.default in (None, [], argparse.SUPPRESS) or isinstance(action.default, bool)
         if unsaid or "default" in shown:
             return shown
         default = " ".join(action.default) if isinstance(action.default, list) else "%(default)s"

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
 from auto_merge_llm.methods.base import LearningMethod, Method
@@ -98,6 +99,8 @@ class Bench(measuring.Models):
         """Measure or learn what the plan's method has to know."""
         if not plan.texts:
             return Prepared(plan.method)
+        for model in (*(source.path for source in plan.sources), *([plan.base] if plan.base else [])):
+            check_model_folder(self.checkpoint(model))  # not after hours of measuring the others
         settings = plan.settings
         key = plan.task, settings.texts, plan.texts, settings.seed
         if key not in self._examples:
