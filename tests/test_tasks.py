@@ -47,7 +47,7 @@ text: [first, second]
 label: same
 labels: ["yes", "no"]
 splits: {train: train, validation: tuning, test: test}
-languages: {one: afr, two: nld, three: deu}
+languages: {one: afr, two: nld, three: deu, eng_Latn: }
 max_tokens: 24
 """
 

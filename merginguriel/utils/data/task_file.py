@@ -200,6 +200,6 @@ def _languages(content: Mapping[str, Any]) -> tuple[tuple[str, str | None], ...]
     for code, iso in codes.items():
         if not re.fullmatch(LANGUAGE, code):
             raise InputError(f"languages has {code!r}, which is no code; use letters, digits, - and _")
-        if iso is not None and not (isinstance(iso, str) and re.fullmatch(r"[a-z]{3}", iso)):
+        if iso and not (isinstance(iso, str) and re.fullmatch(r"[a-z]{3}", iso)):
             raise InputError(f"languages has {iso!r} for {code}, which is no ISO 639-3 code of three letters")
-    return tuple(codes.items())
+    return tuple((code, iso or None) for code, iso in codes.items())

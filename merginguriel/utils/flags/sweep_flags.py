@@ -48,10 +48,12 @@ def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[l
     if not targets:
         path = args.similarity_matrix or matrix.find_matrix(matrix.SPARSE_CSV) or Path(matrix.SPARSE_CSV)
         task = flag_groups.read_task(args)
-        targets = [locale for locale in matrix.read_matrix(path).targets if locale in task.codes]
+        known = matrix.read_matrix(path).targets
+        targets = [code for code in known if code in task.codes]
         where = f"{path}, as far as {task.data} has them"
-        if not targets and not args.similarity_matrix:
-            targets, where = list(task.default_codes), f"task {task.name}"
+        others = [code for code in task.default_codes if code not in known]
+        if others and not (args.similarity_matrix or task.similar_among):  # similarity is computed when it is needed
+            targets, where = [*targets, *others], f"task {task.name}"
     return flag_groups.choose_targets(args, targets, where, f"name others with {flag}"), where
 
 

@@ -116,7 +116,7 @@ def check_common_start(
     if not allow_mismatched_heads:
         raise InputError(
             f"{problem}: {COST_OF_MISMATCHED_HEADS}; train the sources from one initial "
-            "checkpoint, or allow mismatched heads explicitly"
+            "checkpoint, or allow mismatched heads explicitly (--allow-mismatched-heads)"
         )
     log.warning("%s; merging all the same costs accuracy: %s", problem, COST_OF_MISMATCHED_HEADS)
     return None, "mismatch allowed", cosine
