@@ -92,7 +92,7 @@ def main(argv=None):
         describe=sweep.accuracies,
     )
     outcome = carry_out(ledger, backend, context=MergeContext(task, output))
-    return conclude(outcome, sweep.summary_table(jobs, outcome))
+    return conclude(outcome, sweep.summary_table(jobs, outcome, task.metric))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from merginguriel.utils.evaluation.classifier import Classifier
 from merginguriel.utils.models import loading, scoring, tokens
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.results.reproduction import command_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
@@ -344,3 +346,38 @@ def test_a_language_that_the_task_has_not(refused, scenarios, tmp_path):
     assert "did you mean nl-NL" in refused(MERGE, *given, "Dutch")
     assert "no task 'scenarois'" in refused(MERGE, "--task", "scenarois", "--mode", "average")
     assert "is no language code" in refused(MERGE, *given, "../af")
+
+
+# Two tasks in one folder of results
+
+
+def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, moods, pairs, tiny_base, tmp_path):
+    """macro-F1 beside macro-F1; gaps are those of a task; models from elsewhere stand in the command."""
+    store = make_models(tiny_base, moods, tmp_path / "made", ("nl", "no", "de"))
+    given = [part for code in ("nl", "no", "de") for part in ("--source", f"{code}={store.folder(code)}")]
+    sweep = ["merginguriel/run_large_scale_experiment.py", "--task", moods, *given, "--modes", "average"]
+    done = run(*sweep, "--num-languages", 2, "--locales", "af", "nl")
+    assert done.returncode == 0 and "mean macro_f1" in done.stdout, done.stderr
+    result = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods/results.json")["performance"]
+    assert result["macro_f1"] != result["accuracy"]
+    assert f"average_merge_af_2merged_moods: {result['macro_f1']:.4f}, best source" in done.stdout + done.stderr
+
+    make_models(tiny_base, pairs, tmp_path / "haryos_model", ("two", "three"))
+    merge = [MERGE, "--mode", "average", "--target-lang"]
+    assert run(*merge, "one", "--task", pairs, "--base-model", "tiny", "--num-languages", 2).returncode == 0
+    done = run("merginguriel/aggregate_results.py", "--show-missing")
+    assert "average_2lang_moods: 2 experiments" in done.stdout, done.stdout + done.stderr
+    assert "has no result for" not in done.stdout
+
+    done = run(*merge, "af", "--task", moods, *given[:4])
+    assert done.returncode == 0, done.stderr
+    made = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods_sources-nl,no/results.json")
+    again = shlex.split(command_of(made))
+    assert [again[place + 1] for place, part in enumerate(again) if part == "--source"] == given[1:4:2]
+    done = run(again[1], *again[2:])
+    assert done.returncode == 0 and "already merged" in done.stdout + done.stderr, done.stderr
+
+
+def test_where_no_model_is_the_command_trains_one_of_the_task(refused, moods, tiny_base):
+    error = refused(MERGE, "--task", moods, "--base-model", tiny_base, "--mode", "average", "--target-lang", "af")
+    assert f" --task {moods} --output-dir " in error and error.endswith(" --do-train")

@@ -116,16 +116,16 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     result = merge.evaluate(split, job.folder, overwrite=overwrite, job=job.hash)
     best = best_source(job)
     if best is None:
-        return f"{result.accuracy:.4f}"
-    gain = 100 * (result.accuracy - best[1])
-    return f"{result.accuracy:.4f}, best source {best[0]} {best[1]:.4f}, {gain:+.1f} points"
+        return f"{result.score:.4f}"
+    gain = 100 * (result.score - best[1])
+    return f"{result.score:.4f}, best source {best[0]} {best[1]:.4f}, {gain:+.1f} points"
 
 
 def best_source(job: Job) -> tuple[str, float] | None:
-    """(locale, accuracy) of the best source of a merge on its target, None where one is not evaluated."""
+    """(locale, score) of the best source of a merge on its target, None where one is not evaluated."""
     alone = job.options["alone"]
-    accuracies = {locale: accuracy for locale in alone if (accuracy := score_in(alone[locale])) is not None}
-    return None if len(accuracies) < len(alone) else max(accuracies.items(), key=lambda pair: pair[1])
+    scores = {locale: score for locale in alone if (score := score_in(alone[locale])) is not None}
+    return None if len(scores) < len(alone) else max(scores.items(), key=lambda pair: pair[1])
 
 
 def check_results(job: Job) -> None:

@@ -144,10 +144,10 @@ def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:
     return {"accuracies": {job.name: score_in(job.folder) for job in jobs if outcome.is_whole(job.name)}}
 
 
-def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:
-    """A line for every mode, number of sources and settings: means over the targets that have it.
+def summary_table(jobs: Sequence[Job], outcome: Outcome, metric: str) -> str:
+    """A line for every mode, number of sources and settings: means of `metric` over the targets that have it.
 
-    The best source is that of the merge's own, by test accuracy: the hardest baseline, and no choice.
+    The best source is that of the merge's own, by its score on test items: the hardest baseline, and no choice.
     """
     rows = defaultdict(list)
     for job in jobs:
@@ -156,10 +156,10 @@ def summary_table(jobs: Sequence[Job], outcome: Outcome) -> str:
             name = job.name.replace(f"_{job.group}", "")
             rows[name].append((score_in(job.folder), best[1] if best else np.nan))
     width = max([len("merge"), *map(len, rows)])
-    lines = [f"{'merge':<{width}}  targets  mean accuracy  vs best source"]
+    lines = [f"{'merge':<{width}}  targets  mean {metric}  vs best source"]
     for name, pairs in rows.items():
         of_merge, bests = np.array(pairs).T
-        line = f"{name:<{width}}  {len(pairs):7}  {of_merge.mean():13.4f}"
+        line = f"{name:<{width}}  {len(pairs):7}  {of_merge.mean():{len('mean ' + metric)}.4f}"
         differences = (of_merge - bests)[~np.isnan(bests)]
         lines.append(line + (f"  {differences.mean():+14.4f}" if len(differences) else ""))
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Where the models are: a folder for each language, found by name."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import Task
+from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.storage import naming
 
 
@@ -44,7 +46,7 @@ class ModelStore:
             raise InputError(
                 f"no models {self.folder('<language>').name} in {self.root}; train one with python "
                 f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name {example} "
-                f"--output-dir {self.folder(example)}"
+                f"{shlex.join([*task_tokens(self.task), '--output-dir', str(self.folder(example)), '--do-train'])}"
             )
         return models
 

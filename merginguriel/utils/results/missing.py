@@ -16,10 +16,10 @@ def missing(results_root: Path, frame: pd.DataFrame, locales: list[str] | None) 
 
 
 def _gaps(frame: pd.DataFrame, locales: list[str] | None) -> list[str]:
-    """Which of `locales`, by default of all that another one has, a variant has no result for, and the command."""
+    """Which of `locales` a variant has no result for, by default of all that another of its task has; the command."""
     lines = []
     for variant, group in frame.groupby("variant"):
-        wanted = locales or frame.locale[frame.kind == group.kind.iloc[0]]
+        wanted = locales or frame.locale[(frame.kind == group.kind.iloc[0]) & (frame.task == group.task.iloc[0])]
         left = sorted({*wanted} - {*group.locale})
         if left:
             folder = Path(group.folder.iloc[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data import older_names
 from merginguriel.utils.data.task import DEFAULT_TASK, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_named, task_of, task_tokens
 from merginguriel.utils.ensembles.settings import VoteSettings
@@ -29,13 +30,15 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     sources = experiment.get("sources")
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
-    mode = experiment["mode"]
+    mode, given = experiment["mode"], _given(experiment)
     if mode not in MODES and not mode.startswith(VOTE):
         return None
+    if given and experiment["similarity"]["selection"] != "explicit":
+        return None  # chosen among models from elsewhere, of which those that were not chosen are not told
     script = ["run_merging_pipeline_refactored.py", "--mode", mode]
     if mode.startswith(VOTE):
         script = ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix(VOTE)]
-    return shell_line(*script, "--target-lang", experiment["target"], *_settings(experiment, info))
+    return shell_line(*script, "--target-lang", experiment["target"], *_settings(experiment, info), *given)
 
 
 def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root: Path) -> str | None:
@@ -76,6 +79,17 @@ def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[An
     merge = settings_of(experiment)
     told = hyperparameter_tokens(merge.hyperparameters.items())
     return [*data, *_choice(merge.choice, merge.weighs_by_hand), *tokens(merge), *told, *tokens(merge.texts)]
+
+
+def _given(experiment: Mapping[str, Any]) -> list[str]:
+    """--source of every source, where one is not a model of --models-root by its folder's name."""
+    if experiment.get("nxn_dir") or not experiment.get("base_model"):
+        return []
+    base, sources = naming.base_slug(experiment["base_model"]), experiment["sources"]
+    named = [older_names.parse_model(Path(source["path"]).name) for source in sources]
+    if all(one == (base, source["locale"]) for one, source in zip(named, sources)):
+        return []
+    return [part for source in sources for part in ("--source", f"{source['locale']}={source['path']}")]
 
 
 def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSettings:
