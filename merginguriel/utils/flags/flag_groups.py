@@ -82,11 +82,14 @@ def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]
 
 def choose_given(args: argparse.Namespace, choice: SourceSettings, target: str | None) -> SourceSettings:
     """All models of --source but the target's take part, unless other flags choose; None: of many targets."""
-    if not args.given or {"num_languages", "sources", "selection"} & args.explicit:
+    if not args.given or {"num_languages", "sources"} & args.explicit:
         return choice
-    if target is None:
-        return replace(choice, num_languages=number_of_given(args))
-    return replace(choice, sources=tuple(code for code, _ in args.given if code != target))
+    others = tuple(code for code, _ in args.given if code != target)
+    if not others:
+        raise InputError(f"the only --source is of the target {target}; name models of other languages")
+    if target is None or "selection" in args.explicit:
+        return replace(choice, num_languages=number_of_given(args) if target is None else len(others))
+    return replace(choice, sources=others)
 
 
 def number_of_given(args: argparse.Namespace) -> int:

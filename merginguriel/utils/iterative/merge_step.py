@@ -49,11 +49,11 @@ class Merger:
             log.info("%s", decision)
             decisions, interval = [*decisions, asdict(decision)], decision.decided
         log.info(
-            "merge %d after epoch %d (%s): validation accuracy %.4f on %s, %.4f on the sources, whose own models "
-            "have %.4f",
+            "merge %d after epoch %d (%s): validation %s %.4f on %s, %.4f on the sources, whose own models have %.4f",
             len(before) + 1,
             epoch,
             reason,
+            settings.training.task.metric,
             merged[settings.target],
             settings.target,
             mean(merged[locale] for locale in locales),

@@ -55,7 +55,7 @@ def page(data: ReportData, *, title: str, made: str, origin: str, command: str) 
         subtitle=escape(f"{data.described(origin, 'target locale')}. Made {made}."),
         contents="".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections),
         body=body,
-        footer="Made by MergingUriel. Similarities derive from URIEL (CC BY-SA 4.0); texts keep the licence of their data.",
+        footer="Made by MergingUriel. Similarities derive from URIEL (CC BY-SA 4.0); data have their own.",
     )
 
 

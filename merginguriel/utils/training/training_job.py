@@ -93,10 +93,11 @@ def accuracies(job: Job) -> str:
     """The accuracies of a finished job, in words."""
     file = job.folder / "all_results.json"
     metrics = atomic.read_json(file) if file.is_file() else {}
-    found = {"validation": metrics.get("eval_accuracy"), "test": metrics.get("predict_accuracy")}
+    metric = job.options["run"].task.metric
+    found = {"validation": metrics.get(f"eval_{metric}"), "test": metrics.get(f"predict_{metric}")}
     if job.options["held_out"]:
         found["held-out test"] = score_in(job.options["held_out"][1])
-    said = [f"{name} accuracy {value:.4f}" for name, value in found.items() if value is not None]
+    said = [f"{name} {metric} {value:.4f}" for name, value in found.items() if value is not None]
     return ", ".join(said) or "trained"
 
 
