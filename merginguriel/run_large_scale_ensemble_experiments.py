@@ -65,8 +65,9 @@ def main(argv=None):
     from merginguriel.utils.jobs.outcome import conclude
     from merginguriel.utils.models.devices import default_device
 
-    context = VoteContext(flag_groups.read_task(args), open_kept(settings))
-    planner = Planner(settings, flag_groups.read_store(args), context, default_device())
+    store = flag_groups.read_store(args)
+    context = VoteContext(store.task, open_kept(settings))
+    planner = Planner(settings, store, context, default_device())
     methods, jobs, failures = list(dict.fromkeys(args.voting_methods)), [], {}
     for target in sharded(targets, args.shard):
         try:

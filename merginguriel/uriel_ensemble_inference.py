@@ -42,8 +42,9 @@ def main(argv=None):
     from merginguriel.utils.models.devices import default_device
     from merginguriel.utils.storage.naming import RESULTS_JSON
 
-    context = VoteContext(flag_groups.read_task(args), open_kept(settings))
-    planner = Planner(settings, flag_groups.read_store(args), context, default_device())
+    store = flag_groups.read_store(args)
+    context = VoteContext(store.task, open_kept(settings))
+    planner = Planner(settings, store, context, default_device())
     plan = planner.plan(args.target_lang)
     if args.dry_run:
         print(plan.describe())

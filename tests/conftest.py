@@ -159,25 +159,15 @@ def tiny_base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def models_root(tiny_base, tmp_path_factory) -> Path:
     """Four sources that are the shared initial checkpoint plus noise, as fine-tuning would leave them."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from noisy_sources import make_noisy_sources
 
     from merginguriel.utils.data.massive import MASSIVE
     from merginguriel.utils.models import initial
     from merginguriel.utils.models.store import ModelStore
-    from merginguriel.utils.storage import naming
 
     root = tmp_path_factory.mktemp("models")
-    start = initial.initial_checkpoint(ModelStore(str(tiny_base), MASSIVE, root), 42)
-    for seed, locale in enumerate(SOURCES):
-        model = AutoModelForSequenceClassification.from_pretrained(start)
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        folder = root / naming.model_name("tiny", "massive", locale)
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(start).save_pretrained(folder)
+    store = ModelStore(str(tiny_base), MASSIVE, root)
+    make_noisy_sources(initial.initial_checkpoint(store, 42), map(store.folder, SOURCES))
     return root
 
 

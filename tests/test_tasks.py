@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from noisy_sources import make_noisy_sources
+from transformers import AutoModelForSequenceClassification
 
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
@@ -100,18 +101,10 @@ def pairs(tmp_path):
 
 
 def make_models(base, file, root, languages, **change):
-    """Sources that are the task's initial checkpoint plus noise, as fine-tuning would leave them."""
+    """Noisy sources of a task."""
     task = replace(read_task_file(file), **change)
     store = ModelStore(str(base), task, root)
-    start = initial_checkpoint(store, 42)
-    for seed, code in enumerate(languages):
-        model = AutoModelForSequenceClassification.from_pretrained(start)
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        model.save_pretrained(store.folder(code))
-        AutoTokenizer.from_pretrained(start).save_pretrained(store.folder(code))
+    make_noisy_sources(initial_checkpoint(store, 42), map(store.folder, languages))
     return store
 
 

@@ -71,8 +71,9 @@ def vote(
     """
     args = _VOTE.read(target_lang=target_lang, voting_method=voting_method, task=task, **settings)
     chosen = vote_flags.read_vote_settings(args)
-    context = VoteContext(flag_groups.read_task(args), open_kept(chosen))
-    planner = Planner(chosen, flag_groups.read_store(args), context, default_device())
+    store = flag_groups.read_store(args)
+    context = VoteContext(store.task, open_kept(chosen))
+    planner = Planner(chosen, store, context, default_device())
     plan = planner.plan(args.target_lang)
     with results_in(args.results_dir) as root:
         jobs = planner.jobs(plan, [args.voting_method], root, args.overwrite)

@@ -72,7 +72,8 @@ def plan_batch(
 
     `held_out`: name -> the locale that the model is evaluated on afterwards. InputError where a flag has no effect.
     """
-    lines = {name: [*_decided(args, name, locales), *flags] for name, locales in models.items()}
+    base_model = read_store(args).base_model
+    lines = {name: [*_decided(args, base_model, name, locales), *flags] for name, locales in models.items()}
     runs = {name: parse_training(line) for name, line in lines.items()}
 
     from merginguriel.utils.training.training_job import training_job
@@ -85,11 +86,10 @@ def plan_batch(
     return shard(jobs, args.shard)
 
 
-def _decided(args: argparse.Namespace, name: str, locales: Sequence[str]) -> list[str]:
+def _decided(args: argparse.Namespace, base_model: str, name: str, locales: Sequence[str]) -> list[str]:
     """The flags of training_bert.py that differ from run to run, or say what the batch says by flags of its own."""
-    base_model, output_dir = read_store(args).base_model, str(args.models_root / name)
     line = ["--dataset-config-name", ",".join(locales), "--model-name-or-path", base_model]
-    line += [*tokens(read_settings(TaskSettings, args)), "--output-dir", output_dir]
+    line += [*tokens(read_settings(TaskSettings, args)), "--output-dir", str(args.models_root / name)]
     return [*line, "--models-root", str(args.models_root)]
 
 

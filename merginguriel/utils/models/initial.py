@@ -113,7 +113,7 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
     _check_encoder(model, found["missing_keys"], base_model)
     settle(model, tokenizer, base_model)
     model.config.initial_head = head_fingerprint(model)
-    setattr(model.config, model_folder.TASK, model_folder.task_record(task, task.max_tokens))
+    model_folder.tell_task(model.config, task, task.max_tokens)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})

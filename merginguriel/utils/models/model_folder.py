@@ -14,7 +14,7 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage import atomic
 
 TRAINING_JSON = "training.json"  # the mark of a finished training
-TASK = "merginguriel_task"  # the key of config.json that `task_record` fills
+TASK = "merginguriel_task"  # the key of config.json that `tell_task` fills
 
 
 class WeightHashes(dict[str, str]):
@@ -40,9 +40,9 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def task_record(task: Task, max_tokens: int) -> dict[str, Any]:
-    """What a model's config.json tells of the task that it was trained on, and where its texts were cut."""
-    return {"name": task.name, "hash": task.model_hash, "max_tokens": max_tokens}
+def tell_task(config: Any, task: Task, max_tokens: int) -> None:
+    """Write into a model's configuration the task that it is trained on, and where its texts are cut."""
+    setattr(config, TASK, {"name": task.name, "hash": task.model_hash, "max_tokens": max_tokens})
 
 
 def read_labels(path: Path, task: Task) -> list[str]:

@@ -84,7 +84,7 @@ class Trainers:
         epochs = settings.num_train_epochs
         log.info("%s: epochs %d to %d of %g, from %s", part.locale, done + 1, part.until, epochs, start)
         model = loading.load_model(start, "cpu", torch.float32)
-        setattr(model.config, model_folder.TASK, model_folder.task_record(self._run.task, self._run.max_tokens))
+        model_folder.tell_task(model.config, self._run.task, self._run.max_tokens)
         items = {"train": self._train_items(part.locale, model)}
         trainer = make_trainer(settings, part.folder, model, self._tokenizer, items, self._run.task.metric)
         # The weights are loaded already; those of the checkpoint may not be the ones to go on from.

@@ -96,7 +96,7 @@ def _trainer(
     """(Trainer, the TrimmedVocabulary that its model is to be given back or None)"""
     model, tokenizer = loading.load_classifier(start, "cpu", torch.float32)
     longest = loading.longest_input(model, run.max_tokens)
-    setattr(model.config, model_folder.TASK, model_folder.task_record(run.task, run.max_tokens))
+    model_folder.tell_task(model.config, run.task, run.max_tokens)
     datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
     trimmed = trim_vocabulary(run.settings, model, datasets) if "train" in splits else None
     return make_trainer(run.settings, work, model, tokenizer, datasets, run.task.metric), trimmed
