@@ -74,6 +74,7 @@ def main(argv=None):
     task = store.task
     planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
+    planner.ask(targets, backend)
     planned = planner.plan(targets, backend.device)
     jobs = shard(planned.jobs, args.shard)
     if args.dry_run:

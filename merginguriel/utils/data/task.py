@@ -111,15 +111,15 @@ class Task:
         Raises InputError for an unknown split or language, a missing column, a label that is not declared, and damage.
         """
         labels: list[int] = []
-        texts = self._read(code, split, (*self.text, self.label), lambda row: labels.append(self._label_of(row)))
-        return Split(code, split, texts.ids, texts.texts, labels, self.labels)
+        read = self._read(code, split, (self.label,), lambda row: labels.append(self._label_of(row[self.label])))
+        return Split(code, split, read.ids, read.texts, labels, self.labels)
 
-    def load_texts(self, code: str, split: str) -> Texts:
-        """The same without a look at the labels, whether there are any or not."""
-        return self._read(code, split, self.text)
+    def texts(self, code: str, split: str) -> Texts:
+        """The same without labels, which are not looked at and need not be there."""
+        return self._read(code, split)
 
     def _rows(self, code: str, split: str) -> tuple[Iterable[tuple[int, Mapping[str, Any]]], str]:
-        """(rows by number, where they are from)"""
+        """(number and row of every item, where they lie)"""
         if split not in SPLITS:
             raise InputError(f"unknown split {split!r}; one of train, validation (or dev), test")
         self.check([code])
@@ -134,21 +134,21 @@ class Task:
         self,
         code: str,
         split: str,
-        columns: tuple[str, ...],
-        also: Callable[[Mapping[str, Any]], None] = lambda row: None,
+        columns: tuple[str, ...] = (),
+        look: Callable[[Mapping[str, Any]], None] = lambda row: None,
     ) -> Texts:
-        """The texts; `also` is called with every row."""
+        """The texts of a split; `look` reads of each row what else is wanted, from `columns`."""
         rows, where = self._rows(code, split)
         ids: list[str] = []
         texts: list[Text] = []
         id_column = None
         for number, row in rows:
             if not ids:
-                self._check_columns(columns, row, where)
+                self._check_columns(row, (*self.text, *columns), where)
                 id_column = next((name for name in _ID_COLUMNS if name in row), None)
             try:
                 texts.append(self._text(row))
-                also(row)
+                look(row)
                 ids.append(str(row[id_column]) if id_column else str(number))
             except (InputError, KeyError) as error:
                 reason = f"it has no {error}; the file is damaged" if isinstance(error, KeyError) else error
@@ -157,8 +157,8 @@ class Task:
             raise InputError(f"no {split} items of {code} in {where}; check the data, and splits in the task's file")
         return Texts(code, split, ids, texts)
 
-    def _check_columns(self, columns: tuple[str, ...], row: Mapping[str, Any], where: str) -> None:
-        for column in columns:
+    def _check_columns(self, row: Mapping[str, Any], wanted: Iterable[str], where: str) -> None:
+        for column in wanted:
             if column not in row:
                 raise InputError(
                     f"no column {column!r} in {where}: it has {', '.join(map(str, row))}; choose with --text-column "
@@ -176,9 +176,8 @@ class Task:
     def _index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.labels)}
 
-    def _label_of(self, row: Mapping[str, Any]) -> int:
+    def _label_of(self, value: Any) -> int:
         """A label by its name, or a number that is none as its place in the list, as a ClassLabel column has it."""
-        value = row[self.label]
         index = self._index.get(value) if isinstance(value, str) else None
         if index is None and isinstance(value, (str, int)) and not isinstance(value, bool):
             index = self._index.get(str(value))

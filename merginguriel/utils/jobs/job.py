@@ -21,6 +21,7 @@ from merginguriel.utils.storage.naming import RESULTS_JSON
 KINDS = {
     "evaluation": "merginguriel.utils.evaluation.evaluation_job",
     "cell": "merginguriel.utils.evaluation.nxn_job",
+    "text_logits": "merginguriel.utils.evaluation.text_logits",
     "training": "merginguriel.utils.training.training_job",
     "merge": "merginguriel.utils.merging.merge_job",
     "vote": "merginguriel.utils.ensembles.vote_job",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import WEIGHTINGS
@@ -28,8 +29,10 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
     """Which sources were chosen, and how; InputError where an older record contradicts itself."""
     similarity, sources = experiment.get("similarity") or {}, experiment.get("sources") or []
     selection, matrix = similarity.get("selection"), similarity.get("matrix") or ""
+    examples = similarity.get("consensus_examples") or CONSENSUS_TEXTS
     if selection == "explicit":
-        return SourceSettings(sources=tuple(source["locale"] for source in sources))
+        named = tuple(source["locale"] for source in sources)
+        return SourceSettings(sources=named, consensus_examples=examples)
     if selection in (None, "manual"):
         return SourceSettings()
     is_file = matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
@@ -39,6 +42,7 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
         selection=selection,
         nxn_matrix=Path(matrix) if selection == "real" else None,
         matrix=Path(matrix) if is_file and selection != "real" else None,
+        consensus_examples=examples,
         source=similarity.get("source") or "sparse",
         **dense,
     )

@@ -12,7 +12,7 @@ from merginguriel.utils.merging import hyperparameters
 from merginguriel.utils.merging.calculators import ManualWeightCalculator
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, WEIGHTINGS, method_of, needs_text
-from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.merging.selection import OF_CONSENSUS, SourceSettings
 from merginguriel.utils.storage.argument_types import seed
 from merginguriel.utils.storage.naming import short_hash, word
 from merginguriel.utils.storage.settings import as_argument, setting, words
@@ -35,9 +35,10 @@ class MergeSettings:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     preweight: str = setting(
         "equal",
-        "of the sources, in modes that are not weights themselves",
+        "of the sources, in modes that are not weights themselves: equal, by the selection's similarity, or by the "
+        "models' consensus",
         "--preweight",
-        choices=("equal", "uriel"),
+        choices=("equal", "uriel", "consensus"),
         word="{}",
     )
     weights: Mapping[str, float] | None = setting(
@@ -78,7 +79,7 @@ class MergeSettings:
 
     @property
     def default_selection(self) -> str:
-        return "cosine" if self.mode == "uriel" else "sinkhorn"
+        return {"uriel": "cosine", "consensus": "consensus"}.get(self.mode, "sinkhorn")
 
     @property
     def weighs_by_hand(self) -> bool:
@@ -86,7 +87,20 @@ class MergeSettings:
 
     @property
     def weighs_by_similarity(self) -> bool:
-        return self.mode in ("similarity", "uriel") or (self.mode not in WEIGHTINGS and self.preweight == "uriel")
+        """Or by consensus."""
+        return self.mode in ("similarity", "uriel", "consensus") or (
+            self.mode not in WEIGHTINGS and self.preweight != "equal"
+        )
+
+    @property
+    def weighs_by_consensus(self) -> bool:
+        return self.mode == "consensus" or (self.mode not in WEIGHTINGS and self.preweight == "consensus")
+
+    @property
+    def needs_consensus(self) -> bool:
+        by_hand = self.weighs_by_hand
+        chooses = not self.choice.sources and self.selection.selection == "consensus"
+        return not by_hand and (chooses or self.weighs_by_consensus)
 
     def used(self) -> set[tuple[str, str]]:
         """The settings that have an effect beside the others, as (class, field)."""
@@ -109,6 +123,8 @@ class MergeSettings:
 
     def _used_of_choice(self) -> set[str]:
         found = self.selection.used(weighed=self.weighs_by_similarity)
+        if self.weighs_by_consensus:
+            found |= OF_CONSENSUS
         # The weights of mode uriel are cosines, whatever chooses the sources.
         return found - {"source", "top_k", "sinkhorn_iters"} | {"matrix"} if self.mode == "uriel" else found
 

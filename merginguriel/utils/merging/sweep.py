@@ -13,9 +13,11 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
 from merginguriel.utils.evaluation.results import score_in
+from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.merging import selection
+from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_job, source_jobs
 from merginguriel.utils.merging.modes import BASELINE, method_of
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
@@ -45,6 +47,15 @@ class Planner:
         self._output, self._merged_root = output, merged_root
         self.available = store.available()
         self._hashes, self._data = WeightHashes(self.available), Fingerprints(task)
+        self._polls = Polls(task, self.available, store.root, self._hashes)
+
+    def ask(self, targets: Sequence[str], backend: Backend) -> None:
+        """Let the models say what a choice or weights by consensus need to know, each loaded once for all targets."""
+        grid = self._grid
+        merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
+        needing = next((merge for merge in merges if merge.needs_consensus), None)
+        if needing:
+            self._polls.score(targets, needing.choice, backend)
 
     def plan(self, targets: Sequence[str], device: str) -> Sweep:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
@@ -88,6 +99,7 @@ class Planner:
             merged_root=self._merged_root,
             available=self.available,
             weights_sha256=self._hashes,
+            polls=self._polls,
         )
         for locale in plan.texts:
             self._data[locale, plan.settings.texts.split]  # what cannot be read is missed by this merge alone
