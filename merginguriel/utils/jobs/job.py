@@ -22,6 +22,7 @@ KINDS = {
     "evaluation": "merginguriel.utils.evaluation.evaluation_job",
     "cell": "merginguriel.utils.evaluation.nxn_job",
     "training": "merginguriel.utils.training.training_job",
+    "adaptation": "merginguriel.utils.adaptation.adapt_job",
     "merge": "merginguriel.utils.merging.merge_job",
     "vote": "merginguriel.utils.ensembles.vote_job",
     "iterative": "merginguriel.utils.iterative.iterative_job",
