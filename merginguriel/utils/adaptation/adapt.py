@@ -96,7 +96,7 @@ class _Adaptation:
     def carry_out(self, told: Callable[[float], None] | None, overwrite: bool) -> None:
         run, count = self._run, len(self._texts)
         rounds = run.settings.rounds * (LEARNING * run.settings.epochs + 1)
-        with Progress(run.output.name, count * (max(1, len(run.teachers)) + rounds), told) as bar:
+        with Progress(run.target, count * (max(1, len(run.teachers)) + rounds), told) as bar:
             voted = self._vote(bar)
             student = Student(run, self._texts)
             if voted is None:

@@ -74,8 +74,10 @@ def is_done(job: Job) -> bool:
 
 def run(job: Job, shared: dict[str, Any]) -> str:
     asked: AdaptRun = job.options["run"]
+    shared.pop("classifier", None)  # a baseline, which would stay in memory
     if "split" in job.settings:
         check_precision(job.settings["precision"])
+        _check_place(job)
     try:
         report = adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
     finally:
@@ -85,6 +87,12 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     result = _evaluate(job, report, shared["context"].split(job.settings["locale"], job.settings["split"]))
     before = score_in(job.options["before"])
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
+
+
+def _check_place(job: Job) -> None:
+    """Refuse, before anything is computed, a result folder that holds something else (InputError)."""
+    if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
+        atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
 def _evaluate(job: Job, report: AdaptReport, split: Split) -> Evaluation:

@@ -1,6 +1,6 @@
 """An adapted model beside what it was made of, on the same test items."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,3 +78,9 @@ def _gains(found: Sequence[Standing]) -> list[str]:
             f"{(ours > theirs).sum()} of {len(found)}, p {wilcoxon(ours, theirs):.2g}"
         )
     return lines
+
+
+def adapted_table(runs: Iterable[AdaptRun], output: AdaptOutput) -> str:
+    """A line a run: the adapted model alone."""
+    names = [run.output.name for run in runs]
+    return comparison_table([read_evaluation(output.results_root / name, name) for name in names])

@@ -52,6 +52,7 @@ class AdaptRun:
         """InputError for what cannot be adapted so, before a tensor is read."""
         if self.settings.adapt is None:
             raise InputError("nothing to adapt by; give --adapt vote or --adapt self")
+        read_labels(self.start, self.task)
         if self.settings.adapt == "self" and self.teachers:
             raise InputError("--adapt self has no teachers but the model itself; leave them out or use --adapt vote")
         if self.settings.adapt == "vote" and not self.teachers:
@@ -62,7 +63,6 @@ class AdaptRun:
         weights = [teacher.weight for teacher in self.teachers]
         if not all(math.isfinite(weight) and weight > 0 for weight in weights):
             raise InputError(f"the weights of teachers must be positive, not {weights}; correct them")
-        read_labels(self.start, self.task)
         for teacher in self.teachers:
             _check_teacher(teacher, self.target)
             read_labels(teacher.path, self.task)
@@ -71,6 +71,19 @@ class AdaptRun:
     def texts(self) -> Texts:
         """The target's train texts, all or those that are drawn; no label is read."""
         return _drawn(self.task, self.target, self.settings.examples, self.seed)
+
+    def describe(self) -> str:
+        """For people, before anything is done."""
+        told, total = self.settings, sum(teacher.weight for teacher in self.teachers)
+        lines = [
+            f"target  {self.target}, {len(self.texts())} unlabelled {SPLIT} texts",
+            f"start   {self.start}",
+            f"rounds  {told.rounds} of {told.epochs} passes, learning rate {told.learning_rate:g}, sharpened by "
+            f"{told.sharpen:g}, {told.batch_size} texts a step",
+            "teachers" if self.teachers else "teacher itself",
+            *(f"  {teacher.weight / total:.6f}  {teacher.locale}  {teacher.path}" for teacher in self.teachers),
+        ]
+        return "\n".join([*lines, f"output  {self.output}"])
 
     def record(self) -> dict[str, Any]:
         """Everything that the adapted model rests on, as JSON has it, with size and time of the models' files."""
