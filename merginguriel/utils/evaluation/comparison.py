@@ -31,8 +31,10 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
     return np.stack([evaluation.correct[np.argsort(evaluation.ids)] for evaluation in evaluations])
 
 
-def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:
-    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`.
+def comparison_table(
+    evaluations: list[Evaluation], reference: Evaluation | None = None, called: str = "best source"
+) -> str:
+    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`, `called` so.
 
     Where the task has another metric, it comes first.
     """
@@ -40,13 +42,13 @@ def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None
     metric = evaluations[0].metric
     told = "" if metric == "accuracy" else f"  {metric}"
     title = f"{'model':<{width}}{told}  accuracy  95 % interval"
-    lines = [f"{title}   p vs best source" if reference else title]
+    lines = [f"{title}   p vs {called}" if reference else title]
     for evaluation in evaluations:
         low, high = evaluation.interval
         by_metric = f"  {evaluation.score:{len(told) - 2}.4f}" if told else ""
         line = f"{evaluation.name:<{width}}{by_metric}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
         if reference is evaluation:
-            line += "  (best source)"
+            line += f"  ({called})"
         elif reference:
             line += f"  {mcnemar(evaluation.correct, reference.correct):.2g}"
         lines.append(line)

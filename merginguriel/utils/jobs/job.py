@@ -23,6 +23,7 @@ KINDS = {
     "cell": "merginguriel.utils.evaluation.nxn_job",
     "text_logits": "merginguriel.utils.evaluation.text_logits",
     "training": "merginguriel.utils.training.training_job",
+    "adaptation": "merginguriel.utils.adaptation.adapt_job",
     "merge": "merginguriel.utils.merging.merge_job",
     "vote": "merginguriel.utils.ensembles.vote_job",
     "iterative": "merginguriel.utils.iterative.iterative_job",
