@@ -74,29 +74,26 @@ def is_done(job: Job) -> bool:
 
 def run(job: Job, shared: dict[str, Any]) -> str:
     asked: AdaptRun = job.options["run"]
-    shared.pop("classifier", None)  # a baseline, which would stay in memory
-    if "split" in job.settings:
-        check_precision(job.settings["precision"])
-        _check_place(job)
-    try:
-        report = adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
-    finally:
-        free_memory()
     if "split" not in job.settings:
+        report = _adapt(asked, job, shared)
         return f"the same as the vote on {report.rounds[-1]['agreement']:.1%} of the texts"
-    result = _evaluate(job, report, shared["context"].split(job.settings["locale"], job.settings["split"]))
+    check_precision(job.settings["precision"])
+    check_place(job)
+    result = adapt_and_evaluate(asked, job, shared)
     before = score_in(job.options["before"])
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
 
 
-def _check_place(job: Job) -> None:
+def check_place(job: Job) -> None:
     """Refuse, before anything is computed, a result folder that holds something else (InputError)."""
     if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
         atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
-def _evaluate(job: Job, report: AdaptReport, split: Split) -> Evaluation:
-    asked: AdaptRun = job.options["run"]
+def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Evaluation:
+    """Carry `asked` out, and keep how the adapted model does as the result of `job`."""
+    report = _adapt(asked, job, shared)
+    split = shared["context"].split(job.settings["locale"], job.settings["split"])
     result = evaluate(
         Classifier(asked.output, asked.task),
         split,
@@ -110,6 +107,14 @@ def _evaluate(job: Job, report: AdaptReport, split: Split) -> Evaluation:
     )
     atomic.write_text(asked.output / MODEL_CARD, model_card(asked, report.details["run"], result))
     return result
+
+
+def _adapt(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> AdaptReport:
+    shared.pop("classifier", None)  # a baseline, which would stay in memory
+    try:
+        return adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
+    finally:
+        free_memory()
 
 
 def memory_needed(run: AdaptRun) -> int:

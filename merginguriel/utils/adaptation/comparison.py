@@ -38,12 +38,15 @@ def standing(run: AdaptRun, output: AdaptOutput) -> Standing:
     teachers = [read_evaluation(folder, f"{teacher.locale} alone") for folder, teacher in zip(folders, run.teachers)]
     own = {teacher.path: folder for folder, teacher in zip(folders, run.teachers)}
     before = read_evaluation(own.get(run.start, output.before(run)), f"{run.start.name}, before")
-    voted = None
-    if teachers:
-        opinions = [probabilities(read_predictions(folder / PREDICTIONS, ["logits"])["logits"]) for folder in folders]
-        elected = vote(opinions, [teacher.weight for teacher in run.teachers]).argmax(-1)
-        voted = replace(teachers[0], name=f"vote of {len(teachers)} teachers", predicted=elected)
-    return Standing(run.target, before, best_first(teachers), voted, adapted)
+    elected = voted(teachers, [teacher.weight for teacher in run.teachers], "teachers") if teachers else None
+    return Standing(run.target, before, best_first(teachers), elected, adapted)
+
+
+def voted(results: Sequence[Evaluation], weights: Sequence[float], who: str) -> Evaluation:
+    """What the models of these results elect together on their items, from the logits that they have kept."""
+    logits = [read_predictions(one.folder / PREDICTIONS, ["logits"])["logits"] for one in results]
+    elected = vote([probabilities(one) for one in logits], weights).argmax(-1)
+    return replace(results[0], name=f"vote of {len(results)} {who}", predicted=elected)
 
 
 def summary(found: Sequence[Standing]) -> str:

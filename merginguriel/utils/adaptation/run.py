@@ -70,7 +70,7 @@ class AdaptRun:
 
     def texts(self) -> Texts:
         """The target's train texts, all or those that are drawn; no label is read."""
-        return _drawn(self.task, self.target, self.settings.examples, self.seed)
+        return drawn(self.task, self.target, self.settings.examples, self.seed)
 
     def describe(self) -> str:
         """For people, before anything is done."""
@@ -110,7 +110,8 @@ class AdaptRun:
 
 # Of one target at a time: it is asked for when a run is planned and when it is carried out.
 @functools.lru_cache(maxsize=1)
-def _drawn(task: Task, target: str, examples: int | None, seed: int) -> Texts:
+def drawn(task: Task, target: str, examples: int | None, seed: int) -> Texts:
+    """The train texts of `target`, all or so many, drawn by `seed`; where there are fewer, all, with a warning."""
     texts = task.texts(target, SPLIT)
     if examples is not None and examples > len(texts):
         log.warning("warning: --adapt-examples %d, but %s has %d texts: all are taken", examples, target, len(texts))

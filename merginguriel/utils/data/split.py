@@ -38,28 +38,6 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The items of one language and split without their labels, in file order: what adapts to a target reads these."""
-
-    locale: str
-    name: str
-    ids: list[str]
-    texts: list[Text]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def fingerprint(self) -> str:
-        """sha256 over ids and texts."""
-        return _sha256([self.ids, self.texts])
-
-    def draw(self, count: int, seed: int) -> "Texts":
-        """As of a Split, which draws the same ids."""
-        kept = _drawn(self, count, seed)
-        return replace(self, ids=[self.ids[item] for item in kept], texts=[self.texts[item] for item in kept])
-
-
-@dataclass(frozen=True)
 class Split:
     """The items of one language and split, in file order; `labels` index `label_names`, the task's."""
 

@@ -25,6 +25,7 @@ KINDS = {
     "training": "merginguriel.utils.training.training_job",
     "adaptation": "merginguriel.utils.adaptation.adapt_job",
     "merge": "merginguriel.utils.merging.merge_job",
+    "adapted_merge": "merginguriel.utils.merging.adapted_merge",
     "vote": "merginguriel.utils.ensembles.vote_job",
     "iterative": "merginguriel.utils.iterative.iterative_job",
 }

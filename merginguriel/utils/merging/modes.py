@@ -22,6 +22,7 @@ MODES = {
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel", "consensus")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
+ADAPTED = "+"  # in sweeps, between a mode and how the merge is adapted: regmean+vote
 
 
 def mode_named(name: str) -> str:

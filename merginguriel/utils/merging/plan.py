@@ -10,6 +10,8 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import Method
 from auto_merge_llm.tensors import identities
 
+from merginguriel.utils.adaptation.run import drawn
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.examples import NUM_EXAMPLES
@@ -56,6 +58,23 @@ class MergePlan:
         return MODES[self.mode][0]
 
     @property
+    def label(self) -> str:
+        """What lists and tables call it: regmean, or regmean+vote where it is adapted."""
+        adapted = self.settings.adaptation.adapt
+        return f"{self.mode}+{adapted}" if adapted else self.mode
+
+    @property
+    def before(self) -> "MergePlan":
+        """The merge that is adapted."""
+        plain = replace(self, settings=replace(self.settings, adaptation=AdaptSettings()))
+        name = naming.merge_name(plain.mode, plain.target, len(plain.sources), plain.words)
+        return replace(plain, output=self.output.with_name(name))
+
+    def before_in(self, folder: Path) -> "MergePlan":
+        """The same in another place."""
+        return replace(self.before, output=folder)
+
+    @property
     def words(self) -> list[str]:
         """Of a folder's name, for what has not its default."""
         return [*filter(None, [self.task.word]), *self.settings.words().values()]
@@ -74,6 +93,10 @@ class MergePlan:
             texts = self.settings.texts
             count = texts.num_examples or f"up to {NUM_EXAMPLES}"
             lines += [f"data    {count} examples, {self.task.data} {texts.split}, {texts.scope}"]
+        adaptation = self.settings.adaptation
+        if adaptation.adapt:
+            count = adaptation.examples or "all"
+            lines += [f"adapt   {adaptation.adapt}, {count} unlabelled train texts, {adaptation.rounds} rounds"]
         lines += ["sources", *(f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources)]
         return "\n".join([*lines, f"output  {self.output}"])
 
@@ -104,7 +127,14 @@ class MergePlan:
             "dtype": settings.dtype or "sources'",
             "similarity": plain(self.selection),
             "sources": sources,
+            **({"adapt": self._adaptation()} if settings.adaptation.adapt else {}),
         }
+
+    def _adaptation(self) -> dict[str, Any]:
+        told = self.settings.adaptation
+        texts = drawn(self.task, self.target, told.examples, self.settings.seed)
+        of_texts = {"split": texts.name, "count": len(texts), "fingerprint": texts.fingerprint()}
+        return {**told.record(), "examples": told.examples, "texts": of_texts}
 
 
 def plan_merge(

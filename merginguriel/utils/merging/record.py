@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
@@ -48,6 +49,12 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
     )
 
 
+def adaptation_of(experiment: Mapping[str, Any]) -> AdaptSettings:
+    """How the merge was adapted to its target, if it was."""
+    told = experiment.get("adapt") or {}
+    return AdaptSettings(**{name: told[name] for name in declared(AdaptSettings) if name in told})
+
+
 def preweight_of(experiment: Mapping[str, Any]) -> str | None:
     """equal or uriel; where an older record does not tell, similarities that are all equal are none."""
     if experiment.get("preweight"):
@@ -77,6 +84,7 @@ def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
             }
         ),
         {name: value for name, value in (experiment.get("hyperparameters") or {}).items() if name != "seed"},
+        adaptation_of(experiment),
         preweight=preweight_of(experiment) or "equal",
         weights={source["locale"]: source["weight"] for source in experiment["sources"]} if manual else None,
         base=Path(base) if base and not is_initial(base, experiment) else None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auto_merge_llm.methods import create
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale_weights
 from merginguriel.utils.merging import hyperparameters
 from merginguriel.utils.merging.calculators import ManualWeightCalculator
@@ -33,6 +34,7 @@ class MergeSettings:
     choice: SourceSettings = SourceSettings()
     texts: TextSettings = TextSettings()
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    adaptation: AdaptSettings = AdaptSettings()
     preweight: str = setting(
         "equal",
         "of the sources, in modes that are not weights themselves: equal, by the selection's similarity, or by the "
@@ -119,7 +121,7 @@ class MergeSettings:
         if needs_text(self.mode):
             texts = {one.name for one in fields(TextSettings)} - ({"scope"} if self.mode == "adamerging" else set())
             found |= {(TextSettings.__name__, name) for name in texts}
-        return found
+        return found | self.adaptation.used()
 
     def _used_of_choice(self) -> set[str]:
         found = self.selection.used(weighed=self.weighs_by_similarity)
@@ -137,7 +139,8 @@ class MergeSettings:
         choice, texts = _only(self.selection, used).with_own_matrix(), _only(self.texts, used)
         selection = None if choice.selection == self.default_selection else choice.selection
         own = _only(replace(self, weights=weights), used)
-        return replace(own, choice=replace(choice, selection=selection), texts=texts, hyperparameters=told)
+        choice, adaptation = replace(choice, selection=selection), _only(self.adaptation, used)
+        return replace(own, choice=choice, texts=texts, hyperparameters=told, adaptation=adaptation)
 
     @property
     def selection(self) -> SourceSettings:
@@ -155,7 +158,7 @@ class MergeSettings:
         told |= {f"text-{name}": text for name, text in words(self.texts).items()}
         if self.base:
             told["base"] = f"base-{word(self.base.name)}"
-        return told | own
+        return told | own | {f"adapt-{number}": text for number, text in enumerate(self.adaptation.words())}
 
 
 def _only(settings: Any, used: set[tuple[str, str]]) -> Any:
