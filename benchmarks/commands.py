@@ -73,10 +73,16 @@ class Commands:
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""
-        line, environment = [str(part) for part in line], dict(self.environment)
-        visible = gpus()
+        environment, visible = dict(self.environment), gpus()
         if visible:
             environment["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
+        self._run([str(part) for part in line], environment)
+
+    def run_on_all(self, line: list) -> None:
+        """The same on all GPUs that can be seen, for one with workers of its own."""
+        self._run([str(part) for part in line], self.environment)
+
+    def _run(self, line: list[str], environment: dict[str, str]) -> None:
         done = subprocess.run(
             [sys.executable, str(ROOT / "merginguriel" / line[0]), *line[1:]],
             text=True,

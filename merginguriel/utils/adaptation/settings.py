@@ -23,12 +23,7 @@ class AdaptSettings:
         word="adapt-{}",
     )
     examples: int | None = setting(
-        None,
-        "texts to adapt on (default: all)",
-        "--adapt-examples",
-        read=positive_int,
-        metavar="N",
-        word="adapt-examples{}",
+        None, "texts to adapt on (default: all)", "--adapt-examples", read=positive_int, metavar="N", word="examples{}"
     )
     rounds: int = setting(
         2,
@@ -36,18 +31,13 @@ class AdaptSettings:
         "--adapt-rounds",
         read=positive_int,
         metavar="N",
-        word="adapt-rounds{}",
+        word="rounds{}",
     )
     epochs: int = setting(
-        3, "passes over the texts a round", "--adapt-epochs", read=positive_int, metavar="N", word="adapt-epochs{}"
+        3, "passes over the texts a round", "--adapt-epochs", read=positive_int, metavar="N", word="epochs{}"
     )
     learning_rate: float = setting(
-        1e-4,
-        "AdamW's in adapting, at its highest",
-        "--adapt-lr",
-        read=bounded_float(0, 1),
-        metavar="X",
-        word="adapt-lr{:g}",
+        1e-4, "AdamW's in adapting, at its highest", "--adapt-lr", read=bounded_float(0, 1), metavar="X", word="lr{:g}"
     )
     sharpen: float = setting(
         2.0,
@@ -55,10 +45,10 @@ class AdaptSettings:
         "--sharpen",
         read=bounded_float(0.1, 100),
         metavar="X",
-        word="adapt-sharpen{:g}",
+        word="sharpen{:g}",
     )
     batch_size: int = setting(
-        64, "texts a step of adapting", "--adapt-batch-size", read=positive_int, metavar="N", word="adapt-batch{}"
+        64, "texts a step of adapting", "--adapt-batch-size", read=positive_int, metavar="N", word="batch{}"
     )
     cuda_graphs: bool = setting(
         False, "launch a whole pass at once: several times as fast for small models (GPU)", "--adapt-cuda-graphs"

@@ -1,0 +1,336 @@
+"""Sources by consensus, and merges adapted to their targets without a label: MASSIVE's 49 locales, and SIB-200.
+
+Everything is done by the toolkit's own commands, from an encoder on: sources of several seeds, N×N, merges, votes,
+adapted merges. Settings of the adaptation are chosen by the validation items of DEVELOPMENT alone, before any test item
+is read. What is done is not done again; what a command failed at is told in the end.
+
+    python benchmarks/label_free.py --base-model DIR/me5-small-xlmr --massive DIR/massive --sib200 DIR/sib200 --dir work
+
+Makes work/collected/: what `benchmarks/label_free_tables.py` reads. --quick does a little of each kind.
+"""
+
+import argparse
+import io
+import json
+import os
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from commands import ROOT, Commands, gpus
+
+from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
+from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.storage import argument_types, atomic, naming
+
+# Whose validation items choose the defaults: four scripts, far from and near to what the sources know.
+DEVELOPMENT = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
+SPOKEN = (
+    "eng_Latn spa_Latn fra_Latn rus_Cyrl arb_Arab hin_Deva zho_Hans ind_Latn tur_Latn swh_Latn jpn_Jpan vie_Latn"
+).split()
+TARGETS = (
+    "quy_Latn ayr_Latn grn_Latn wol_Latn lug_Latn kin_Latn sna_Latn tir_Ethi bem_Latn tso_Latn ewe_Latn fon_Latn "
+    "ilo_Latn pag_Latn mri_Latn smo_Latn lao_Laoo kir_Cyrl uig_Arab eus_Latn"
+).split()
+# What is tried on DEVELOPMENT, each beside the defaults.
+TRIALS = {
+    "rounds1": "--adapt-rounds 1",
+    "rounds2": "--adapt-rounds 2",
+    "rounds3": "--adapt-rounds 3",
+    "sharpen1": "--sharpen 1 --adapt-rounds 2",
+    "sharpen3": "--sharpen 3 --adapt-rounds 2",
+    "lr5e-5": "--adapt-lr 5e-5 --adapt-rounds 2",
+    "lr2e-4": "--adapt-lr 2e-4 --adapt-rounds 2",
+    "epochs5": "--adapt-epochs 5 --adapt-rounds 2",
+}
+OF_SIB = "--train-bs 32 --lr 1e-4 --epochs 10 --warmup-ratio 0.1"
+OF_MASSIVE = "--lr 2e-4 --epochs 5 --warmup-ratio 0.1"
+
+
+@dataclass
+class Corpus:
+    """A task with its languages, where everything of a seed is, and how many sources merges have."""
+
+    name: str
+    data: str
+    task: str
+    languages: list[str]
+    targets: list[str]
+    training: str
+    matrix: Path = field(default_factory=Path)
+
+    def flags(self, base: str) -> list:
+        return ["--task", self.task, "--base-model", base, "--dataset-name", self.data]
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", required=True, help="encoder folder")
+    parser.add_argument("--massive", required=True, help="folder of MASSIVE")
+    parser.add_argument("--sib200", required=True, help="folder of SIB-200")
+    parser.add_argument("--dir", type=Path, default=Path("label_free"), help="working folder")
+    parser.add_argument("--matrices", type=Path, help="folder of massive.csv and sib200.csv, without lang2vec")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43])
+    parser.add_argument(
+        "--workers", type=argument_types.positive_int, default=1, help="processes, on all GPUs together"
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="only these")
+    parser.add_argument("--quick", action="store_true", help="a little of everything")
+    return parser
+
+
+class Study:
+    """Commands that share all GPUs, and how long each part took."""
+
+    def __init__(self, args):
+        self.args, self.dir = args, args.dir.resolve()
+        self.commands = Commands(self.dir, args.workers)
+        self.seconds: dict[str, float] = {}
+        self.failures: list[str] = []
+        self._lock = threading.Lock()
+        self.massive = Corpus(
+            "massive", args.massive, "massive", list(DEFAULT_LOCALES), list(DEFAULT_LOCALES), OF_MASSIVE
+        )
+        sib = str(ROOT / "docs/tasks/sib200.yaml")
+        self.sib200 = Corpus("sib200", args.sib200, sib, [*SPOKEN, *TARGETS], list(TARGETS), OF_SIB)
+        if args.quick:
+            self.massive.training = self.sib200.training = "--lr 2e-4 --epochs 1"
+            self.massive.languages = self.massive.targets = "cy-GB fr-FR tr-TR".split()
+            self.sib200.languages, self.sib200.targets = [*SPOKEN[:2], *TARGETS[:2]], list(TARGETS[:2])
+        for corpus in (self.massive, self.sib200):
+            corpus.matrix = (args.matrices or self.dir) / f"{corpus.name}.csv"
+        self.number = 2 if args.quick else 5
+
+    @property
+    def corpora(self) -> list[Corpus]:
+        return [self.massive, self.sib200]
+
+    def root(self, corpus: Corpus, seed: int) -> Path:
+        return self.dir / f"{corpus.name}{seed}"
+
+    def run(self, part: str, lines: list[list]) -> None:
+        """All at once: each has as many workers as it says."""
+        start = time.monotonic()
+        with ThreadPoolExecutor(max(1, len(lines))) as pool:
+            list(pool.map(self._one, lines))
+        self.seconds[part] = round(time.monotonic() - start, 1)
+        print(f"{part}: {self.seconds[part]:.0f} s", flush=True)
+        folder = self.dir / "collected"
+        folder.mkdir(exist_ok=True)
+        told = {"seconds": self.seconds, "failures": self.failures, "workers": self.args.workers, "gpus": len(gpus())}
+        atomic.write_json(folder / "run.json", told)
+
+    def _one(self, line: list) -> None:
+        try:
+            self.commands.run_on_all(line)
+        except SystemExit as error:
+            with self._lock:
+                self.failures.append(str(error))
+                print("failed:", str(error)[-600:], flush=True)
+
+    def workers(self, share: float) -> list:
+        return ["--workers", max(1, round(self.args.workers * share))]
+
+    def models(self, corpus: Corpus, seed: int) -> list:
+        return [*corpus.flags(self.args.base_model), "--models-root", self.root(corpus, seed) / naming.MODELS_ROOT]
+
+    def nxn(self, corpus: Corpus, seed: int, split: str) -> Path:
+        """The folder of the finished run."""
+        runs = sorted((self.root(corpus, seed) / f"nxn_{split}").glob("nxn_eval_*/evaluation_summary.json"))
+        return runs[-1].parent
+
+    def sweep(self, corpus: Corpus, seed: int, modes: str, *more: object, share: float = 1.0) -> list:
+        line = [
+            "run_large_scale_experiment.py",
+            *self.models(corpus, seed),
+            "--seed",
+            seed,
+            "--locales",
+            *corpus.targets,
+        ]
+        line += ["--similarity-matrix", corpus.matrix, "--nxn-matrix", self.nxn(corpus, seed, "train")]
+        line += ["--results-dir", self.root(corpus, seed) / naming.RESULTS_ROOT, *self.workers(share)]
+        speed = ["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() and "+" in modes else []
+        quick = ["--adapt-epochs", 1] if self.args.quick and "+" in modes else []
+        return [*line, "--modes", *modes.split(), *more, *speed, *quick]
+
+
+def train(study: Study) -> None:
+    on_gpu = ["--tf32", "--cuda_graphs"] if gpus() else []
+    few = ["--max_train_samples", "64", "--max_predict_samples", "64"] if study.args.quick else []
+    lines = []
+    for corpus in study.corpora:
+        for seed in study.args.seeds:
+            line = ["train_missing_models.py", *study.models(corpus, seed), "--locales", *corpus.languages]
+            share = (0.9 if corpus is study.massive else 0.1) / len(study.args.seeds)
+            line += [*study.workers(share), *corpus.training.split(), "--additional-args"]
+            lines.append([*line, "--seed", seed, "--save_strategy", "no", "--eval_strategy", "no", *on_gpu, *few])
+    study.run("train", lines)
+
+
+def nxn(study: Study) -> None:
+    lines = []
+    for corpus in study.corpora:
+        for seed in study.args.seeds:
+            line = ["run_nxn_evaluation.py", *study.models(corpus, seed), "--locales", *corpus.languages]
+            for split in ("train", "test"):
+                drawn = ["--max-items", 100 if study.args.quick else 1000] if split == "train" else []
+                share = (0.4 if corpus is study.massive else 0.1) / len(study.args.seeds)
+                folder = study.root(corpus, seed) / f"nxn_{split}"
+                lines.append([*line, "--split", split, *drawn, "--results-dir", folder, *study.workers(share)])
+    study.run("nxn", lines)
+
+
+def tune(study: Study) -> None:
+    """Settings of the adaptation on the validation items of DEVELOPMENT, with sources of the first seed."""
+    corpus, seed = study.massive, study.args.seeds[0]
+    targets = [code for code in DEVELOPMENT if code in corpus.languages]
+    merged = study.dir / "tuned" / naming.MERGED_ROOT
+    line = study.sweep(corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number)
+    line[line.index("--locales") + 1 : line.index("--similarity-matrix")] = targets
+    line[line.index("--results-dir") + 1] = study.dir / "tuned" / "unread"
+    study.run("tune, merges", [[*line, "--keep-merged", "--merged-models-dir", merged, *_few(study)]])
+    name, lines = f"regmean_merge_{{target}}_{study.number}merged_consensus", []
+    trials = dict(list(TRIALS.items())[:2]) if study.args.quick else TRIALS
+    for trial, flags in trials.items():
+        line = ["adapt_to_target.py", "--model", merged / (name + _words(study)), "--targets", *targets, "--no-eval"]
+        line += ["--task", corpus.task, "--dataset-name", corpus.data, *flags.split(), "--seed", seed]
+        line += ["--output-dir", study.dir / "tuned" / trial / "{target}", *study.workers(1 / len(trials))]
+        lines.append(line + (["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() else []))
+    study.run("tune, adaptations", lines)
+    lines = []
+    for trial in [*trials, "merges"]:
+        for target in targets:
+            folder = study.dir / "tuned" / trial / target
+            if trial == "merges":
+                folder = merged / (name + _words(study)).format(target=target)
+            line = ["evaluate_specific_model.py", "--model-path", folder, "--locale", target, "--split", "validation"]
+            line += ["--task", corpus.task, "--dataset-name", corpus.data, "--prefix", trial]
+            lines.append([*line, "--results-dir", study.dir / "tuned" / "validation"])
+    study.run("tune, validation", lines)
+    scores = {
+        trial: {
+            target: atomic.read_json(study.dir / f"tuned/validation/{trial}_{target}_validation" / naming.RESULTS_JSON)[
+                "performance"
+            ]["accuracy"]
+            for target in targets
+        }
+        for trial in [*trials, "merges"]
+    }
+    atomic.write_json(study.dir / "collected" / "tuned.json", scores)
+    print(json.dumps({trial: round(float(np.mean([*of.values()])), 4) for trial, of in scores.items()}), flush=True)
+
+
+def _few(study: Study) -> list:
+    return ["--consensus-examples", 100] if study.args.quick else []
+
+
+def _words(study: Study) -> str:
+    return "_consensus100" if study.args.quick else ""
+
+
+def merges(study: Study) -> None:
+    """Averages, regmean and their adaptation in two rounds, sources by cosine and by consensus; votes of the same."""
+    lines, both = [], ["--selection", "cosine", "consensus", "--num-languages", study.number]
+    share = 1 / len(study.args.seeds)
+    for seed in study.args.seeds:
+        few = _few(study)
+        modes = "average regmean"
+        lines.append(study.sweep(study.massive, seed, modes, *both, *few, share=0.2 * share))
+        lines.append(study.sweep(study.massive, seed, "regmean+vote", *both, *few, share=0.65 * share))
+        own = f"baseline {modes} regmean+vote"
+        lines.append(study.sweep(study.sib200, seed, own, *both, *few, share=0.15 * share))
+    study.run("merges", lines)
+    study.run("votes", [line for seed in study.args.seeds for line in _votes(study, seed)])
+
+
+def _votes(study: Study, seed: int) -> list[list]:
+    lines = []
+    for corpus in study.corpora:
+        line = ["run_large_scale_ensemble_experiments.py", *corpus.flags(study.args.base_model), "--preweight", "equal"]
+        line += ["--nxn-dir", study.nxn(corpus, seed, "test"), "--similarity-matrix", corpus.matrix]
+        line += ["--results-dir", study.root(corpus, seed) / "votes", "--target-languages", *corpus.targets]
+        line += ["--voting-methods", "soft"]
+        for number in (study.number, len(corpus.languages) - 1):
+            chosen = ["--selection", "consensus", "--nxn-matrix", study.nxn(corpus, seed, "train"), *_few(study)]
+            lines.append([*line, *chosen, "--num-languages", number])
+        lines.append([*line, "--selection", "cosine", "--num-languages", study.number])
+    return lines
+
+
+def rounds(study: Study) -> None:
+    """One round, and three."""
+    lines = []
+    for seed in study.args.seeds:
+        for number in (3, 1):
+            more = ["--selection", "cosine", "consensus", "--num-languages", study.number, "--adapt-rounds", number]
+            share = number / 4 / len(study.args.seeds)
+            lines.append(study.sweep(study.massive, seed, "regmean+vote", *more, *_few(study), share=share))
+    study.run("rounds", lines)
+
+
+def curves(study: Study) -> None:
+    """Fewer texts, and other numbers of sources, by the first seed."""
+    seed, chosen = study.args.seeds[0], ["--selection", "consensus", *_few(study)]
+    numbers = [1, 2] if study.args.quick else [3, 10]
+    lines = [study.sweep(study.massive, seed, "regmean regmean+vote", *chosen, "--num-languages", *numbers, share=0.7)]
+    for count in (100, 1000):
+        more = [*chosen, "--num-languages", study.number, "--adapt-examples", count]
+        lines.append(study.sweep(study.massive, seed, "regmean+vote", *more, share=0.15))
+    study.run("curves", lines)
+
+
+def collect(study: Study) -> None:
+    """Results without logits but those of the N×N of SIB-200, one archive a corpus and seed."""
+    start = time.monotonic()
+    for corpus in study.corpora:
+        for seed in study.args.seeds:
+            _archive(study, study.root(corpus, seed), f"{corpus.name}{seed}.tar.xz")
+    study.seconds["collect"] = round(time.monotonic() - start, 1)
+
+
+def _archive(study: Study, root: Path, file: str) -> None:
+    target = study.dir / "collected" / file
+    with tarfile.open(target.with_name(f".{file}"), "w:xz", preset=2) as tar:
+        for path in sorted(found for found in root.rglob("*") if found.is_file()):
+            inside = path.relative_to(study.dir)
+            hidden = any(part.startswith(".") for part in inside.parts) or naming.MODELS_ROOT.name in inside.parts
+            if hidden or "_on_" in path.parent.name or (path.suffix == ".safetensors" and "sib200" not in str(inside)):
+                continue
+            if path.name == PREDICTIONS:
+                # Not compressed by itself, so that the archive finds what one result shares with the others.
+                bare = io.BytesIO()
+                np.savez(bare, **{name: values for name, values in read_predictions(path).items() if name != "logits"})
+                entry = tarfile.TarInfo(str(inside))
+                entry.size = bare.tell()
+                bare.seek(0)
+                tar.addfile(entry, bare)
+            elif path.suffix != ".lock":
+                tar.add(path, str(inside))
+    os.replace(target.with_name(f".{file}"), target)
+
+
+PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "curves": curves}
+
+
+def main(argv=None) -> int:
+    args = build_parser().parse_args(argv)
+    study = Study(args)
+    for corpus in study.corpora:
+        if not args.matrices:
+            codes = ",".join(corpus.languages)
+            line = ["generate_sparse_similarity_unified.py", "--locales", codes, "--out-dense", corpus.matrix]
+            study.run("similarity", [[*line, "--out-sparse", study.dir / f"{corpus.name}_sparse.csv"]])
+    for part in args.parts:
+        PARTS[part](study)
+        if part in ("merges", "rounds", "curves"):
+            collect(study)
+    return 1 if study.failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
