@@ -53,6 +53,7 @@ def add_merging(parser: Any, *, beside_training: bool = False) -> None:
     add_settings(weights, MergeSettings, ("preweight", "weights", "normalize"))
     weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
     method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
+    add_settings(method, MergeSettings, ("length",))
     add_hyperparameters(method, without=("learning_rate", "epochs") if beside_training else ())
     if not beside_training:
         add_settings(method, MergeSettings, ("base",))

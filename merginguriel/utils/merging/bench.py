@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.executor import Stretch
 from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
@@ -68,7 +69,12 @@ class Prepared:
             "environment": environment.run_environment(),
         }
         by_people = merge_details(
-            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources, timestamp=timestamp
+            mode=plan.mode,
+            base_model=plan.base_model,
+            target=plan.target,
+            sources=plan.sources,
+            timestamp=timestamp,
+            length=plan.settings.length,
         )
         return {DETAILS_TXT: by_people, DETAILS_JSON: atomic.as_json(told)}
 
@@ -179,11 +185,16 @@ def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
             [source.path for source in plan.sources],
             [source.weight for source in plan.sources],
             OutputFolder(output, plan.settings.dtype),
-            base=plan.base,
+            base=stretched(plan, plan.base),
             measurements=prepared.measurements,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
             progress=progress,
         )
+
+
+def stretched(plan: MergePlan, base: Any) -> Any:
+    """`base` as the library takes it, for a merge that goes as far from it as planned."""
+    return base if plan.settings.length == 1 else Stretch(base, plan.settings.length)
 
 
 def refuse_sources(plan: MergePlan) -> None:

@@ -21,7 +21,7 @@ from merginguriel.utils.data.split import Split, Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
-from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources
+from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources, stretched
 from merginguriel.utils.merging.examples import Examples
 from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
 from merginguriel.utils.merging.plan import MergePlan
@@ -127,7 +127,7 @@ class MemoryBench(Bench):
             prepared.method,
             [self.checkpoint(source.path) for source in plan.sources],
             [source.weight for source in plan.sources],
-            base=self.checkpoint(plan.base) if plan.base else None,
+            base=stretched(plan, self.checkpoint(plan.base)) if plan.base else None,
             measurements=prepared.measurements,
             dtype=plan.settings.dtype,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,

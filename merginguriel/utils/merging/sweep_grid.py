@@ -34,5 +34,5 @@ class Grid:
             choice=replace(common.choice, num_languages=number, selection=chosen),
             hyperparameters=own,
             weights=None if mode in WEIGHTINGS else common.weights,
-            base=common.base if method.needs_base else None,
+            base=common.base if method.needs_base or common.length != 1 else None,
         )
