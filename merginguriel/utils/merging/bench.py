@@ -114,7 +114,8 @@ class Bench(measuring.Models):
         examples = self._examples[key]
         if isinstance(plan.method, LearningMethod):
             return Prepared(measuring.learn(self, plan, plan.method, examples, self.measurements), examples)
-        files, measurements = zip(*(self.measured(plan, source, examples) for source in plan.sources))
+        of_source = {source: settings.texts.of_source(examples, source.locale) for source in plan.sources}
+        files, measurements = zip(*(self.measured(plan, source, own) for source, own in of_source.items()))
         return Prepared(plan.method, examples, measurements, files)
 
     def measurement_file(self, plan: MergePlan, source: Source, examples: Examples) -> measuring.MeasurementFile:

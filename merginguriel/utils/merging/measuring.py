@@ -69,6 +69,7 @@ def measurement_file(
         "model": checkpoint.weights_fingerprint,
         "tokenizer": checkpoint.tokenizer_fingerprint,
         "labels": list(checkpoint.labels),
+        **({"own_texts": True} if texts.scope == "own" else {}),
         **_rests_on(texts, examples),
     }
     name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)}.safetensors"
@@ -101,7 +102,7 @@ def measure(
         pad_id=model.config.pad_token_id,
     )
     bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
-    return method.measure(model, bar, autocast=autocast_dtype())
+    return method.measure(model, bar, autocast=autocast_dtype(), own_texts=texts.scope == "own")
 
 
 def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Examples, folder: Path) -> LearningMethod:

@@ -92,9 +92,17 @@ class Method(ABC):
         return False
 
     def measure(
-        self, model: torch.nn.Module, batches: Iterable[Mapping[str, Tensor]], *, autocast: torch.dtype | None = None
+        self,
+        model: torch.nn.Module,
+        batches: Iterable[Mapping[str, Tensor]],
+        *,
+        autocast: torch.dtype | None = None,
+        own_texts: bool = False,
     ) -> dict[str, Tensor]:
-        """What `merge` needs to know of one source, by tensor name, from `input_ids` and `attention_mask` (n, t)."""
+        """What `merge` needs to know of one source, by tensor name, from `input_ids` and `attention_mask` (n, t).
+
+        `own_texts`: other sources are measured on other texts, so that nothing may grow with their number or length.
+        """
         raise NotImplementedError(f"{type(self).__name__} measures nothing")
 
     def statistics(self, scan: Scan) -> Any:
