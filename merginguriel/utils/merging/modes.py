@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.methods.base import LearningMethod
+from auto_merge_llm.methods.base import LearningMethod, SolvingMethod
 
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
@@ -34,9 +34,9 @@ def method_of(mode: str) -> "Method":
 
 
 def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns, on text."""
+    """Whether the mode's method measures its sources, or learns or solves something, on text."""
     method = method_of(mode)
-    return method.measurement is not None or isinstance(method, LearningMethod)
+    return method.measurement is not None or isinstance(method, (LearningMethod, SolvingMethod))
 
 
 def mode_lines(*, baseline: bool = False) -> str:

@@ -14,7 +14,7 @@ from auto_merge_llm.forward import Batch, evaluating, inputs_of
 
 @dataclass
 class Grams:
-    """Σ xxᵀ by the name of a weight, and how many x these are. `real` (n, t) is the mask of the batch that is running."""
+    """Σ xxᵀ by the name of a weight, and how many x these are. `real` (n, t) is the mask of the batch now running."""
 
     sums: dict[str, Tensor]
     counts: dict[str, int]
