@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.merging.examples import TextSettings, draw_examples
+from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
 NEAREST = ["nl-NL", "de-DE", "en-US"]
@@ -282,6 +283,20 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     assert merged.read_bytes() == first
 
 
+def test_adamerging_in_the_papers_form(run, flags, tmp_path):
+    options = ["--num-examples", 8, "--batch-size", 4, "--no-eval", "--learning-rate", 0.5, "--epochs", 3]
+    done = run(SCRIPT, *flags, "--mode", "adamerging", *options, "--adamerging-start", 0.3, "--adamerging-clamp")
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("merged_models/adamerging_merge_af-ZA_3merged_*")
+    details = json.loads((folder / "merge_details.json").read_text())
+    assert details["plan"]["hyperparameters"] | {"start": 0.3, "clamp": True} == details["plan"]["hyperparameters"]
+    learnt = {value for row in details["measured_on"]["coefficients"].values() for value in row.values()}
+    assert min(learnt) == 0 and max(learnt) == 1 and len(learnt) > 2
+    assert hyperparameter_tokens([("start", 0.3), ("clamp", True), ("normalize", False)]) == [
+        *("--start", "0.3", "--clamp", "--no-normalize-fisher")
+    ]
+
+
 @pytest.mark.parametrize(
     "extra, message",
     [
@@ -297,6 +312,8 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
             "--fisher-data-mode has no effect in mode adamerging",
         ),
         (["--mode", "regmean", "--alpha", "2"], "alpha is 2.0"),
+        (["--mode", "adamerging", "--start", "0.3", "--preweight", "uriel"], "--preweight has no effect"),
+        (["--mode", "regmean", "--clamp"], "regmean has no hyper-parameter clamp"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(refused, flags, extra, message):

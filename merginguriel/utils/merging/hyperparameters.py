@@ -31,7 +31,15 @@ HYPERPARAMETERS = {
     "per": Setting("adamerging: one coefficient a source for each", ("--per",), choices=("tensor", "model")),
     "learning_rate": Setting("adamerging: Adam's", ("--learning-rate",), float, metavar="X"),
     "epochs": Setting("adamerging: passes over the text", ("--epochs",), int, metavar="N"),
+    "start": Setting(
+        "adamerging: coefficient of every source before learning, in the paper 0.3 (default: its weight)",
+        ("--start", "--adamerging-start"),
+        float,
+        metavar="X",
+    ),
+    "clamp": Setting("adamerging: hold coefficients in [0, 1], as the paper does", ("--clamp", "--adamerging-clamp")),
 }
+SWITCHES = {"normalize": "store_false", "clamp": "store_true"}
 OWNER = "hyperparameters"  # in place of a class's name, where flags are told apart
 
 
@@ -39,8 +47,8 @@ def add_hyperparameters(group: Any, without: Collection[str] = ()) -> None:
     for name, told in HYPERPARAMETERS.items():
         if name not in without:
             more: dict[str, Any] = {"type": told.read, "choices": told.choices, "metavar": told.metavar}
-            if name == "normalize":
-                more = {"dest": name, "action": "store_false"}
+            if name in SWITCHES:
+                more = {"dest": name, "action": SWITCHES[name]}
             options = {key: value for key, value in more.items() if value is not None}
             group.add_argument(*told.flags, help=told.help, **options).setting = OWNER, name
 
@@ -58,5 +66,5 @@ def hyperparameter_tokens(values: Iterable[tuple[str, Any]]) -> list[str]:
     """The flags of a command line that give them."""
     tokens: list[str] = []
     for name, value in values:
-        tokens += [HYPERPARAMETERS[name].flags[0]] + ([] if name == "normalize" else [str(value)])
+        tokens += [HYPERPARAMETERS[name].flags[0]] + ([] if name in SWITCHES else [str(value)])
     return tokens

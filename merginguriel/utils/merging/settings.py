@@ -99,9 +99,11 @@ class MergeSettings:
     def used(self) -> set[tuple[str, str]]:
         """The settings that have an effect beside the others, as (class, field)."""
         own, method = {"length", "seed", "dtype", "allow_mismatched_heads"}, method_of(self.mode)
-        # The sum of task vectors and breadcrumbs have no place for weights.
-        takes_weights = self.mode != "breadcrumbs" and (
-            self.mode != "task_arithmetic" or self.hyperparameters.get("form") == "mean"
+        # The sum of task vectors, breadcrumbs and coefficients that start elsewhere have no place for weights.
+        takes_weights = (
+            self.mode != "breadcrumbs"
+            and self.hyperparameters.get("start") is None
+            and (self.mode != "task_arithmetic" or self.hyperparameters.get("form") == "mean")
         )
         own |= {"weights", "normalize"} if self.weighs_by_hand else set()
         own |= {"preweight"} if takes_weights and not self.weighs_by_hand and self.mode not in WEIGHTINGS else set()
