@@ -202,6 +202,8 @@ def test_list_modes(run):
         "fisher",
     ]
     assert "fisher          another name of fisher_dataset" in listed
+    for mode, better in (("breadcrumbs", "--beta 1 --gamma 0"), ("dare_ties", "--density 1 --scaling 0.5")):
+        assert re.search(f"^  {mode} .*\\(of one task, better: {better}\\)$", listed, re.MULTILINE)
 
 
 def test_explicit_sources_are_weighed_by_cosine(run, flags):

@@ -18,6 +18,7 @@ from toys import WEIGHTS, WITHOUT_TEXT, in_dtype, read_tensors, same_bits
 # files: test_fisher_merging.py, test_regmean.py, test_regmean_plus.py.
 SETTINGS = [(name, {}) for name in WITHOUT_TEXT if name != "passthrough"] + [
     ("task_arithmetic", {"form": "mean"}),
+    ("widen", {"embeddings": "features"}),
     ("ties", {"scope": "tensor"}),
     ("dare_ties", {"scope": "tensor"}),
     ("breadcrumbs", {"beta": 0.5, "gamma": 0.1}),

@@ -21,6 +21,11 @@ HYPERPARAMETERS = {
     ),
     "beta": Setting("breadcrumbs: share kept, below the largest", ("--beta",), float, metavar="X"),
     "gamma": Setting("breadcrumbs: share of the largest that is dropped", ("--gamma",), float, metavar="X"),
+    "embeddings": Setting(
+        "widen: what of embeddings is ranked, tokens as the authors do, or hidden features over all tokens",
+        ("--widen-embeddings",),
+        choices=("tokens", "features"),
+    ),
     "estimator": Setting(
         "fisher_dataset: sampled, expected, empirical or batch", ("--estimator", "--fisher-estimator"), metavar="NAME"
     ),

@@ -18,6 +18,8 @@ MODES = {
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
+# What is better than a mode's defaults, the paper's, on several sources of one task: docs/methods.md, Measured.
+BETTER = {"breadcrumbs": "--beta 1 --gamma 0", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
@@ -42,6 +44,7 @@ def needs_text(mode: str) -> bool:
 def mode_lines(*, baseline: bool = False) -> str:
     """A line for every mode and alias, and in sweeps for the baseline."""
     listed = {BASELINE: "the target's own model, nothing merged"} if baseline else {}
-    listed |= {name: text for name, (_, text) in MODES.items()}
+    for name, (_, text) in MODES.items():
+        listed[name] = f"{text} (of one task, better: {BETTER[name]})" if name in BETTER else text
     listed |= {alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
     return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())
