@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.merging.examples import TextSettings, draw_examples
+from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 
 SCRIPT = "merginguriel/run_merging_pipeline_refactored.py"
 NEAREST = ["nl-NL", "de-DE", "en-US"]
@@ -46,6 +47,7 @@ def draw(settings, seed=42):
         ("target", {"af-ZA": 11}),
         ("sources", {"nl-NL": 4, "de-DE": 4, "en-US": 3}),
         ("both", {"af-ZA": 3, "nl-NL": 3, "de-DE": 3, "en-US": 2}),
+        ("own", {"nl-NL": 4, "de-DE": 4, "en-US": 3}),
     ],
 )
 def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
@@ -57,6 +59,20 @@ def test_the_total_is_exact_and_the_remainder_spread(scope, expected):
         known = set(zip(train[locale].texts, train[locale].labels))
         assert set(zip(examples.texts[place : place + count], examples.labels[place : place + count])) <= known
         place += count
+
+
+def test_own_texts_are_those_of_the_sources_language():
+    settings = TextSettings(scope="own", num_examples=11)
+    examples = draw(settings)
+    assert examples.texts == draw(TextSettings(scope="sources", num_examples=11)).texts
+    parts = [settings.of_source(examples, locale) for locale in NEAREST]
+    assert [part.counts for part in parts] == [{"nl-NL": 4}, {"de-DE": 4}, {"en-US": 3}]
+    assert [text for part in parts for text in part.texts] == examples.texts
+    assert [label for part in parts for label in part.labels] == examples.labels
+    for part, locale in zip(parts, NEAREST):
+        split = MINI_TASK.load(locale, "train")
+        assert set(zip(part.texts, part.labels)) <= set(zip(split.texts, split.labels))
+    assert TextSettings().of_source(examples, "nl-NL") is examples
 
 
 def test_examples_are_a_seeded_draw_and_not_the_first_rows():
@@ -79,8 +95,8 @@ def test_too_many_examples_and_the_test_split_are_refused():
 # The command
 
 
-def expected_fisher_merge(models_root, texts, floor=1e-6):
-    """Exact expectation over all labels, one example and one label at a time, in float64."""
+def expected_fisher_merge(models_root, texts_of, floor=1e-6):
+    """Exact expectation over all labels, one example and one label at a time, in float64; texts by source."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     states, fishers = [], []
@@ -89,7 +105,7 @@ def expected_fisher_merge(models_root, texts, floor=1e-6):
         model = AutoModelForSequenceClassification.from_pretrained(folder).double().eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         sums = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
-        for text in texts:
+        for text in texts_of[locale]:
             log_p = model(**tokenizer(text, return_tensors="pt")).logits[0].log_softmax(-1)
             for label in range(len(log_p)):
                 gradients = torch.autograd.grad(log_p[label], list(model.parameters()), retain_graph=True)
@@ -128,7 +144,7 @@ def test_fisher_dataset_equals_a_loop_of_single_backwards(run, flags, models_roo
         "equal",
     )
     assert done.returncode == 0 and "warn" not in done.stderr.lower(), done.stderr
-    texts = draw(TextSettings(num_examples=5)).texts
+    texts = dict.fromkeys(NEAREST, draw(TextSettings(num_examples=5)).texts)
     (folder,) = tmp_path.glob("merged_models/fisher_dataset_merge_af-ZA_3merged_????????")  # a hash of many settings
     merged = load_file(folder / "model.safetensors")
     for name, expected in expected_fisher_merge(models_root, texts).items():
@@ -137,6 +153,67 @@ def test_fisher_dataset_equals_a_loop_of_single_backwards(run, flags, models_roo
     assert details["measured_on"]["examples"] == {"af-ZA": 5}
     assert details["plan"]["hyperparameters"]["estimator"] == "expected"
     assert "it used unlabelled train text of the target" in (folder / "README.md").read_text()
+
+
+def own_texts(num_examples):
+    """The texts of each source, found in the corpora and not by their counts."""
+    drawn = draw(TextSettings(scope="sources", num_examples=num_examples)).texts
+    return {
+        locale: [text for text in drawn if text in set(MINI_TASK.load(locale, "train").texts)] for locale in NEAREST
+    }
+
+
+def test_fisher_of_own_texts_equals_a_loop_of_single_backwards(run, flags, models_root, tmp_path):
+    texts = own_texts(7)
+    assert [len(texts[locale]) for locale in NEAREST] == [3, 2, 2]
+    options = ["--estimator", "expected", "--num-fisher-examples", 7, "--fisher-data-mode", "own", "--no-eval"]
+    done = run(SCRIPT, *flags, "--mode", "fisher_dataset", *options, "--output-dir", "own")
+    assert done.returncode == 0, done.stderr
+    merged = load_file(tmp_path / "own/model.safetensors")
+    for name, expected in expected_fisher_merge(models_root, texts).items():
+        np.testing.assert_allclose(merged[name], expected, rtol=1e-3, atol=2e-4, err_msg=name)
+    details = json.loads((tmp_path / "own/merge_details.json").read_text())
+    assert details["measured_on"]["examples"] == {"nl-NL": 3, "de-DE": 2, "en-US": 2}
+    assert "the target took no part in it" in (tmp_path / "own/README.md").read_text()
+
+
+def expected_regmean(models_root, texts_of):
+    """The query's weight and the head's dense one, from the mean xxᵀ over single texts without padding, in float64."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    query, head = "roberta.encoder.layer.0.attention.self.query.weight", "classifier.dense.weight"
+    left, right = dict.fromkeys([query, head], 0), dict.fromkeys([query, head], 0)
+    for locale in NEAREST:
+        folder = models_root / f"tiny_massive_k_{locale}"
+        model = AutoModelForSequenceClassification.from_pretrained(folder).double().eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rows = {query: [], head: []}
+        for text in texts_of[locale]:
+            with torch.no_grad():
+                embedded, last = model.roberta(
+                    **tokenizer(text, return_tensors="pt"), output_hidden_states=True
+                ).hidden_states
+            rows[query].append(embedded[0].numpy())
+            rows[head].append(last[0, :1].numpy())
+        for name, parts in rows.items():
+            inputs = np.concatenate(parts)
+            gram = inputs.T @ inputs / len(inputs)
+            gram = 0.9 * gram + np.diag(0.1 * gram.diagonal() + 1e-6 * gram.diagonal().mean())
+            left[name] = left[name] + gram
+            right[name] = right[name] + gram @ model.state_dict()[name].numpy().T
+    return {name: np.linalg.solve(left[name], right[name]).T for name in left}
+
+
+def test_regmean_of_own_texts_counts_sources_and_not_their_tokens(run, flags, models_root, tmp_path):
+    merged = {}
+    for scope in ("own", "sources"):
+        options = ["--num-examples", 40, "--batch-size", 4, "--data-mode", scope, "--no-eval", "--output-dir", scope]
+        done = run(SCRIPT, *flags, "--mode", "regmean", *options)
+        assert done.returncode == 0 and "already measured" not in done.stderr, done.stderr
+        merged[scope] = load_file(tmp_path / scope / "model.safetensors")
+    for name, expected in expected_regmean(models_root, own_texts(40)).items():
+        np.testing.assert_allclose(merged["own"][name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
+        assert np.abs(merged["sources"][name] - expected).max() > 1e-3
 
 
 def test_measurements_are_kept_and_used_again(run, flags, tmp_path):
@@ -194,7 +271,7 @@ def test_a_damaged_measurement_is_named(run, flags, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("mode", ["regmean", "adamerging"])
+@pytest.mark.parametrize("mode", ["regmean", "regmean_plus", "adamerging"])
 def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     line = [SCRIPT, *flags, "--mode", mode, "--num-examples", 8, "--batch-size", 4, "--no-baselines"]
     done = run(*line)
@@ -204,6 +281,20 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     again = run(*line, "--overwrite")
     assert again.returncode == 0 and "already" in again.stderr, again.stderr
     assert merged.read_bytes() == first
+
+
+def test_adamerging_in_the_papers_form(run, flags, tmp_path):
+    options = ["--num-examples", 8, "--batch-size", 4, "--no-eval", "--learning-rate", 0.5, "--epochs", 3]
+    done = run(SCRIPT, *flags, "--mode", "adamerging", *options, "--adamerging-start", 0.3, "--adamerging-clamp")
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("merged_models/adamerging_merge_af-ZA_3merged_*")
+    details = json.loads((folder / "merge_details.json").read_text())
+    assert details["plan"]["hyperparameters"] | {"start": 0.3, "clamp": True} == details["plan"]["hyperparameters"]
+    learnt = {value for row in details["measured_on"]["coefficients"].values() for value in row.values()}
+    assert min(learnt) == 0 and max(learnt) == 1 and len(learnt) > 2
+    assert hyperparameter_tokens([("start", 0.3), ("clamp", True), ("normalize", False)]) == [
+        *("--start", "0.3", "--clamp", "--no-normalize-fisher")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +312,8 @@ def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
             "--fisher-data-mode has no effect in mode adamerging",
         ),
         (["--mode", "regmean", "--alpha", "2"], "alpha is 2.0"),
+        (["--mode", "adamerging", "--start", "0.3", "--preweight", "uriel"], "--preweight has no effect"),
+        (["--mode", "regmean", "--clamp"], "regmean has no hyper-parameter clamp"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(refused, flags, extra, message):

@@ -17,6 +17,7 @@ from merginguriel.utils.data import massive
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import mcnemar
+from merginguriel.utils.merging.record import settings_of
 from merginguriel.utils.models import devices
 from merginguriel.utils.similarity import matrix
 from merginguriel.utils.storage import atomic
@@ -143,6 +144,29 @@ def test_hyperparameters_reach_the_method(run, flags, tmp_path, models_root):
     assert all(np.array_equal(merged[name], base[name]) for name in base)
 
 
+def test_length_goes_further_from_the_initial_checkpoint(run, refused, flags, tmp_path, models_root):
+    line = [SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--no-eval"]
+    done = run(*line, "--length", 1.5)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "merged_models/average_merge_af-ZA_2merged_length-1.5"
+    plan = atomic.read_json(folder / "merge_details.json")["plan"]
+    assert plan["length"] == 1.5 and plan["base"]["path"].endswith("init/tiny_seed42")
+    assert "\nLength: 1.5\n" in (folder / "merge_details.txt").read_text()
+    assert settings_of(plan).length == 1.5
+    base, long = weights_of(models_root / "init/tiny_seed42"), weights_of(folder)
+    parts = [weights_of(models_root / f"tiny_massive_k_{source['locale']}") for source in plan["sources"]]
+    for name, values in long.items():
+        origin = base[name].astype(np.float64)
+        expected = origin + 1.5 * (sum(part[name].astype(np.float64) for part in parts) / 2 - origin)
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
+    # A length of 1 is no length: neither in the name nor in the record, and no base is read.
+    assert run(*line, "--length", 1).returncode == 0
+    plan = atomic.read_json(tmp_path / "merged_models/average_merge_af-ZA_2merged/merge_details.json")["plan"]
+    assert plan["base"] is None and "length" not in plan
+    assert "needs the initial checkpoint" in refused(*line, "--length", 0.5, "--seed", 7)
+    assert "must be between 0 and 100" in refused(*line, "--length", "nan")
+
+
 def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
     files, base = [], models_root / "init/tiny_seed42"
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -178,6 +202,8 @@ def test_list_modes(run):
         "fisher",
     ]
     assert "fisher          another name of fisher_dataset" in listed
+    for mode, better in (("breadcrumbs", "--beta 1 --gamma 0"), ("dare_ties", "--density 1 --scaling 0.5")):
+        assert re.search(f"^  {mode} .*\\(of one task, better: {better}\\)$", listed, re.MULTILINE)
 
 
 def test_explicit_sources_are_weighed_by_cosine(run, flags):

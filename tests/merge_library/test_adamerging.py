@@ -49,12 +49,12 @@ def learn(method, base, sources, batches=BATCHES, weights=WEIGHTS, dtype=torch.f
     return method.learn(classifier(7, dtype), sources, base, batches, weights, **options)
 
 
-def autograd(base, sources, per, learning_rate, epochs, batches):
-    """The coefficients by tensor and source: Adam on λ, differentiated through the merge and the model."""
+def autograd(base, sources, per, learning_rate, epochs, batches, start=None, bound=lambda row: row):
+    """The coefficients by tensor and source: Adam on λ, differentiated through `bound`, the merge and the model."""
     model = classifier(5).eval()
     names = [name for name, _ in model.named_parameters()]
     rows = {
-        key: torch.tensor([WEIGHTS[source] for source in sources], dtype=torch.float64, requires_grad=True)
+        key: torch.tensor([start or WEIGHTS[source] for source in sources], dtype=torch.float64, requires_grad=True)
         for key in (names if per == "tensor" else ["all"])
     }
     factors = {name: rows[name if per == "tensor" else "all"] for name in names}
@@ -62,7 +62,8 @@ def autograd(base, sources, per, learning_rate, epochs, batches):
     entropies = []
     for batch in epochs * batches:
         merged = {
-            name: base[name] + sum(factor * (state[name] - base[name]) for factor, state in zip(row, sources.values()))
+            name: base[name]
+            + sum(factor * (state[name] - base[name]) for factor, state in zip(bound(row), sources.values()))
             for name, row in factors.items()
         }
         logits = torch.func.functional_call(model, merged, kwargs=dict(batch)).logits
@@ -71,7 +72,7 @@ def autograd(base, sources, per, learning_rate, epochs, batches):
         entropy.backward()
         optimizer.step()
         entropies.append(entropy.item())
-    return {name: dict(zip(sources, row.tolist())) for name, row in factors.items()}, entropies
+    return {name: dict(zip(sources, bound(row).tolist())) for name, row in factors.items()}, entropies
 
 
 def close(learnt, expected, tolerance):
@@ -91,6 +92,33 @@ def test_equals_autograd_through_the_merge(per):
     assert [step[:2] for step in seen] == [(i + 1, 9) for i in range(9)]
     assert [step[2] for step in seen] == pytest.approx(entropies, rel=1e-10)
     assert (len({tuple(row.values()) for row in method.coefficients.values()}) == 1) == (per == "model")
+
+
+@both
+def test_the_papers_form_starts_at_a_constant_and_is_clamped(per):
+    base, sources = states()
+    expected, entropies = autograd(base, sources, per, 0.2, 4, BATCHES, 0.3, lambda row: row.clamp(0, 1))
+    seen = []
+    method = learn(
+        AdaMerging(per, 0.2, 4, start=0.3, clamp=True), base, sources, progress=lambda *step: seen.append(step[2])
+    )
+    assert close(method.coefficients, expected, 1e-9) and seen == pytest.approx(entropies, rel=1e-9)
+    learnt = {value for name in expected for value in method.coefficients[name].values()}
+    assert {0.0, 1.0} & learnt and all(0 <= value <= 1 for value in learnt)
+    # Without the clamp, the same start goes beyond.
+    free = learn(AdaMerging(per, 0.2, 4, start=0.3), base, sources)
+    assert any(not 0 <= value <= 1 for row in free.coefficients.values() for value in row.values())
+
+
+def test_no_epoch_from_a_constant_is_task_arithmetic():
+    base, sources = states()
+    method = learn(AdaMerging(epochs=0, start=0.3), base, sources, [])
+    assert method.coefficients == dict.fromkeys(base, dict.fromkeys(sources, 0.3))
+    for chosen in (method, AdaMerging(start=0.3)):
+        for name, values in merge_state_dicts(chosen, sources, WEIGHTS, base=base).items():
+            start = base[name].numpy()
+            expected = start + 0.3 * sum(state[name].numpy() - start for state in sources.values())
+            np.testing.assert_allclose(values.numpy(), expected, rtol=0, atol=1e-13)
 
 
 @both
@@ -261,6 +289,8 @@ def test_bfloat16_autocast_runs_and_keeps_float32_parameters():
         {"epochs": -1},
         {"epochs": 1.5},
         {"epochs": True},
+        {"start": -0.1},
+        {"start": 1.5},
     ],
     ids=str,
 )

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from auto_merge_llm import executor
+from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
-from auto_merge_llm.reductions import column_squares, gram
+from auto_merge_llm.reductions import column_squares, gram, row_squares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -27,10 +29,10 @@ def merged_tensor(name, values, weights, base=None):
 def agrees(make_checkpoint, output):
     """agrees(name, expected): the merge equals expected(base, tensors, name) in float64 for every tensor."""
 
-    def check(name, expected, noise=0.05):
+    def check(name, expected, noise=0.05, **options):
         folders = [make_checkpoint(source, noise=noise) for source in "abc"]
         base = make_checkpoint("base", noise=0)
-        method = create(name)
+        method = create(name, **options)
         report = merge_checkpoints(method, folders, WEIGHTS, output, base=base if method.needs_base else None)
         origin, *states = [read_tensors(folder) for folder in (base, *folders)]
         for key, value in read_tensors(output).items():
@@ -55,6 +57,8 @@ def test_sums_over_many_blocks_are_exact():
     for row, left in zip(products.tolist(), wide):
         for product, right in zip(row, wide):
             assert product == pytest.approx(math.fsum(left * right), rel=0, abs=1e-13 * np.abs(left * right).sum())
+    rows = row_squares(torch.from_numpy(one), torch.from_numpy(origin)).numpy()
+    np.testing.assert_allclose(rows, [math.fsum(row) for row in (wide[0] ** 2).reshape(400, 250)], rtol=1e-13)
     squares = column_squares(torch.from_numpy(one), torch.from_numpy(origin)).numpy()
     columns = (wide[0] ** 2).reshape(400, 250).T
     np.testing.assert_allclose(squares, [math.fsum(column) for column in columns], rtol=1e-13)
@@ -254,8 +258,50 @@ def test_hand_worked_widen():
     )
 
 
-def test_widen_equals_numpy(agrees):
-    agrees("widen", lambda base, tensors: oracle_widen(base, tensors, WEIGHTS), noise=0.5)
+def test_widen_of_hidden_features_equals_numpy(agrees):
+    agrees("widen", lambda base, tensors: oracle_widen(base, tensors, WEIGHTS), noise=0.5, embeddings="features")
+
+
+@pytest.mark.parametrize("chunk", [1 << 18, 97])
+def test_widen_of_tokens_equals_numpy(make_checkpoint, output, monkeypatch, chunk):
+    monkeypatch.setattr(executor, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(executor, "_SCAN_ELEMENTS", chunk)
+    folders, base = [make_checkpoint(source, noise=0.5) for source in "abc"], make_checkpoint("base", noise=0)
+    merge_checkpoints(create("widen"), folders, WEIGHTS, output, base=base)
+    origin, *states = [read_tensors(folder) for folder in (base, *folders)]
+    tables = {f"roberta.embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")}
+    assert tables <= origin.keys()
+    for key, value in read_tensors(output).items():
+        start, *tensors = [state[key].double().numpy() for state in (origin, *states)]
+        if key in tables:
+            expected = oracle_widen(start.T, [tensor.T for tensor in tensors], WEIGHTS).T
+        else:
+            expected = oracle_widen(start, tensors, WEIGHTS)
+        np.testing.assert_allclose(value.numpy(), expected, rtol=2e-6, atol=1e-7, err_msg=key)
+
+
+def test_tables_of_embeddings_are_known_by_their_names():
+    rng = np.random.default_rng(0)
+    base, one, other = rng.standard_normal((3, 4, 6)).astype(np.float32)
+
+    def merged(name):
+        states = {"a": {name: torch.tensor(one)}, "b": {name: torch.tensor(other)}}
+        return merge_state_dicts(create("widen"), states, {"a": 0.5, "b": 0.5}, base={name: torch.tensor(base)})[name]
+
+    by_column, by_row = merged("x.weight"), merged("word_embeddings.weight")
+    assert not torch.equal(by_column, by_row)
+    for name in (
+        *("model.embeddings.tok_embeddings.weight", "encoder.rel_embeddings.weight", "model.embed_tokens.weight"),
+        *("wte.weight", "shared.weight", "transformer.word_embedding.weight", "embeddings.weight"),
+    ):
+        assert torch.equal(merged(name), by_row), name
+    for name in (
+        *("electra.embeddings_project.weight", "encoder.embedding_hidden_mapping_in.weight", "classifier.weight"),
+        *("embeddings.LayerNorm.weight", "word_embeddings.bias"),
+    ):
+        assert torch.equal(merged(name), by_column), name
+    with pytest.raises(InputError, match="embeddings is 'words'; choose one of tokens, features"):
+        create("widen", embeddings="words")
 
 
 def test_columns_of_zeros():

@@ -53,11 +53,16 @@ def add_merging(parser: Any, *, beside_training: bool = False) -> None:
     weights = parser.add_argument_group("weights")
     add_settings(weights, MergeSettings, ("preweight", "weights", "normalize"))
     weights.add_argument("--weights-file", type=Path, metavar="JSON", help='the same as {"nl-NL": 0.6, …}')
-    method = parser.add_argument_group("method", "Hyper-parameters; docs/methods.md has their defaults.")
+    method = parser.add_argument_group(
+        "method",
+        "Hyper-parameters; docs/methods.md has their defaults. Those of breadcrumbs, stock and dare_ties, the papers', "
+        "do badly on several sources of one task: what is better stands beside these modes.",
+    )
+    add_settings(method, MergeSettings, ("length",))
     add_hyperparameters(method, without=("learning_rate", "epochs") if beside_training else ())
     if not beside_training:
         add_settings(method, MergeSettings, ("base",))
-    text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
+    text = parser.add_argument_group("text", "For fisher_dataset, regmean, regmean_plus and adamerging.")
     add_settings(text, TextSettings, renamed=BESIDE_TRAINING if beside_training else None)
 
 

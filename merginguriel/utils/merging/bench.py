@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.executor import Stretch
 from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
-from auto_merge_llm.methods.base import LearningMethod, Method
+from auto_merge_llm.methods.base import LearningMethod, Method, SolvingMethod
 from auto_merge_llm.output_folder import OutputFolder
 from tqdm import tqdm
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.results import Evaluation
-from merginguriel.utils.merging import measuring
+from merginguriel.utils.merging import measuring, solving
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
 from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
@@ -68,7 +69,12 @@ class Prepared:
             "environment": environment.run_environment(),
         }
         by_people = merge_details(
-            mode=plan.mode, base_model=plan.base_model, target=plan.target, sources=plan.sources, timestamp=timestamp
+            mode=plan.mode,
+            base_model=plan.base_model,
+            target=plan.target,
+            sources=plan.sources,
+            timestamp=timestamp,
+            length=plan.settings.length,
         )
         return {DETAILS_TXT: by_people, DETAILS_JSON: atomic.as_json(told)}
 
@@ -81,7 +87,9 @@ class Merged(ABC):
 
 
 class Bench(measuring.Models):
-    """`measurements`: the folder for what methods find out on text."""
+    """`measurements`: the folder for what methods find out on text, kept there if `keeps_measurements` is true."""
+
+    keeps_measurements = True
 
     def __init__(self, measurements: Path):
         self.measurements, self.device = measurements, default_device()
@@ -115,7 +123,12 @@ class Bench(measuring.Models):
         examples = self._examples[key]
         if isinstance(plan.method, LearningMethod):
             return Prepared(measuring.learn(self, plan, plan.method, examples, self.measurements), examples)
-        files, measurements = zip(*(self.measured(plan, source, examples) for source in plan.sources))
+        if isinstance(plan.method, SolvingMethod):
+            keep = self.keeps_measurements
+            method, file = solving.solve(self, plan, plan.method, examples, self.measurements, keep=keep)
+            return Prepared(method, examples, files=(file,))
+        of_source = {source: settings.texts.of_source(examples, source.locale) for source in plan.sources}
+        files, measurements = zip(*(self.measured(plan, source, own) for source, own in of_source.items()))
         return Prepared(plan.method, examples, measurements, files)
 
     def measurement_file(self, plan: MergePlan, source: Source, examples: Examples) -> measuring.MeasurementFile:
@@ -186,11 +199,16 @@ def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
             [source.path for source in plan.sources],
             [source.weight for source in plan.sources],
             OutputFolder(output, plan.settings.dtype),
-            base=plan.base,
+            base=stretched(plan, plan.base),
             measurements=prepared.measurements,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
             progress=progress,
         )
+
+
+def stretched(plan: MergePlan, base: Any) -> Any:
+    """`base` as the library takes it, for a merge that goes as far from it as planned."""
+    return base if plan.settings.length == 1 else Stretch(base, plan.settings.length)
 
 
 def refuse_sources(plan: MergePlan) -> None:

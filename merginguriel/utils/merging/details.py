@@ -6,7 +6,7 @@ DETAILS_TXT = "merge_details.txt"
 DETAILS_JSON = "merge_details.json"
 
 
-def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str) -> str:
+def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str, length: float = 1.0) -> str:
     """The text of merge_details.txt for people; merge_details.json is its twin for programs.
 
     `sources` have `locale`, `path` and `weight`; weights are fractions of 1.
@@ -14,6 +14,7 @@ def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp
     total = sum(source.weight for source in sources)
     lines = [
         f"Merge Mode: {mode}",
+        *([] if length == 1 else [f"Length: {length:g}"]),
         f"Timestamp (UTC): {timestamp}",
         "",
         f"Base Model (for architecture): {base_model}",

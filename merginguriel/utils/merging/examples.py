@@ -4,7 +4,8 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from auto_merge_llm.errors import InputError
 
@@ -32,15 +33,17 @@ class TextSettings:
     )
     scope: str = setting(
         "target",
-        "whose text; adamerging takes the target's",
+        "whose text all sources are measured on, or own: each on its own language's, as the papers do; adamerging "
+        "takes the target's",
         "--fisher-data-mode",
         "--data-mode",
-        choices=("target", "sources", "both"),
+        choices=("target", "sources", "both", "own"),
         word="text-scope-{}",
     )
     num_examples: int | None = setting(
         None,
-        "examples in all, over all locales (default: 1000, or what a smaller corpus has)",
+        "examples in all, equal shares of all languages whose text it is, so with own N/5 of each of five sources "
+        "(default: 1000, or what a smaller corpus has)",
         "--num-fisher-examples",
         "--num-examples",
         read=positive_int,
@@ -65,7 +68,12 @@ class TextSettings:
 
     def locales(self, target: str, sources: Sequence[str]) -> list[str]:
         """Whose texts these are."""
-        return {"target": [target], "sources": [*sources], "both": [target, *sources]}[self.scope]
+        every = {"target": [target], "sources": [*sources], "both": [target, *sources], "own": [*sources]}
+        return every[self.scope]
+
+    def of_source(self, examples: "Examples", source: str) -> "Examples":
+        """Those of `examples` that the model of the language `source` is measured on."""
+        return examples.of(source) if self.scope == "own" else examples
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,12 @@ class Examples:
     labels: list[int]
     label_names: tuple[str, ...]
     max_tokens: int  # the task's
+
+    def of(self, locale: str) -> "Examples":
+        """Those of one language."""
+        places = dict(zip(self.counts, accumulate(self.counts.values())))
+        own = slice(places[locale] - self.counts[locale], places[locale])
+        return replace(self, counts={locale: self.counts[locale]}, texts=self.texts[own], labels=self.labels[own])
 
     def fingerprint(self) -> str:
         rows = json.dumps([self.texts, self.labels], ensure_ascii=False)

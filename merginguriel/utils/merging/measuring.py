@@ -69,9 +69,10 @@ def measurement_file(
         "model": checkpoint.weights_fingerprint,
         "tokenizer": checkpoint.tokenizer_fingerprint,
         "labels": list(checkpoint.labels),
-        **_rests_on(texts, examples),
+        **({"own_texts": True} if texts.scope == "own" else {}),
+        **rests_on(texts, examples),
     }
-    name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)}.safetensors"
+    name = f"{checkpoint.path.name}_{method.measurement}_{digest(settings)}.safetensors"
     return MeasurementFile(folder / name, settings)
 
 
@@ -101,7 +102,7 @@ def measure(
         pad_id=model.config.pad_token_id,
     )
     bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
-    return method.measure(model, bar, autocast=autocast_dtype())
+    return method.measure(model, bar, autocast=autocast_dtype(), own_texts=texts.scope == "own")
 
 
 def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Examples, folder: Path) -> LearningMethod:
@@ -121,9 +122,9 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         "seed": plan.settings.seed,
         "base": initial.weights_fingerprint,
         "tokenizer": initial.tokenizer_fingerprint,
-        **_rests_on(texts, examples),
+        **rests_on(texts, examples),
     }
-    file = folder / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
+    file = folder / f"{plan.method_name}_{plan.target}_{digest(settings)}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
         kept: Any = {"coefficients": atomic.read_json(file)["coefficients"]}
@@ -163,7 +164,8 @@ def _check_labels(plan: MergePlan, base: Path) -> None:
             )
 
 
-def _rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
+def rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
+    """What of the texts decides what is found out on them, as plain data."""
     return {
         "examples": examples.fingerprint(),
         "batch_size": texts.batch_size,
@@ -172,5 +174,6 @@ def _rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
     }
 
 
-def _digest(settings: dict[str, Any]) -> str:
+def digest(settings: dict[str, Any]) -> str:
+    """What tells the file of these settings from others in its name."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

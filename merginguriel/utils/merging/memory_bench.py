@@ -21,7 +21,7 @@ from merginguriel.utils.data.split import Split, Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
-from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources
+from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources, stretched
 from merginguriel.utils.merging.examples import Examples
 from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
 from merginguriel.utils.merging.plan import MergePlan
@@ -37,7 +37,7 @@ class MemoryBench(Bench):
 
     def __init__(self, measurements: Path, *, keep_merged: bool = False, keep_measurements: bool = False):
         super().__init__(measurements)
-        self.keep_merged, self._keep_measurements = keep_merged, keep_measurements
+        self.keep_merged, self.keeps_measurements = keep_merged, keep_measurements
         self.dtype = devices.evaluation_dtype(self.device)
         self._loaded: dict[Path, Checkpoint] = {}
         self._modules: dict[torch.dtype, Any] = {}
@@ -95,7 +95,7 @@ class MemoryBench(Bench):
                 tensors = self._read(file.path)
             else:
                 tensors = self.measure(plan, source, examples)
-                if self._keep_measurements:
+                if self.keeps_measurements:
                     file.write(tensors)
             self._measured[file.path] = loaded_source(str(file.path), tensors)
         return file.path, self._measured[file.path]
@@ -130,7 +130,7 @@ class MemoryBench(Bench):
             prepared.method,
             [self.checkpoint(source.path) for source in plan.sources],
             [source.weight for source in plan.sources],
-            base=self.checkpoint(plan.base) if plan.base else None,
+            base=stretched(plan, self.checkpoint(plan.base)) if plan.base else None,
             measurements=prepared.measurements,
             dtype=plan.settings.dtype,
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,

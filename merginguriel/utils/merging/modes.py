@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.methods.base import LearningMethod
+from auto_merge_llm.methods.base import LearningMethod, SolvingMethod
 
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
@@ -19,6 +19,8 @@ MODES = {
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
+# What is better than a mode's defaults, the paper's, on several sources of one task: docs/methods.md, Measured.
+BETTER = {"breadcrumbs": "--beta 1 --gamma 0", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel", "consensus")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
@@ -36,14 +38,15 @@ def method_of(mode: str) -> "Method":
 
 
 def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns, on text."""
+    """Whether the mode's method measures its sources, or learns or solves something, on text."""
     method = method_of(mode)
-    return method.measurement is not None or isinstance(method, LearningMethod)
+    return method.measurement is not None or isinstance(method, (LearningMethod, SolvingMethod))
 
 
 def mode_lines(*, baseline: bool = False) -> str:
     """A line for every mode and alias, and in sweeps for the baseline."""
     listed = {BASELINE: "the target's own model, nothing merged"} if baseline else {}
-    listed |= {name: text for name, (_, text) in MODES.items()}
+    for name, (_, text) in MODES.items():
+        listed[name] = f"{text} (of one task, better: {BETTER[name]})" if name in BETTER else text
     listed |= {alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
     return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())

@@ -89,6 +89,7 @@ class MergePlan:
         told = "".join(f", {name} {value}" for name, value in asdict(self.method).items())
         lines = [f"mode    {self.mode} ({self.method_name}{told})", f"target  {self.target}"]
         lines += [f"base    {self.base}"] if self.base else []
+        lines += [f"length  {self.settings.length:g}"] if self.settings.length != 1 else []
         if self.texts:
             texts = self.settings.texts
             count = texts.num_examples or f"up to {NUM_EXAMPLES}"
@@ -123,6 +124,7 @@ class MergePlan:
             **self.task.record(),
             "base_model": self.base_model,
             "num_sources": len(self.sources),
+            **({} if settings.length == 1 else {"length": settings.length}),
             "seed": settings.seed,
             "dtype": settings.dtype or "sources'",
             "similarity": plain(self.selection),
@@ -175,8 +177,8 @@ def plan_merge(
         )
     if target in shares:
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
-    start = _base(settings, store) if method.needs_base else None
-    if base and not method.needs_base:
+    start = _base(settings, store) if method.needs_base or settings.length != 1 else None
+    if base and not start:
         raise InputError(f"--base-checkpoint has no effect in mode {settings.mode}; leave it out")
     sources = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     texts = tuple(settings.texts.locales(target, list(shares))) if needs_text(settings.mode) else ()

@@ -88,6 +88,7 @@ def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
         preweight=preweight_of(experiment) or "equal",
         weights={source["locale"]: source["weight"] for source in experiment["sources"]} if manual else None,
         base=Path(base) if base and not is_initial(base, experiment) else None,
+        length=experiment.get("length", 1.0),
         seed=42 if seed is None else seed,
         dtype=None if experiment.get("dtype") in (None, "sources'") else experiment["dtype"],
     )

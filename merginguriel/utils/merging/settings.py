@@ -14,7 +14,7 @@ from merginguriel.utils.merging.calculators import ManualWeightCalculator
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, WEIGHTINGS, method_of, needs_text
 from merginguriel.utils.merging.selection import OF_CONSENSUS, SourceSettings
-from merginguriel.utils.storage.argument_types import seed
+from merginguriel.utils.storage.argument_types import bounded_float, seed
 from merginguriel.utils.storage.naming import short_hash, word
 from merginguriel.utils.storage.settings import as_argument, setting, words
 
@@ -53,6 +53,14 @@ class MergeSettings:
         "--base-checkpoint",
         read=Path,
         metavar="DIR",
+    )
+    length: float = setting(
+        1.0,
+        "go S times as far from the initial checkpoint as the mode does, whatever the mode (default: 1)",
+        "--length",
+        read=bounded_float(0, 100),
+        metavar="S",
+        word="length-{}",
     )
     seed: int = setting(
         42,
@@ -106,14 +114,16 @@ class MergeSettings:
 
     def used(self) -> set[tuple[str, str]]:
         """The settings that have an effect beside the others, as (class, field)."""
-        own, method = {"seed", "dtype", "allow_mismatched_heads"}, method_of(self.mode)
-        # The sum of task vectors and breadcrumbs have no place for weights.
-        takes_weights = self.mode != "breadcrumbs" and (
-            self.mode != "task_arithmetic" or self.hyperparameters.get("form") == "mean"
+        own, method = {"length", "seed", "dtype", "allow_mismatched_heads"}, method_of(self.mode)
+        # The sum of task vectors, breadcrumbs and coefficients that start elsewhere have no place for weights.
+        takes_weights = (
+            self.mode != "breadcrumbs"
+            and self.hyperparameters.get("start") is None
+            and (self.mode != "task_arithmetic" or self.hyperparameters.get("form") == "mean")
         )
         own |= {"weights", "normalize"} if self.weighs_by_hand else set()
         own |= {"preweight"} if takes_weights and not self.weighs_by_hand and self.mode not in WEIGHTINGS else set()
-        own |= {"base"} if method.needs_base else set()
+        own |= {"base"} if method.needs_base or self.length != 1 else set()
         found = {(MergeSettings.__name__, name) for name in own}
         found |= {(hyperparameters.OWNER, name) for name in asdict(method)}
         if not self.weighs_by_hand:

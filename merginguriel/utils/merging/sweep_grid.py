@@ -38,5 +38,5 @@ class Grid:
             hyperparameters=own,
             adaptation=replace(common.adaptation, adapt=adapted) if adapted else AdaptSettings(),
             weights=None if mode in WEIGHTINGS else common.weights,
-            base=common.base if method.needs_base else None,
+            base=common.base if method.needs_base or common.length != 1 else None,
         )

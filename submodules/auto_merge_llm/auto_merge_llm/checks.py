@@ -17,8 +17,10 @@ WEIGHT_SUM_TOLERANCE = 1e-6
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
-def check_weights(method: Method, names: Sequence[str], weights: Sequence[float], has_base: bool) -> None:
-    """The number of sources, their weights, and a base where the method takes one."""
+def check_weights(
+    method: Method, names: Sequence[str], weights: Sequence[float], has_base: bool, length: float = 1.0
+) -> None:
+    """The number of sources, their weights, and a base where the method, or a `length` other than 1, takes one."""
     kind = type(method).__name__
     if not names:
         raise InputError("there is no source to merge; name at least one model")
@@ -40,9 +42,9 @@ def check_weights(method: Method, names: Sequence[str], weights: Sequence[float]
             f"the weights sum to {total:.8g}, not to 1; "
             + ("divide each by their sum" if total else "give at least one source weight")
         )
-    if method.needs_base and not has_base:
-        raise InputError(f"{kind} needs the base model; name it")
-    if has_base and not method.needs_base:
+    if (method.needs_base or length != 1) and not has_base:
+        raise InputError(f"{kind if length == 1 else f'length {length:g}'} needs the base model; name it")
+    if has_base and not method.needs_base and length == 1:
         raise InputError(f"{kind} takes no base model; leave it out")
 
 

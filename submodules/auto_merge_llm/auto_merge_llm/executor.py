@@ -6,13 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
 from auto_merge_llm.checks import DTYPES
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.methods.base import Piece
+from auto_merge_llm.methods.base import Piece, check_number
 from auto_merge_llm.pieces import Pieces, Span
 from auto_merge_llm.safetensors_writer import Layout
 
@@ -33,16 +34,31 @@ Put = Callable[[str, int, torch.Tensor], None]
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """`base` as the start of a merge that goes `length` times as far: θ₀ + length·(θ − θ₀), θ what the method makes.
+
+    Of any method, whether it reads the base or not. A length of 1 changes no bit. Raises InputError for one below 0.
+    """
+
+    base: Any
+    length: float
+
+    def __post_init__(self) -> None:
+        check_number("length", self.length, 0)
+
+
 class Executor:
     """One merge of `pieces` by their method, into tensors of `dtype`, by default the sources'; InputError for another.
 
-    `names`: the tensors that are not empty; `total`: elements of all; `counts`: what the method counted.
+    `length`: how many times as far from the base as the method goes, as `Stretch` has it; other than 1, `pieces` have
+    a base. `names`: the tensors that are not empty; `total`: elements of all; `counts`: what the method counted.
     """
 
-    def __init__(self, pieces: Pieces, dtype: str | None):
+    def __init__(self, pieces: Pieces, dtype: str | None, length: float = 1.0):
         if dtype is not None and dtype not in DTYPES:
             raise InputError(f"no output dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
-        self._method, self._pieces = pieces.method, pieces
+        self._method, self._pieces, self._length = pieces.method, pieces, length
         self._dtypes = pieces.dtypes if dtype is None else dict.fromkeys(pieces.dtypes, DTYPES[dtype])
         self.names: Sequence[str] = tuple(name for name, tensor in pieces.tensors.items() if tensor.numel)
         self.total = sum(tensor.numel for tensor in pieces.tensors.values())
@@ -112,6 +128,9 @@ class Executor:
         merged = self._method.merge(piece)
         if merged is None:
             return span, False, piece.counts
+        if self._length != 1:
+            base = self._pieces.base(span)
+            merged = (merged - base).mul_(self._length).add_(base)
         # A sum shows every NaN and infinity in one pass; it can overflow by itself, hence the second look.
         if not math.isfinite(merged.sum().item()) and not merged.isfinite().all():
             raise self._pieces.not_finite(span)

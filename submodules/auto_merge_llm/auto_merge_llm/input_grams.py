@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,44 +12,70 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.forward import Batch, evaluating, inputs_of
 
 
+@dataclass
+class Grams:
+    """Σ xxᵀ by the name of a weight, and how many x these are. `real` (n, t) is the mask of the batch now running."""
+
+    sums: dict[str, Tensor]
+    counts: dict[str, int]
+    real: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def means(self) -> dict[str, Tensor]:
+        """The mean xxᵀ in the place of the sums; 0 where nothing was seen."""
+        return {name: total.div_(max(1, self.counts[name])) for name, total in self.sums.items()}
+
+
+@contextlib.contextmanager
+def gathering(layers: Mapping[str, nn.Linear]) -> Iterator[Grams]:
+    """While the block lasts, sum up what goes into these layers, which are given by the names of their weights."""
+    grams = Grams({}, dict.fromkeys(layers, 0))
+
+    def add(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rows, times = _real_rows(name, inputs[0], grams.real)
+        grams.sums[name].addmm_(rows.T, rows, alpha=times)
+        grams.counts[name] += times * len(rows)
+
+    with contextlib.ExitStack() as stack:
+        for name, layer in layers.items():
+            grams.sums[name] = torch.zeros(layer.in_features, layer.in_features, device=layer.weight.device)
+            stack.callback(layer.register_forward_pre_hook(functools.partial(add, name)).remove)
+        yield grams
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """All Linear layers of a model by the names of their weights."""
+    return {f"{place}.weight": module for place, module in model.named_modules() if isinstance(module, nn.Linear)}
+
+
 @torch.no_grad()
 def input_grams(
-    model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
+    model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None, mean: bool = False
 ) -> tuple[dict[str, Tensor], int]:
     """Σ xxᵀ over the inputs x of every Linear layer, by the name of its weight, and the examples seen.
 
     `batches` hold `input_ids` and `attention_mask` (n, t). The sums are those of forward passes over one example at a
     time, without padding: padded positions are left out, a layer that sees one vector an example, as the head does,
     counts all of them, and what a layer sees once for a whole batch, as DeBERTa's relative positions, counts once an
-    example. A layer that is called several times, as ALBERT's, has the sum over its calls. Results are float32 of
-    shape (in, in) on the model's device, whatever `autocast` runs the model in. Raises InputError where there is no
+    example. A layer that is called several times, as ALBERT's, has the sum over its calls. `mean` divides each sum by
+    the number of its vectors. Results are float32 of shape (in, in) on the model's device, whatever `autocast` runs the
+    model in. Raises InputError where there is no
     example, or a layer's inputs are neither of these.
     """
-    device = next(model.parameters()).device
-    grams: dict[str, Tensor] = {}
-    real, seen = torch.empty(0), 0
-
-    def add(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows, times = _real_rows(name, inputs[0], real)
-        grams[name].addmm_(rows.T, rows, alpha=times)
-
-    with contextlib.ExitStack() as stack:
-        for place, module in model.named_modules():
-            if isinstance(module, nn.Linear):
-                name = f"{place}.weight"
-                grams[name] = torch.zeros(module.in_features, module.in_features, device=device)
-                stack.callback(module.register_forward_pre_hook(functools.partial(add, name)).remove)
-        stack.enter_context(evaluating(model))
-        # One block for all batches: it keeps the weights that it has cast.
-        stack.enter_context(torch.autocast(device.type, autocast, enabled=autocast is not None))
+    device, seen = next(model.parameters()).device, 0
+    # One block of autocast for all batches: it keeps the weights that it has cast.
+    with (
+        gathering(linear_layers(model)) as grams,
+        evaluating(model),
+        torch.autocast(device.type, autocast, enabled=autocast is not None),
+    ):
         for batch in batches:
             inputs = inputs_of(model, batch)
-            real = inputs["attention_mask"].bool()
+            grams.real = inputs["attention_mask"].bool()
             model(**inputs)
-            seen += len(real)
+            seen += len(grams.real)
     if not seen:
         raise InputError("the Gram matrices need examples and got none; check the dataset")
-    return grams, seen
+    return grams.means() if mean else grams.sums, seen
 
 
 def _real_rows(name: str, values: Tensor, real: Tensor) -> tuple[Tensor, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import check_measurements, check_tensors, check_weights
 from auto_merge_llm.compatibility import check_checkpoints
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.executor import Executor, Progress
+from auto_merge_llm.executor import Executor, Progress, Stretch
 from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.heads import align_labels
 from auto_merge_llm.merged_model import MergedModel, MergeReport
@@ -27,7 +28,7 @@ def merge_checkpoints(
     weights: Sequence[float],
     output: str | Path | OutputFolder,
     *,
-    base: str | Path | Checkpoint | None = None,
+    base: str | Path | Checkpoint | Stretch | None = None,
     measurements: Sequence[str | Path | Source] = (),
     allow_mismatched_heads: bool = False,
     progress: Progress | None = None,
@@ -35,10 +36,11 @@ def merge_checkpoints(
     """Merge model folders into `output`, an existing folder without weights, and make it a complete model.
 
     `weights[i]` belongs to `sources[i]`; they sum to 1. `measurements[i]` is the safetensors file of what was
-    measured of `sources[i]`, where the method takes that. An `OutputFolder` says which dtype the weights get, and how
-    many files. `progress(done, total)` is called with element counts. Arithmetic is in float32 (float64 where a source
-    is). Memory is bounded by pieces, for a method that takes whole tensors by the largest tensor of all sources. The
-    result depends neither on the order of the sources nor on threads, piece size or shard size.
+    measured of `sources[i]`, where the method takes that. A `Stretch` in the place of the base goes so many times as
+    far from it, whatever the method. An `OutputFolder` says which dtype the weights get, and how many files.
+    `progress(done, total)` is called with element counts. Arithmetic is in float32 (float64 where a source is). Memory
+    is bounded by pieces, for a method that takes whole tensors by the largest tensor of all sources. The result depends
+    neither on the order of the sources nor on threads, piece size or shard size.
 
     Raises InputError for everything that a user can correct; no weight file is left behind then.
     """
@@ -55,7 +57,7 @@ def merge_to_memory(
     sources: Sequence[str | Path | Checkpoint],
     weights: Sequence[float],
     *,
-    base: str | Path | Checkpoint | None = None,
+    base: str | Path | Checkpoint | Stretch | None = None,
     measurements: Sequence[str | Path | Source] = (),
     dtype: str | None = None,
     allow_mismatched_heads: bool = False,
@@ -76,7 +78,7 @@ def merge_state_dicts(
     state_dicts: Mapping[str, Mapping[str, torch.Tensor]],
     weights: Mapping[str, float],
     *,
-    base: Mapping[str, torch.Tensor] | None = None,
+    base: Mapping[str, torch.Tensor] | Stretch | None = None,
     measurements: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
     dtype: str | None = None,
     progress: Progress | None = None,
@@ -95,28 +97,35 @@ def merge_state_dicts(
             )
     names = sorted(state_dicts)
     shares = [weights[name] for name in names]
-    check_weights(method, names, shares, base is not None)
+    origin, length = _unstretched(base)
+    check_weights(method, names, shares, origin is not None, length)
     sources = [loaded_source(name, state_dicts[name]) for name in names]
-    start = None if base is None else loaded_source("base", base)
+    start = None if origin is None else loaded_source("base", origin)
     check_tensors([*sources, start] if start else sources)
     measured = [loaded_source(f"measurement of {name}", measurements[name]) for name in names] if measurements else []
     check_measurements(method, sources, measured)
-    return Executor(Pieces(method, sources, shares, start, measured), dtype).to_memory(progress)
+    return Executor(Pieces(method, sources, shares, start, measured), dtype, length).to_memory(progress)
+
+
+def _unstretched(base: Any) -> tuple[Any, float]:
+    """(the base itself, how many times as far from it the merge goes)"""
+    return (base.base, base.length) if isinstance(base, Stretch) else (base, 1.0)
 
 
 def _prepare(
     method: Method,
     sources: Sequence[str | Path | Checkpoint],
     weights: Sequence[float],
-    base: str | Path | Checkpoint | None,
+    base: str | Path | Checkpoint | Stretch | None,
     measurements: Sequence[str | Path | Source],
     dtype: str | None,
     allow_mismatched_heads: bool,
 ) -> tuple[Executor, ModelFiles, MergeReport]:
     """Open and check everything; the report has neither files nor counts yet."""
     opened = [check_model_folder(source) for source in sources]
-    start = None if base is None else check_model_folder(base)
-    check_weights(method, [checkpoint.name for checkpoint in opened], weights, start is not None)
+    origin, length = _unstretched(base)
+    start = None if origin is None else check_model_folder(origin)
+    check_weights(method, [checkpoint.name for checkpoint in opened], weights, start is not None, length)
     # Folder names first: the result is the same wherever the models are stored.
     names = identities([checkpoint.name for checkpoint in opened])
     order = sorted(range(len(opened)), key=lambda i: (names[i], opened[i].name, weights[i]))
@@ -130,7 +139,7 @@ def _prepare(
             align_labels(source, checkpoint.labels, findings.labels)
             for source, checkpoint in zip(measured, checkpoints)
         ]
-    executor = Executor(Pieces(method, aligned, shares, aligned_start, measured), dtype)
+    executor = Executor(Pieces(method, aligned, shares, aligned_start, measured), dtype, length)
     dtypes = executor.dtype_names
     files = ModelFiles(
         config_from=checkpoints[0],

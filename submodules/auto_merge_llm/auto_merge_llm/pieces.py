@@ -24,7 +24,7 @@ class Span:
 
 
 class Pieces:
-    """Checked sources in canonical order, what belongs to them, and how `method` sees them.
+    """Checked sources in canonical order, what belongs to them, and how `method` sees them: a base, if it needs one.
 
     `tensors`: the tensors of the result, by name in alphabetical order, of whose readers only shapes and devices
     matter; `dtypes`: their dtypes, the widest of the sources'. Sources of weight 0 count for these, and take no part.
@@ -72,13 +72,18 @@ class Pieces:
             span.name,
             tuple(self._read(source, span) for source in self._sources),
             self._weights,
-            None if self._base is None else self._read(self._base, span),
+            self.base(span) if self.method.needs_base else None,
             self._identities,
             span.start,
             tuple(self._measured(source, span) for source in self._measurements),
             statistics,
             totals=totals,
         )
+
+    def base(self, span: Span) -> torch.Tensor:
+        """The values of `span` in the base, which there must be, read anew."""
+        assert self._base is not None, "the checks have asked for a base"
+        return self._read(self._base, span)
 
     def not_finite(self, span: Span) -> InputError:
         """The error of a merged `span` with NaN or infinite values: it names the model, file or method at fault."""

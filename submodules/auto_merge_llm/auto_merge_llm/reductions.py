@@ -51,3 +51,15 @@ def column_squares(matrix: torch.Tensor, origin: torch.Tensor | None = None) -> 
             block = block - origin[start : start + step]
         total += block.square().sum(0)
     return total
+
+
+def row_squares(matrix: torch.Tensor, origin: torch.Tensor | None = None) -> torch.Tensor:
+    """The squared norm of every row of a 2-D tensor, less `origin`'s where given, as 1-D float64."""
+    step = max(1, _BLOCK // max(1, matrix.shape[1]))
+    total = torch.empty(len(matrix), dtype=torch.float64, device=matrix.device)
+    for start in range(0, len(matrix), step):
+        block = matrix[start : start + step].double()
+        if origin is not None:
+            block = block - origin[start : start + step]
+        total[start : start + step] = block.square().sum(1)
+    return total

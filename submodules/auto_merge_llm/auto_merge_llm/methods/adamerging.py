@@ -21,14 +21,17 @@ class AdaMerging(LearningMethod):
     """θ₀ + Σ λᵢτᵢ with τᵢ = θᵢ − θ₀ and λ of the least entropy (Yang et al. 2024, arXiv 2310.02575).
 
     `per`: one λᵢ for every parameter "tensor" (the paper's layer-wise) or for the whole "model" (task-wise).
-    `learning_rate` is Adam's, above 0. `epochs`: passes over the text. `coefficients`: λ by tensor name and source
-    identity, as `learn` finds them; without them λᵢ = wᵢ, where learning starts (the paper: 0.3 for every source).
-    λ may become negative, and need not sum to 1.
+    `learning_rate` is Adam's, above 0. `epochs`: passes over the text. `start`: λ of every source before learning, None
+    for its weight wᵢ. `clamp`: what Adam moves is held in [0, 1] on its way into the merge, without a gradient beyond;
+    else λ may become negative, and above 1. It need not sum to 1 over the sources. The paper's form has `start` 0.3 and
+    `clamp`. `coefficients`: λ by tensor name and source identity, as `learn` finds them; without, of the start.
     """
 
     per: str = "tensor"
     learning_rate: float = 1e-3
     epochs: int = 1
+    start: float | None = None
+    clamp: bool = False
     coefficients: Mapping[str, Mapping[str, float]] | None = None
 
     granularity = "element"
@@ -40,9 +43,11 @@ class AdaMerging(LearningMethod):
         if not self.learning_rate:
             raise InputError("learning_rate is 0, which learns nothing; give one above 0, or 0 epochs")
         check_whole("epochs", self.epochs)
+        if self.start is not None:
+            check_number("start", self.start, 0, 1)
 
     def merge(self, piece: Piece) -> Tensor:
-        factors: Sequence[float] = piece.weights
+        factors = self._start(piece.weights)
         if self.coefficients is not None:
             known = self.coefficients.get(piece.name, {})
             missing = [identity for identity in piece.identities if identity not in known]
@@ -52,6 +57,14 @@ class AdaMerging(LearningMethod):
                 )
             factors = [known[identity] for identity in piece.identities]
         return weighted_sum(piece.task_vectors(), factors).add_(piece.base)
+
+    def _start(self, weights: Sequence[float]) -> Sequence[float]:
+        """The coefficients before learning."""
+        return weights if self.start is None else [self.start] * len(weights)
+
+    def _bounded(self, learnt: Tensor) -> Tensor:
+        """The coefficients that the merge has, of what Adam moves."""
+        return learnt.clamp(0, 1) if self.clamp else learnt
 
     def learn(
         self,
@@ -76,7 +89,7 @@ class AdaMerging(LearningMethod):
         parameters = dict(model.named_parameters())
         _check(model, sources, base, weights)
         states = [sources[identity] for identity in identities]
-        start = torch.tensor([[weights[identity] for identity in identities]], dtype=torch.float64)
+        start = torch.tensor([self._start([weights[identity] for identity in identities])], dtype=torch.float64)
         # A few hundred numbers: on the CPU in float64 they cost nothing, and are the same for every device.
         learnt = start.repeat(len(parameters) if self.per == "tensor" else 1, 1)
         optimizer = torch.optim.Adam([learnt], self.learning_rate)
@@ -87,10 +100,11 @@ class AdaMerging(LearningMethod):
             for _ in range(self.epochs):
                 before = done
                 for batch in batches:
-                    _write(parameters, states, base, learnt)
+                    _write(parameters, states, base, self._bounded(learnt))
                     log_p = log_probabilities(model, batch, autocast)
                     entropy = -(log_p.exp() * log_p).sum(-1).mean()
-                    learnt.grad = _gradient(entropy, parameters, states, base).sum_to_size(learnt.shape)
+                    gradient = _gradient(entropy, parameters, states, base).sum_to_size(learnt.shape)
+                    learnt.grad = gradient * (self._bounded(learnt) == learnt)
                     optimizer.step()
                     done += 1
                     if not math.isfinite(entropy.item()):
@@ -102,6 +116,7 @@ class AdaMerging(LearningMethod):
                         progress(done, steps, entropy.item())
                 if done == before:
                     raise InputError("learning coefficients needs text in every epoch and got none; check the dataset")
+            learnt = self._bounded(learnt)
             _write(parameters, states, base, learnt)
         rows = dict(zip(parameters, learnt.expand(len(parameters), -1).tolist()))
         return dataclasses.replace(

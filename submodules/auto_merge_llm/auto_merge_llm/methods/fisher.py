@@ -47,9 +47,14 @@ class Fisher(Method):
         return self.estimator == "empirical"
 
     def measure(
-        self, model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        *,
+        autocast: torch.dtype | None = None,
+        own_texts: bool = False,
     ) -> dict[str, torch.Tensor]:
-        """The mean of the per-example Fisher information, float32, by parameter name."""
+        """The mean of the per-example Fisher information, float32, by parameter name, whosever the texts are."""
         sums, seen = diagonal_fisher(model, batches, self.estimator, seed=self.seed, autocast=autocast)
         return {name: total.div_(seen) for name, total in sums.items()}
 

@@ -34,10 +34,18 @@ class RegMean(Method):
         check_number("ridge", self.ridge, 0)
 
     def measure(
-        self, model: nn.Module, batches: Iterable[Batch], *, autocast: torch.dtype | None = None
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        *,
+        autocast: torch.dtype | None = None,
+        own_texts: bool = False,
     ) -> dict[str, torch.Tensor]:
-        """The Gram matrix (in, in) of every linear layer's inputs, float32, by the name of its weight."""
-        return input_grams(model, batches, autocast=autocast)[0]
+        """The Gram matrix (in, in) of every linear layer's inputs, float32, by the name of its weight.
+
+        A sum over the inputs, which is as good as their mean where all sources see the same; the mean of `own_texts`.
+        """
+        return input_grams(model, batches, autocast=autocast, mean=own_texts)[0]
 
     def merge(self, piece: Piece) -> torch.Tensor:
         if len(piece.sources) == 1 or not piece.measurements[0].numel():
