@@ -13,11 +13,12 @@ import argparse
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from commands import ROOT, Commands, gpus
 
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.similarity.matrix import DENSE_CSV
 from merginguriel.utils.storage import argument_types, atomic, naming
 
 # Whose validation items choose the defaults: four scripts, far from and near to what the sources know.
@@ -61,7 +63,6 @@ class Corpus:
     languages: list[str]
     targets: list[str]
     training: str
-    matrix: Path = field(default_factory=Path)
 
     def flags(self, base: str) -> list:
         return ["--task", self.task, "--base-model", base, "--dataset-name", self.data]
@@ -73,7 +74,7 @@ def build_parser():
     parser.add_argument("--massive", required=True, help="folder of MASSIVE")
     parser.add_argument("--sib200", required=True, help="folder of SIB-200")
     parser.add_argument("--dir", type=Path, default=Path("label_free"), help="working folder")
-    parser.add_argument("--matrices", type=Path, help="folder of massive.csv and sib200.csv, without lang2vec")
+    parser.add_argument("--matrix", type=Path, help="URIEL's cosines of all languages, where lang2vec is not installed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43])
     parser.add_argument(
         "--workers", type=argument_types.positive_int, default=1, help="processes, on all GPUs together"
@@ -101,8 +102,6 @@ class Study:
             self.massive.training = self.sib200.training = "--lr 2e-4 --epochs 1"
             self.massive.languages = self.massive.targets = "cy-GB fr-FR tr-TR".split()
             self.sib200.languages, self.sib200.targets = [*SPOKEN[:2], *TARGETS[:2]], list(TARGETS[:2])
-        for corpus in (self.massive, self.sib200):
-            corpus.matrix = (args.matrices or self.dir) / f"{corpus.name}.csv"
         self.number = 2 if args.quick else 5
 
     @property
@@ -152,7 +151,7 @@ class Study:
             "--locales",
             *corpus.targets,
         ]
-        line += ["--similarity-matrix", corpus.matrix, "--nxn-matrix", self.nxn(corpus, seed, "train")]
+        line += ["--nxn-matrix", self.nxn(corpus, seed, "train")]
         line += ["--results-dir", self.root(corpus, seed) / naming.RESULTS_ROOT, *self.workers(share)]
         speed = ["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() and "+" in modes else []
         quick = ["--adapt-epochs", 1] if self.args.quick and "+" in modes else []
@@ -191,7 +190,7 @@ def tune(study: Study) -> None:
     targets = [code for code in DEVELOPMENT if code in corpus.languages]
     merged = study.dir / "tuned" / naming.MERGED_ROOT
     line = study.sweep(corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number)
-    line[line.index("--locales") + 1 : line.index("--similarity-matrix")] = targets
+    line[line.index("--locales") + 1 : line.index("--nxn-matrix")] = targets
     line[line.index("--results-dir") + 1] = study.dir / "tuned" / "unread"
     study.run("tune, merges", [[*line, "--keep-merged", "--merged-models-dir", merged, *_few(study)]])
     name, lines = f"regmean_merge_{{target}}_{study.number}merged_consensus", []
@@ -252,7 +251,7 @@ def _votes(study: Study, seed: int) -> list[list]:
     lines = []
     for corpus in study.corpora:
         line = ["run_large_scale_ensemble_experiments.py", *corpus.flags(study.args.base_model), "--preweight", "equal"]
-        line += ["--nxn-dir", study.nxn(corpus, seed, "test"), "--similarity-matrix", corpus.matrix]
+        line += ["--nxn-dir", study.nxn(corpus, seed, "test")]
         line += ["--results-dir", study.root(corpus, seed) / "votes", "--target-languages", *corpus.targets]
         line += ["--voting-methods", "soft"]
         for number in (study.number, len(corpus.languages) - 1):
@@ -319,12 +318,12 @@ PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": r
 
 def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
+    if args.matrix:
+        args.matrix = args.matrix.resolve()
     study = Study(args)
-    for corpus in study.corpora:
-        if not args.matrices:
-            codes = ",".join(corpus.languages)
-            line = ["generate_sparse_similarity_unified.py", "--locales", codes, "--out-dense", corpus.matrix]
-            study.run("similarity", [[*line, "--out-sparse", study.dir / f"{corpus.name}_sparse.csv"]])
+    os.chdir(study.dir)
+    if args.matrix:
+        shutil.copy(args.matrix, DENSE_CSV)  # where commands look for it
     for part in args.parts:
         PARTS[part](study)
         if part in ("merges", "rounds", "curves"):

@@ -15,10 +15,10 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn_logits, text_logits
 from merginguriel.utils.evaluation.text_logits import TextContext
 from merginguriel.utils.jobs.engine import Backend
-from merginguriel.utils.merging.selection import Neighbours, SourceSettings, scores_of, similarity_matrix
+from merginguriel.utils.merging.selection import Neighbours, SourceSettings, kept_matrix, scores_of, similarity_matrix
 from merginguriel.utils.similarity import uriel
 from merginguriel.utils.similarity.consensus import agree
-from merginguriel.utils.similarity.matrix import LanguageMatrix
+from merginguriel.utils.similarity.matrix import DENSE_CSV, LanguageMatrix
 
 log = logging.getLogger(__name__)
 ORIGIN = "the consensus"
@@ -98,12 +98,14 @@ class Polls:
 
 
 def _cosines(choice: SourceSettings, among: Neighbours) -> LanguageMatrix | None:
-    """URIEL's, or those of a file; None where URIEL does not know a language, which is said."""
-    unknown = [] if choice.matrix else uriel.unknown(among.languages)
-    if unknown:
-        log.warning("warning: URIEL does not know %s; the consensus chooses alone", ", ".join(unknown))
-        return None
-    return similarity_matrix(replace(choice, selection="cosine"), among)
+    """Those of a file, or URIEL's; None where URIEL does not know a language, which is said."""
+    by_cosine = replace(choice, selection="cosine")
+    if kept_matrix(by_cosine, DENSE_CSV, among) is None:
+        unknown = uriel.unknown(among.languages)
+        if unknown:
+            log.warning("warning: URIEL does not know %s; the consensus chooses alone", ", ".join(unknown))
+            return None
+    return similarity_matrix(by_cosine, among)
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

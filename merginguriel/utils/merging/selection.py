@@ -143,7 +143,7 @@ class SourceSettings:
         if self.consensus_examples != CONSENSUS_TEXTS:
             told["consensus_examples"] = f"consensus{self.consensus_examples}"
         if self.matrix:
-            told["matrix"] = f"matrix-{similarity_matrix(self).fingerprint()[:8]}"
+            told["matrix"] = f"matrix-{read_matrix(self.matrix).fingerprint()[:8]}"
         return told
 
 
@@ -152,7 +152,7 @@ def _real(settings: SourceSettings, among: Neighbours | None) -> TransferMatrix:
     return transfer.read_transfer_matrix(settings.nxn_matrix)
 
 
-def _kept(settings: SourceSettings, name: str, among: Neighbours | None) -> SimilarityMatrix | None:
+def kept_matrix(settings: SourceSettings, name: str, among: Neighbours | None) -> SimilarityMatrix | None:
     """The matrix that was asked for, else the file of this name where it has the target."""
     if settings.matrix:
         return read_matrix(settings.matrix)
@@ -162,7 +162,7 @@ def _kept(settings: SourceSettings, name: str, among: Neighbours | None) -> Simi
 
 
 def _cosine(settings: SourceSettings, among: Neighbours | None) -> SimilarityMatrix:
-    matrix = _kept(settings, DENSE_CSV, among) or uriel.dense_matrix(among.languages if among else ())
+    matrix = kept_matrix(settings, DENSE_CSV, among) or uriel.dense_matrix(among.languages if among else ())
     if any(matrix.values[i, i] == 0 for i in range(len(matrix.targets))):
         raise InputError(
             f"{matrix.origin} has a zero diagonal, so it is a sparse matrix; give --similarity-matrix a dense one"
@@ -171,7 +171,7 @@ def _cosine(settings: SourceSettings, among: Neighbours | None) -> SimilarityMat
 
 
 def _sinkhorn(settings: SourceSettings, among: Neighbours | None) -> SimilarityMatrix:
-    sparse = _kept(settings, SPARSE_CSV, among) if settings.source == "sparse" else None
+    sparse = kept_matrix(settings, SPARSE_CSV, among) if settings.source == "sparse" else None
     return sparse or sparsify(_cosine(settings, among), settings.top_k, settings.sinkhorn_iters)
 
 
