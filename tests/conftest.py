@@ -1,6 +1,7 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,12 @@ SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Each training collects garbage, and would go through all that the modules here have imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -139,8 +139,9 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     left.mkdir(parents=True)
     (left / "training.json").write_text("{}")  # a copy that was cut off: no weights
     locales = ("es-ES", "nl-NL", "de-DE", "en-US")
-    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales, "--workers"]
-    child, end = begin(MISSING, *flags, 2)
+    few = ["--additional-args", "--max-train-samples", 64, "--max-eval-samples", 32, "--max-predict-samples", 32]
+    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales]
+    child, end = begin(MISSING, *flags, "--workers", 2, *few)
     wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), child)
     os.kill(child, signal.SIGKILL)
     end()
@@ -151,7 +152,7 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*")) == unfinished  # the workers died too
     assert unfinished and len(first) < 4
 
-    child, end = begin(MISSING, *flags, 2)
+    child, end = begin(MISSING, *flags, "--workers", 2, *few)
     wait_for(lambda: len(whole(tmp_path)) > len(first), child)
     os.killpg(child, signal.SIGINT)
     stopped = time.monotonic()
@@ -160,7 +161,7 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert "run the same command again" in interrupted.stderr and "Traceback" not in interrupted.stderr
     second = whole(tmp_path)
 
-    done = run(MISSING, *flags, 1)  # fewer workers do the rest as well
+    done = run(MISSING, *flags, "--workers", 1, *few)  # fewer workers do the rest as well
     assert done.returncode == 0, done.stderr
     assert whole(tmp_path).items() >= second.items() and set(whole(tmp_path)) == set(locales)
     assert done.stdout.count("test accuracy") == 4 - len(second)
@@ -168,10 +169,10 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert not list(tmp_path.glob("haryos_model/*.training")) and not list(tmp_path.glob("haryos_model/.*partial*"))
     for locale in locales:
         state = atomic.read_json(tmp_path / f"haryos_model/tiny_massive_k_{locale}/trainer_state.json")
-        assert state["global_step"] == 4 * 11
+        assert state["global_step"] == 4 * 2
     leftover = tmp_path / "haryos_model/tiny_massive_k_nl-NL.training"  # as if killed just before the end
     leftover.mkdir()
-    nothing = run(MISSING, *flags, 2)
+    nothing = run(MISSING, *flags, "--workers", 2, *few)
     assert nothing.returncode == 0 and nothing.stdout.startswith("0 of 4 models") and not leftover.exists()
 
 
