@@ -126,11 +126,10 @@ def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
     assert code == 2 and reason in err and sorted(tmp_path.iterdir()) == before
 
 
-def wait_for(condition, child):
+def wait_for(condition, process):
     deadline = time.monotonic() + 120
     while not condition():
-        os.kill(child, 0)  # it lives
-        assert time.monotonic() < deadline
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -141,10 +140,10 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     locales = ("es-ES", "nl-NL", "de-DE", "en-US")
     few = ["--additional-args", "--max-train-samples", 64, "--max-eval-samples", 32, "--max-predict-samples", 32]
     flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales]
-    child, end = begin(MISSING, *flags, "--workers", 2, *few)
-    wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), child)
-    os.kill(child, signal.SIGKILL)
-    end()
+    process = begin(MISSING, *flags, "--workers", 2, *few)
+    wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), process)
+    process.kill()
+    process.end()
     time.sleep(0.5)
     unfinished = sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*"))
     first = whole(tmp_path)
@@ -152,11 +151,11 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*")) == unfinished  # the workers died too
     assert unfinished and len(first) < 4
 
-    child, end = begin(MISSING, *flags, "--workers", 2, *few)
-    wait_for(lambda: len(whole(tmp_path)) > len(first), child)
-    os.killpg(child, signal.SIGINT)
+    process = begin(MISSING, *flags, "--workers", 2, *few)
+    wait_for(lambda: len(whole(tmp_path)) > len(first), process)
+    process.kill(signal.SIGINT, group=True)
     stopped = time.monotonic()
-    interrupted = end(30)
+    interrupted = process.end(30)
     assert interrupted.returncode == 130 and time.monotonic() - stopped < 8, interrupted.stderr
     assert "run the same command again" in interrupted.stderr and "Traceback" not in interrupted.stderr
     second = whole(tmp_path)

@@ -3,8 +3,9 @@
 Workers that a script starts are children of it, for they would import everything anew: what they are told goes through
 pickle, as to a new process. Tests that start a script by its own interpreter have real ones.
 
-Reads a line of JSON for each run: script, flags, folder, environment; answers with its process id, then its exit code.
-What the script prints goes to the files stdout and stderr in the folder that the line names.
+Reads lines of JSON and answers each. script, flags, folder, environment, output, first: starts the script; its process
+id. What it prints goes to the files stdout and stderr in the folder `output`; `first` is Python that runs before.
+ended: a process id; its exit code, or null while it runs. ends: the same, when it has ended.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ class Told(FORKED.Process):
 
 
 def _work(told, pipe):
-    target, args = pickle.loads(told)
+    target, args = pickle.loads(told)  # noqa: S301, what __init__ has just pickled
     target(*args, pipe)
 
 
@@ -53,7 +54,7 @@ class Workers:
     Pipe, Process = staticmethod(FORKED.Pipe), Told
 
 
-def become(script, flags, folder, environment, output):
+def become(script, flags, folder, environment, output, first):
     """Be the process that a shell would have started."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,6 +68,7 @@ def become(script, flags, folder, environment, output):
     sys.argv, sys.path[0] = [script, *flags], os.path.dirname(script)
     code = 1
     try:
+        exec(first, {})
         runpy.run_path(script, run_name="__main__")
         code = 0
     except SystemExit as end:
@@ -94,16 +96,19 @@ def get_ready():
     gc.freeze()  # else each collection in a child goes through all of this, and copies it
 
 
+def answer(request):
+    if "script" in request:
+        return os.fork() or become(**request)
+    ((wanted, child),) = request.items()
+    ended, status = os.waitpid(child, 0 if wanted == "ends" else os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
 def serve():
     get_ready()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if not child:
-            become(**request)
-        print(child, file=answers, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
