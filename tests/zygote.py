@@ -1,7 +1,7 @@
 """Runs our scripts in children of one process that has imported all that they need: seconds less for each.
 
-Workers that a script starts are children of it, for they would import everything anew: what they are told goes through
-pickle, as to a new process. Tests that start a script by its own interpreter have real ones.
+Workers and scripts that a script starts are its forks as well, for they would import everything anew: what workers are
+told goes through pickle, as to a new process. Tests that start a script by an interpreter of its own have real ones.
 
 Reads lines of JSON and answers each. script, flags, folder, environment, output, first: starts the script; its process
 id. What it prints goes to the files stdout and stderr in the folder `output`; `first` is Python that runs before.
@@ -18,6 +18,7 @@ import pickle
 import pkgutil
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 
@@ -54,21 +55,34 @@ class Workers:
     Pipe, Process = staticmethod(FORKED.Pipe), Told
 
 
+def run_here(command, *, env=None, run=subprocess.run, **more):
+    """What a script of ours has subprocess.run start, be it another one, or a program."""
+    if command[0] != sys.executable:
+        return run(command, env=env, **more)
+    child = os.fork() or work(command[1], command[2:], env)
+    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
 def become(script, flags, folder, environment, output, first):
     """Be the process that a shell would have started."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(environment)
     os.chdir(folder)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    multiprocessing.get_context = {"spawn": Workers}.__getitem__
+    multiprocessing.get_context, subprocess.run = {"spawn": Workers}.__getitem__, run_here
+    exec(first, {})
+    work(script, flags, environment)
+
+
+def work(script, flags, environment):
+    """The script from its first line to the end of this process."""
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv, sys.path[0] = [script, *flags], os.path.dirname(script)
     code = 1
     try:
-        exec(first, {})
         runpy.run_path(script, run_name="__main__")
         code = 0
     except SystemExit as end:
