@@ -14,7 +14,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import pickle
 import pkgutil
 import runpy
 import signal
@@ -23,6 +22,7 @@ import sys
 import threading
 
 import datasets  # noqa: F401
+import forked
 import matplotlib.figure  # noqa: F401
 import pandas  # noqa: F401
 import scipy.stats  # noqa: F401
@@ -32,27 +32,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 import merginguriel.utils
-
-FORKED = multiprocessing.get_context("fork")
-
-
-class Told(FORKED.Process):
-    """A worker that knows what a new process would have been told."""
-
-    def __init__(self, *, target, args, **more):
-        *told, pipe = args  # which a fork inherits
-        super().__init__(target=_work, args=(pickle.dumps((target, told)), pipe), **more)
-
-
-def _work(told, pipe):
-    target, args = pickle.loads(told)  # noqa: S301, what __init__ has just pickled
-    target(*args, pipe)
-
-
-class Workers:
-    """What multiprocessing.get_context("spawn") has, for ours."""
-
-    Pipe, Process = staticmethod(FORKED.Pipe), Told
 
 
 def run_here(command, *, env=None, run=subprocess.run, **more):
@@ -71,7 +50,7 @@ def become(script, flags, folder, environment, output, first):
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    multiprocessing.get_context, subprocess.run = {"spawn": Workers}.__getitem__, run_here
+    multiprocessing.get_context, subprocess.run = forked.get_context, run_here
     exec(first, {})
     work(script, flags, environment)
 
