@@ -14,12 +14,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish():
-    """Each training collects garbage, and would go through all that the modules here have imported."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session")
 def zygote():
     """The process that children of `run` come from; see tests/zygote.py."""
@@ -83,9 +77,10 @@ def refused(run, tmp_path):
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
     """A random XLM-R encoder with a word-level tokenizer of the mini corpus."""
+    import datasets  # noqa: F401
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+    from transformers import PreTrainedTokenizerFast, Trainer, XLMRobertaConfig, XLMRobertaModel  # noqa: F401
 
     from merginguriel.utils.data import mini
 
@@ -119,6 +114,9 @@ def tiny_base(tmp_path_factory) -> Path:
             pad_token_id=1,
         )
     ).save_pretrained(folder)
+    # Each training collects garbage, and would go through all that has been imported.
+    gc.collect()
+    gc.freeze()
     return folder
 
 

@@ -16,6 +16,15 @@ def environment() -> dict:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
 
 
+def renaming(part: str, what: str) -> str:
+    """Python to run `first`: before a file or folder gets a name that has `part` in it, `what` is done."""
+    return (
+        "import os, time\nrename_ = os.rename\n"
+        f"def rename(a, b):\n    if {part!r} in str(b): {what}\n    rename_(a, b)\n"
+        "os.rename = rename"
+    )
+
+
 class Zygote:
     """The process of tests/zygote.py."""
 

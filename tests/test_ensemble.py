@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
+from running import renaming
 
 from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference
 from merginguriel.utils.data.massive import MINI_TASK
@@ -216,7 +217,7 @@ def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
 
 def test_killed_run_can_be_repeated(begin, run, models_root, tmp_path):
     vote = flags(models_root, "--target-lang", "af-ZA", "--num-languages", 4, "--voting-method", "all")
-    process = begin(SCRIPT, *vote)
+    process = begin(SCRIPT, *vote, first=renaming("af-ZA", "time.sleep(0.1)"))
     start = time.monotonic()
     while not list(tmp_path.glob("results/tiny*")) and time.monotonic() - start < 60:
         time.sleep(0.002)

@@ -160,9 +160,9 @@ QUICK_START = {
         None,
     ),
     "chosen": (
-        "--mode similarity --target-lang sw-KE --max-epochs 12 --merge-frequency 4 --num-languages 5 --top-k 15 "
+        "--mode similarity --target-lang sw-KE --max-epochs 8 --merge-frequency 4 --num-languages 5 --top-k 15 "
         "--output-dir auto_select_results",
-        [4, 8, 12],
+        [4, 8],
     ),
 }
 FAKE_WANDB = """

@@ -12,6 +12,7 @@ import pytest
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
+from running import renaming
 
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
@@ -167,17 +168,6 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 
 
-# Runs before a command, and in every cell before its folder has its name.
-IN_A_CELL = """
-import os, time
-replace = os.rename
-def rename(a, b):
-    if {part!r} in str(b): {what}
-    replace(a, b)
-os.rename = rename
-"""
-
-
 def wait_for_cells(tmp_path, count, process):
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json"))) < count:
@@ -201,7 +191,7 @@ def cells(tmp_path):
 def test_killed_and_interrupted_runs_go_on(begin, run, flags, tmp_path):
     # All twelve locales, so that there is something left to do, and time to stop it.
     flags = [*flags, "--targets", *mini.LOCALES]
-    slowly = IN_A_CELL.format(part="_on_", what="time.sleep(0.06)")
+    slowly = renaming("_on_", "time.sleep(0.06)")
     process = begin(SCRIPT, *flags, "--max-workers", 2, first=slowly)
     wait_for_cells(tmp_path, 3, process)
     process.kill()
@@ -281,7 +271,7 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
 
 
 def test_a_source_whose_process_dies_fails_alone(begin, flags, tmp_path):
-    deadly = IN_A_CELL.format(part="en-US_on_", what="os.kill(os.getpid(), 9)")
+    deadly = renaming("en-US_on_", "os.kill(os.getpid(), 9)")
     done = begin(SCRIPT, *flags, "--max-workers", 2, "--targets", "nl-NL", first=deadly).end()
     assert done.returncode == 1 and "en-US_on_nl-NL: failed, its process ended with exit code -9" in done.stderr, (
         done.stderr

@@ -126,6 +126,18 @@ def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
     assert code == 2 and reason in err and sorted(tmp_path.iterdir()) == before
 
 
+# So that there is time to stop a training.
+SLOWLY = """
+import time
+from transformers import Trainer
+save = Trainer._save_checkpoint
+def save_and_rest(*given):
+    save(*given)
+    time.sleep(0.1)
+Trainer._save_checkpoint = save_and_rest
+"""
+
+
 def wait_for(condition, process):
     deadline = time.monotonic() + 120
     while not condition():
@@ -140,7 +152,7 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     locales = ("es-ES", "nl-NL", "de-DE", "en-US")
     few = ["--additional-args", "--max-train-samples", 64, "--max-eval-samples", 32, "--max-predict-samples", 32]
     flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales]
-    process = begin(MISSING, *flags, "--workers", 2, *few)
+    process = begin(MISSING, *flags, "--workers", 2, *few, first=SLOWLY)
     wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), process)
     process.kill()
     process.end()
@@ -151,7 +163,7 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*")) == unfinished  # the workers died too
     assert unfinished and len(first) < 4
 
-    process = begin(MISSING, *flags, "--workers", 2, *few)
+    process = begin(MISSING, *flags, "--workers", 2, *few, first=SLOWLY)
     wait_for(lambda: len(whole(tmp_path)) > len(first), process)
     process.kill(signal.SIGINT, group=True)
     stopped = time.monotonic()
