@@ -1,16 +1,12 @@
 """Runs the commands as a user does, on sources small enough to make in a second."""
 
-import contextlib
-import json
+import gc
 import os
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
-from running import ROOT, environment
+from running import Started, Zygote
 
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -21,71 +17,35 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def zygote():
     """The process that children of `run` come from; see tests/zygote.py."""
-    script = str(Path(__file__).with_name("zygote.py"))
-    process = subprocess.Popen(
-        [sys.executable, script], env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = Zygote()
     yield process
-    process.stdin.close()
-    process.wait()
+    process.close()
 
 
 @pytest.fixture(scope="session")
-def begin_anywhere(tmp_path_factory, zygote):
-    """begin_anywhere(script, *flags, folder=…) -> (process id, end), working there; end() is its CompletedProcess.
-
-    One at a time. It leads a process group of its own, as what a terminal starts.
-    """
-
-    def call(script, *flags, folder):
-        output = tmp_path_factory.mktemp("output")
-        arguments = list(map(str, flags))
-        request = {"script": str(ROOT / script), "flags": arguments, "folder": str(folder), "output": str(output)}
-        print(json.dumps({**request, "environment": environment()}), file=zygote.stdin, flush=True)
-        child = int(zygote.stdout.readline())
-
-        def end(timeout=240):
-            watch = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
-            watch.start()
-            code = int(zygote.stdout.readline())
-            watch.cancel()
-            shown = [(output / name).read_text() if (output / name).exists() else "" for name in ("stdout", "stderr")]
-            return subprocess.CompletedProcess([script, *arguments], code, *shown)
-
-        return child, end
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def run_anywhere(begin_anywhere):
+def run_anywhere(zygote, tmp_path_factory):
     """run_anywhere(script, *flags, folder=…) -> CompletedProcess."""
 
     def call(script, *flags, folder, timeout=240):
-        return begin_anywhere(script, *flags, folder=folder)[1](timeout)
+        return Started(zygote, script, flags, folder, tmp_path_factory.mktemp("output")).end(timeout)
 
     return call
 
 
 @pytest.fixture
-def begin(tmp_path, begin_anywhere):
-    """begin(script, *flags) -> (process id, end), in an empty working folder."""
-    running = {}
+def begin(tmp_path, tmp_path_factory, zygote):
+    """begin(script, *flags) -> Started, in an empty working folder; several may run at a time."""
+    begun = []
 
-    def call(script, *flags, folder=tmp_path):
-        child, end = begin_anywhere(script, *flags, folder=folder)
-        running[child] = end
-
-        def ended(timeout=240):
-            return running.pop(child)(timeout)
-
-        return child, ended
+    def call(script, *flags, folder=tmp_path, first=""):
+        begun.append(Started(zygote, script, flags, folder, tmp_path_factory.mktemp("output"), first))
+        return begun[-1]
 
     yield call
-    for child, end in running.items():  # of a test that has failed
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        end()
+    for process in begun:
+        if process.poll() is None:  # of a test that has failed
+            process.kill()
+            process.end()
 
 
 @pytest.fixture
@@ -93,7 +53,7 @@ def run(begin):
     """run(script, *flags) -> CompletedProcess, in an empty working folder."""
 
     def call(script, *flags, timeout=240, **where):
-        return begin(script, *flags, **where)[1](timeout)
+        return begin(script, *flags, **where).end(timeout)
 
     return call
 
@@ -117,9 +77,10 @@ def refused(run, tmp_path):
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
     """A random XLM-R encoder with a word-level tokenizer of the mini corpus."""
+    import datasets  # noqa: F401
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+    from transformers import PreTrainedTokenizerFast, Trainer, XLMRobertaConfig, XLMRobertaModel  # noqa: F401
 
     from merginguriel.utils.data import mini
 
@@ -153,6 +114,9 @@ def tiny_base(tmp_path_factory) -> Path:
             pad_token_id=1,
         )
     ).save_pretrained(folder)
+    # Each training collects garbage, and would go through all that has been imported.
+    gc.collect()
+    gc.freeze()
     return folder
 
 

@@ -3,15 +3,13 @@
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
-from running import ROOT, environment
+from running import renaming
 
 from merginguriel import run_large_scale_ensemble_experiments, uriel_ensemble_inference
 from merginguriel.utils.data.massive import MINI_TASK
@@ -217,20 +215,14 @@ def test_sweep_names_failures_and_does_the_rest(run, models_root, tmp_path):
     assert len(kept(tmp_path, "ensemble_soft_af-ZA_40items_3lang")["ids"]) == 40
 
 
-def test_killed_run_can_be_repeated(run, models_root, tmp_path):
+def test_killed_run_can_be_repeated(begin, run, models_root, tmp_path):
     vote = flags(models_root, "--target-lang", "af-ZA", "--num-languages", 4, "--voting-method", "all")
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *vote],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = begin(SCRIPT, *vote, first=renaming("af-ZA", "time.sleep(0.1)"))
     start = time.monotonic()
     while not list(tmp_path.glob("results/tiny*")) and time.monotonic() - start < 60:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        time.sleep(0.002)
+    process.kill()
+    assert process.end().returncode == -signal.SIGKILL  # it had more to do
     done = run(SCRIPT, *vote)
     assert done.returncode == 0, done.stderr
     assert len([path for path in tmp_path.glob("results/*") if not path.name.startswith(".")]) == 8

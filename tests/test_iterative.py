@@ -7,7 +7,6 @@ import logging
 import math
 import multiprocessing
 import os
-import pickle
 import re
 import shlex
 import shutil
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -32,7 +32,6 @@ from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation import classifier, results
 from merginguriel.utils.iterative import merge_step, run, timing
-from merginguriel.utils.jobs import processes
 from merginguriel.utils.results.reproduction import command_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import checkpoints, development, parts
@@ -161,9 +160,9 @@ QUICK_START = {
         None,
     ),
     "chosen": (
-        "--mode similarity --target-lang sw-KE --max-epochs 12 --merge-frequency 4 --num-languages 5 --top-k 15 "
+        "--mode similarity --target-lang sw-KE --max-epochs 8 --merge-frequency 4 --num-languages 5 --top-k 15 "
         "--output-dir auto_select_results",
-        [4, 8, 12],
+        [4, 8],
     ),
 }
 FAKE_WANDB = """
@@ -436,15 +435,7 @@ def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
 
 
 def test_processes_side_by_side_end_alike(twice, train, monkeypatch):
-    context, beside = multiprocessing.get_context, processes.in_processes
-    # Forked ones have imported everything already.
-    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context("fork"))
-
-    def pickling(make, parts, *more):
-        assert pickle.dumps((make, parts))  # new ones could be told
-        beside(make, parts, *more)
-
-    monkeypatch.setattr(processes, "in_processes", pickling)
+    monkeypatch.setattr(multiprocessing, "get_context", forked.get_context)
     assert final_bytes(train(*TWICE, "--no-sequential-training")) == final_bytes(twice)
 
 

@@ -1,14 +1,13 @@
 """Lists of jobs: what is done is skipped, what fails is named, kills and other runs harm nothing."""
 
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 import toy_jobs
-from running import ROOT, environment
 
 from merginguriel.utils.flags.parser import ArgumentTypeError
 from merginguriel.utils.jobs import engine
@@ -21,9 +20,9 @@ def log_of(folder):
     return (folder / "log").read_text().splitlines()
 
 
-def toy_run(folder):
-    command = [sys.executable, str(ROOT / "tests/toy_jobs.py"), str(folder)]
-    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def toy_run(begin):
+    return lambda folder: begin("tests/toy_jobs.py", folder)
 
 
 def test_jobs_that_fail_for_one_reason_are_one_line(capsys):
@@ -59,7 +58,8 @@ def test_other_settings_are_another_job(tmp_path):
     assert not listed[0].is_done()
 
 
-def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path):
+def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_context", forked.get_context)
     for name in ("dies job0", "dies job4"):
         (tmp_path / name).touch()
     outcome = engine.work_off(toy_jobs.make_jobs(tmp_path, job4={"once": True}), toy_jobs.InProcesses())
@@ -81,7 +81,7 @@ def test_shards_are_all_the_jobs_once(tmp_path):
             argument_types.shard(wrong)
 
 
-def test_killed_at_any_point_it_goes_on(tmp_path):
+def test_killed_at_any_point_it_goes_on(toy_run, tmp_path):
     moments, kills = random.Random(1), 0
     (tmp_path / "log").touch()
     while True:
@@ -89,10 +89,11 @@ def test_killed_at_any_point_it_goes_on(tmp_path):
         while process.poll() is None and len(log_of(tmp_path)) < begun:
             time.sleep(0.002)
         time.sleep(moments.uniform(0, 0.02))
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
+        process.kill()
+        ended = process.end()
+        if ended.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, process.stderr.read()
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
         kills += 1
         for folder in tmp_path.glob("job*"):  # whatever there is, is whole
             assert (folder / "part").is_file() and atomic.read_json(folder / "results.json")["job"]
@@ -106,9 +107,9 @@ def test_killed_at_any_point_it_goes_on(tmp_path):
     assert not list(tmp_path.glob(".job*"))
 
 
-def test_two_runs_share_the_jobs(tmp_path):
-    both = [toy_run(tmp_path), toy_run(tmp_path)]
-    assert [process.wait() for process in both] == [0, 0], both[0].stderr.read() + both[1].stderr.read()
+def test_two_runs_share_the_jobs(toy_run, tmp_path):
+    both = [process.end() for process in [toy_run(tmp_path), toy_run(tmp_path)]]
+    assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
     assert sorted(log_of(tmp_path)) == sorted(
         f"{what} job{number}" for number in range(9) for what in ("began", "ended")
     )

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from auto_merge_llm.methods import METHODS
-from running import ROOT, environment
+from running import ROOT, environment, renaming
 from safetensors.numpy import load_file, save_file
 
 from merginguriel.utils.data import massive
@@ -601,21 +601,13 @@ def test_mismatched_heads_can_be_allowed(run, source_copies):
     assert done.returncode == 0 and "0.648 to 0.486" in done.stderr
 
 
-def test_no_space_left(run, flags, tmp_path, monkeypatch):
+def test_no_space_left(begin, flags, tmp_path):
     # A limit on the size of files stands in for a full disk: the write fails in the middle either way.
-    code = (
-        "import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "from merginguriel.run_merging_pipeline_refactored import main; sys.exit(main())"
+    full = (
+        "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, flags), "--mode", "average", "--num-languages", "2"],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    done = begin(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, first=full).end()
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: ")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -624,30 +616,38 @@ def test_no_space_left(run, flags, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-@pytest.mark.parametrize("delay", [1.5, 3.0])
-def test_interrupted_run_can_be_repeated(run, flags, tmp_path, sent, code, delay):
+@pytest.mark.parametrize("reached", ["merged_models/.average*", "merged_models/average*", "results/tiny*"])
+def test_interrupted_run_can_be_repeated(begin, run, flags, tmp_path, sent, code, reached):
     merge = [*flags, "--mode", "average", "--num-languages", 3]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, merge)],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    time.sleep(delay)
-    process.send_signal(sent)
+    process = begin(SCRIPT, *merge, first=renaming("af-ZA", "time.sleep(0.2)"))
+    while process.poll() is None and not list(tmp_path.glob(reached)):
+        time.sleep(0.001)
+    process.kill(sent)
     start = time.monotonic()
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - start < 10
-    assert process.returncode in (code, 0)
-    if process.returncode == 130:
-        assert "run the same command again" in errors and "Traceback" not in errors
+    ended = process.end(60)
+    assert time.monotonic() - start < 10 and ended.returncode == code
+    if code == 130:
+        assert "run the same command again" in ended.stderr and "Traceback" not in ended.stderr
     for path in tmp_path.glob("merged_models/average*"):
         assert (path / "merge_details.json").is_file()
     done = run(SCRIPT, *merge)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/average_merge_af-ZA_3merged/predictions.npz").is_file()
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_interrupted_while_it_imports(flags, tmp_path, sent, code):
+    # What is imported is told on stderr.
+    command = [sys.executable, "-X", "importtime", str(ROOT / SCRIPT), *map(str, flags), "--mode", "average"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert any(" torch." in line for line in process.stderr)
+    process.send_signal(sent)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == code and list(tmp_path.iterdir()) == []
+    if code == 130:
+        assert "run the same command again" in errors and "Traceback" not in errors
 
 
 # evaluate_specific_model.py

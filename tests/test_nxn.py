@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
-from running import ROOT, environment
+from running import renaming
 
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
@@ -171,18 +168,6 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
 
 
-def start(tmp_path, flags, *more):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, flags), *map(str, more)],
-        cwd=tmp_path,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
 def wait_for_cells(tmp_path, count, process):
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json"))) < count:
@@ -190,46 +175,40 @@ def wait_for_cells(tmp_path, count, process):
         time.sleep(0.005)
 
 
+def wait_until_buried(tmp_path):
+    """The workers of a killed command end with it, and are processes until the system has seen to it: a second here."""
+    deadline = time.monotonic() + 20
+    for left in tmp_path.rglob(".*.partial-*"):
+        while atomic._is_running(int(left.name.split("-")[-2])):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def cells(tmp_path):
     return {path: path.stat().st_mtime_ns for path in tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json")}
 
 
-@pytest.fixture
-def slowly(monkeypatch, tmp_path):
-    """Commands wait a little in every cell, so that there is time to stop them."""
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "slow/sitecustomize.py").write_text(
-        "import os, time\nreplace = os.rename\n"
-        "def rename(a, b):\n    if '_on_' in str(b): time.sleep(0.06)\n    replace(a, b)\nos.rename = rename\n"
-    )
-    before = environment()["PYTHONPATH"]
-    monkeypatch.setattr(
-        sys.modules[__name__],
-        "environment",
-        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path / 'slow'}{os.pathsep}{before}"},
-    )
-
-
-def test_killed_and_interrupted_runs_go_on(run, flags, tmp_path, slowly):
-    # All twelve locales, so that there is something left to do.
+def test_killed_and_interrupted_runs_go_on(begin, run, flags, tmp_path):
+    # All twelve locales, so that there is something left to do, and time to stop it.
     flags = [*flags, "--targets", *mini.LOCALES]
-    process = start(tmp_path, flags, "--max-workers", 2)
+    slowly = renaming("_on_", "time.sleep(0.06)")
+    process = begin(SCRIPT, *flags, "--max-workers", 2, first=slowly)
     wait_for_cells(tmp_path, 3, process)
     process.kill()
-    process.communicate()
-    time.sleep(0.3)
+    process.end()
+    wait_until_buried(tmp_path)
     first = cells(tmp_path)
     assert 3 <= len(first) < 40 and not list(tmp_path.glob("nxn_results/*/evaluation_matrix.csv"))
     time.sleep(0.5)
     assert cells(tmp_path) == first  # the workers died with their parent
 
-    process = start(tmp_path, flags, "--max-workers", 2)
+    process = begin(SCRIPT, *flags, "--max-workers", 2, first=slowly)
     wait_for_cells(tmp_path, len(first) + 3, process)
-    os.killpg(process.pid, signal.SIGINT)
+    process.kill(signal.SIGINT, group=True)
     stopped = time.monotonic()
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 130 and time.monotonic() - stopped < 5, said
-    assert "run the same command again" in said and "Traceback" not in said
+    done = process.end(20)
+    assert done.returncode == 130 and time.monotonic() - stopped < 5, done.stderr
+    assert "run the same command again" in done.stderr and "Traceback" not in done.stderr
     second = cells(tmp_path)
     assert second.items() > first.items() and len(second) < 48
 
@@ -291,34 +270,9 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     assert nxn_logits.open_logits(folder).logits("nl-NL", "nl-NL").shape == (144, 60)
 
 
-def test_a_source_whose_process_dies_fails_alone(models_root, tmp_path):
-    flags = [
-        "--base-model",
-        "tiny",
-        "--models-root",
-        models_root,
-        "--dataset-name",
-        "mini",
-        "--max-workers",
-        2,
-        "--targets",
-        "nl-NL",
-    ]
-    (tmp_path / "deadly").mkdir()
-    (tmp_path / "deadly/sitecustomize.py").write_text(
-        "import os\nreplace = os.rename\n"
-        "def rename(a, b):\n    if 'en-US_on_' in str(b): os.kill(os.getpid(), 9)\n    replace(a, b)\n"
-        "os.rename = rename\n"
-    )
-    path = f"{tmp_path / 'deadly'}{os.pathsep}{environment()['PYTHONPATH']}"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, flags)],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": path},
-        timeout=120,
-    )
+def test_a_source_whose_process_dies_fails_alone(begin, flags, tmp_path):
+    deadly = renaming("en-US_on_", "os.kill(os.getpid(), 9)")
+    done = begin(SCRIPT, *flags, "--max-workers", 2, "--targets", "nl-NL", first=deadly).end()
     assert done.returncode == 1 and "en-US_on_nl-NL: failed, its process ended with exit code -9" in done.stderr, (
         done.stderr
     )

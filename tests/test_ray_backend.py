@@ -1,12 +1,9 @@
 """Sweeps on a Ray cluster of two nodes on this machine, one of which is killed."""
 
-import subprocess
-import sys
 import time
 
 import pytest
-from running import ROOT, environment
-from test_sweep import assert_same_results, finish, results_of
+from test_sweep import assert_same_results, results_of
 
 pytest.importorskip("ray")
 SCRIPT = "merginguriel/run_large_scale_experiment.py"
@@ -48,16 +45,15 @@ def flags_of(models_root):
     return ["--base-model", "tiny", "--models-root", str(models_root), "--dataset-name", "mini", *COMMAND]
 
 
-def sweep(folder, models_root, *more):
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *flags_of(models_root), *more],
-        cwd=folder,
-        env=environment(),
-        text=True,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+@pytest.fixture
+def sweep(begin, models_root):
+    """sweep(folder, *flags) -> Started"""
+
+    def call(folder, *more):
+        folder.mkdir(exist_ok=True)
+        return begin(SCRIPT, *flags_of(models_root), *more, folder=folder)
+
+    return call
 
 
 def wait_for(process, folder, wanted):
@@ -66,31 +62,30 @@ def wait_for(process, folder, wanted):
         time.sleep(0.01)
 
 
-def test_command_and_node_are_killed_and_it_ends_as_without(cluster, models_root, tmp_path):
-    (tmp_path / "local").mkdir()
-    finish(tmp_path / "local", [*flags_of(models_root), "--workers", "1"])
+def test_command_and_node_are_killed_and_it_ends_as_without(cluster, sweep, tmp_path):
+    alone = sweep(tmp_path / "local", "--workers", "1").end()
+    assert alone.returncode == 0, alone.stderr
     # A node that happens to be done when it is killed loses nothing; then another one is tried.
     for number in range(4):
-        said = kill_command_and_node(cluster, models_root, tmp_path / f"ray{number}", results_of(tmp_path / "local"))
+        said = kill_command_and_node(cluster, sweep, tmp_path / f"ray{number}", results_of(tmp_path / "local"))
         if "lost" in said:
             break
     assert "lost" in said and "it is tried once more" in said
     # The rest of a cluster has no GPU.
-    refused = sweep(
-        tmp_path / "gpus", models_root, "--backend", "ray", "--address", cluster.address, "--workers-per-gpu", "2"
-    )
-    assert refused.wait() == 2 and "has no GPU" in refused.stderr.read() and not list((tmp_path / "gpus").iterdir())
+    on_gpus = ("--backend", "ray", "--address", cluster.address, "--workers-per-gpu", "2")
+    refused = sweep(tmp_path / "gpus", *on_gpus).end()
+    assert refused.returncode == 2 and "has no GPU" in refused.stderr and not list((tmp_path / "gpus").iterdir())
 
 
-def kill_command_and_node(cluster, models_root, folder, expected) -> str:
+def kill_command_and_node(cluster, sweep, folder, expected) -> str:
     """What the command that outlives the node says."""
     node = cluster.add_node(num_cpus=1)
-    on_ray = (folder, models_root, "--backend", "ray", "--address", cluster.address)
+    on_ray = (folder, "--backend", "ray", "--address", cluster.address)
     process = sweep(*on_ray)
     wait_for(process, folder, len)
-    assert process.poll() is None, process.stderr.read()  # else there was nothing to kill
+    assert process.poll() is None, process.end().stderr  # else there was nothing to kill
     process.kill()
-    process.wait()
+    process.end()
     kept = {name: file.stat().st_mtime_ns for name, file in results_of(folder).items()}
     process = sweep(*on_ray)
     # Both nodes are at work.
@@ -100,15 +95,15 @@ def kill_command_and_node(cluster, models_root, folder, expected) -> str:
         lambda names: all(any(target in name and name not in kept for name in names) for target in ("af-ZA", "nl-NL")),
     )
     cluster.remove_node(node, allow_graceful=False)
-    shown, said = process.communicate()
-    assert process.returncode == 0 and " 0 failed" in shown, said
+    done = process.end()
+    assert done.returncode == 0 and " 0 failed" in done.stdout, done.stderr
     now = results_of(folder)
     assert_same_results(now, expected)
     assert kept and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
-    return said
+    return done.stderr
 
 
-def test_nobody_at_the_address(models_root, tmp_path):
-    process = sweep(tmp_path, models_root, "--backend", "ray", "--address", "127.0.0.1:1")
-    assert process.wait() == 2
-    assert "error: no Ray cluster at 127.0.0.1:1: Connection refused" in process.stderr.read()
+def test_nobody_at_the_address(sweep, tmp_path):
+    done = sweep(tmp_path, "--backend", "ray", "--address", "127.0.0.1:1").end()
+    assert done.returncode == 2
+    assert "error: no Ray cluster at 127.0.0.1:1: Connection refused" in done.stderr

@@ -380,17 +380,6 @@ def test_another_result_is_replaced_only_if_asked(sweep, tmp_path, flags, source
 # Several processes
 
 
-def start(folder, flags):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *map(str, flags)],
-        cwd=folder,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
 COMMAND = (
     "--locales",
     "af-ZA",
@@ -409,46 +398,49 @@ COMMAND = (
 )
 
 
-def finish(folder, flags):
-    """The command in a process of its own: pytest's has been through many tests, and its sums may differ in a bit."""
-    process = start(folder, flags)
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
-
-
 @pytest.fixture(scope="module")
-def unbroken(models_root, tmp_path_factory):
+def unbroken(models_root, tmp_path_factory, run_anywhere):
     """The results of COMMAND in one go, by one process."""
     folder = tmp_path_factory.mktemp("unbroken")
     data = ("--base-model", "tiny", "--models-root", models_root, "--dataset-name", "mini")
-    finish(folder, [*data, *COMMAND, "--workers", 1])
+    # In a process of its own: pytest's has been through many tests, and its sums may differ in a bit.
+    done = run_anywhere(SCRIPT, *data, *COMMAND, "--workers", 1, folder=folder)
+    assert done.returncode == 0, done.stderr
     return results_of(folder)
 
 
-def test_killed_at_random_points_it_ends_the_same(tmp_path, flags, unbroken):
+def test_killed_at_random_points_it_ends_the_same(begin, run, tmp_path, flags, unbroken):
+    """The first one alone; the second, of the user's own interpreter, with workers that are interpreters as well."""
     moments, kept = random.Random(7), {}
-    for workers in (1, 2):
-        process = start(tmp_path, [*flags, *COMMAND, "--workers", workers])
+    for anew in (False, True):
+        command = [*flags, *COMMAND, "--workers", 1 + anew]
+        process = start_anew(tmp_path, command) if anew else begin(SCRIPT, *command)
         goal = len(results_of(tmp_path)) + moments.randint(2, 5)
         while process.poll() is None and len(results_of(tmp_path)) < goal:
             time.sleep(0.002)
         time.sleep(moments.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        assert (process.wait() if anew else process.end().returncode) == -signal.SIGKILL
         kept |= {name: file.stat().st_mtime_ns for name, file in results_of(tmp_path).items()}
-    finish(tmp_path, [*flags, *COMMAND, "--workers", 1])
+    done = run(SCRIPT, *flags, *COMMAND, "--workers", 1)
+    assert done.returncode == 0, done.stderr
     now = results_of(tmp_path)
     assert_same_results(now, unbroken)
     assert 4 <= len(kept) < len(now) and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
 
 
-def test_two_sweeps_and_two_shards_in_one_folder(tmp_path, flags, unbroken):
-    both = [start(tmp_path, [*flags, *COMMAND, "--workers", 1, "--shard", shard]) for shard in ("1/2", "2/2")]
-    # The third begins when they have imported what they need.
-    while not list(tmp_path.glob("results/*/results.json")) and both[0].poll() is None:
-        time.sleep(0.01)
-    finish(tmp_path, [*flags, *COMMAND, "--workers", 1])
-    assert [process.wait() for process in both] == [0] * 2, [process.stderr.read() for process in both]
+def start_anew(folder, flags):
+    command = [sys.executable, str(ROOT / SCRIPT), *map(str, flags)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def test_two_sweeps_and_two_shards_in_one_folder(begin, tmp_path, flags, unbroken):
+    command = [SCRIPT, *flags, *COMMAND, "--workers", 1]
+    started = [begin(*command, *more) for more in ((), ("--shard", "1/2"), ("--shard", "2/2"))]
+    ended = [process.end() for process in started]
+    assert [done.returncode for done in ended] == [0] * 3, [done.stderr for done in ended]
     assert_same_results(results_of(tmp_path), unbroken)
     final = [
         atomic.read_json(tmp_path / f"results/experiment_final_results{shard}.json")

@@ -126,11 +126,22 @@ def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
     assert code == 2 and reason in err and sorted(tmp_path.iterdir()) == before
 
 
-def wait_for(condition, child):
+# So that there is time to stop a training.
+SLOWLY = """
+import time
+from transformers import Trainer
+save = Trainer._save_checkpoint
+def save_and_rest(*given):
+    save(*given)
+    time.sleep(0.1)
+Trainer._save_checkpoint = save_and_rest
+"""
+
+
+def wait_for(condition, process):
     deadline = time.monotonic() + 120
     while not condition():
-        os.kill(child, 0)  # it lives
-        assert time.monotonic() < deadline
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -139,11 +150,12 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     left.mkdir(parents=True)
     (left / "training.json").write_text("{}")  # a copy that was cut off: no weights
     locales = ("es-ES", "nl-NL", "de-DE", "en-US")
-    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales, "--workers"]
-    child, end = begin(MISSING, *flags, 2)
-    wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), child)
-    os.kill(child, signal.SIGKILL)
-    end()
+    few = ["--additional-args", "--max-train-samples", 64, "--max-eval-samples", 32, "--max-predict-samples", 32]
+    flags = ["--base-model", tiny_base, "--dataset-name", "mini", "--epochs", 4, "--locales", *locales]
+    process = begin(MISSING, *flags, "--workers", 2, *few, first=SLOWLY)
+    wait_for(lambda: list(tmp_path.glob("haryos_model/*.training/checkpoint-*/trainer_state.json")), process)
+    process.kill()
+    process.end()
     time.sleep(0.5)
     unfinished = sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*"))
     first = whole(tmp_path)
@@ -151,16 +163,16 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert sorted(tmp_path.glob("haryos_model/*.training/checkpoint-*")) == unfinished  # the workers died too
     assert unfinished and len(first) < 4
 
-    child, end = begin(MISSING, *flags, 2)
-    wait_for(lambda: len(whole(tmp_path)) > len(first), child)
-    os.killpg(child, signal.SIGINT)
+    process = begin(MISSING, *flags, "--workers", 2, *few, first=SLOWLY)
+    wait_for(lambda: len(whole(tmp_path)) > len(first), process)
+    process.kill(signal.SIGINT, group=True)
     stopped = time.monotonic()
-    interrupted = end(30)
+    interrupted = process.end(30)
     assert interrupted.returncode == 130 and time.monotonic() - stopped < 8, interrupted.stderr
     assert "run the same command again" in interrupted.stderr and "Traceback" not in interrupted.stderr
     second = whole(tmp_path)
 
-    done = run(MISSING, *flags, 1)  # fewer workers do the rest as well
+    done = run(MISSING, *flags, "--workers", 1, *few)  # fewer workers do the rest as well
     assert done.returncode == 0, done.stderr
     assert whole(tmp_path).items() >= second.items() and set(whole(tmp_path)) == set(locales)
     assert done.stdout.count("test accuracy") == 4 - len(second)
@@ -168,10 +180,10 @@ def test_workers_are_killed_interrupted_and_go_on(begin, run, tiny_base, tmp_pat
     assert not list(tmp_path.glob("haryos_model/*.training")) and not list(tmp_path.glob("haryos_model/.*partial*"))
     for locale in locales:
         state = atomic.read_json(tmp_path / f"haryos_model/tiny_massive_k_{locale}/trainer_state.json")
-        assert state["global_step"] == 4 * 11
+        assert state["global_step"] == 4 * 2
     leftover = tmp_path / "haryos_model/tiny_massive_k_nl-NL.training"  # as if killed just before the end
     leftover.mkdir()
-    nothing = run(MISSING, *flags, 2)
+    nothing = run(MISSING, *flags, "--workers", 2, *few)
     assert nothing.returncode == 0 and nothing.stdout.startswith("0 of 4 models") and not leftover.exists()
 
 

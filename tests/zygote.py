@@ -1,36 +1,64 @@
-"""Runs our scripts in children of one process that has imported torch and transformers: a second less for each.
+"""Runs our scripts in children of one process that has imported all that they need: seconds less for each.
 
-Reads a line of JSON for each run: script, flags, folder, environment; answers with its process id, then its exit code.
-What the script prints goes to the files stdout and stderr in the folder that the line names.
+Workers and scripts that a script starts are its forks as well, for they would import everything anew: what workers are
+told goes through pickle, as to a new process. Tests that start a script by an interpreter of its own have real ones.
+
+Reads lines of JSON and answers each. script, flags, folder, environment, output, first: starts the script; its process
+id. What it prints goes to the files stdout and stderr in the folder `output`; `first` is Python that runs before.
+ended: a process id; its exit code, or null while it runs. ends: the same, when it has ended.
 """
 
 import contextlib
+import gc
+import importlib
 import json
+import multiprocessing
 import os
+import pkgutil
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 
 import datasets  # noqa: F401
+import forked
 import matplotlib.figure  # noqa: F401
 import pandas  # noqa: F401
 import scipy.stats  # noqa: F401
 import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, XLMRobertaModel  # noqa: F401
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+import merginguriel.utils
 
 
-def become(script, flags, folder, environment, output):
+def run_here(command, *, env=None, run=subprocess.run, **more):
+    """What a script of ours has subprocess.run start, be it another one, or a program."""
+    if command[0] != sys.executable:
+        return run(command, env=env, **more)
+    child = os.fork() or work(command[1], command[2:], env)
+    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def become(script, flags, folder, environment, output, first):
     """Be the process that a shell would have started."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(environment)
     os.chdir(folder)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    multiprocessing.get_context, subprocess.run = forked.get_context, run_here
+    exec(first, {})
+    work(script, flags, environment)
+
+
+def work(script, flags, environment):
+    """The script from its first line to the end of this process."""
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv, sys.path[0] = [script, *flags], os.path.dirname(script)
     code = 1
     try:
@@ -50,17 +78,30 @@ def become(script, flags, folder, environment, output):
         os._exit(code)
 
 
-def serve():
+def get_ready():
+    """Do once what every child would do."""
     torch.set_num_threads(1)
     transformers.utils.logging.get_logger()
+    get_checkpoint_conversion_mapping("xlm-roberta")  # compiles a thousand patterns
+    for module in pkgutil.walk_packages(merginguriel.utils.__path__, "merginguriel.utils."):
+        importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # else each collection in a child goes through all of this, and copies it
+
+
+def answer(request):
+    if "script" in request:
+        return os.fork() or become(**request)
+    ((wanted, child),) = request.items()
+    ended, status = os.waitpid(child, 0 if wanted == "ends" else os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def serve():
+    get_ready()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if not child:
-            become(**request)
-        print(child, file=answers, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
