@@ -20,7 +20,7 @@ from merginguriel.utils.adaptation.settings import SPEED
 from merginguriel.utils.adaptation.soft_labels import agreement, sharpened, taught_by, vote
 from merginguriel.utils.adaptation.student import Student
 from merginguriel.utils.adaptation.teachers import Panel
-from merginguriel.utils.adaptation.work_folder import WorkFolder
+from merginguriel.utils.adaptation.work_folder import WorkFolder, check_claim
 from merginguriel.utils.data.split import Texts
 from merginguriel.utils.evaluation.evaluation_job import precision_on
 from merginguriel.utils.jobs.job import tells
@@ -61,7 +61,6 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     if is_adapted(run.output, record, overwrite):
         log.info("already adapted: %s", run.output)
         return read_report(run.output)
-    atomic.check_replaceable(run.output, overwrite)
     freeze_modules()
     with alone(run.output):
         work = WorkFolder(run.output, record, overwrite)
@@ -70,16 +69,21 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     return read_report(run.output)
 
 
-def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool = False) -> bool:
-    """Whether `output` is this very adaptation. InputError where it is anything else and `overwrite` is false."""
+def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether `output` is this very adaptation.
+
+    InputError where it, or the unfinished work beside it, is anything else, unless that may be replaced.
+    """
     if tells(output / ADAPTATION_JSON, {"run": record}):
         return True
-    if not output.exists() or overwrite:
-        return False
-    raise InputError(
-        f"{output} exists already and is not this adaptation; use --overwrite to replace it or choose another "
-        "--output-dir"
-    )
+    if output.exists() and not overwrite:
+        raise InputError(
+            f"{output} exists already and is not this adaptation; use --overwrite to replace it or choose another "
+            "--output-dir"
+        )
+    atomic.check_replaceable(output, overwrite)
+    check_claim(output, record, overwrite)
+    return False
 
 
 def read_report(output: Path) -> AdaptReport:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt
+from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt, is_adapted
 from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.data.split import Split
@@ -77,7 +77,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     shared.pop("classifier", None)  # a baseline, which would stay in memory
     if "split" in job.settings:
         check_precision(job.settings["precision"])
-        _check_place(job)
+    check_places(job)
     try:
         report = adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
     finally:
@@ -89,10 +89,12 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
 
 
-def _check_place(job: Job) -> None:
-    """Refuse, before anything is computed, a result folder that holds something else (InputError)."""
-    if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
-        atomic.check_replaceable(job.folder, job.options["overwrite"])
+def check_places(job: Job) -> None:
+    """Refuse, before anything is computed, folders that hold something else than this job's (InputError)."""
+    asked, overwrite = job.options["run"], job.options["overwrite"]
+    is_adapted(asked.output, job.settings["experiment"]["adapt"], overwrite)
+    if "split" in job.settings and not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
+        atomic.check_replaceable(job.folder, overwrite)
 
 
 def _evaluate(job: Job, report: AdaptReport, split: Split) -> Evaluation:
