@@ -163,7 +163,8 @@ def test_rounds_are_those_of_a_plain_loop(asked, tmp_path, models_root, in_float
     assert AutoModelForSequenceClassification.from_pretrained(run.output).config.id2label == model.config.id2label
 
 
-def test_a_teacher_that_lacks_a_label_gives_it_nothing(asked, tmp_path, models_root):
+def test_a_label_that_one_model_lacks(asked, tmp_path, models_root, monkeypatch):
+    """A teacher gives it nothing, and a student learns the others, in proportion."""
     lacking = shutil.copytree(models_root / "tiny_massive_k_de-DE", tmp_path / "lacking")
     config = json.loads((lacking / "config.json").read_text())
     names = list(massive.INTENTS[1:])
@@ -178,6 +179,14 @@ def test_a_teacher_that_lacks_a_label_gives_it_nothing(asked, tmp_path, models_r
     opinion, _, kept = teachers.Panel(run, run.texts(), work).opinion(run.teachers[0], lambda texts: None)
     assert not kept and opinion.shape == (40, 60) and (opinion[:, 0] == 0).all()
     assert opinion.sum(-1) == pytest.approx(1, abs=0.01)
+    learnt, learn = [], student.Student.learn
+    monkeypatch.setattr(
+        student.Student, "learn", lambda own, labels, *more: learnt.append(labels) or learn(own, labels, *more)
+    )
+    adapt(asked("other", start=lacking))
+    assert len(learnt) == 2
+    for labels in learnt:
+        assert (labels[:, 0] == 0).all() and labels.sum(-1) == pytest.approx(1, abs=1e-5)
 
 
 # What it rests on

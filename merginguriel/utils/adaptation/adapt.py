@@ -139,7 +139,7 @@ class _Adaptation:
         """What the student says after this round."""
         run, count, name = self._run, len(self._texts), f"round{number}"
         teacher = taught_by(voted, before, alone=run.settings.adapt == "self")
-        labels = sharpened(teacher, run.settings.sharpen)
+        labels = sharpened(student.of_its_labels(teacher), run.settings.sharpen)
         work, rests_on = count * LEARNING * run.settings.epochs, hashlib.sha256(labels.tobytes()).hexdigest()
         is_last = number == run.settings.rounds
         kept = None if is_last else self._work.kept(name, rests_on)
