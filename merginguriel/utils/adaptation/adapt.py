@@ -124,13 +124,13 @@ class _Adaptation:
                 bar.spared(count)
             self._weights[str(teacher.path)] = weights
             opinions.append(opinion)
-            bar.say(f"teacher {number} of {len(run.teachers)}, {teacher.locale}, has read {count} texts")
+            bar.say(f"teacher {number} of {len(run.teachers)} asked, {teacher.locale}")
         return vote(opinions, [teacher.weight for teacher in run.teachers]) if opinions else None
 
     def _own(self, student: Student, bar: Progress) -> np.ndarray:
         """What the model says itself, before it learns."""
         voted = student.opinion(bar.moved).astype(np.float64)
-        bar.say(f"the model has read {len(self._texts)} texts")
+        bar.say("the model itself asked")
         return voted
 
     def _round(
@@ -148,7 +148,8 @@ class _Adaptation:
             opinion, told = kept
         else:
             start = time.monotonic()
-            losses = student.learn(labels, self._work.of_round(number), bar.share_of(work))
+            checkpoints = self._work.checkpoints(name, rests_on)
+            losses = student.learn(labels, checkpoints, bar.share_of(work))
             opinion = student.opinion(bar.moved)
             told = {
                 "round": number,
@@ -158,12 +159,10 @@ class _Adaptation:
             }
             if not is_last:
                 self._work.keep(name, rests_on, opinion, told)
-                shutil.rmtree(self._work.of_round(number), ignore_errors=True)
+                shutil.rmtree(checkpoints, ignore_errors=True)
         self._rounds.append(told)
-        bar.say(
-            f"round {number} of {run.settings.rounds} done, loss {told['losses'][-1]:.4f}, the same as the vote on "
-            f"{told['agreement']:.1%} of the texts"
-        )
+        loss, agreed = told["losses"][-1], told["agreement"]
+        bar.say(f"round {number} of {run.settings.rounds} done, loss {loss:.4f}, {agreed:.1%} as the vote")
         return opinion
 
     def _details(self) -> dict[str, Any]:

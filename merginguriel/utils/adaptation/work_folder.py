@@ -71,9 +71,9 @@ class WorkFolder:
             log.warning("warning: %s is damaged; made again", file)
         return None
 
-    def of_round(self, number: int) -> Path:
-        """Where Trainer keeps the checkpoints of a round."""
-        return self.path / f"round{number}"
+    def checkpoints(self, name: str, rests_on: str) -> Path:
+        """Where Trainer keeps those of a round in progress."""
+        return self.path / f"{name}_{rests_on[:16]}"
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.npz"
