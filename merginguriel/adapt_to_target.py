@@ -25,14 +25,16 @@ def build_parser():
 
 def jobs_of(run, args, context):
     """What is to be done for one target: the model and its teachers alone, then the adaptation."""
-    from merginguriel.utils.adaptation.adapt_job import AdaptOutput, adaptation_job, baseline_jobs
+    from merginguriel.utils.adaptation.adapt_job import AdaptOutput, adaptation_job, baseline_jobs, check_places
     from merginguriel.utils.evaluation.evaluation_job import precision_on
     from merginguriel.utils.models.devices import default_device
 
     output, precision = AdaptOutput(args.results_dir, args.overwrite), precision_on(default_device())
     split = None if args.no_eval else context.split(run.target, "test")
     alone = baseline_jobs(run, split, precision, output) if split and not args.no_baselines else []
-    return [*alone, adaptation_job(run, split, precision, output, adapt_flags.experiment_of(run.start, run.target))]
+    job = adaptation_job(run, split, precision, output, adapt_flags.experiment_of(run.start, run.target))
+    check_places(job)
+    return [*alone, job]
 
 
 def described(runs, args):
@@ -92,7 +94,10 @@ def main(argv=None):
 
     from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
     from merginguriel.utils.jobs.job import sharded
+    from merginguriel.utils.training.trainer import check_environment
 
+    if args.backend == "local":  # what machines of a cluster have, they say themselves
+        check_environment(settings.training(args.seed), "--adapt-")
     context, planned, failures = EvaluationContext(store.task), {}, {}
     for target in [args.target_lang] if args.target_lang else sharded(args.targets, args.shard):
         try:

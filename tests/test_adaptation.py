@@ -163,7 +163,8 @@ def test_rounds_are_those_of_a_plain_loop(asked, tmp_path, models_root, in_float
     assert AutoModelForSequenceClassification.from_pretrained(run.output).config.id2label == model.config.id2label
 
 
-def test_a_teacher_that_lacks_a_label_gives_it_nothing(asked, tmp_path, models_root):
+def test_a_label_that_one_model_lacks(asked, tmp_path, models_root, monkeypatch):
+    """A teacher gives it nothing, and a student learns the others, in proportion."""
     lacking = shutil.copytree(models_root / "tiny_massive_k_de-DE", tmp_path / "lacking")
     config = json.loads((lacking / "config.json").read_text())
     names = list(massive.INTENTS[1:])
@@ -178,6 +179,14 @@ def test_a_teacher_that_lacks_a_label_gives_it_nothing(asked, tmp_path, models_r
     opinion, _, kept = teachers.Panel(run, run.texts(), work).opinion(run.teachers[0], lambda texts: None)
     assert not kept and opinion.shape == (40, 60) and (opinion[:, 0] == 0).all()
     assert opinion.sum(-1) == pytest.approx(1, abs=0.01)
+    learnt, learn = [], student.Student.learn
+    monkeypatch.setattr(
+        student.Student, "learn", lambda own, labels, *more: learnt.append(labels) or learn(own, labels, *more)
+    )
+    adapt(asked("other", start=lacking))
+    assert len(learnt) == 2
+    for labels in learnt:
+        assert (labels[:, 0] == 0).all() and labels.sum(-1) == pytest.approx(1, abs=1e-5)
 
 
 # What it rests on
@@ -296,9 +305,10 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(asked, monkeypatch):
         assert not run.output.exists()
     # Cut off while they were written.
     work = unfinished(run.output)
-    (work / "round2/checkpoint-9999").mkdir(parents=True)
-    (work / "round2/checkpoint-9998").mkdir()
-    (work / "round2/checkpoint-9998/trainer_state.json").touch()
+    (round2,) = work.glob("round2_*")
+    (round2 / "checkpoint-9999").mkdir()
+    (round2 / "checkpoint-9998").mkdir()
+    (round2 / "checkpoint-9998/trainer_state.json").touch()
     assert adapt(run).rounds[0]["losses"] == pytest.approx(adapt(whole).rounds[0]["losses"], rel=1e-4)
     assert weights(run) == weights(whole) and not work.exists()
     # Each teacher was asked once to the end.

@@ -20,7 +20,7 @@ from merginguriel.utils.adaptation.settings import SPEED
 from merginguriel.utils.adaptation.soft_labels import agreement, sharpened, taught_by, vote
 from merginguriel.utils.adaptation.student import Student
 from merginguriel.utils.adaptation.teachers import Panel
-from merginguriel.utils.adaptation.work_folder import WorkFolder
+from merginguriel.utils.adaptation.work_folder import WorkFolder, check_claim
 from merginguriel.utils.data.split import Texts
 from merginguriel.utils.evaluation.evaluation_job import precision_on
 from merginguriel.utils.jobs.job import tells
@@ -61,7 +61,6 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     if is_adapted(run.output, record, overwrite):
         log.info("already adapted: %s", run.output)
         return read_report(run.output)
-    atomic.check_replaceable(run.output, overwrite)
     freeze_modules()
     with alone(run.output):
         work = WorkFolder(run.output, record, overwrite)
@@ -70,16 +69,21 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     return read_report(run.output)
 
 
-def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool = False) -> bool:
-    """Whether `output` is this very adaptation. InputError where it is anything else and `overwrite` is false."""
+def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether `output` is this very adaptation.
+
+    InputError where it, or the unfinished work beside it, is anything else, unless that may be replaced.
+    """
     if tells(output / ADAPTATION_JSON, {"run": record}):
         return True
-    if not output.exists() or overwrite:
-        return False
-    raise InputError(
-        f"{output} exists already and is not this adaptation; use --overwrite to replace it or choose another "
-        "--output-dir"
-    )
+    if output.exists() and not overwrite:
+        raise InputError(
+            f"{output} exists already and is not this adaptation; use --overwrite to replace it or choose another "
+            "--output-dir"
+        )
+    atomic.check_replaceable(output, overwrite)
+    check_claim(output, record, overwrite)
+    return False
 
 
 def read_report(output: Path) -> AdaptReport:
@@ -120,13 +124,13 @@ class _Adaptation:
                 bar.spared(count)
             self._weights[str(teacher.path)] = weights
             opinions.append(opinion)
-            bar.say(f"teacher {number} of {len(run.teachers)}, {teacher.locale}, has read {count} texts")
+            bar.say(f"teacher {number} of {len(run.teachers)} asked, {teacher.locale}")
         return vote(opinions, [teacher.weight for teacher in run.teachers]) if opinions else None
 
     def _own(self, student: Student, bar: Progress) -> np.ndarray:
         """What the model says itself, before it learns."""
         voted = student.opinion(bar.moved).astype(np.float64)
-        bar.say(f"the model has read {len(self._texts)} texts")
+        bar.say("the model itself asked")
         return voted
 
     def _round(
@@ -135,7 +139,7 @@ class _Adaptation:
         """What the student says after this round."""
         run, count, name = self._run, len(self._texts), f"round{number}"
         teacher = taught_by(voted, before, alone=run.settings.adapt == "self")
-        labels = sharpened(teacher, run.settings.sharpen)
+        labels = sharpened(student.of_its_labels(teacher), run.settings.sharpen)
         work, rests_on = count * LEARNING * run.settings.epochs, hashlib.sha256(labels.tobytes()).hexdigest()
         is_last = number == run.settings.rounds
         kept = None if is_last else self._work.kept(name, rests_on)
@@ -144,7 +148,8 @@ class _Adaptation:
             opinion, told = kept
         else:
             start = time.monotonic()
-            losses = student.learn(labels, self._work.of_round(number), bar.share_of(work))
+            checkpoints = self._work.checkpoints(name, rests_on)
+            losses = student.learn(labels, checkpoints, bar.share_of(work))
             opinion = student.opinion(bar.moved)
             told = {
                 "round": number,
@@ -154,12 +159,10 @@ class _Adaptation:
             }
             if not is_last:
                 self._work.keep(name, rests_on, opinion, told)
-                shutil.rmtree(self._work.of_round(number), ignore_errors=True)
+                shutil.rmtree(checkpoints, ignore_errors=True)
         self._rounds.append(told)
-        bar.say(
-            f"round {number} of {run.settings.rounds} done, loss {told['losses'][-1]:.4f}, the same as the vote on "
-            f"{told['agreement']:.1%} of the texts"
-        )
+        loss, agreed = told["losses"][-1], told["agreement"]
+        bar.say(f"round {number} of {run.settings.rounds} done, loss {loss:.4f}, {agreed:.1%} as the vote")
         return opinion
 
     def _details(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt
+from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt, is_adapted
 from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.data.split import Split
@@ -74,18 +74,26 @@ def is_done(job: Job) -> bool:
 
 def run(job: Job, shared: dict[str, Any]) -> str:
     asked: AdaptRun = job.options["run"]
+    check_places(job)
     if "split" not in job.settings:
         report = _adapt(asked, job, shared)
         return f"the same as the vote on {report.rounds[-1]['agreement']:.1%} of the texts"
     check_precision(job.settings["precision"])
-    check_place(job)
     result = adapt_and_evaluate(asked, job, shared)
     before = score_in(job.options["before"])
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
 
 
-def check_place(job: Job) -> None:
-    """Refuse, before anything is computed, a result folder that holds something else (InputError)."""
+def check_places(job: Job) -> None:
+    """Refuse, before anything is computed, folders that hold something else than this job's (InputError)."""
+    asked: AdaptRun = job.options["run"]
+    is_adapted(asked.output, job.settings["experiment"]["adapt"], job.options["overwrite"])
+    if "split" in job.settings:
+        check_result(job)
+
+
+def check_result(job: Job) -> None:
+    """The same of the folder of its result alone."""
     if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
         atomic.check_replaceable(job.folder, job.options["overwrite"])
 

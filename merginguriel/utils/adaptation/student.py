@@ -36,6 +36,8 @@ class Student:
         self._task, self._start = run.task, run.start
         self._settings = run.settings.training(run.seed)
         self._labels = model_folder.read_labels(run.start, run.task)
+        # Where among the task's labels those of the model are, in the model's order.
+        self._columns = [run.task.labels.index(label) for label in self._labels]
         self._model = loading.load_model(run.start, "cpu", torch.float32)
         longest = model_folder.max_tokens(self._model.config.to_dict(), run.task)
         model_folder.tell_task(self._model.config, run.task, longest)
@@ -47,14 +49,20 @@ class Student:
         self._batches = scoring.make_batches(replace(whole, ids=ids), self._model.config.pad_token_id, device)
         self._initial = {name: values.clone() for name, values in self._model.state_dict().items()}
 
+    def of_its_labels(self, teacher: np.ndarray) -> np.ndarray:
+        """`teacher` (texts, the task's labels) with 0 for labels that the model lacks."""
+        known = np.zeros(len(self._task.labels))
+        known[self._columns] = 1
+        return teacher * known
+
     def learn(self, labels: np.ndarray, checkpoints: Path, moved: Callable[[float], None]) -> list[float]:
         """Train a round from the initial weights, or on from the newest of `checkpoints`; the mean loss of each epoch.
 
-        `labels` (texts, the task's labels) sum to 1 over those that the model has. `moved` is told the share of the
-        steps that are done, first of all that of the checkpoint.
+        `labels` (texts, the task's labels) are 0 for those that the model lacks. `moved` is told the share of the steps
+        that are done, first of all that of the checkpoint.
         """
         self._model.load_state_dict(self._initial)
-        items = [{**row, "labels": label} for row, label in zip(self._rows, labels[:, self.columns])]
+        items = [{**row, "labels": label} for row, label in zip(self._rows, labels[:, self._columns])]
         trainer = make_trainer(self._settings, checkpoints, self._model, None, {"train": items}, self._task.metric)
         trainer.compute_loss = cross_entropy
         trainer.args.logging_strategy = "epoch"
@@ -62,11 +70,6 @@ class Student:
         trainer.add_callback(_Round(moved))
         fit(trainer, newest_checkpoint(checkpoints), advice=_ADVICE)
         return _epoch_losses(trainer.state.log_history, trainer.state.max_steps, round(trainer.state.epoch))
-
-    @property
-    def columns(self) -> list[int]:
-        """Where among the task's labels those of the model are, in the model's order."""
-        return [self._task.labels.index(label) for label in self._labels]
 
     def opinion(self, scored: Callable[[int], None]) -> np.ndarray:
         """Probabilities (texts, the task's labels) in the evaluator's precision, as the model is now."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.storage import atomic
 
 log = logging.getLogger(__name__)
@@ -25,25 +26,32 @@ def unfinished(output: Path) -> Path:
     return output.with_name(f"{output.name}.adapting")
 
 
-class WorkFolder:
-    """`unfinished(output)`, claimed for the adaptation that `record` tells of.
+def check_claim(output: Path, record: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether the same adaptation is unfinished there.
 
-    InputError where another one has left it and `overwrite` is false, or where it is nothing that this toolkit made.
+    InputError where another one has left `unfinished(output)` and `overwrite` is false, or that is nothing of ours.
     """
+    path = unfinished(output)
+    settings = path / _SETTINGS
+    if path.exists() and not settings.is_file() and any(path.iterdir()):
+        raise InputError(f"{path} is nothing that this toolkit made; remove it or choose another --output-dir")
+    is_same = tells(settings, dict(record))
+    if settings.is_file() and not is_same and not overwrite:
+        raise InputError(
+            f"{path} holds an unfinished adaptation with other settings, texts or models; repeat those to finish it, "
+            "or use --overwrite to start again"
+        )
+    return is_same
+
+
+class WorkFolder:
+    """`unfinished(output)`, claimed for the adaptation that `record` tells of; InputError as of `check_claim`."""
 
     def __init__(self, output: Path, record: Mapping[str, Any], overwrite: bool):
         self.path = unfinished(output)
-        settings = self.path / _SETTINGS
-        if self.path.exists() and not settings.is_file() and any(self.path.iterdir()):
-            raise InputError(f"{self.path} is nothing that this toolkit made; remove it or choose another --output-dir")
-        if settings.is_file() and atomic.read_json(settings) != record:
-            if not overwrite:
-                raise InputError(
-                    f"{self.path} holds an unfinished adaptation with other settings, texts or models; repeat those to "
-                    "finish it, or use --overwrite to start again"
-                )
-            shutil.rmtree(self.path)
-        atomic.write_json(settings, record)
+        if not check_claim(output, record, overwrite):
+            shutil.rmtree(self.path, ignore_errors=True)
+        atomic.write_json(self.path / _SETTINGS, record)
 
     def keep(self, name: str, rests_on: str, opinion: np.ndarray, told: Mapping[str, Any]) -> None:
         """`opinion` (texts, classes), and what is `told` of it, as JSON has it."""
@@ -63,9 +71,9 @@ class WorkFolder:
             log.warning("warning: %s is damaged; made again", file)
         return None
 
-    def of_round(self, number: int) -> Path:
-        """Where Trainer keeps the checkpoints of a round."""
-        return self.path / f"round{number}"
+    def checkpoints(self, name: str, rests_on: str) -> Path:
+        """Where Trainer keeps those of a round in progress."""
+        return self.path / f"{name}_{rests_on[:16]}"
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.npz"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON
-from merginguriel.utils.adaptation.adapt_job import adapt_and_evaluate, check_place
+from merginguriel.utils.adaptation.adapt_job import adapt_and_evaluate, check_result
 from merginguriel.utils.adaptation.run import AdaptRun, Teacher
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints
@@ -53,7 +53,7 @@ def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, options = shared["context"], job.options
     check_precision(job.settings["precision"])
-    check_place(job)
+    check_result(job)
     plan: MergePlan = options["plan"]
     bench = context.bench(shared)
     bench.write(plan.before_in(options["before"]), options["merge_record"])
