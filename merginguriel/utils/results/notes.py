@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from merginguriel.utils.results.baseline_commands import remedy
 from merginguriel.utils.results.baselines import RowBaselines
 from merginguriel.utils.results.formatting import some
 from merginguriel.utils.results.single_models import Singles
@@ -26,24 +27,24 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
         unmeasured = sorted({f"{source} on {frame.locale[row]}" for row, source in lacking})
         notes.append(
             f"best source unknown for {len({row for row, _ in lacking})} results, not measured: {some(unmeasured)}; "
-            "run run_nxn_evaluation.py --split test"
+            f"run {remedy(frame.iloc[sorted({row for row, _ in lacking})])}"
         )
     untold = int(frame.sources.isna().sum())
     if untold:
         notes.append(f"best source unknown for {untold} results that do not tell their sources")
-    without = sorted(set(frame.locale[frame.native_accuracy.isna()]))
+    without = sorted(set(frame.locale[frame.native_score.isna()]))
     if without:
         notes.append(f"no result of the native model of {some(without)}")
     counts = frame.num_zero_shot
     if len(frame) and counts.min() != counts.max():
         notes.append(
             f"best and average zero-shot are over {counts.min()} to {counts.max()} models, by locale; "
-            "run_nxn_evaluation.py --split test measures all of them"
+            f"{remedy(frame)} measures all of them"
         )
     if singles.disagreements:
         told = [
-            f"{source} on {locale} is {results[0].accuracy:.4f} in {results[0].folder}, which counts, and "
-            f"{results[1].accuracy:.4f} in {results[1].folder}"
+            f"{source} on {locale} is {results[0].score:.4f} in {results[0].folder}, which counts, and "
+            f"{results[1].score:.4f} in {results[1].folder}"
             for (source, locale, _), results in sorted(singles.disagreements.items())
         ]
         notes.append(f"{len(told)} results of single models disagree: {some(told, 3)}")
