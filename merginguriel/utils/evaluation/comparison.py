@@ -3,6 +3,8 @@
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
+from merginguriel.utils.evaluation.resampling import randomisation_test
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar
 
@@ -32,13 +34,13 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
 
 
 def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:
-    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`.
+    """One line a model: accuracy, 95 % Wilson interval, and p against `reference` on the same items, by the metric.
 
-    Where the task has another metric, it comes first.
+    Where the task has another one than accuracy, it comes first.
     """
     width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
     metric = evaluations[0].metric
-    told = "" if metric == "accuracy" else f"  {metric}"
+    told = "" if metric == ACCURACY else f"  {metric}"
     title = f"{'model':<{width}}{told}  accuracy  95 % interval"
     lines = [f"{title}   p vs best source" if reference else title]
     for evaluation in evaluations:
@@ -48,6 +50,13 @@ def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None
         if reference is evaluation:
             line += "  (best source)"
         elif reference:
-            line += f"  {mcnemar(evaluation.correct, reference.correct):.2g}"
+            line += f"  {_p_value(evaluation, reference):.2g}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _p_value(one: Evaluation, other: Evaluation) -> float:
+    """Exact McNemar p of two accuracies, of any other metric that of approximate randomisation."""
+    if one.metric == ACCURACY:
+        return mcnemar(one.correct, other.correct)
+    return randomisation_test(METRICS[one.metric], one.gold, one.predicted, other.predicted)

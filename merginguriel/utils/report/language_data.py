@@ -53,8 +53,8 @@ def read_similarity(path: Path | None, codes: Sequence[str]) -> LanguageMatrix |
     unknown = [one.code for one in languages if not one.iso]
     if unknown:
         log.warning(
-            "warning: similarity is drawn without %s: URIEL has no such code, and the task of the results tells no "
-            "ISO 639-3 code for it",
+            "warning: similarity is drawn without %s: URIEL has no language of that code, nor of the ISO 639-3 code "
+            "that the task of the results may tell for it",
             some(unknown),
         )
     try:

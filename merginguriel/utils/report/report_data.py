@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.results.comparison import Comparison
 from merginguriel.utils.results.formatting import many
@@ -66,7 +67,8 @@ class ReportData:
     def described(self, origin: str, place: str = "locale") -> str:
         """How much there is, and from where."""
         results, methods = many(len(self.frame), "result"), many(len(self.titles), "method")
-        return f"{results} of {methods} on {many(self.frame['locale'].nunique(), place)}, from {origin}"
+        of_task = "".join(f", task {name}" for name in sorted({*self.frame["task"].dropna()} - {DEFAULT_TASK}))
+        return f"{results} of {methods} on {many(self.frame['locale'].nunique(), place)}{of_task}, from {origin}"
 
     def only(self, locales: list[str]) -> "ReportData":
         """Of some locales; p values stay adjusted for all of them."""

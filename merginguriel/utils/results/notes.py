@@ -1,5 +1,7 @@
 """What a reader of a comparison must know: duplicates, baselines that are unknown, or known in two ways."""
 
+from collections import defaultdict
+
 import pandas as pd
 
 from merginguriel.utils.results.baseline_commands import remedy
@@ -35,8 +37,8 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
     without = sorted(set(frame.locale[frame.native_score.isna()]))
     if without:
         notes.append(f"no result of the native model of {some(without)}")
-    counts = frame.num_zero_shot
-    if len(frame) and counts.min() != counts.max():
+    if _are_some_unmeasured(frame, singles):
+        counts = frame.num_zero_shot
         notes.append(
             f"best and average zero-shot are over {counts.min()} to {counts.max()} models, by locale; "
             f"{remedy(frame)} measures all of them"
@@ -49,3 +51,12 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
         ]
         notes.append(f"{len(told)} results of single models disagree: {some(told, 3)}")
     return notes
+
+
+def _are_some_unmeasured(frame: pd.DataFrame, singles: Singles) -> bool:
+    """Whether a model that was measured on one target was not on another, which is not its own."""
+    pools = [(row, set(singles.on_items_of(row))) for row in frame.itertuples()]
+    models: dict[tuple, set[str]] = defaultdict(set)
+    for row, pool in pools:
+        models[row.base_model, row.models_root, row.split] |= pool
+    return any(models[row.base_model, row.models_root, row.split] - pool - {row.target} for row, pool in pools)
