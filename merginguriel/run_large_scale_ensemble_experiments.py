@@ -69,7 +69,9 @@ def main(argv=None):
     context = VoteContext(store.task, open_kept(settings))
     planner = Planner(settings, store, context, default_device())
     methods, jobs, failures = list(dict.fromkeys(args.voting_methods)), [], {}
-    for target in sharded(targets, args.shard):
+    targets, backend = sharded(targets, args.shard), backend_of(args, planner.memory_needed)
+    planner.ask(targets, backend)
+    for target in targets:
         try:
             jobs += planner.jobs(planner.plan(target), methods, args.results_dir, args.overwrite)
         except InputError as error:
@@ -86,7 +88,7 @@ def main(argv=None):
         ending=ending_of(args.shard),
         describe=lambda jobs, outcome: comparison.described(comparison.standings(jobs, context, outcome.is_whole)),
     )
-    outcome = carry_out(ledger, backend_of(args, planner.memory_needed), context=context)
+    outcome = carry_out(ledger, backend, context=context)
     return conclude(outcome, comparison.summary(jobs, context, outcome))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from merginguriel.utils.flags import flag_groups, sweep_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.config import as_record, parse_with_config
-from merginguriel.utils.flags.merge_flags import add_merging, add_sources
+from merginguriel.utils.flags.merge_flags import add_adapt, add_merging, add_sources
 from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
 from merginguriel.utils.flags.setting_flags import add_settings
 from merginguriel.utils.merging.modes import mode_lines
@@ -31,6 +31,7 @@ def build_parser():
     add_settings(parser, MergeSettings, ("seed",))
     add_sources(parser, several=True)
     add_merging(parser)
+    add_adapt(parser)
     flag_groups.add_task(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
@@ -74,6 +75,7 @@ def main(argv=None):
     task = store.task
     planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
+    planner.ask(targets, backend)
     planned = planner.plan(targets, backend.device)
     jobs = shard(planned.jobs, args.shard)
     if args.dry_run:

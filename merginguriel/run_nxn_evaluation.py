@@ -22,12 +22,7 @@ def build_parser():
         parser, "--locales", help="source models, and targets without --targets (default: all found)"
     )
     flag_groups.add_locales(parser, "--targets", help="locales to evaluate on")
-    parser.add_argument(
-        "--split",
-        choices=["test", "validation"],
-        default="test",
-        help="validation for a matrix to choose sources by, with --selection real",
-    )
+    flag_groups.add_nxn_items(parser)
     flag_groups.add_store(parser)
     flag_groups.add_given(parser)
     parser.add_argument("--results-dir", type=Path, default=naming.NXN_ROOT, metavar="DIR", help="where runs go")
@@ -60,7 +55,7 @@ def main(argv=None):
     from merginguriel.utils.report import heatmaps
 
     context = nxn_job.NxnContext(store.task, args.results_dir / nxn.TOKENS)
-    plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context)
+    plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context, args.max_items)
     run = nxn.prepare(plan, anew=args.anew)
     if args.dry_run:
         print(nxn_summary.what_is_left(run))

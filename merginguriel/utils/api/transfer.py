@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NXN = Keywords("nxn")
 flag_groups.add_locales(_NXN, "--locales", help="source models, and targets without targets (default: all found)")
 flag_groups.add_locales(_NXN, "--targets", help="languages to evaluate on")
-_NXN.add_argument("--split", choices=["test", "validation"], default="test", help="which items")
+flag_groups.add_nxn_items(_NXN)
 flag_groups.add_store(_NXN)
 flag_groups.add_given(_NXN)
 _NXN.add_argument("--results-dir", type=Path, help="keep the run there, as the command does (default: nowhere)")
@@ -100,7 +100,7 @@ def nxn(*, task: Task | str | Path = DEFAULT_TASK, **settings: Any) -> NxN:
     sources = store.choose(args.locales)
     with results_in(args.results_dir) as root:
         context = nxn_job.NxnContext(store.task, root / runs.TOKENS)
-        plan = runs.NxnPlan(sources, tuple(args.targets or sources), args.split, root, context)
+        plan = runs.NxnPlan(sources, tuple(args.targets or sources), args.split, root, context, args.max_items)
         run = _done(runs.prepare(plan, anew=args.anew), args.anew, kept=args.results_dir is not None)
         cells = {
             (source, target): Result(found, split, found.folder if args.results_dir else None)
@@ -131,7 +131,7 @@ def _answers(run: runs.Run, source: str, task: Task) -> dict[str, tuple[Evaluati
     """Target -> what a source answered there."""
     logits, found = nxn_logits.open_logits(run.folder), {}
     for target in run.plan.targets:
-        split = run.plan.items.split(target, run.plan.split)
+        split = run.plan.items_of(target)
         ids, gold, predicted = np.array(split.ids), np.array(split.labels), logits.logits(source, target).argmax(-1)
         folder = run.cell(source, target)
         found[target] = Evaluation(source, folder, ids, gold, predicted, split.label_names, task.metric), split

@@ -6,7 +6,7 @@ A task is data: nothing outside this wing knows how many labels there are or wha
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.languages import Language, check_locale, language
 from merginguriel.utils.data.readers import languages_in, read_rows
-from merginguriel.utils.data.split import SPLITS, Split, Text
+from merginguriel.utils.data.split import SPLITS, Split, Text, Texts
 
 DEFAULT_TASK = "massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
@@ -115,6 +115,16 @@ class Task:
 
         Raises InputError for an unknown split or language, a missing column, a label that is not declared, and damage.
         """
+        labels: list[int] = []
+        read = self._read(code, split, (self.label,), lambda row: labels.append(self._label_of(row[self.label])))
+        return Split(code, split, read.ids, read.texts, labels, self.labels)
+
+    def texts(self, code: str, split: str) -> Texts:
+        """The same without labels, which are not looked at and need not be there."""
+        return self._read(code, split)
+
+    def _rows(self, code: str, split: str) -> tuple[Iterable[tuple[int, Mapping[str, Any]]], str]:
+        """(number and row of every item, where they lie)"""
         if split not in SPLITS:
             raise InputError(f"unknown split {split!r}; one of train, validation (or dev), test")
         self.check([code])
@@ -122,32 +132,38 @@ class Task:
         if not names:
             raise InputError(f"task {self.name} has no {split} split; name it under splits in its file")
         if self.data == MINI:
-            return self._read(mini.rows(code, SPLITS[split]), code, split, "the mini corpus")
-        rows, where = read_rows(self.data, code, SPLITS[split], names, self.language_column)
-        return self._read(rows, code, split, where)
+            return mini.rows(code, SPLITS[split]), "the mini corpus"
+        return read_rows(self.data, code, SPLITS[split], names, self.language_column)
 
-    def _read(self, rows: Iterable[tuple[int, Mapping[str, Any]]], code: str, split: str, where: str) -> Split:
+    def _read(
+        self,
+        code: str,
+        split: str,
+        columns: tuple[str, ...] = (),
+        look: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    ) -> Texts:
+        """The texts of a split; `look` reads of each row what else is wanted, from `columns`."""
+        rows, where = self._rows(code, split)
         ids: list[str] = []
         texts: list[Text] = []
-        labels: list[int] = []
         id_column = None
         for number, row in rows:
             if not ids:
-                self._check_columns(row, where)
+                self._check_columns(row, (*self.text, *columns), where)
                 id_column = next((name for name in _ID_COLUMNS if name in row), None)
             try:
                 texts.append(self._text(row))
-                labels.append(self._label_of(row[self.label]))
+                look(row)
                 ids.append(str(row[id_column]) if id_column else str(number))
             except (InputError, KeyError) as error:
                 reason = f"it has no {error}; the file is damaged" if isinstance(error, KeyError) else error
                 raise InputError(f"{where}, row {number + 1}: {reason}") from None
         if not ids:
             raise InputError(f"no {split} items of {code} in {where}; check the data, and splits in the task's file")
-        return Split(code, split, ids, texts, labels, self.labels)
+        return Texts(code, split, ids, texts)
 
-    def _check_columns(self, row: Mapping[str, Any], where: str) -> None:
-        for column in (*self.text, self.label):
+    def _check_columns(self, row: Mapping[str, Any], wanted: Iterable[str], where: str) -> None:
+        for column in wanted:
             if column not in row:
                 raise InputError(
                     f"no column {column!r} in {where}: it has {', '.join(map(str, row))}; choose with --text-column "

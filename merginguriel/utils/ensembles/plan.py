@@ -12,7 +12,9 @@ from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.ensembles.vote_job import VoteContext
 from merginguriel.utils.evaluation import nxn_logits
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
+from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.models.model_folder import WeightHashes, bytes_of, files_of
 from merginguriel.utils.models.store import ModelStore
@@ -41,7 +43,13 @@ class Planner:
         self._kept = kept = context.kept
         self.available: Mapping[str, Path] = kept.available(settings, store) if kept else store.available()
         self._hashes = kept.matrix.weights_sha256 if kept else WeightHashes(self.available)
+        self._polls = Polls(context.task, self.available, store.root, self._hashes)
         self.precision = kept.matrix.precision if kept else precision_on(device)
+
+    def ask(self, targets: Sequence[str], backend: Backend) -> None:
+        """As the planner of merges does."""
+        if self.settings.merge("").needs_consensus:
+            self._polls.score(targets, self.settings.choice, backend)
 
     @property
     def memory_needed(self) -> int:
@@ -52,7 +60,12 @@ class Planner:
         """Choose sources and weights as a merge does and read the items; InputError where either cannot be."""
         settings = self.settings
         merge = plan_merge(
-            settings.merge(target), self.context.task, self.store, available=self.available, weights_sha256=self._hashes
+            settings.merge(target),
+            self.context.task,
+            self.store,
+            available=self.available,
+            weights_sha256=self._hashes,
+            polls=self._polls,
         )
         split = self.context.split(target, settings.split, settings.draw)
         if self._kept:

@@ -7,7 +7,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import SPLITS
-from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.merging.selection import OF_CONSENSUS, SourceSettings
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.storage.argument_types import positive_int, seed
 from merginguriel.utils.storage.settings import setting, words
@@ -20,9 +20,9 @@ class VoteSettings:
     choice: SourceSettings = SourceSettings()
     preweight: str = setting(
         "uriel",
-        "weights of the sources: equal, or by similarity to the target",
+        "weights of the sources: equal, by the selection's similarity, or by the models' consensus",
         "--preweight",
-        choices=("equal", "uriel"),
+        choices=("equal", "uriel", "consensus"),
         word="{}",
     )
     nxn_dir: Path | None = setting(
@@ -51,10 +51,11 @@ class VoteSettings:
 
     def used(self) -> set[tuple[str, str]]:
         """The settings that have an effect beside the others, as (class, field)."""
-        choice = replace(self.choice, selection=self.choice.selection or "sinkhorn")
+        choice, weighed = replace(self.choice, selection=self.choice.selection or "sinkhorn"), self.preweight != "equal"
+        of_choice = choice.used(weighed=weighed) | (OF_CONSENSUS if self.preweight == "consensus" else set())
         own = {"preweight", "nxn_dir", "split", "num_examples"} | ({"seed"} if self.num_examples else set())
         found = {(VoteSettings.__name__, name) for name in own}
-        return found | {(SourceSettings.__name__, name) for name in choice.used(weighed=self.preweight == "uriel")}
+        return found | {(SourceSettings.__name__, name) for name in of_choice}
 
     def words(self) -> list[str]:
         """Of a folder's name, for what has not its default; items and their split have a place of their own."""

@@ -33,22 +33,24 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
     return np.stack([evaluation.correct[np.argsort(evaluation.ids)] for evaluation in evaluations])
 
 
-def comparison_table(evaluations: list[Evaluation], reference: Evaluation | None = None) -> str:
-    """One line a model: accuracy, 95 % Wilson interval, and p against `reference` on the same items, by the metric.
+def comparison_table(
+    evaluations: list[Evaluation], reference: Evaluation | None = None, called: str = "best source"
+) -> str:
+    """One line a model: accuracy, 95 % Wilson interval, and p against `reference`, `called` so, on the same items.
 
-    Where the task has another one than accuracy, it comes first.
+    Where the task has another metric, it comes first, and p is of it.
     """
     width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
     metric = evaluations[0].metric
     told = "" if metric == ACCURACY else f"  {metric}"
     title = f"{'model':<{width}}{told}  accuracy  95 % interval"
-    lines = [f"{title}   p vs best source" if reference else title]
+    lines = [f"{title}   p vs {called}" if reference else title]
     for evaluation in evaluations:
         low, high = evaluation.interval
         by_metric = f"  {evaluation.score:{len(told) - 2}.4f}" if told else ""
         line = f"{evaluation.name:<{width}}{by_metric}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
         if reference is evaluation:
-            line += "  (best source)"
+            line += f"  ({called})"
         elif reference:
             line += f"  {_p_value(evaluation, reference):.2g}"
         lines.append(line)

@@ -13,6 +13,7 @@ from auto_merge_llm.errors import InputError
 from filelock import FileLock
 from tqdm import tqdm
 
+from merginguriel.utils.data.split import DRAW_SEED, Split
 from merginguriel.utils.evaluation.classifier import model_settings
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
 from merginguriel.utils.evaluation.results import score_in
@@ -35,10 +36,21 @@ class NxnPlan:
     split: str
     folder: Path
     items: EvaluationContext
+    max_items: int | None = None  # of each target, drawn at random
+
+    def draw(self, target: str) -> tuple[int, int] | None:
+        """How many of its items, and by which seed, where that is not all of them."""
+        if self.max_items is None or self.max_items >= len(self.items.split(target, self.split)):
+            return None
+        return self.max_items, DRAW_SEED
+
+    def items_of(self, target: str) -> Split:
+        return self.items.split(target, self.split, self.draw(target))
 
     def describe(self) -> str:
+        drawn = f"at most {self.max_items} items of the " if self.max_items else ""
         return (
-            f"{len(self.sources)} source models on {len(self.targets)} target locales, {self.split} split of "
+            f"{len(self.sources)} source models on {len(self.targets)} target locales, {drawn}{self.split} split of "
             f"{self.items.task.data}: {len(self.sources) * len(self.targets)} cells"
         )
 
@@ -89,7 +101,7 @@ class Run:
                 source,
                 self.cell(source, target),
                 {**settings, "model": model, "target": target, "data": self.settings["data"][target]},
-                {"model": self.plan.sources[source], "targets": self.plan.targets},
+                {"model": self.plan.sources[source], "targets": self.plan.targets, "draw": self.plan.draw(target)},
                 title=source,
             )
             for source, model in self.settings["sources"].items()
@@ -116,7 +128,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     Raises InputError where a target has no data.
     """
     dtype, failures = devices.evaluation_dtype(devices.default_device()), {}
-    data = {target: plan.items.split(target, plan.split).fingerprint() for target in plan.targets}
+    data = {target: plan.items_of(target).fingerprint() for target in plan.targets}
 
     def fingerprint(source: str) -> dict[str, Any] | None:
         try:

@@ -52,7 +52,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     context, path, settings = shared["context"], job.options["model"], job.settings
     check_precision(settings["precision"])
     model, labels, info = _model(path, context.task, shared)
-    split = context.split(settings["target"], settings["split"])
+    split = context.split(settings["target"], settings["split"], job.options["draw"])
     batches = context.batches(path, model, split.texts, settings["model"]["max_tokens"])
     scores = scoring.batch_logits(model, batches, job.name.replace("_", " "))
     by_label = in_task_order(scores, labels, context.task.labels)

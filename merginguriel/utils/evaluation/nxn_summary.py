@@ -39,7 +39,7 @@ def _gather_logits(run: Run) -> None:
     for left in run.folder.glob(".logits.*"):  # by a run that was killed here
         shutil.rmtree(left)
     if new:
-        splits = {target: run.plan.items.split(target, run.plan.split) for target in run.plan.targets}
+        splits = {target: run.plan.items_of(target) for target in run.plan.targets}
         small = {}
         for target, split in splits.items():
             small[f"labels/{target}"] = torch.tensor(split.labels, dtype=torch.int16)

@@ -8,6 +8,7 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import given_source, locale_list
+from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.metrics import METRICS
@@ -117,6 +118,19 @@ class LocaleLists(argparse.Action):
 
 def add_locales(parser, flag: str, **kwargs) -> None:
     parser.add_argument(flag, nargs="+", type=locale_list, action=LocaleLists, metavar="LOC", **kwargs)
+
+
+def add_nxn_items(parser: Any) -> None:
+    parser.add_argument(
+        "--split",
+        choices=["test", "validation", "train"],
+        default="test",
+        help="which items: validation for a matrix to choose sources by, with --selection real; train with "
+        f"--max-items {CONSENSUS_TEXTS} for --selection consensus",
+    )
+    parser.add_argument(
+        "--max-items", type=positive_int, metavar="N", help="at most N items of each target, drawn at random"
+    )
 
 
 def add_targets(parser: Any, flag: str, default: str) -> None:

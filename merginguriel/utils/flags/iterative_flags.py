@@ -113,9 +113,11 @@ def check_iterative_flags(args: argparse.Namespace, run: IterativeSettings) -> N
     if not args.enable_wandb:
         idle += ["wandb_project"]
     refuse_idle(args, idle)
-    if run.merge.choice.selection == "real":
+    chosen = run.merge.selection.selection
+    if chosen in ("real", "consensus") and not run.merge.choice.sources:
         raise InputError(
-            "--selection real needs models of its languages, and these are yet to be trained; name them with --locales"
+            f"--selection {chosen} needs models of its languages, and these are yet to be trained; name them with "
+            "--locales"
         )
     settings = run.training.settings
     if settings.cuda_graphs and (settings.fp16 or settings.gradient_checkpointing):

@@ -1,14 +1,22 @@
 """The job of the two commands that merge once: their flags, and what they do and print."""
 
 import argparse
+import contextlib
 import logging
 from dataclasses import replace
 from pathlib import Path
 
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.data.task import MINI
+from merginguriel.utils.flags.command import answering_interrupts
 from merginguriel.utils.flags.flag_groups import add_given, add_store, add_task, choose_given, read_store
-from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
+from merginguriel.utils.flags.merge_flags import (
+    add_adapt,
+    add_merging,
+    add_sources,
+    check_merge_flags,
+    read_merge_settings,
+)
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, refuse_idle
 from merginguriel.utils.merging.modes import mode_lines, needs_text
@@ -23,6 +31,7 @@ def build_parser(prog: str, description: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, description=description, epilog=f"modes:\n{mode_lines()}")
     parser.add_argument("--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for")
     add_merge(parser)
+    add_adapt(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output-dir",
@@ -73,9 +82,10 @@ def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
 def run(args: argparse.Namespace) -> int:
     settings, store = read_merge(args)
 
-    from merginguriel.utils.evaluation.comparison import comparison_table
+    from merginguriel.utils.adaptation.adapt import adapt
     from merginguriel.utils.evaluation.evaluation_job import precision_on
-    from merginguriel.utils.merging import merge_job
+    from merginguriel.utils.merging import adapted_merge, merge_job
+    from merginguriel.utils.merging.comparison import merge_table
     from merginguriel.utils.merging.plan import plan_merge
     from merginguriel.utils.models.devices import default_device
 
@@ -84,17 +94,23 @@ def run(args: argparse.Namespace) -> int:
         print(plan.describe())
         return 0
     output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)
-    context = merge_job.FolderContext(store.task, output)
-    if args.no_eval:
-        log.info("%s", plan.describe())
-        context.bench({}).merge(plan, plan.record(), overwrite=args.overwrite)
-    else:
-        split, precision = context.split(args.target_lang, "test"), precision_on(default_device())
-        jobs = [merge_job.merge_job(plan, split, precision, output)]
-        jobs += [] if args.no_baselines else merge_job.source_jobs([plan], split, precision, output)
-        merge_job.check_results(jobs[0])
-        log.info("%s", plan.describe())
-        evaluations = merge_job.merge_and_evaluate(jobs, context)
-        print(comparison_table(evaluations, None if args.no_baselines else evaluations[0]))
-    print(f"merged model: {plan.output}")
+    context, merge = merge_job.FolderContext(store.task, output), plan.before
+    with answering_interrupts() if plan.settings.adaptation.adapt else contextlib.nullcontext():
+        if args.no_eval:
+            log.info("%s", plan.describe())
+            context.bench({}).merge(merge, merge.record(), overwrite=args.overwrite)
+            if merge != plan:
+                adapt(adapted_merge.adapt_run(plan, merge.output, plan.output), overwrite=args.overwrite)
+        else:
+            split, precision = context.split(args.target_lang, "test"), precision_on(default_device())
+            jobs = [merge_job.merge_job(merge, split, precision, output)]
+            jobs += [] if args.no_baselines else merge_job.source_jobs([plan], split, precision, output)
+            jobs += [adapted_merge.adapted_merge_job(plan, split, precision, output)] if merge != plan else []
+            merge_job.check_results(jobs[0])
+            log.info("%s", plan.describe())
+            merge_job.do_here(jobs, context)
+            print(merge_table(jobs))
+    print(f"merged model: {merge.output}")
+    if merge != plan:
+        print(f"adapted model: {plan.output}")
     return 0

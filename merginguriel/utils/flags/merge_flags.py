@@ -9,6 +9,7 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.flags.setting_flags import add_settings, given_fields, read_settings, refuse_idle, refuse_unused
 from merginguriel.utils.merging.examples import TextSettings
@@ -60,6 +61,14 @@ def add_merging(parser: Any, *, beside_training: bool = False) -> None:
     add_settings(text, TextSettings, renamed=BESIDE_TRAINING if beside_training else None)
 
 
+def add_adapt(parser: Any) -> None:
+    """Flags of what follows a merge."""
+    group = parser.add_argument_group(
+        "adaptation", "Of the merge to its target by unlabelled train texts; its sources are the teachers."
+    )
+    add_settings(group, AdaptSettings)
+
+
 def read_choice(args: argparse.Namespace, **given: Any) -> SourceSettings:
     """The sources that are asked for; --similarity-type becomes --selection."""
     selection = given.get("selection", getattr(args, "selection", None))
@@ -79,6 +88,7 @@ def read_merge_settings(args: argparse.Namespace, mode: str, target: str, **choi
         choice=read_choice(args, **choice),
         texts=read_settings(TextSettings, args),
         hyperparameters=read_hyperparameters(args),
+        adaptation=read_settings(AdaptSettings, args),
         weights=read_weights(args),
     )
 
@@ -95,7 +105,8 @@ def check_merge_flags(
     for merge in merges:
         if (SourceSettings.__name__, "source") in merge.used():
             used |= warn_of_sparse(args, merge.choice)
-    mine = {MergeSettings.__name__, SourceSettings.__name__, TextSettings.__name__, *([OWNER] * hyperparameters)}
+    kinds = (MergeSettings, SourceSettings, TextSettings, AdaptSettings)
+    mine = {*(kind.__name__ for kind in kinds), *([OWNER] * hyperparameters)}
     used |= {setting for setting in args.settings if setting[0] not in mine}
     refuse_unused(args, used, where)
 

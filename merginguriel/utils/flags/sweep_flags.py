@@ -1,18 +1,21 @@
 """The flags of a sweep of merges: modes, presets, and the grid that they span."""
 
 import argparse
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.merge_flags import check_merge_flags, read_merge_settings
 from merginguriel.utils.flags.setting_flags import refuse_idle
-from merginguriel.utils.merging.modes import BASELINE, MODES, method_of, mode_named
+from merginguriel.utils.merging.modes import ADAPTED, BASELINE, MODES, mode_named
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.sweep_grid import Grid
 from merginguriel.utils.similarity import matrix
+from merginguriel.utils.storage.settings import declared
 
 DEFAULT_MODES = ("baseline", "similarity", "average", "fisher_dataset", "ties", "task_arithmetic", "slerp", "regmean")
 # Name of a preset -> what it sets where the flag itself is not given.
@@ -27,11 +30,10 @@ def add_modes(parser: Any) -> None:
     parser.add_argument(
         "--modes",
         nargs="+",
-        choices=[BASELINE, *MODES],
         default=list(DEFAULT_MODES),
         metavar="MODE",
-        type=mode_named,
-        help="see below",
+        type=_mode,
+        help="see below; MODE+vote and MODE+self: merged so and adapted",
     )
     parser.add_argument(
         "--preset",
@@ -40,6 +42,19 @@ def add_modes(parser: Any) -> None:
         help="fairness: text of the sources, equal weights; target: text of the target, URIEL weights; flags that are "
         "given win",
     )
+
+
+def _mode(text: str) -> str:
+    mode, plus, adapted = text.partition(ADAPTED)
+    ways = declared(AdaptSettings)["adapt"].choices or ()
+    known = mode_named(mode) in MODES or (mode == BASELINE and not plus)
+    if not known or (plus and adapted not in ways):
+        near = get_close_matches(
+            text, [BASELINE, *MODES, *(f"{one}{ADAPTED}{way}" for one in MODES for way in ways)], 1
+        )
+        hint = f"did you mean {near[0]}?" if near else "--list-modes lists them"
+        raise argparse.ArgumentTypeError(f"unknown mode {text!r}; {hint}")
+    return mode_named(mode) + plus + adapted
 
 
 def choose_targets(args: argparse.Namespace, flag: str = "--locales") -> tuple[list[str], Any]:
@@ -67,6 +82,9 @@ def _numbers(args: argparse.Namespace) -> tuple[int, ...]:
 def read_grid(args: argparse.Namespace) -> Grid:
     """Apply the preset, refuse flags that none of the merges reads, and return what is asked for."""
     modes = tuple(dict.fromkeys(args.modes))
+    if args.adapt:  # every merge as it is, and adapted
+        plain = [mode for mode in modes if mode != BASELINE and ADAPTED not in mode]
+        modes = tuple(dict.fromkeys([*modes, *(f"{mode}{ADAPTED}{args.adapt}" for mode in plain)]))
     selections = tuple(dict.fromkeys(args.selection or [None]))
     if args.similarity_type == "REAL" and selections == (None,):
         selections = ("real",)
@@ -86,7 +104,7 @@ def _common(args: argparse.Namespace, selections: tuple[str | None, ...]) -> Mer
 def _check_flags(args: argparse.Namespace, grid: Grid) -> None:
     merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
     check_merge_flags(args, merges, hyperparameters=True)
-    idle = [] if any(method_of(mode).measurement for mode in grid.merging_modes) else ["keep_measurements"]
+    idle = [] if any(merge.method.measurement for merge in merges) else ["keep_measurements"]
     idle += [] if args.keep_merged else ["merged_models_dir"]
     refuse_idle(args, idle)
     flag_groups.check_backend(args)

@@ -13,9 +13,13 @@ from merginguriel.utils.iterative import timing
 from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.merging.bench import FolderBench
+from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.merging.weighing import weigh
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import evaluation_dtype
+from merginguriel.utils.models.model_folder import WeightHashes
 from merginguriel.utils.storage.environment import utc_now
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.trainer import device_of, free_memory
@@ -81,7 +85,14 @@ class Merger:
         plan = self._plan.merge
         # Task vectors are what the languages have learnt since they were last the same.
         bases = [plan.base, *(self._folder.merged(entry["name"]) for entry in before)]
-        sources = tuple(replace(source, path=self._folder.model(source.locale)) for source in plan.sources)
+        models = {source.locale: self._folder.model(source.locale) for source in plan.sources}
+        shares = {source.locale: source.weight for source in plan.sources}
+        if plan.settings.needs_consensus:  # of what the models are now
+            hashes = WeightHashes(models)
+            polls = Polls(plan.task, models, self._bench.measurements, hashes)
+            shares, selection = weigh(plan.settings, plan.task, models, hashes, polls)
+            plan = replace(plan, selection=selection)
+        sources = tuple(Source(locale, models[locale], share) for locale, share in shares.items())
         return replace(plan, output=self._folder.merged(name), base=bases[-1] if plan.base else None, sources=sources)
 
     def accuracies(self, merge: MergePlan) -> dict[str, float]:

@@ -1,15 +1,20 @@
 """The plan of an iterative run: what is merged, what the result rests on, and where it goes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.iterative.settings import IterativeSettings
 from merginguriel.utils.jobs.job import settings_hash
+from merginguriel.utils.merging.consensus import ORIGIN, ConsensusMatrix, Polls
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
+from merginguriel.utils.merging.selection import Neighbours, SourceSettings
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.storage import naming
 
@@ -45,6 +50,17 @@ class IterativePlan:
         return settings.results_root / name
 
 
+class Untrained(Polls):
+    """Nobody can be asked before the first merge: all weigh the same in the plan."""
+
+    def __init__(self, sources: Sequence[str]):
+        self._sources = tuple(sources)
+
+    def matrix(self, target: str, choice: SourceSettings, among: Neighbours) -> ConsensusMatrix:
+        weights = np.full((len(self._sources), 1), 1 / len(self._sources))
+        return ConsensusMatrix(self._sources, (target,), weights, ORIGIN)
+
+
 def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> IterativePlan:
     """Sources, weights and method of all merges. Raises InputError where they cannot be chosen as asked.
 
@@ -59,6 +75,7 @@ def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> I
         training.store,
         output=RunFolder(settings.folder).merged(FINAL),
         available=dict.fromkeys(training.locales or training.task.codes, initial),
+        polls=Untrained(training.locales),
     )
     sources, target = [source.locale for source in merge.sources], merge.target
     splits = {"train": sources, "validation": [*sources, target], "test": [target]}

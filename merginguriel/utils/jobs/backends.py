@@ -15,6 +15,19 @@ from merginguriel.utils.jobs.outcome import Progress
 from merginguriel.utils.models.devices import default_device
 
 
+class InThisProcess:
+    """One job after the other, for what a command needs before it goes on."""
+
+    workers = 1
+
+    @property
+    def device(self) -> str:
+        return default_device()
+
+    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
+        processes.in_this_process(make, groups, progress)
+
+
 @dataclass(frozen=True)
 class LocalBackend:
     """Processes of this machine, `workers` at a time, spread over its GPUs."""

@@ -21,8 +21,11 @@ from merginguriel.utils.storage.naming import RESULTS_JSON
 KINDS = {
     "evaluation": "merginguriel.utils.evaluation.evaluation_job",
     "cell": "merginguriel.utils.evaluation.nxn_job",
+    "text_logits": "merginguriel.utils.evaluation.text_logits",
     "training": "merginguriel.utils.training.training_job",
+    "adaptation": "merginguriel.utils.adaptation.adapt_job",
     "merge": "merginguriel.utils.merging.merge_job",
+    "adapted_merge": "merginguriel.utils.merging.adapted_merge",
     "vote": "merginguriel.utils.ensembles.vote_job",
     "iterative": "merginguriel.utils.iterative.iterative_job",
 }

@@ -91,6 +91,13 @@ class Bench(measuring.Models):
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> Merged:
         """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
 
+    def write(self, plan: MergePlan, record: dict[str, Any]) -> None:
+        """Merge into `plan.output`, unless this very merge stands there."""
+        self.merge(plan, record, overwrite=False)
+
+    def release(self) -> None:
+        """Free what was loaded; it is loaded again where it is needed."""
+
     @abstractmethod
     def measured(self, plan: MergePlan, source: Source, examples: Examples) -> tuple[Path, Any]:
         """(the file for what the plan's method measures of `source`, what was measured as the library takes it)"""

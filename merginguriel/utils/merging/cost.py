@@ -35,6 +35,8 @@ PASSES = {
 }
 # Forward passes that a text costs the methods that read some.
 FORWARDS = {"fisher": 6, "gram": 2, "learn": 4}
+LEARNING = 3  # forward passes that a text costs in adapting, an epoch
+MERGES = ("merge", "adapted_merge")
 RESULT_BYTES = 1_000_000
 
 
@@ -55,7 +57,7 @@ def job_table(jobs: Sequence[Job], backend: Backend, keep_measurements: bool) ->
         kept = {
             (job.group, source["path"]): _bytes(job)
             for job in jobs
-            if job.kind == "merge" and not job.is_done() and job.settings["experiment"]["method"] == "fisher_dataset"
+            if job.kind in MERGES and not job.is_done() and job.settings["experiment"]["method"] == "fisher_dataset"
             for source in job.settings["experiment"]["sources"]
         }
         disk += sum(kept.values())
@@ -71,21 +73,24 @@ def job_table(jobs: Sequence[Job], backend: Backend, keep_measurements: bool) ->
 
 def _bytes(job: Job) -> int:
     """Of the weights of one model of the job."""
-    files = (job.settings["experiment"]["sources"][0] if job.kind == "merge" else job.settings)["files"]
+    files = (job.settings["experiment"]["sources"][0] if job.kind in MERGES else job.settings)["files"]
     return sum(size for name, (size, _) in files.items() if name.endswith((".safetensors", ".bin")))
 
 
 def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:
-    path = Path(job.settings["experiment"]["sources"][0]["path"] if job.kind == "merge" else job.settings["model"])
+    path = Path(job.settings["experiment"]["sources"][0]["path"] if job.kind in MERGES else job.settings["model"])
     config = atomic.read_json(path / "config.json")
     # Looking words up costs nothing; every other parameter is multiplied and added once a token.
     of_token = 2 * max(0, _bytes(job) / 4 - config.get("vocab_size", 0) * config.get("hidden_size", 0)) / speed
     seconds = job.options["num_items"] * TOKENS_OF_A_TEXT * of_token + _bytes(job) / bytes_a_second
-    if job.kind != "merge":
+    if job.kind not in MERGES:
         return seconds
     experiment = job.settings["experiment"]
-    sources, text = experiment["num_sources"], experiment["measuring"]
+    sources, text, adapt = experiment["num_sources"], experiment["measuring"], experiment.get("adapt")
     seconds += (sources + 1) * _bytes(job) / bytes_a_second * PASSES.get(experiment["method"], 2)
+    if adapt:
+        passes = sources + adapt["rounds"] * (LEARNING * adapt["epochs"] + 1)
+        seconds += adapt["texts"]["count"] * TOKENS_OF_A_TEXT * of_token * passes
     if text:
         method = modes.method_of(experiment["mode"])
         texts = text["num_examples"] or examples.NUM_EXAMPLES

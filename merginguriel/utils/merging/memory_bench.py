@@ -58,7 +58,6 @@ class MemoryBench(Bench):
         self._loaded.pop(path, None)
 
     def release(self) -> None:
-        """Free what was loaded; it is loaded again where it is needed."""
         self._loaded, self._modules, self._measured, self._batches = {}, {}, {}, {}
 
     def _keep_only(self, paths: Iterable[Path]) -> None:
@@ -116,6 +115,10 @@ class MemoryBench(Bench):
         if id(tokens) not in self._batches:
             self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
+
+    def write(self, plan: MergePlan, record: dict[str, Any]) -> None:
+        if not is_merged(plan, record, overwrite=False):
+            self.merge(plan, record, overwrite=False).save(plan.output)
 
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
         keep = None

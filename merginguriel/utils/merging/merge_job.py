@@ -7,9 +7,8 @@ from typing import Any
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
-from merginguriel.utils.evaluation.comparison import best_first
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision, evaluation_job
-from merginguriel.utils.evaluation.results import Evaluation, read_evaluation, score_in
+from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.bench import Bench, FolderBench
 from merginguriel.utils.merging.details import DETAILS_JSON
@@ -74,19 +73,25 @@ def merge_job(
     plan: MergePlan, split: Split, precision: str, output: MergeOutput, data: Fingerprints | None = None
 ) -> Job:
     """`plan` merged and evaluated on `split`. `data` remembers fingerprints from plan to plan."""
-    record = plan.record(data)
-    settings = {
-        "experiment": record,
+    settings = merge_settings(plan, split, precision, data)
+    record = settings["experiment"]
+    alone = {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources}
+    made = ((str(plan.output / DETAILS_JSON), {"plan": record}),) if output.keep_merged else ()
+    options = {"plan": plan, "alone": alone, "overwrite": output.overwrite, "num_items": len(split)}
+    options["locale"] = plan.target
+    folder = output.results_root / plan.output.name
+    return Job("merge", plan.output.name, plan.target, folder, settings, options, made, label=plan.label)
+
+
+def merge_settings(plan: MergePlan, split: Split, precision: str, data: Fingerprints | None = None) -> dict[str, Any]:
+    """Everything that the result of a merge rests on."""
+    return {
+        "experiment": plan.record(data),
         "locale": split.locale,
         "split": split.name,
         "data": split.fingerprint(),
         "precision": precision,
     }
-    alone = {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources}
-    made = ((str(plan.output / DETAILS_JSON), {"plan": record}),) if output.keep_merged else ()
-    options = {"plan": plan, "alone": alone, "overwrite": output.overwrite, "num_items": len(split)}
-    folder = output.results_root / plan.output.name
-    return Job("merge", plan.output.name, plan.target, folder, settings, options, made, label=plan.mode)
 
 
 def source_jobs(plans: Sequence[MergePlan], split: Split, precision: str, output: MergeOutput) -> list[Job]:
@@ -137,14 +142,10 @@ def check_results(job: Job) -> None:
         atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
-def merge_and_evaluate(jobs: Sequence[Job], context: FolderContext) -> list[Evaluation]:
-    """Do these jobs here, the merge first; InputError where one fails. The merge comes last, its sources best first."""
+def do_here(jobs: Sequence[Job], context: FolderContext) -> None:
+    """One after the other; InputError where one fails."""
     shared = {"context": context}
     for job in jobs:
+        if job.kind == "adapted_merge" and job.is_done():
+            continue
         job.run(shared)
-    merged, *alone = (read_evaluation(job.folder, _name(job)) for job in jobs)
-    return [*best_first(alone), merged]
-
-
-def _name(job: Job) -> str:
-    return f"{job.options['source']} alone" if job.kind == "evaluation" else job.name

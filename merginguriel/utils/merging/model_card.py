@@ -58,6 +58,11 @@ def _target_text(plan: MergePlan) -> str:
     used = []
     if plan.selection["selection"] == "real":
         used.append("the sources were chosen by labelled validation items of the target")
+    if "consensus" in plan.selection:
+        count = plan.selection["texts"]["count"]
+        used.append(
+            f"the models' consensus on {count} unlabelled train texts of the target chose or weighed the sources"
+        )
     if plan.target in plan.texts:
         kind = "labelled" if plan.settings.hyperparameters.get("estimator") == "empirical" else "unlabelled"
         used.append(f"it used {kind} {plan.settings.texts.split} text of the target")

@@ -1,4 +1,4 @@
-"""The modes of a merge: the library's methods, and five weightings of the plain average."""
+"""The modes of a merge: the library's methods, and six weightings of the plain average."""
 
 from typing import TYPE_CHECKING
 
@@ -8,19 +8,21 @@ from auto_merge_llm.methods.base import LearningMethod
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
 
-# Mode -> the library's method and a line for people. Five modes are weightings of the plain average; the
+# Mode -> the library's method and a line for people. Six modes are weightings of the plain average; the
 # library's other methods are modes by their own names.
 MODES = {
     "average": ("linear", "equal weights over the selected sources"),
     "similarity": ("linear", "weights in proportion to the selection's similarity"),
     "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
-    "linear": ("linear", "weighted average: --weights, or --preweight equal or uriel"),
+    "consensus": ("linear", "weights by the models' consensus on unlabelled texts of the target"),
+    "linear": ("linear", "weighted average: --weights, or --preweight"),
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
-WEIGHTINGS = ("average", "similarity", "uriel")  # modes that are weights by themselves
+WEIGHTINGS = ("average", "similarity", "uriel", "consensus")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
+ADAPTED = "+"  # in sweeps, between a mode and how the merge is adapted: regmean+vote
 
 
 def mode_named(name: str) -> str:

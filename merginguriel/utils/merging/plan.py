@@ -10,15 +10,17 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import Method
 from auto_merge_llm.tensors import identities
 
+from merginguriel.utils.adaptation.run import drawn
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.task import Fingerprints, Task
-from merginguriel.utils.merging.calculators import AverageCalculator, ManualWeightCalculator, SimilarityCalculator
+from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.examples import NUM_EXAMPLES
 from merginguriel.utils.merging.modes import MODES, needs_text
-from merginguriel.utils.merging.selection import Neighbours, Source, scores_of, select_sources, similarity_matrix
+from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.merging.weighing import weigh
 from merginguriel.utils.models.model_folder import WeightHashes, check_task, files_of
 from merginguriel.utils.models.store import ModelStore
-from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.settings import plain
 
@@ -56,6 +58,23 @@ class MergePlan:
         return MODES[self.mode][0]
 
     @property
+    def label(self) -> str:
+        """What lists and tables call it: regmean, or regmean+vote where it is adapted."""
+        adapted = self.settings.adaptation.adapt
+        return f"{self.mode}+{adapted}" if adapted else self.mode
+
+    @property
+    def before(self) -> "MergePlan":
+        """The merge that is adapted."""
+        plain = replace(self, settings=replace(self.settings, adaptation=AdaptSettings()))
+        name = naming.merge_name(plain.mode, plain.target, len(plain.sources), plain.words)
+        return replace(plain, output=self.output.with_name(name))
+
+    def before_in(self, folder: Path) -> "MergePlan":
+        """The same in another place."""
+        return replace(self.before, output=folder)
+
+    @property
     def words(self) -> list[str]:
         """Of a folder's name, for what has not its default."""
         return [*filter(None, [self.task.word]), *self.settings.words().values()]
@@ -74,6 +93,10 @@ class MergePlan:
             texts = self.settings.texts
             count = texts.num_examples or f"up to {NUM_EXAMPLES}"
             lines += [f"data    {count} examples, {self.task.data} {texts.split}, {texts.scope}"]
+        adaptation = self.settings.adaptation
+        if adaptation.adapt:
+            count = adaptation.examples or "all"
+            lines += [f"adapt   {adaptation.adapt}, {count} unlabelled train texts, {adaptation.rounds} rounds"]
         lines += ["sources", *(f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources)]
         return "\n".join([*lines, f"output  {self.output}"])
 
@@ -104,7 +127,14 @@ class MergePlan:
             "dtype": settings.dtype or "sources'",
             "similarity": plain(self.selection),
             "sources": sources,
+            **({"adapt": self._adaptation()} if settings.adaptation.adapt else {}),
         }
+
+    def _adaptation(self) -> dict[str, Any]:
+        told = self.settings.adaptation
+        texts = drawn(self.task, self.target, told.examples, self.settings.seed)
+        of_texts = {"split": texts.name, "count": len(texts), "fingerprint": texts.fingerprint()}
+        return {**told.record(), "examples": told.examples, "texts": of_texts}
 
 
 def plan_merge(
@@ -116,12 +146,14 @@ def plan_merge(
     merged_root: Path = naming.MERGED_ROOT,
     available: Mapping[str, Path] | None = None,
     weights_sha256: Mapping[str, str] | None = None,
+    polls: Polls | None = None,
 ) -> MergePlan:
     """Choose sources, weights and base. Raises InputError for anything that cannot be merged as asked.
 
     `output`: the merge's folder, by default in `merged_root`, named by its settings. `available`: locale -> model, by
     default those of `store`; `weights_sha256` by locale, by default of their files, which are read only to compare
-    them with the models of a transfer matrix.
+    them with the models of a transfer matrix. `polls`: who asks the models about texts, by default one that keeps what
+    they say in the store.
     """
     base = settings.base
     if settings.texts.max_length == task.max_tokens:
@@ -133,7 +165,8 @@ def plan_merge(
     if target in (settings.weights or ()) or target in (settings.choice.sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     available = store.available() if available is None else available
-    shares, selection = _weigh(settings, task, available, weights_sha256 or WeightHashes(available))
+    hashes = WeightHashes(available) if weights_sha256 is None else weights_sha256
+    shares, selection = weigh(settings, task, available, hashes, polls or Polls(task, available, store.root, hashes))
     missing = [locale for locale in shares if locale not in available]
     if missing:
         raise InputError(
@@ -152,41 +185,6 @@ def plan_merge(
     plan = MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root)
     name = naming.merge_name(settings.mode, target, len(sources), plan.words)
     return plan if output else replace(plan, output=merged_root / name)
-
-
-def _weigh(
-    settings: MergeSettings, task: Task, available: Mapping[str, Path], weights_sha256: Mapping[str, str]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """(locale -> share, how they were chosen)"""
-    if settings.weighs_by_hand:
-        shares = ManualWeightCalculator.calculate(settings.weights, normalize=settings.normalize)
-        return shares, {"selection": "manual"}
-    sources, target, similarity = settings.choice.sources, settings.target, settings.selection
-    if sources and not settings.weighs_by_similarity:
-        return AverageCalculator.calculate(dict.fromkeys(sources, 1.0)), {"selection": "explicit"}
-    # A Sinkhorn row gives 0 to all but the target's neighbours, so explicit sources weigh by cosine.
-    cosine = replace(similarity, selection="cosine")
-    among = Neighbours(target, tuple(sorted({target, *(sources or available)})), task)
-    matrix = similarity_matrix(cosine if sources else similarity, among)
-    if sources:
-        scores = scores_of(matrix, target, sources)
-    else:
-        scores = select_sources(matrix, target, similarity.num_languages, available)
-    if settings.mode == "uriel" and similarity.selection != "cosine":
-        scores = scores_of(similarity_matrix(cosine, among), target, list(scores))
-    calculator = SimilarityCalculator if settings.weighs_by_similarity else AverageCalculator
-    selection = {
-        "selection": "explicit" if sources else similarity.selection,
-        "source": similarity.source,
-        "top_k": similarity.top_k,
-        "sinkhorn_iters": similarity.sinkhorn_iters,
-        "matrix": matrix.origin,
-        "matrix_sha256": matrix.fingerprint(),
-    }
-    if isinstance(matrix, TransferMatrix):
-        selection["matrix_split"] = matrix.split
-        matrix.check_models({locale: weights_sha256[locale] for locale in scores})
-    return calculator.calculate(scores), selection
 
 
 def _base(settings: MergeSettings, store: ModelStore) -> Path:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import WEIGHTINGS
@@ -28,8 +30,10 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
     """Which sources were chosen, and how; InputError where an older record contradicts itself."""
     similarity, sources = experiment.get("similarity") or {}, experiment.get("sources") or []
     selection, matrix = similarity.get("selection"), similarity.get("matrix") or ""
+    examples = similarity.get("consensus_examples") or CONSENSUS_TEXTS
     if selection == "explicit":
-        return SourceSettings(sources=tuple(source["locale"] for source in sources))
+        named = tuple(source["locale"] for source in sources)
+        return SourceSettings(sources=named, consensus_examples=examples)
     if selection in (None, "manual"):
         return SourceSettings()
     is_file = matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
@@ -39,9 +43,16 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
         selection=selection,
         nxn_matrix=Path(matrix) if selection == "real" else None,
         matrix=Path(matrix) if is_file and selection != "real" else None,
+        consensus_examples=examples,
         source=similarity.get("source") or "sparse",
         **dense,
     )
+
+
+def adaptation_of(experiment: Mapping[str, Any]) -> AdaptSettings:
+    """How the merge was adapted to its target, if it was."""
+    told = experiment.get("adapt") or {}
+    return AdaptSettings(**{name: told[name] for name in declared(AdaptSettings) if name in told})
 
 
 def preweight_of(experiment: Mapping[str, Any]) -> str | None:
@@ -73,6 +84,7 @@ def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
             }
         ),
         {name: value for name, value in (experiment.get("hyperparameters") or {}).items() if name != "seed"},
+        adaptation_of(experiment),
         preweight=preweight_of(experiment) or "equal",
         weights={source["locale"]: source["weight"] for source in experiment["sources"]} if manual else None,
         base=Path(base) if base and not is_initial(base, experiment) else None,

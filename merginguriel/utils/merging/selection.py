@@ -10,6 +10,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.language_arguments import locale_tuple
 from merginguriel.utils.data.languages import Language, language
+from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.similarity import transfer, uriel
 from merginguriel.utils.similarity.matrix import (
@@ -27,6 +28,7 @@ from merginguriel.utils.storage.naming import short_hash
 from merginguriel.utils.storage.settings import setting
 
 log = logging.getLogger(__name__)
+OF_CONSENSUS = {"matrix", "nxn_matrix", "consensus_examples"}  # the fields that it reads
 LONGEST_LIST = 40  # characters of sources in a folder's name; longer lists are told by a hash
 
 
@@ -65,17 +67,26 @@ class SourceSettings:
     )
     selection: str | None = setting(
         None,
-        "rank by Sinkhorn shares, which penalise hubs, by plain cosine, or by measured transfer (default: sinkhorn; "
-        "cosine in mode uriel)",
+        "rank by Sinkhorn shares, which penalise hubs, by plain cosine, by measured transfer, or by the consensus of "
+        "all models on unlabelled texts of the target (default: the mode's own, which is sinkhorn but in modes uriel "
+        "and consensus)",
         "--selection",
-        choices=("sinkhorn", "cosine", "real"),
+        choices=("sinkhorn", "cosine", "real", "consensus"),
     )
     nxn_matrix: Path | None = setting(
         None,
-        "for --selection real: folder or evaluation_matrix.csv of a validation run of run_nxn_evaluation.py",
+        "folder or evaluation_matrix.csv of a run of run_nxn_evaluation.py: for --selection real on validation; for "
+        "consensus on train, whose logits it takes",
         "--nxn-matrix",
         read=Path,
         metavar="PATH",
+    )
+    consensus_examples: int = setting(
+        CONSENSUS_TEXTS,
+        "for consensus: how many train texts of the target, or all there are",
+        "--consensus-examples",
+        read=positive_int,
+        metavar="N",
     )
     source: str = setting(
         "sparse",
@@ -104,6 +115,8 @@ class SourceSettings:
         fields = {"num_languages", "sources", "selection"}
         if self.selection == "real":
             return fields | {"nxn_matrix"}
+        if self.selection == "consensus":
+            return fields | OF_CONSENSUS
         if self.selection == "cosine":
             return fields | {"matrix"}
         dense = {"top_k", "sinkhorn_iters"} if self.source == "dense" else set()
@@ -127,6 +140,8 @@ class SourceSettings:
             told["selection"] = str(self.selection)
         if self.source == "dense":
             told["dense"] = f"dense{self.top_k}x{self.sinkhorn_iters}"
+        if self.consensus_examples != CONSENSUS_TEXTS:
+            told["consensus_examples"] = f"consensus{self.consensus_examples}"
         if self.matrix:
             told["matrix"] = f"matrix-{similarity_matrix(self).fingerprint()[:8]}"
         return told
@@ -160,8 +175,8 @@ def _sinkhorn(settings: SourceSettings, among: Neighbours | None) -> SimilarityM
     return sparse or sparsify(_cosine(settings, among), settings.top_k, settings.sinkhorn_iters)
 
 
-# Name -> the matrix that it ranks sources by. A new way to choose sources is a function and a line here, and a choice
-# of --selection above.
+# Name -> the matrix that it ranks sources by, of a file or of URIEL; merging/consensus.py makes that of the consensus.
+# A new way to choose sources is a function and a line here, and a choice of --selection above.
 SELECTIONS: dict[str, Callable[[SourceSettings, Neighbours | None], LanguageMatrix]] = {
     "sinkhorn": _sinkhorn,
     "cosine": _cosine,

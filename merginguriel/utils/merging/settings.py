@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from auto_merge_llm.methods import create
 
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale_weights
 from merginguriel.utils.merging import hyperparameters
 from merginguriel.utils.merging.calculators import ManualWeightCalculator
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, WEIGHTINGS, method_of, needs_text
-from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.merging.selection import OF_CONSENSUS, SourceSettings
 from merginguriel.utils.storage.argument_types import seed
 from merginguriel.utils.storage.naming import short_hash, word
 from merginguriel.utils.storage.settings import as_argument, setting, words
@@ -33,11 +34,13 @@ class MergeSettings:
     choice: SourceSettings = SourceSettings()
     texts: TextSettings = TextSettings()
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    adaptation: AdaptSettings = AdaptSettings()
     preweight: str = setting(
         "equal",
-        "of the sources, in modes that are not weights themselves",
+        "of the sources, in modes that are not weights themselves: equal, by the selection's similarity, or by the "
+        "models' consensus",
         "--preweight",
-        choices=("equal", "uriel"),
+        choices=("equal", "uriel", "consensus"),
         word="{}",
     )
     weights: Mapping[str, float] | None = setting(
@@ -78,7 +81,7 @@ class MergeSettings:
 
     @property
     def default_selection(self) -> str:
-        return "cosine" if self.mode == "uriel" else "sinkhorn"
+        return {"uriel": "cosine", "consensus": "consensus"}.get(self.mode, "sinkhorn")
 
     @property
     def weighs_by_hand(self) -> bool:
@@ -86,7 +89,20 @@ class MergeSettings:
 
     @property
     def weighs_by_similarity(self) -> bool:
-        return self.mode in ("similarity", "uriel") or (self.mode not in WEIGHTINGS and self.preweight == "uriel")
+        """Or by consensus."""
+        return self.mode in ("similarity", "uriel", "consensus") or (
+            self.mode not in WEIGHTINGS and self.preweight != "equal"
+        )
+
+    @property
+    def weighs_by_consensus(self) -> bool:
+        return self.mode == "consensus" or (self.mode not in WEIGHTINGS and self.preweight == "consensus")
+
+    @property
+    def needs_consensus(self) -> bool:
+        by_hand = self.weighs_by_hand
+        chooses = not self.choice.sources and self.selection.selection == "consensus"
+        return not by_hand and (chooses or self.weighs_by_consensus)
 
     def used(self) -> set[tuple[str, str]]:
         """The settings that have an effect beside the others, as (class, field)."""
@@ -105,10 +121,12 @@ class MergeSettings:
         if needs_text(self.mode):
             texts = {one.name for one in fields(TextSettings)} - ({"scope"} if self.mode == "adamerging" else set())
             found |= {(TextSettings.__name__, name) for name in texts}
-        return found
+        return found | self.adaptation.used()
 
     def _used_of_choice(self) -> set[str]:
         found = self.selection.used(weighed=self.weighs_by_similarity)
+        if self.weighs_by_consensus:
+            found |= OF_CONSENSUS
         # The weights of mode uriel are cosines, whatever chooses the sources.
         return found - {"source", "top_k", "sinkhorn_iters"} | {"matrix"} if self.mode == "uriel" else found
 
@@ -121,7 +139,8 @@ class MergeSettings:
         choice, texts = _only(self.selection, used).with_own_matrix(), _only(self.texts, used)
         selection = None if choice.selection == self.default_selection else choice.selection
         own = _only(replace(self, weights=weights), used)
-        return replace(own, choice=replace(choice, selection=selection), texts=texts, hyperparameters=told)
+        choice, adaptation = replace(choice, selection=selection), _only(self.adaptation, used)
+        return replace(own, choice=choice, texts=texts, hyperparameters=told, adaptation=adaptation)
 
     @property
     def selection(self) -> SourceSettings:
@@ -139,7 +158,7 @@ class MergeSettings:
         told |= {f"text-{name}": text for name, text in words(self.texts).items()}
         if self.base:
             told["base"] = f"base-{word(self.base.name)}"
-        return told | own
+        return told | own | {f"adapt-{number}": text for number, text in enumerate(self.adaptation.words())}
 
 
 def _only(settings: Any, used: set[tuple[str, str]]) -> Any:

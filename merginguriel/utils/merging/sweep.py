@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
 from merginguriel.utils.evaluation.results import score_in
+from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.merging import selection
+from merginguriel.utils.merging.adapted_merge import adapted_merge_job
+from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_job, source_jobs
-from merginguriel.utils.merging.modes import BASELINE, method_of
+from merginguriel.utils.merging.modes import BASELINE
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.sweep_grid import Grid
@@ -45,6 +49,15 @@ class Planner:
         self._output, self._merged_root = output, merged_root
         self.available = store.available()
         self._hashes, self._data = WeightHashes(self.available), Fingerprints(task)
+        self._polls = Polls(task, self.available, store.root, self._hashes)
+
+    def ask(self, targets: Sequence[str], backend: Backend) -> None:
+        """Let the models say what a choice or weights by consensus need to know, each loaded once for all targets."""
+        grid = self._grid
+        merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
+        needing = next((merge for merge in merges if merge.needs_consensus), None)
+        if needing:
+            self._polls.score(targets, needing.choice, backend)
 
     def plan(self, targets: Sequence[str], device: str) -> Sweep:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
@@ -88,6 +101,7 @@ class Planner:
             merged_root=self._merged_root,
             available=self.available,
             weights_sha256=self._hashes,
+            polls=self._polls,
         )
         for locale in plan.texts:
             self._data[locale, plan.settings.texts.split]  # what cannot be read is missed by this merge alone
@@ -116,8 +130,13 @@ class Planner:
         for chosen in dict.fromkeys(plan.selection["selection"] for plan in plans):
             mine = [plan for plan in plans if plan.selection["selection"] == chosen]
             jobs += source_jobs(mine, split, precision, output)
-            jobs += [merge_job(plan, split, precision, output, self._data) for plan in mine]
+            jobs += [_job(plan, split, precision, output, self._data) for plan in mine]
         return jobs
+
+
+def _job(plan: MergePlan, split: Split, precision: str, output: MergeOutput, data: Fingerprints) -> Job:
+    make = adapted_merge_job if plan.settings.adaptation.adapt else merge_job
+    return make(plan, split, precision, output, data)
 
 
 def _name(settings: MergeSettings, number: int, task: str) -> str:
@@ -134,7 +153,8 @@ def memory_needed(grid: Grid, models: Sequence[Path]) -> int:
 
     Fisher information is as large as its source. Those of the next selection are loaded before the others are dropped.
     """
-    measured = any(method_of(mode).measurement == "fisher" for mode in grid.modes if mode != BASELINE)
+    merges = [grid.settings(mode, "", 1, None) for mode in grid.merging_modes]
+    measured = any(merge.method.measurement == "fisher" for merge in merges)
     of_source = max(len(grid.selections[:2]), 1 + measured)
     return (max(grid.numbers) * of_source + 4) * bytes_of(models[0])
 
@@ -152,8 +172,8 @@ def summary_table(jobs: Sequence[Job], outcome: Outcome, metric: str) -> str:
     rows = defaultdict(list)
     for job in jobs:
         if outcome.is_whole(job.name) and job.label:
-            best = best_source(job) if job.kind == "merge" else None
-            name = job.name.replace(f"_{job.group}", "")
+            best = best_source(job) if "alone" in job.options else None
+            name = job.name.replace(f"_{job.options['locale']}", "")
             rows[name].append((score_in(job.folder), best[1] if best else np.nan))
     width = max([len("merge"), *map(len, rows)])
     lines = [f"{'merge':<{width}}  targets  mean {metric}  vs best source"]

@@ -2,13 +2,14 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from merginguriel.utils.merging.modes import BASELINE, WEIGHTINGS, method_of
+from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.merging.modes import ADAPTED, BASELINE, WEIGHTINGS, method_of
 from merginguriel.utils.merging.settings import MergeSettings
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every mode with every number of sources and every selection, None for the mode's own.
+    """Every mode, adapted ones too, with every number of sources and every selection, None for the mode's own.
 
     `common`: all else. Its hyper-parameters go to those methods that have them, weights and base to the modes that
     take them; its mode and target stand for nothing.
@@ -24,7 +25,9 @@ class Grid:
         """Without the baseline."""
         return [mode for mode in self.modes if mode != BASELINE]
 
-    def settings(self, mode: str, target: str, number: int, chosen: str | None) -> MergeSettings:
+    def settings(self, name: str, target: str, number: int, chosen: str | None) -> MergeSettings:
+        """`name`: a mode, or one that is adapted: regmean+vote."""
+        mode, _, adapted = name.partition(ADAPTED)
         method, common = method_of(mode), self.common
         own = {name: value for name, value in common.hyperparameters.items() if name in asdict(method)}
         return replace(
@@ -33,6 +36,7 @@ class Grid:
             target=target,
             choice=replace(common.choice, num_languages=number, selection=chosen),
             hyperparameters=own,
+            adaptation=replace(common.adaptation, adapt=adapted) if adapted else AdaptSettings(),
             weights=None if mode in WEIGHTINGS else common.weights,
             base=common.base if method.needs_base else None,
         )

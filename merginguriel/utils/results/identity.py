@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from merginguriel.utils.data import older_names
+from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
+from merginguriel.utils.merging import consensus
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, method_of
@@ -204,7 +206,9 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
     base = (experiment.get("base") or {}).get("path")
     if base and not is_initial(base, experiment):
         settings["base"] = base
-    if similarity.get("matrix_sha256"):
+    if similarity.get("consensus_examples") not in (None, CONSENSUS_TEXTS):
+        settings["consensus"] = similarity["consensus_examples"]
+    if similarity.get("matrix_sha256") and similarity.get("matrix") != consensus.ORIGIN:
         # One that was computed is of its target's neighbours alone: its hash would make every target an experiment.
         computed = str(similarity.get("matrix")).startswith("lang2vec ")
         settings["matrix"] = similarity["matrix"] if computed else similarity["matrix_sha256"][:8]
@@ -234,7 +238,9 @@ def _variant(row: dict, settings: dict, split: str) -> str:
     What SAID_IN_NEED has is left to `tell_apart`.
     """
     name = row["method"] if row["num_sources"] is None else f"{row['method']}_{row['num_sources']}lang"
-    default = {"uriel": "cosine", "manual": "manual"}.get(row["method"].removeprefix(ITERATIVE), "sinkhorn")
+    default = {"uriel": "cosine", "consensus": "consensus", "manual": "manual"}.get(
+        row["method"].removeprefix(ITERATIVE), "sinkhorn"
+    )
     if row["selection"] not in (None, default):
         name += f"_{row['selection']}"
     name += "".join(_said(key, settings[key]) for key in ("task", "dense", "preweight") if key in settings)

@@ -1,6 +1,7 @@
 """URIEL's vectors and their half cosine. Littell et al. 2017, aclanthology E17-2002 (data CC BY-SA 4.0)."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from auto_merge_llm.errors import InputError
@@ -29,13 +30,7 @@ def uriel_vectors(codes: Sequence[str], feature_type: str = "syntax_knn") -> np.
     if feature_type not in FEATURE_TYPES:
         raise InputError(f"unknown feature type {feature_type!r}; one of {', '.join(FEATURE_TYPES)}")
     file_name, prefix = FEATURE_TYPES[feature_type]
-    data = lang2vec_files.folder()
-    if data is None:
-        raise InputError(
-            "lang2vec's features are not installed; run pip install lang2vec==1.1.2 or put a "
-            "checkout at submodules/lang2vec"
-        )
-    with np.load(data / file_name) as archive:
+    with np.load(_file(file_name)) as archive:
         position = {str(code): index for index, code in enumerate(archive["langs"])}
         columns = [index for index, name in enumerate(archive["feats"]) if str(name).startswith(prefix)]
         unknown = [code for code in codes if code not in position]
@@ -43,6 +38,16 @@ def uriel_vectors(codes: Sequence[str], feature_type: str = "syntax_knn") -> np.
             raise InputError(f"no URIEL features for {', '.join(unknown)} in lang2vec; check the codes")
         rows = [position[code] for code in codes]
         return archive["data"][np.ix_(rows, columns)].max(axis=-1).astype(np.float64)
+
+
+def _file(name: str) -> Path:
+    data = lang2vec_files.folder()
+    if data is None:
+        raise InputError(
+            "lang2vec's features are not installed; run pip install lang2vec==1.1.2 or put a "
+            "checkout at submodules/lang2vec"
+        )
+    return data / name
 
 
 def half_cosine(vectors: np.ndarray) -> np.ndarray:
@@ -74,6 +79,14 @@ def dense_matrix(languages: Iterable[Language | str], feature_type: str = "synta
             "out, or choose another --feature-type"
         )
     return similarities(tuple(one.code for one in chosen), half_cosine(vectors), f"lang2vec {feature_type}")
+
+
+def unknown(languages: Iterable[Language]) -> list[str]:
+    """The codes of those that URIEL has no features of; InputError where lang2vec is not installed."""
+    chosen = list(languages)
+    with np.load(_file(FEATURE_TYPES["syntax_knn"][0])) as archive:
+        known = set(map(str, archive["langs"]))
+    return [one.code for one in chosen if one.iso not in known]
 
 
 def _lacking(one: Language) -> str:

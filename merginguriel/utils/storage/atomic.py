@@ -44,7 +44,7 @@ def whole_folder(path: Path, *, overwrite: bool = False):
 
 
 # Every folder that a command makes has one of these in it; no other folder is ever replaced, unless it is empty.
-MARKS = ("merge_details.json", "merge_details.txt", "results.json", "training.json")
+MARKS = ("merge_details.json", "merge_details.txt", "results.json", "training.json", "adaptation.json", "texts.json")
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:

@@ -51,6 +51,11 @@ def merge_name(mode: str, target: str, num_sources: int, told: Iterable[str] = (
     return with_words(f"{mode}_merge_{target}_{num_sources}merged", told)
 
 
+def adapted_name(model: str, target: str, told: Iterable[str]) -> str:
+    """Of the model of this name, adapted to `target`; `told`: as of a merge."""
+    return with_words(model if f"_{target}_" in f"_{model}_" else f"{model}_{target}", told)
+
+
 def with_words(name: str, told: Iterable[str]) -> str:
     """`name` and the words, or a hash of them where both are longer than LONGEST_NAME."""
     words = [word(one) for one in told]

@@ -12,7 +12,8 @@ import torch
 class Collator:
     """Rows of token ids, masks and labels as tensors (n, t) and (n,), filled up on the right as in scoring.
 
-    `pad_id` is the model's, which some models look for. `multiple`: t is one of this number.
+    Labels that are probabilities become (n, classes). `pad_id` is the model's, which some models look for. `multiple`:
+    t is one of this number.
     """
 
     pad_id: int
@@ -21,7 +22,7 @@ class Collator:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         longest = max(len(row["input_ids"]) for row in rows)
         width = -(-longest // self.multiple) * self.multiple
-        batch = {"labels": torch.tensor([row["labels"] for row in rows])}
+        batch = {"labels": torch.from_numpy(np.array([row["labels"] for row in rows]))}
         for name in rows[0].keys() - {"labels"}:
             filled = np.full((len(rows), width), self.pad_id if name == "input_ids" else 0)
             for place, row in enumerate(rows):

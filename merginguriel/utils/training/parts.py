@@ -4,7 +4,6 @@ Hugging Face's Trainer trains. Optimiser, learning rate schedule, step count and
 over all epochs: checkpoints carry them from part to part, whatever weights the next part starts from.
 """
 
-import gc
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from merginguriel.utils.training.checkpoints import keep, newest
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.items import encode, load
 from merginguriel.utils.training.settings import TrainingRun
-from merginguriel.utils.training.trainer import fit, free_memory, make_trainer
+from merginguriel.utils.training.trainer import fit, free_memory, freeze_modules, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,7 @@ class Trainers:
         self._tokenizer = loading.load_tokenizer(initial)
         self._encoded: dict[str, list[dict[str, Any]]] = {}
         self._development = development or Development(run, initial)
-        if not gc.get_freeze_count():
-            # Modules that are loaded by now stay: looking for garbage, after every part, passes them over.
-            gc.collect()
-            gc.freeze()
+        freeze_modules()
         if max_gpu_memory:
             total = torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, max_gpu_memory * 2**20 / total))

@@ -20,6 +20,7 @@ from merginguriel.utils.training.settings import TrainingSettings
 # Settings that are not Trainer's.
 _OURS = ("max_seq_length", "cuda_graphs", "early_stopping_patience", "wandb_project")
 _LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
+_SMALLER = "use smaller batches with --gradient-accumulation-steps, --gradient-checkpointing, --bf16"
 
 
 def device_of(settings: TrainingSettings) -> str:
@@ -27,8 +28,11 @@ def device_of(settings: TrainingSettings) -> str:
     return "cpu" if settings.use_cpu else default_device()
 
 
-def check_environment(settings: TrainingSettings) -> None:
-    """Raise InputError where the device lacks the precision or kernels that were asked for, or wandb is missing."""
+def check_environment(settings: TrainingSettings, prefix: str = "--") -> None:
+    """Raise InputError where the device lacks the precision or kernels that were asked for, or wandb is missing.
+
+    `prefix`: how the names of the flags begin.
+    """
     if settings.wandb_project is not None:
         tracking.check_installed()
     on_gpu = device_of(settings) == "cuda"
@@ -37,9 +41,9 @@ def check_environment(settings: TrainingSettings) -> None:
     if settings.bf16 and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"{torch.cuda.get_device_name()} has no bfloat16; use --fp16")
     if settings.tf32 and not (on_gpu and torch.cuda.get_device_capability() >= (8, 0)):
-        raise InputError("--tf32 needs a GPU since Ampere; leave it out")
+        raise InputError(f"{prefix}tf32 needs a GPU since Ampere; leave it out")
     if settings.cuda_graphs and not on_gpu:
-        raise InputError("--cuda-graphs needs a CUDA GPU; leave it out")
+        raise InputError(f"{prefix}cuda-graphs needs a CUDA GPU; leave it out")
 
 
 def make_trainer(
@@ -93,10 +97,12 @@ def trim_vocabulary(
     return trimmed
 
 
-def fit(trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None) -> dict[str, float]:
+def fit(
+    trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None, advice: str = _SMALLER
+) -> dict[str, float]:
     """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends.
 
-    `max_gpu_memory`, in MiB, is what the caller allowed of the GPU.
+    `max_gpu_memory`, in MiB, is what the caller allowed of the GPU; `advice` says by which flags it needs less.
     """
     try:
         return trainer.train(resume_from_checkpoint=checkpoint).metrics
@@ -106,10 +112,7 @@ def fit(trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None)
             if max_gpu_memory
             else ("the GPU's memory", "fewer workers")
         )
-        raise InputError(
-            f"{what} is too small; use smaller batches with --gradient-accumulation-steps, "
-            f"--gradient-checkpointing, --bf16, or {more}"
-        ) from None
+        raise InputError(f"{what} is too small; {advice}, or {more}") from None
 
 
 def free_memory() -> None:
@@ -117,6 +120,14 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def freeze_modules() -> None:
+    """Modules that are loaded by now stay: looking for garbage, in every training, passes them over from now on."""
+    if not gc.get_freeze_count():
+        _ = transformers.Trainer  # loads it
+        gc.collect()
+        gc.freeze()
 
 
 def by_version(settings: dict[str, Any], known: Any, version: str) -> dict[str, Any]:

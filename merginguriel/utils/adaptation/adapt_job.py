@@ -1,0 +1,122 @@
+"""The job of an adaptation: adapt a model, and evaluate it on its target's test items."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt
+from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
+from merginguriel.utils.adaptation.run import AdaptRun
+from merginguriel.utils.data.split import Split
+from merginguriel.utils.evaluation.classifier import Classifier, evaluate
+from merginguriel.utils.evaluation.evaluation_job import check_precision, evaluation_job
+from merginguriel.utils.evaluation.results import Evaluation, score_in
+from merginguriel.utils.jobs.job import Job, tells
+from merginguriel.utils.models.model_folder import bytes_of
+from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.training.trainer import free_memory
+
+
+@dataclass(frozen=True)
+class AdaptOutput:
+    """Where results go. `overwrite`: what else stands in a place is replaced."""
+
+    results_root: Path
+    overwrite: bool = False
+
+    def alone(self, model: Path, language: str | None, target: str) -> Path:
+        """The folder of one model's own result on the target; `language` None: it is of several."""
+        name = naming.source_name(language, model) if language else model.name
+        return self.results_root / naming.evaluation_name(name, target)
+
+    def before(self, run: AdaptRun) -> Path:
+        return self.alone(run.start, None, run.target)
+
+
+def adaptation_job(
+    run: AdaptRun, split: Split | None, precision: str, output: AdaptOutput, experiment: Mapping[str, Any] | None = None
+) -> Job:
+    """`run` carried out and evaluated on `split`; None: the adapted model itself is the result.
+
+    `experiment`: what is known of the model in `run.start`, as its own results tell it; that of a merge, say.
+    """
+    record, name = run.record(), run.output.name
+    known = experiment or {"mode": "adaptation", "target": run.target, **run.task.record()}
+    settings: dict[str, Any] = {"experiment": {**known, "adapt": record}}
+    made = ((str(run.output / ADAPTATION_JSON), {"run": record}),)
+    options = {"run": run, "overwrite": output.overwrite, "before": output.before(run)}
+    if split is None:
+        return Job("adaptation", name, run.target, run.output, settings, options, made, mark=ADAPTATION_JSON)
+    settings |= {"locale": split.locale, "split": split.name, "data": split.fingerprint(), "precision": precision}
+    options["num_items"] = len(split)
+    folder, label = output.results_root / name, f"adapt_{run.settings.adapt}"
+    return Job("adaptation", name, run.target, folder, settings, options, made, label=label)
+
+
+def baseline_jobs(run: AdaptRun, split: Split, precision: str, output: AdaptOutput) -> list[Job]:
+    """The model before and every teacher, each alone on the same items."""
+    places: dict[Path, tuple[Path, str | None]] = {
+        teacher.path: (output.alone(teacher.path, teacher.locale, run.target), teacher.locale)
+        for teacher in run.teachers
+    }
+    places.setdefault(run.start, (output.before(run), None))
+    return [
+        evaluation_job(folder, model, split, precision, group=run.target, overwrite=output.overwrite, source=language)
+        for model, (folder, language) in places.items()
+    ]
+
+
+def is_done(job: Job) -> bool:
+    evaluated = "split" not in job.settings or job.has_result()
+    return evaluated and all(tells(Path(file), told) for file, told in job.products)
+
+
+def run(job: Job, shared: dict[str, Any]) -> str:
+    asked: AdaptRun = job.options["run"]
+    if "split" not in job.settings:
+        report = _adapt(asked, job, shared)
+        return f"the same as the vote on {report.rounds[-1]['agreement']:.1%} of the texts"
+    check_precision(job.settings["precision"])
+    check_place(job)
+    result = adapt_and_evaluate(asked, job, shared)
+    before = score_in(job.options["before"])
+    return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
+
+
+def check_place(job: Job) -> None:
+    """Refuse, before anything is computed, a result folder that holds something else (InputError)."""
+    if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
+        atomic.check_replaceable(job.folder, job.options["overwrite"])
+
+
+def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Evaluation:
+    """Carry `asked` out, and keep how the adapted model does as the result of `job`."""
+    report = _adapt(asked, job, shared)
+    split = shared["context"].split(job.settings["locale"], job.settings["split"])
+    result = evaluate(
+        Classifier(asked.output, asked.task),
+        split,
+        job.folder,
+        name=job.name,
+        # What stands there with this job's mark is of a model that has gone.
+        overwrite=job.options["overwrite"] or job.has_result(),
+        experiment=job.settings["experiment"],
+        job=job.hash,
+        attachments={ADAPTATION_JSON: atomic.as_json(report.details)},
+    )
+    atomic.write_text(asked.output / MODEL_CARD, model_card(asked, report.details["run"], result))
+    return result
+
+
+def _adapt(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> AdaptReport:
+    shared.pop("classifier", None)  # a baseline, which would stay in memory
+    try:
+        return adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
+    finally:
+        free_memory()
+
+
+def memory_needed(run: AdaptRun) -> int:
+    """Bytes of a worker: the model, what its training holds, and a teacher."""
+    return 6 * bytes_of(run.start)

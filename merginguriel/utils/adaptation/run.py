@@ -1,0 +1,136 @@
+"""What one adaptation is made of: the model, its teachers, the target's texts."""
+
+import functools
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.data.split import Texts
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.models.model_folder import files_of, read_labels
+from merginguriel.utils.storage import naming
+
+log = logging.getLogger(__name__)
+SPLIT = "train"
+
+
+class Teacher(NamedTuple):
+    """A model of another language; `weight` in relation to the other teachers'."""
+
+    locale: str
+    path: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class AdaptRun:
+    """Adapt the model in `start` to the `target` of `task`, into `output`.
+
+    `teachers`: (language, folder, weight) each, none of the target; their order makes no difference. None of them where
+    the model teaches itself.
+    """
+
+    task: Task
+    target: str
+    start: Path
+    teachers: tuple[Teacher, ...]
+    settings: AdaptSettings
+    seed: int
+    output: Path
+
+    def __post_init__(self) -> None:
+        teachers = sorted(Teacher(*teacher) for teacher in self.teachers)
+        object.__setattr__(self, "teachers", tuple(teachers))
+
+    def check(self) -> None:
+        """InputError for what cannot be adapted so, before a tensor is read."""
+        if self.settings.adapt is None:
+            raise InputError("nothing to adapt by; give --adapt vote or --adapt self")
+        read_labels(self.start, self.task)
+        if self.settings.adapt == "self" and self.teachers:
+            raise InputError("--adapt self has no teachers but the model itself; leave them out or use --adapt vote")
+        if self.settings.adapt == "vote" and not self.teachers:
+            raise InputError(
+                f"no teachers for {self.target}: {self.start} tells no sources; name them with --teachers, or let the "
+                "model teach itself with --adapt self"
+            )
+        weights = [teacher.weight for teacher in self.teachers]
+        if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+            raise InputError(f"the weights of teachers must be positive, not {weights}; correct them")
+        for teacher in self.teachers:
+            _check_teacher(teacher, self.target)
+            read_labels(teacher.path, self.task)
+        _check_place(self.output, [self.start, *(teacher.path for teacher in self.teachers)])
+
+    def texts(self) -> Texts:
+        """The target's train texts, all or those that are drawn; no label is read."""
+        return drawn(self.task, self.target, self.settings.examples, self.seed)
+
+    def describe(self) -> str:
+        """For people, before anything is done."""
+        told, total = self.settings, sum(teacher.weight for teacher in self.teachers)
+        lines = [
+            f"target  {self.target}, {len(self.texts())} unlabelled {SPLIT} texts",
+            f"start   {self.start}",
+            f"rounds  {told.rounds} of {told.epochs} passes, learning rate {told.learning_rate:g}, sharpened by "
+            f"{told.sharpen:g}, {told.batch_size} texts a step",
+            "teachers" if self.teachers else "teacher itself",
+            *(f"  {teacher.weight / total:.6f}  {teacher.locale}  {teacher.path}" for teacher in self.teachers),
+        ]
+        return "\n".join([*lines, f"output  {self.output}"])
+
+    def record(self) -> dict[str, Any]:
+        """Everything that the adapted model rests on, as JSON has it, with size and time of the models' files."""
+        texts = self.texts()
+        total = sum(teacher.weight for teacher in self.teachers)
+        return {
+            **self.settings.record(),
+            **self.task.record(),
+            "target": self.target,
+            "seed": self.seed,
+            "texts": {"split": SPLIT, "count": len(texts), "fingerprint": texts.fingerprint()},
+            "start": {"path": str(self.start), "files": files_of(self.start)},
+            "teachers": [
+                {
+                    "locale": teacher.locale,
+                    "path": str(teacher.path),
+                    "weight": teacher.weight / total,
+                    "files": files_of(teacher.path),
+                }
+                for teacher in self.teachers
+            ],
+        }
+
+
+# Of one target at a time: it is asked for when a run is planned and when it is carried out.
+@functools.lru_cache(maxsize=1)
+def drawn(task: Task, target: str, examples: int | None, seed: int) -> Texts:
+    """The train texts of `target`, all or so many, drawn by `seed`; where there are fewer, all, with a warning."""
+    texts = task.texts(target, SPLIT)
+    if examples is not None and examples > len(texts):
+        log.warning("warning: --adapt-examples %d, but %s has %d texts: all are taken", examples, target, len(texts))
+    return texts if examples is None or examples >= len(texts) else texts.draw(examples, seed)
+
+
+def _check_teacher(teacher: Teacher, target: str) -> None:
+    """The target's own model has read its labels."""
+    named = naming.parse_model(teacher.path.name)
+    if target in (teacher.locale, named[2] if named else None):
+        raise InputError(
+            f"{teacher.path} is the target {target}'s own model and among the teachers; leave it out, an adapted model "
+            "is judged without the target's labels"
+        )
+
+
+def _check_place(output: Path, models: Sequence[Path]) -> None:
+    """The result must not take the place of what it is made of."""
+    for model in models:
+        folder = model.resolve()
+        if output.resolve() in (folder, *folder.parents):
+            raise InputError(f"{output} is or holds {model}, which this adaptation reads; choose another --output-dir")

@@ -1,0 +1,141 @@
+"""The flags of an adaptation, and the runs that they ask for."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auto_merge_llm.errors import InputError
+
+from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.data.language_arguments import locale, locale_tuple
+from merginguriel.utils.data.task_file import TaskSettings
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
+from merginguriel.utils.merging.details import DETAILS_JSON
+from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.argument_types import seed
+
+if TYPE_CHECKING:
+    from merginguriel.utils.adaptation.run import AdaptRun, Teacher
+
+PLACE = "{target}"  # in a path: the target's code
+DEFAULTS = {"adapt": "vote"}
+_BACKEND = ("backend", "workers", "workers_per_gpu", "address", "shard")
+
+
+def add_adaptation(parser: Any) -> None:
+    """Flags for `read_adapt_settings` and `plan_run`."""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"folder of the model to adapt; {PLACE} in it stands for each of several targets",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--target-lang", type=locale, metavar="LOC", help="language to adapt to")
+    flag_groups.add_locales(which, "--targets", help="several, as jobs")
+    add_settings(parser.add_argument_group("adaptation"), AdaptSettings, defaults=DEFAULTS)
+    teachers = parser.add_argument_group("teachers", "By default the sources of the merge that --model is.")
+    teachers.add_argument(
+        "--teachers",
+        type=locale_tuple,
+        metavar="LOC,LOC,…",
+        help="languages whose models in --models-root, or of --source, teach instead",
+    )
+    flag_groups.add_store(teachers)
+    flag_groups.add_given(teachers)
+    parser.add_argument("--seed", type=seed, default=42, metavar="N", help="of the order of texts, and of the draw")
+    flag_groups.add_task(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the adapted model, with {PLACE} in it for several (default: merged_models/<model>_adapt-vote)",
+    )
+    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
+    output.add_argument("--overwrite", action="store_true", help="replace what was made with other settings")
+    output.add_argument("--no-eval", action="store_true", help="do not evaluate")
+    output.add_argument(
+        "--no-baselines", action="store_true", help="evaluate the adapted model, not what it was made of"
+    )
+    output.add_argument("--dry-run", action="store_true", help="print texts, teachers and paths, then stop")
+    flag_groups.add_backend(parser, workers=1)
+
+
+def read_adapt_settings(args: argparse.Namespace) -> AdaptSettings:
+    """The settings, once every flag is known to have an effect."""
+    settings = read_settings(AdaptSettings, args)
+    refuse_unused(args, settings.used() | {one for one in args.settings if one[0] == TaskSettings.__name__})
+    if args.no_eval:
+        refuse_idle(args, ["results_dir", "no_baselines", "label_column"], "without evaluation ")
+    if settings.adapt == "self":
+        refuse_idle(args, ["teachers", "source", "base_model", "models_root"], "where the model teaches itself ")
+    elif not args.teachers:
+        refuse_idle(args, ["base_model", "models_root"], "without --teachers ")
+    if args.target_lang:
+        refuse_idle(args, _BACKEND, "for one target ")
+    elif len(args.targets) > 1 and args.output_dir and PLACE not in str(args.output_dir):
+        raise InputError(f"--output-dir {args.output_dir} is one folder for several models; put {PLACE} into it")
+    flag_groups.check_backend(args)
+    return settings
+
+
+def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStore, target: str) -> "AdaptRun":
+    """The adaptation to one target; InputError for what cannot be done, before a tensor is read."""
+    from merginguriel.utils.adaptation.run import AdaptRun
+
+    model = _of_target(args.model, target)
+    own = () if settings.adapt == "self" else sources_of(model)
+    teachers = () if settings.adapt == "self" else _teachers(args, store, target) or own
+    told = settings.words()
+    if {one.locale for one in teachers} != {one.locale for one in own}:
+        told.append(_word([one.locale for one in teachers]))
+    if args.seed != 42:
+        told.append(f"seed{args.seed}")
+    # A path such as . has a name only when resolved.
+    name = naming.adapted_name(model.resolve().name, target, told)
+    output = _of_target(args.output_dir, target) if args.output_dir else naming.MERGED_ROOT / name
+    run = AdaptRun(store.task, target, model, teachers, settings, args.seed, output)
+    run.check()
+    return run
+
+
+def experiment_of(model: Path, target: str) -> dict[str, Any] | None:
+    """What a merge tells of itself; None of another model."""
+    details = model / DETAILS_JSON
+    return {**atomic.read_json(details).get("plan", {}), "target": target} if details.is_file() else None
+
+
+def sources_of(model: Path) -> tuple["Teacher", ...]:
+    """The sources of a merge, none of another model; InputError where one is not there any more."""
+    from merginguriel.utils.adaptation.run import Teacher
+
+    experiment = experiment_of(model, "") or {}
+    sources = tuple(Teacher(one["locale"], Path(one["path"])) for one in experiment.get("sources", ()))
+    lost = [source for source in sources if not source.path.is_dir()]
+    if lost:
+        raise InputError(
+            f"{model / DETAILS_JSON} names the source {lost[0].path}, which is not there; name teachers with --teachers"
+        )
+    return sources
+
+
+def _teachers(args: argparse.Namespace, store: ModelStore, target: str) -> tuple["Teacher", ...]:
+    """Those that flags name: by language, else all of --source but the target's."""
+    from merginguriel.utils.adaptation.run import Teacher
+
+    if args.teachers:
+        return tuple(Teacher(code, path) for code, path in store.choose(args.teachers).items())
+    return tuple(Teacher(code, path) for code, path in store.given if code != target)
+
+
+def _of_target(path: Path, target: str) -> Path:
+    return Path(str(path).replace(PLACE, target))
+
+
+def _word(codes: list[str]) -> str:
+    listed = ",".join(sorted(codes))
+    return f"teachers-{listed if len(listed) <= 40 else naming.short_hash(listed)}"

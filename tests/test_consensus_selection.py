@@ -1,0 +1,144 @@
+"""Sources chosen and weighed by consensus, as commands do it."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from merginguriel.utils.data import mini
+from merginguriel.utils.data.massive import MINI_TASK
+from merginguriel.utils.evaluation.classifier import Classifier
+from merginguriel.utils.similarity.consensus import agree
+
+MERGE = "merginguriel/run_merging_pipeline_refactored.py"
+VOTE = "merginguriel/uriel_ensemble_inference.py"
+SWEEP = "merginguriel/run_large_scale_experiment.py"
+TURNS = "merginguriel/run_iterative_training.py"
+NXN = "merginguriel/run_nxn_evaluation.py"
+
+
+@pytest.fixture
+def flags(source_copies):
+    return ["--base-model", "tiny", "--models-root", source_copies, "--dataset-name", "mini"]
+
+
+def chosen(text: str) -> dict[str, float]:
+    return {locale: float(weight) for weight, locale in re.findall(r"^  (\d\.\d{6})  (\S+)", text, re.MULTILINE)}
+
+
+def test_weights_are_those_of_the_consensus_and_are_kept(run, flags, source_copies, tmp_path):
+    merge = [MERGE, *flags, "--target-lang", "af-ZA", "--mode", "consensus", "--num-languages", 3]
+    done = run(*merge, "--no-eval", "--output-dir", "merged")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "merged/merge_details.json").read_text())["plan"]
+    texts = MINI_TASK.texts("af-ZA", "train")
+    paths = {path.name[-5:]: path for path in sorted(source_copies.glob("tiny_massive_k_*"))}
+    logits = np.stack([Classifier(path, MINI_TASK).logits(texts.texts, "") for path in paths.values()])
+    probabilities = np.exp(logits.astype(np.float16).astype(float))
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    cosines = [told["similarity"]["consensus"][source]["cosine"] for source in paths]
+    expected = dict(zip(paths, agree(probabilities, np.array(cosines)).weight))
+    best = sorted(expected, key=lambda source: -expected[source])[:3]
+    weights = {source["locale"]: source["weight"] for source in told["sources"]}
+    assert list(weights) == best
+    for source in best:
+        assert weights[source] == pytest.approx(expected[source] / sum(expected[one] for one in best), abs=1e-4)
+    assert told["similarity"]["texts"]["fingerprint"] == texts.fingerprint()
+    assert "consensus on 348 unlabelled train texts" in (tmp_path / "merged/README.md").read_text()
+    # What the models said is there, so that they are not asked again; another model is.
+    kept = {file: file.stat().st_mtime_ns for file in source_copies.glob(".texts/*/*/logits.npy")}
+    assert len(kept) == 4
+    (paths["nl-NL"] / "model.safetensors").touch()
+    again = run(*merge, "--dry-run")
+    assert again.returncode == 0, again.stderr
+    assert chosen(again.stdout) == pytest.approx(weights, abs=1e-6)
+    anew = [file for file, moment in kept.items() if file.stat().st_mtime_ns != moment]
+    assert [file.parts[-3] for file in anew] == ["tiny_massive_k_nl-NL"]
+
+
+def test_labels_are_never_read(run, flags, tmp_path):
+    for locale in ("af-ZA", *mini.LOCALES):
+        rows = mini.records(locale)
+        if locale == "af-ZA":
+            rows = [{**row, "intent": "no such label"} if row["partition"] == "train" else row for row in rows]
+        file = tmp_path / "data" / f"{locale}.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = [MERGE, *flags, "--target-lang", "af-ZA", "--mode", "consensus", "--num-languages", 3, "--dry-run"]
+    of_mini = run(*line).stdout
+    poisoned = run(*line, "--dataset-name", "data")
+    assert poisoned.returncode == 0, poisoned.stderr
+    assert chosen(poisoned.stdout) == chosen(of_mini) != {}
+
+
+def test_an_nxn_on_the_same_texts_is_taken(run, flags, source_copies, tmp_path, refused):
+    line = [MERGE, *flags, "--target-lang", "nl-NL", "--mode", "regmean", "--preweight", "consensus"]
+    line += ["--selection", "consensus", "--num-languages", 2, "--consensus-examples", 100, "--dry-run"]
+    asked = run(*line)
+    assert "_consensus100_" in asked.stdout.splitlines()[-1] and len(chosen(asked.stdout)) == 2
+    run(NXN, *flags, "--split", "train", "--max-items", 50, "--targets", "nl-NL")
+    (nxn,) = (tmp_path / "nxn_results").glob("nxn_eval_*")
+    few = refused(*line, "--nxn-matrix", nxn)
+    assert "not all 100 texts of nl-NL" in few
+    shutil.rmtree(source_copies / ".texts")
+    run(NXN, *flags, "--split", "train", "--max-items", 100, "--targets", "nl-NL", "--results-dir", "drawn")
+    (nxn,) = (tmp_path / "drawn").glob("nxn_eval_*")
+    taken = run(*line, "--nxn-matrix", nxn)
+    assert taken.stdout == asked.stdout
+    assert not (source_copies / ".texts").exists()
+    run(NXN, *flags, "--split", "validation", "--targets", "nl-NL", "--results-dir", "judged")
+    (nxn,) = (tmp_path / "judged").glob("nxn_eval_*")
+    assert "on the validation split, and consensus reads train" in refused(*line, "--nxn-matrix", nxn)
+
+
+def test_a_sweep_and_votes_choose_as_the_merge(run, flags, tmp_path):
+    merge = [MERGE, *flags, "--target-lang", "af-ZA", "--mode", "average", "--selection", "consensus"]
+    sources = list(chosen(run(*merge, "--num-languages", 2, "--dry-run").stdout))
+    sweep = [SWEEP, *flags, "--locales", "af-ZA", "--modes", "average", "--selection", "consensus", "--workers", 1]
+    swept = run(*sweep, "--num-languages", 2)
+    assert swept.returncode == 0, swept.stderr
+    told = json.loads((tmp_path / "results/average_merge_af-ZA_2merged_consensus/results.json").read_text())
+    assert [source["locale"] for source in told["experiment"]["sources"]] == sources
+    vote = [VOTE, *flags, "--target-lang", "af-ZA", "--selection", "consensus", "--num-languages", 2, "--dry-run"]
+    assert list(chosen(run(*vote).stdout)) == sources
+
+
+def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_path):
+    for code, locale in {"qqq": "af-ZA", **{one: one for one in ("nl-NL", "de-DE", "en-US", "id-ID")}}.items():
+        file = tmp_path / "data" / f"{code}.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        rows = [{**row, "locale": code} for row in mini.records(locale)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"name": "massive", "data": "data", "text": "utt", "label": "intent", "labels": MINI_TASK.labels}
+    (tmp_path / "task.yaml").write_text(json.dumps(settings))
+    line = [MERGE, *flags[:-2], "--task", "task.yaml", "--target-lang", "qqq", "--mode", "consensus", "--dry-run"]
+    done = run(*line, "--num-languages", 3)
+    assert done.returncode == 0, done.stderr
+    assert "URIEL does not know qqq; the consensus chooses alone" in done.stderr
+    assert len(chosen(done.stdout)) == 3
+
+
+def test_in_turns_the_weights_are_those_of_the_models_by_then(run, flags, refused, tmp_path, tiny_base):
+    line = [TURNS, "--model-name-or-path", tiny_base, "--models-root", "models", "--dataset-name", "mini"]
+    line += ["--target-lang", "af-ZA", "--mode", "consensus", "--max-epochs", 2, "--max-train-samples", 32]
+    assert "--selection consensus needs models" in refused(*line, "--num-languages", 2)
+    done = run(*line, "--locales", "nl-NL,id-ID")
+    assert done.returncode == 0, done.stderr
+    history = json.loads(next(tmp_path.rglob("merge_history.json")).read_text())
+    merges = history["merge_history"]
+    assert [set(merge["weights"]) for merge in merges] == [{"nl-NL", "id-ID"}] * len(merges)
+    # The plan was made before there was anything to ask; each merge has asked its own models.
+    details = [json.loads(file.read_text())["plan"]["similarity"] for file in tmp_path.rglob("merge_details.json")]
+    assert details and all(set(told["consensus"]) == {"nl-NL", "id-ID"} for told in details)
+
+
+def test_a_choice_without_models_or_texts_is_refused(refused, flags, source_copies):
+    line = [MERGE, *flags, "--mode", "consensus"]
+    shutil.rmtree(source_copies / "tiny_massive_k_de-DE")
+    for locale in ("en-US", "id-ID"):
+        shutil.rmtree(source_copies / f"tiny_massive_k_{locale}")
+    assert "no models but nl-NL's own" in refused(*line, "--target-lang", "nl-NL")
+    idle = refused(MERGE, *flags, "--target-lang", "af-ZA", "--mode", "average", "--consensus-examples", 5)
+    assert "--consensus-examples has no effect" in idle
