@@ -78,7 +78,7 @@ def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> floa
     if run.failures:
         raise SystemExit(f"failed: {run.failures}")
     nxn_summary.gather(run)
-    heatmaps.save_transfer(run.matrix(), "test", run.folder / "heatmap.png")
+    heatmaps.save_transfer(run.matrix(), run.plan.items.task, "test", run.folder / "heatmap.png")
     end = time.perf_counter()
     report["seconds_of_fingerprints"] = prepared - start
     return end - start

@@ -18,6 +18,7 @@ from merginguriel.utils.report.page import page
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import BASELINES, TESTED
 from merginguriel.utils.results.comparison import COMPARISON, Comparison
+from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity import sparsify, transfer, uriel
 
@@ -64,6 +65,8 @@ def comparison(dense) -> Comparison:
             "selection": rows.selection,
             "seed": 42,
             "split": "test",
+            "metric": "accuracy",
+            "score": rows.accuracy,
             "accuracy": rows.accuracy,
             "total": ITEMS,
             "ci_low": rows.low,
@@ -75,19 +78,21 @@ def comparison(dense) -> Comparison:
             "best_source": rows.best_source,
             "p_best_source": rows.p_mcnemar,
             "p_best_source_holm": rows.p_holm,
-            "best_source_accuracy": [best_source[row.selection, row.target] for row in rows.itertuples()],
+            "best_source_score": [best_source[row.selection, row.target] for row in rows.itertuples()],
         }
     )
     for target, column in zip(test.targets, test.values.T):
         others, there = test.for_target(target), table.locale == target
-        table.loc[there, ["best_zero_shot", "best_zero_shot_accuracy"]] = next(iter(others.items()))
-        table.loc[there, "avg_zero_shot_accuracy"] = np.mean(list(others.values()))
-        table.loc[there, "native_accuracy"] = column[test.sources.index(target)]
+        table.loc[there, ["best_zero_shot", "best_zero_shot_score"]] = next(iter(others.items()))
+        table.loc[there, "avg_zero_shot_score"] = np.mean(list(others.values()))
+        table.loc[there, "native_score"] = column[test.sources.index(target)]
     for name in BASELINES:
-        table[f"vs_{name}"] = table.accuracy - table[f"{name}_accuracy"].astype(float)
+        table[f"vs_{name}"] = table.score - table[f"{name}_score"].astype(float)
     table = table.reindex(columns=[*COLUMNS, *COMPARISON])
     p_values = {f"p_{name}{end}": float for name in TESTED for end in ("", "_holm")}
-    return Comparison(table.astype(p_values), ["Made from tables, without predictions: no intervals of gains."], {}, {})
+    return Comparison(
+        table.astype(p_values), ["Made from tables, without predictions: no intervals of gains."], {}, Pairs()
+    )
 
 
 def main(argv=None):

@@ -72,13 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
     from merginguriel.utils.results import collect, files, text_report
+    from merginguriel.utils.results.choice import choose
     from merginguriel.utils.results.comparison import compare
     from merginguriel.utils.results.csv_tables import Aggregate
     from merginguriel.utils.results.missing import missing
     from merginguriel.utils.results.summary import summarise
 
     collection = collect.collect(args.results_dir, nxn)
-    long = collect.choose(collection.long, args.split, args.locales, args.experiment_types)
+    long = choose(collection.long, args.split, args.locales, args.experiment_types, args.task)
     comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
     results = Aggregate(long, comparison, summarise(comparison), not args.no_baselines)
     log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))

@@ -41,20 +41,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     given = sys.argv[1:] if argv is None else list(map(str, argv))
 
-    from merginguriel.utils.report import read_data
+    from merginguriel.utils.data.languages import own_codes
+    from merginguriel.utils.report import language_data, read_data
     from merginguriel.utils.report.findings import findings
     from merginguriel.utils.report.page import page
     from merginguriel.utils.storage import atomic
 
     data = read_data.from_results(
-        args.results_dir, result_flags.nxn_of(args), split=args.split, locales=args.locales, types=args.experiment_types
+        args.results_dir,
+        result_flags.nxn_of(args),
+        split=args.split,
+        locales=args.locales,
+        types=args.experiment_types,
+        task=args.task,
     )
-    data = read_data.with_similarity(data, args.similarity_matrix)
+    data = language_data.with_similarity(data, args.similarity_matrix)
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     command_line = shlex.join(["merginguriel", "report", *given])
     written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=command_line)
     atomic.write_text(args.output, written)
-    print(*findings(data.frame, data.summary, data.titles), sep="\n")
+    with own_codes(data.own_codes):
+        print(*findings(data.frame, data.summary, data.titles), sep="\n")
     print(f"report: {args.output}")
     for error in data.damaged.values():
         log.warning("left out: %s", error)

@@ -70,7 +70,7 @@ def main(argv=None):
     outcome = carry_out(ledger, backend, context=context, unit="cells")
     run.add_failures(outcome.failures)
     if nxn_summary.gather(run):
-        heatmaps.save_transfer(run.matrix(), plan.split, run.folder / "heatmap.png")
+        heatmaps.save_transfer(run.matrix(), store.task, plan.split, run.folder / "heatmap.png")
     lines = [nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
     return conclude(outcome, "\n".join(lines))
 

@@ -10,15 +10,21 @@ from merginguriel.utils.storage import atomic, naming
 ALARM, PLAY = massive.LABEL_OF["alarm_set"], massive.LABEL_OF["play_music"]
 
 
-def write_result(folder, locale, right, *, split="test", model="other", experiment=None, timestamp=None, ids=None):
+def write_result(folder, locale, right, **told):
     """A result as the toolkit writes it. `right`: a 1 for every item that is answered rightly, a 0 for every other."""
-    ids = ids or [str(item) for item in range(len(right))]
-    items = Split(locale, split, ids, ["x"] * len(right), [ALARM] * len(right), massive.INTENTS)
+    return write_answers(folder, locale, [ALARM] * len(right), [ALARM if bit == "1" else PLAY for bit in right], **told)
+
+
+def write_answers(
+    folder, locale, gold, answers, *, task=massive.MINI_TASK, source=None, split="test", model="other", **told
+):
+    """The same of gold and predicted labels of a task. `told`: experiment, timestamp and ids of the items."""
+    ids = told.get("ids") or [str(item) for item in range(len(gold))]
+    items = Split(locale, split, ids, ["x"] * len(gold), list(map(int, gold)), task.labels)
     settings = {"precision": "float32", "data": items.fingerprint()}
-    origin = Origin(folder.name, massive.MINI_TASK, str(model), {}, settings, experiment)
-    answers = np.array([ALARM if bit == "1" else PLAY for bit in right])
-    write_evaluation(folder, items, answers, origin, overwrite=True)
-    if timestamp:
+    origin = Origin(folder.name, task, str(model), {}, settings, told.get("experiment"), source=source)
+    write_evaluation(folder, items, np.array(answers), origin, overwrite=True)
+    if timestamp := told.get("timestamp"):
         content = atomic.read_json(folder / "results.json")
         content["evaluation_info"]["timestamp"] = timestamp
         atomic.write_json(folder / "results.json", content)

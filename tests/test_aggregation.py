@@ -20,6 +20,7 @@ from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.results import collect, reproduction, text_tables
 from merginguriel.utils.results.baselines import BASELINES
+from merginguriel.utils.results.choice import choose
 from merginguriel.utils.results.comparison import COMPARISON, compare
 from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.results.files import write
@@ -51,10 +52,10 @@ def test_baselines_of_every_row(results):
     assert not comparison.notes
     row = row_of(frame, "similarity_2lang", "af-ZA")
     assert (row.accuracy, row.correct, row.total) == (0.8, 8, 10)
-    assert (row.best_source, row.best_source_accuracy) == ("nl-NL", 0.7)
+    assert (row.best_source, row.best_source_score) == ("nl-NL", 0.7)
     # Not its own model, which is better, nor one of its sources: en-US.
-    assert (row.best_zero_shot, row.best_zero_shot_accuracy, row.num_zero_shot) == ("en-US", 0.8, 4)
-    assert row.avg_zero_shot_accuracy == pytest.approx((7 + 6 + 8 + 5) / 40) and row.native_accuracy == 0.9
+    assert (row.best_zero_shot, row.best_zero_shot_score, row.num_zero_shot) == ("en-US", 0.8, 4)
+    assert row.avg_zero_shot_score == pytest.approx((7 + 6 + 8 + 5) / 40) and row.native_score == 0.9
     assert [row[f"vs_{name}"] for name in BASELINES] == pytest.approx([0.1, 0, 0.15, -0.1])
     assert json.loads(row.sources) == {"nl-NL": 0.6, "de-DE": 0.4} and row.base_model == "tiny"
     row = row_of(frame, "similarity_2lang", "da-DK")
@@ -84,7 +85,7 @@ def test_paired_tests_and_holm(results):
     plain = compared(results, tests=False).frame
     assert plain.p_best_source.isna().all() and plain.vs_native.equals(frame.vs_native)
     bare = compared(results, baselines=False).frame
-    assert bare.best_source_accuracy.isna().all() and bare.accuracy.equals(frame.accuracy)
+    assert bare.best_source_score.isna().all() and bare.accuracy.equals(frame.accuracy)
 
 
 def test_summary_of_variants(results):
@@ -93,9 +94,9 @@ def test_summary_of_variants(results):
     assert list(summary.variant[::4]) == ["similarity_2lang", "average_3lang"]  # two locales before one
     by = {(row.variant, row.baseline): row for row in summary.itertuples()}
     row = by["similarity_2lang", "best_source"]
-    assert (row.locales, row.mean_accuracy, row.std_accuracy, row.compared) == (2, pytest.approx(0.8), 0, 2)
+    assert (row.locales, row.mean_score, row.std_score, row.compared) == (2, pytest.approx(0.8), 0, 2)
     assert (row.wins, row.ties, row.losses, row.win_rate) == (1, 1, 0, 0.5)
-    assert (row.baseline_accuracy, row.mean_gain) == (pytest.approx(0.75), pytest.approx(0.05))
+    assert (row.baseline_score, row.mean_gain) == (pytest.approx(0.75), pytest.approx(0.05))
     # Wilson's interval of 1 of 2, from its formula.
     z = 1.959963984540054
     centre, half = (0.5 + z * z / 4) / (1 + z * z / 2), z / (1 + z * z / 2) * np.sqrt(0.25 / 2 + z * z / 16)
@@ -149,14 +150,14 @@ def test_experiments_are_never_mixed(results):
     assert note.startswith("2 results of ties_2lang_uriel for af-ZA: ")
     # Sources elsewhere are other models, which nobody has evaluated; validation items are other items.
     row = row_of(comparison.frame, "similarity_2lang_models_root-other_models", "af-ZA")
-    assert np.isnan(row.best_source_accuracy) and row.num_zero_shot == 0
-    assert np.isnan(row_of(comparison.frame, "similarity_2lang_validation", "af-ZA").best_zero_shot_accuracy)
+    assert np.isnan(row.best_source_score) and row.num_zero_shot == 0
+    assert np.isnan(row_of(comparison.frame, "similarity_2lang_validation", "af-ZA").best_zero_shot_score)
 
 
 def test_target_among_the_sources(results):
     write_merge(results, "ties", "af-ZA", {"af-ZA": 0.5, "nl-NL": 0.5}, "1111111111")
     row = row_of(compared(results).frame, "ties_2lang_inctar", "af-ZA")
-    assert row.include_target and (row.best_source, row.best_source_accuracy) == ("af-ZA", 0.9)
+    assert row.include_target and (row.best_source, row.best_source_score) == ("af-ZA", 0.9)
     assert row.best_zero_shot == "en-US"
 
 
@@ -225,11 +226,11 @@ def test_predictions_of_other_items_are_not_paired(results):
     comparison = compared(results)
     row = row_of(comparison.frame, "similarity_2lang", "af-ZA")
     # Other items are other data: no baseline at all.
-    assert np.isnan(row.best_source_accuracy)
+    assert np.isnan(row.best_source_score)
     (results / "tiny_massive_k_de-DE_da-DK/predictions.npz").unlink()
     comparison = compared(results)
     row = row_of(comparison.frame, "similarity_2lang", "da-DK")
-    assert row.best_source_accuracy == 0.8 and np.isnan(row.p_best_source)
+    assert row.best_source_score == 0.8 and np.isnan(row.p_best_source)
     assert any("no paired test: predictions are not kept" in note for note in comparison.notes)
 
 
@@ -310,8 +311,8 @@ def test_nxn_adds_models_and_agrees(results, nxn):
     for given in (nxn.parent, nxn, nxn / "evaluation_matrix.csv"):
         comparison = compared(results, given)
         row = row_of(comparison.frame, "similarity_2lang", "af-ZA")
-        assert (row.best_zero_shot, row.best_zero_shot_accuracy, row.num_zero_shot) == ("it-IT", 1.0, 6)
-        assert row.avg_zero_shot_accuracy == pytest.approx((7 + 6 + 8 + 5 + 9 + 10) / 60)
+        assert (row.best_zero_shot, row.best_zero_shot_score, row.num_zero_shot) == ("it-IT", 1.0, 6)
+        assert row.avg_zero_shot_score == pytest.approx((7 + 6 + 8 + 5 + 9 + 10) / 60)
         assert row.best_source == "nl-NL" and not any("disagree" in note for note in comparison.notes)
     long = collect.collect(results, nxn.parent).long
     assert sorted(long.source[long.kind == "nxn"]) == ["de-DE", "fr-FR", "it-IT", "nl-NL"]
@@ -326,7 +327,7 @@ def test_results_that_disagree_are_said(results, nxn):
         experiment={"source": "nl-NL", "target": "af-ZA"},
     )
     comparison = compared(results, nxn)
-    assert row_of(comparison.frame, "similarity_2lang", "af-ZA").best_source_accuracy == 0.7
+    assert row_of(comparison.frame, "similarity_2lang", "af-ZA").best_source_score == 0.7
     [note] = [note for note in comparison.notes if "disagree" in note]
     assert note.startswith("1 results of single models disagree: nl-NL on af-ZA is 0.7000 in ") and "1.0000 in" in note
 
@@ -379,8 +380,10 @@ def test_a_real_sweep_and_a_real_nxn(run, models_root, tmp_path):
     alone = compared(tmp_path / "results", tmp_path / "nxn_results")
     for name in COMPARISON:
         assert alone.frame[name].equals(comparison.frame[name]), name
-    for key, difference in comparison.differences.items():
-        assert np.array_equal(alone.differences[key], difference)
+    for key, pair in comparison.pairs.answers.items():
+        assert all(
+            map(np.array_equal, (one.correct for one in alone.pairs.answers[key]), (one.correct for one in pair))
+        )
 
 
 # Older results
@@ -441,9 +444,9 @@ def test_older_names(tmp_path):
     assert row.merge_timestamp == "2025-10-22T10:45:54.123456" and row.ci_low == pytest.approx(0.49, abs=0.001)
     comparison = compare(collection.long)
     row = row_of(comparison.frame, "similarity_2lang", "af-ZA")
-    assert [row.best_source, row.best_source_accuracy, row.native_accuracy] == ["nl-NL", 0.7, 0.9]
+    assert [row.best_source, row.best_source_score, row.native_score] == ["nl-NL", 0.7, 0.9]
     row = row_of(comparison.frame, "ensemble_uriel_logits_2lang", "sq-AL")
-    assert np.isnan(row.best_source_accuracy) and row.best_zero_shot == "de-DE"
+    assert np.isnan(row.best_source_score) and row.best_zero_shot == "de-DE"
     assert any("nl-NL on sq-AL" in note for note in comparison.notes)
     assert any("3 results that do not tell their sources" in note for note in comparison.notes)
 
@@ -618,7 +621,7 @@ def test_command_filters_and_names_damage(run, results, nxn, tmp_path):
 def test_baseline_is_no_type_that_can_be_missing(results):
     for folder in (results / "tiny_massive_k_af-ZA_af-ZA", results / "tiny_massive_k_da-DK_da-DK"):
         shutil.rmtree(folder)
-    chosen = collect.choose(collect.collect(results, None).long, "test", None, ["similarity", "baseline"])
+    chosen = choose(collect.collect(results, None).long, "test", None, ["similarity", "baseline"])
     assert set(chosen.method) == {"similarity", "source"}
 
 

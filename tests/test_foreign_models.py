@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from merginguriel.utils.models import loading
-from merginguriel.utils.models.foreign import as_model_folder
+from merginguriel.utils.models.foreign import as_model_folder, base_of
+from merginguriel.utils.storage import atomic
 
 LABELS = ("good", "bad", "so-so")
 IDS = torch.tensor([[0, 5, 9, 7, 2], [0, 8, 4, 2, 1]])
@@ -522,3 +523,26 @@ def test_no_call_leaves_remote_code_open():
             said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             assert said.get("trust_remote_code") == "False", f"{name}:{call.lineno}"
     assert len(calls) >= 4
+
+
+@pytest.mark.parametrize(
+    "told, base",
+    [
+        ([{"training": "models/tiny"}, {"training": "tiny"}], "models/tiny"),
+        ([{"name": "tiny_moods_k_nl"}, {"name": "tiny_moods_k_de"}], "tiny"),
+        ([{"loaded": "FacebookAI/xlm-roberta-base"}, {"training": "xlm-roberta-base"}], "FacebookAI/xlm-roberta-base"),
+        ([{"name": "tiny_moods_k_nl"}, {"name": "large_moods_k_de"}], "bert"),
+        ([{"loaded": "/home/somebody/run"}, {"loaded": "/home/somebody/run"}], "bert"),
+        ([{}, {"training": "tiny"}], "bert"),
+    ],
+)
+def test_what_models_from_elsewhere_were_fine_tuned_from(tmp_path, told, base):
+    folders = []
+    for number, one in enumerate(told):
+        folders.append(tmp_path / str(number) / one.get("name", "mine"))
+        config = {"model_type": "bert", "_name_or_path": one.get("loaded", "")}
+        atomic.write_json(folders[-1] / "config.json", config)
+        if "training" in one:
+            atomic.write_json(folders[-1] / "training.json", {"settings": {"base_model": one["training"]}})
+    assert base_of(folders) == base
+    assert base_of([tmp_path / "gone"]) is None

@@ -10,7 +10,7 @@ import pytest
 from auto_merge_llm.errors import InputError
 from flores import SIB
 
-from merginguriel.utils.data import lang2vec_files, language_codes
+from merginguriel.utils.data import lang2vec_files, language_codes, languages
 from merginguriel.utils.data.languages import Language, check_locale, is_code, language, read_list
 from merginguriel.utils.data.massive_languages import LOCALES
 from merginguriel.utils.data.nearest_languages import nearest, nearest_of_uriel
@@ -133,7 +133,7 @@ def test_substitutes_are_told():
 
 def test_without_lang2vec_names_stay(monkeypatch):
     monkeypatch.setattr(lang2vec_files, "folder", lambda: None)
-    caches = (lang2vec_files.codes, lang2vec_files.families, language_codes.isos, language)
+    caches = (lang2vec_files.codes, lang2vec_files.families, language_codes.isos, languages._language)
     for cache in caches:
         cache.cache_clear()
     try:

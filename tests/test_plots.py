@@ -243,7 +243,14 @@ def test_49_locales_and_20_methods_stay_readable(tmp_path):
     values = random.normal(0, 3, (49, 20))
     methods = [f"a_method_with_a_name_{number}" for number in range(20)]
     every = [
-        row_plots.scores(locales, random.random(49), dict.fromkeys("abcd", random.random(49)), method="m", title="t"),
+        row_plots.scores(
+            locales,
+            random.random(49),
+            dict.fromkeys("abcd", random.random(49)),
+            method="m",
+            title="t",
+            label="accuracy",
+        ),
         row_plots.differences(
             locales,
             values[:, 0],
@@ -279,7 +286,7 @@ def test_any_codes_stand_by_family(tmp_path):
     beside = [text.get_window_extent().x1 for text in cells.texts if text.get_text() in families][:4]
     assert max(beside) < cells.get_window_extent().x0 - names  # the families stand clear of the codes
 
-    figure = row_plots.scores(codes, values[0], {"a": values[1]}, method="m", title="t")
+    figure = row_plots.scores(codes, values[0], {"a": values[1]}, method="m", title="t", label="accuracy")
     assert row_names(figure.axes[0])[1:3] == ["Acehnese  ace_Latn", "Swahili  swh_Latn"]
     assert row_names(figure.axes[0])[-2:] == ["dialect_a", "Basque  eus_Latn"] and texts(figure) == families
     # Methods are no languages, though one is called as Mixtepec Mixtec is.
@@ -288,7 +295,7 @@ def test_any_codes_stand_by_family(tmp_path):
 
 def test_the_unknown_are_not_of_one_family():
     table = pd.DataFrame(np.arange(9).reshape(3, 3) / 9, ["eus", "dialect_a", "afr"], ["nqo", "dialect_b", "nl-NL"])
-    figure = relation_plots.similarity_against_transfer(table, table)
+    figure = relation_plots.similarity_against_transfer(table, table, "accuracy")
     others, same = figure.axes[0].collections
     assert len(others.get_offsets()) == 8 and same.get_offsets().tolist() == [[8 / 9, pytest.approx(100 / 3)]]
 

@@ -19,11 +19,13 @@ from merginguriel import run_merging_pipeline_refactored as pipeline
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.merging import plan
-from merginguriel.utils.report import read_data
+from merginguriel.utils.report import language_data, read_data
 from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.page import page as page_of
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import comparison, reproduction
+from merginguriel.utils.results.items import Answers
+from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
@@ -50,13 +52,13 @@ def write_page(found: ReportData, path):
 
 def made_up(methods, locales, items: int = 60) -> ReportData:
     """Results of every method on every locale, as `comparison.compare` tells them, without a file."""
-    random, rows, differences = np.random.default_rng(0), [], {}
+    random, rows, answers, gold = np.random.default_rng(0), [], {}, np.ones(items, int)
     for strength, method in enumerate(methods):
         for locale in locales:
             source = random.choice([other for other in locales if other != locale], 5, replace=False)
             best = random.random(items) < 0.6
             own = np.where(random.random(items) < 0.3, random.random(items) < 0.55 + 0.02 * strength, best)
-            differences[len(rows), "best_source"] = own.astype(np.int8) - best.astype(np.int8)
+            answers[len(rows), "best_source"] = Answers(0, gold, own.astype(int)), Answers(0, gold, best.astype(int))
             rows.append(
                 dict.fromkeys([*COLUMNS, *comparison.COMPARISON])
                 | {
@@ -69,6 +71,8 @@ def made_up(methods, locales, items: int = 60) -> ReportData:
                     "selection": "cosine",
                     "seed": 42,
                     "split": "test",
+                    "metric": "accuracy",
+                    "score": own.mean(),
                     "accuracy": own.mean(),
                     "total": items,
                     "ci_low": own.mean() - 0.1,
@@ -78,22 +82,22 @@ def made_up(methods, locales, items: int = 60) -> ReportData:
                     "folder": f"results/{method}_merge_{locale}_5merged",
                     "git_commit": "abc123",
                     "best_source": source[0],
-                    "best_source_accuracy": best.mean(),
+                    "best_source_score": best.mean(),
                     "best_zero_shot": source[0],
-                    "best_zero_shot_accuracy": best.mean(),
-                    "avg_zero_shot_accuracy": 0.5,
-                    "native_accuracy": 0.9,
+                    "best_zero_shot_score": best.mean(),
+                    "avg_zero_shot_score": 0.5,
+                    "native_score": 0.9,
                     "p_best_source": mcnemar(own & ~best, best & ~own),
                 }
             )
     frame = pd.DataFrame(rows)
     for name in comparison.BASELINES:
-        frame[f"vs_{name}"] = frame["accuracy"] - frame[f"{name}_accuracy"]
+        frame[f"vs_{name}"] = frame["score"] - frame[f"{name}_score"]
     frame["p_best_source_holm"] = np.minimum(1, 20 * frame["p_best_source"])
     numeric = [f"p_{name}{end}" for name in comparison.TESTED for end in ("", "_holm")]
     frame = frame.astype({"num_sources": "Int64", "seed": "Int64", "total": "Int64"} | dict.fromkeys(numeric, float))
     matrix = TransferMatrix(tuple(locales), tuple(locales), random.random((len(locales), len(locales))), "made up")
-    return ReportData(comparison.Comparison(frame, ["a note"], {}, differences), matrix)
+    return ReportData(comparison.Comparison(frame, ["a note"], {}, Pairs("accuracy", answers)), matrix)
 
 
 class Tables(HTMLParser):
@@ -135,7 +139,7 @@ class Tables(HTMLParser):
 def page(results, tmp_path, monkeypatch, capsys):
     """The command's page of test_aggregation's results, and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_data, "read_similarity", lambda path, codes: None)
+    monkeypatch.setattr(language_data, "read_similarity", lambda path, codes: None)
     assert report_command.main(["--results-dir", "results", "--title", "A & B"]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8"), capsys.readouterr().out
 
@@ -200,7 +204,7 @@ def test_it_needs_nothing_from_elsewhere(page):
 
 def test_damage_is_named_and_refusals_are_one_line(results, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_data, "read_similarity", lambda path, codes: None)
+    monkeypatch.setattr(language_data, "read_similarity", lambda path, codes: None)
     (results / "average_merge_af-ZA_3merged/results.json").write_text("{")
     assert report_command.main([]) == 1
     assert "average_merge_af-ZA_3merged/results.json is no JSON object" in (tmp_path / "report.html").read_text()
@@ -270,7 +274,7 @@ const filtered = {all: shown(), words: set(search, 'SW-ke  ties'), none: set(sea
 def test_large_page_sorts_and_filters_in_time(tmp_path):
     found = made_up(METHOD_NAMES[:20], DEFAULT_LOCALES)
     frame = found.comparison.frame
-    frame.loc[frame.index[:30], ["best_source_accuracy", "vs_best_source", "p_best_source_holm"]] = np.nan
+    frame.loc[frame.index[:30], ["best_source_score", "vs_best_source", "p_best_source_holm"]] = np.nan
     page = write_page(found, tmp_path / "report.html")
     seen, console = answer(
         page,

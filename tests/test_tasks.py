@@ -20,6 +20,9 @@ from merginguriel.utils.evaluation.classifier import Classifier
 from merginguriel.utils.models import loading, scoring, tokens
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.results.baseline_commands import baseline_commands
+from merginguriel.utils.results.collect import collect
+from merginguriel.utils.results.comparison import compare
 from merginguriel.utils.results.reproduction import command_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
@@ -237,6 +240,23 @@ def test_one_command_from_foreign_models(run, scenarios, tiny_base, tmp_path):
     assert {source["locale"]: source["weight"] for source in details["plan"]["sources"]} == dict.fromkeys(mine, 0.25)
     assert (tmp_path / "results/de-DE_german_af-ZA/results.json").is_file()
 
+    # What it tells makes it again, and measures its baselines.
+    (file,) = (tmp_path / "results").glob("average_merge_*/results.json")
+    made = atomic.read_json(file)
+    assert made["experiment"]["base_model"] == "xlm-roberta"  # their kind, as they tell no more
+    again = shlex.split(command_of(made))
+    assert [again[place + 1] for place, part in enumerate(again) if part == "--source"][:3] == given[1:6:2]
+    done = run(again[1], *again[2:])
+    assert done.returncode == 0 and "already merged" in done.stdout + done.stderr, done.stderr
+    alone = compare(collect(tmp_path / "results", None).long).frame
+    (command,) = baseline_commands(alone)
+    _, script, *flags = shlex.split(command)
+    done = run(script, *flags)
+    assert done.returncode == 0 and "4 done" in done.stdout, done.stderr
+    comparison = compare(collect(tmp_path / "results", tmp_path / "nxn_results").long)
+    assert comparison.frame.num_zero_shot[0] == 4 and not any("disagree" in note for note in comparison.notes)
+    assert comparison.frame.best_source_score.equals(alone.best_source_score)
+
 
 # What is the same, and what must not meet
 
@@ -344,8 +364,8 @@ def test_a_language_that_the_task_has_not(refused, scenarios, tmp_path):
 # Two tasks in one folder of results
 
 
-def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, moods, pairs, tiny_base, tmp_path):
-    """macro-F1 beside macro-F1; gaps are those of a task; models from elsewhere stand in the command."""
+def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, refused, moods, pairs, tiny_base, tmp_path):
+    """macro-F1 beside macro-F1; gaps are those of a task."""
     store = make_models(tiny_base, moods, tmp_path / "made", ("nl", "no", "de"))
     given = [part for code in ("nl", "no", "de") for part in ("--source", f"{code}={store.folder(code)}")]
     sweep = ["merginguriel/run_large_scale_experiment.py", "--task", moods, *given, "--modes", "average"]
@@ -358,17 +378,15 @@ def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, moods,
     make_models(tiny_base, pairs, tmp_path / "haryos_model", ("two", "three"))
     merge = [MERGE, "--mode", "average", "--target-lang"]
     assert run(*merge, "one", "--task", pairs, "--base-model", "tiny", "--num-languages", 2).returncode == 0
-    done = run("merginguriel/aggregate_results.py", "--show-missing")
-    assert "average_2lang_moods: 2 experiments" in done.stdout, done.stdout + done.stderr
+    assert "2 tasks: moods (6 results), same-topic (3 results); choose" in refused("merginguriel/aggregate_results.py")
+    done = run("merginguriel/aggregate_results.py", "--show-missing", "--task", "moods", "--no-tests")
+    assert "average_2lang_moods: 2 experiments, mean macro-F1" in done.stdout, done.stdout + done.stderr
     assert "has no result for" not in done.stdout
 
-    done = run(*merge, "af", "--task", moods, *given[:4])
-    assert done.returncode == 0, done.stderr
-    made = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods_sources-nl,no/results.json")
-    again = shlex.split(command_of(made))
-    assert [again[place + 1] for place, part in enumerate(again) if part == "--source"] == given[1:4:2]
-    done = run(again[1], *again[2:])
-    assert done.returncode == 0 and "already merged" in done.stdout + done.stderr, done.stderr
+    # Their folders' names tell the base, by which they are found again.
+    made = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods/results.json")
+    assert made["experiment"]["base_model"] == "tiny"
+    assert f"--task {moods} --base-model tiny --models-root {tmp_path / 'made'} " in command_of(made)
 
 
 def test_where_no_model_is_the_command_trains_one_of_the_task(refused, moods, tiny_base):

@@ -123,7 +123,7 @@ def _done(run: runs.Run, anew: bool, *, kept: bool) -> runs.Run:
         if not job.is_done():
             job.run(shared)
     if nxn_summary.gather(run) and kept:
-        heatmaps.save_transfer(run.matrix(), run.plan.split, run.folder / "heatmap.png")
+        heatmaps.save_transfer(run.matrix(), run.plan.items.task, run.plan.split, run.folder / "heatmap.png")
     return run
 
 

@@ -1,11 +1,14 @@
 """Languages by any code: MASSIVE's locales as the project defines them, all others by langcodes and lang2vec."""
 
+import contextlib
 import csv
 import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from auto_merge_llm.errors import InputError
 
@@ -49,12 +52,39 @@ class Language:
         return bool(self.iso) and (self.iso == other.iso or self.family == other.family != "")
 
 
-@functools.cache
+_OWN: ContextVar[Mapping[str, str]] = ContextVar("own codes", default=MappingProxyType({}))
+
+
+@contextlib.contextmanager
+def own_codes(isos: Mapping[str, str]) -> Iterator[None]:
+    """Inside, `language` knows these codes by their ISO 639-3, where URIEL has that.
+
+    For pictures and tables, which are made of codes alone.
+    """
+    before = _OWN.set({code: iso for code, iso in isos.items() if _is_known(code, iso)})
+    try:
+        yield
+    finally:
+        _OWN.reset(before)
+
+
 def language(code: str, iso: str | None = None) -> Language:
     """The language of a `code`: BCP 47, ISO 639-1 or 639-3, FLORES, or a name of one's own.
 
     `iso` tells which language a name of one's own stands for. Raises InputError where URIEL has none by it.
     """
+    return _language(code, iso or _OWN.get().get(code))
+
+
+def _is_known(code: str, iso: str) -> bool:
+    try:
+        return bool(_language(code, iso).iso)
+    except InputError:
+        return False
+
+
+@functools.cache
+def _language(code: str, iso: str | None) -> Language:
     if iso is None and code in LOCALES:
         locale = LOCALES[code]
         return Language(code, locale.uriel, locale.language, locale.script)

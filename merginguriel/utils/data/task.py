@@ -63,6 +63,11 @@ class Task:
         return {"task": self.name, "task_hash": self.model_hash}
 
     @property
+    def own_codes(self) -> dict[str, str]:
+        """Code -> ISO 639-3 of the languages that are told by one."""
+        return {code: iso for code, iso in self.languages if iso}
+
+    @property
     def word(self) -> str:
         """What a folder's name says of it; nothing of the task that names have always been for."""
         return "" if self.name == DEFAULT_TASK else self.name

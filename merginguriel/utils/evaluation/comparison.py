@@ -3,6 +3,8 @@
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
+from merginguriel.utils.evaluation.resampling import randomisation_test
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar
 
@@ -34,13 +36,13 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
 def comparison_table(
     evaluations: list[Evaluation], reference: Evaluation | None = None, called: str = "best source"
 ) -> str:
-    """One line a model: accuracy, 95 % Wilson interval, and exact McNemar p against `reference`, `called` so.
+    """One line a model: accuracy, 95 % Wilson interval, and p against `reference`, `called` so, on the same items.
 
-    Where the task has another metric, it comes first.
+    Where the task has another metric, it comes first, and p is of it.
     """
     width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
     metric = evaluations[0].metric
-    told = "" if metric == "accuracy" else f"  {metric}"
+    told = "" if metric == ACCURACY else f"  {metric}"
     title = f"{'model':<{width}}{told}  accuracy  95 % interval"
     lines = [f"{title}   p vs {called}" if reference else title]
     for evaluation in evaluations:
@@ -50,6 +52,13 @@ def comparison_table(
         if reference is evaluation:
             line += f"  ({called})"
         elif reference:
-            line += f"  {mcnemar(evaluation.correct, reference.correct):.2g}"
+            line += f"  {_p_value(evaluation, reference):.2g}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _p_value(one: Evaluation, other: Evaluation) -> float:
+    """Exact McNemar p of two accuracies, of any other metric that of approximate randomisation."""
+    if one.metric == ACCURACY:
+        return mcnemar(one.correct, other.correct)
+    return randomisation_test(METRICS[one.metric], one.gold, one.predicted, other.predicted)

@@ -82,7 +82,7 @@ def _summary(run: Run, matrix: TransferMatrix) -> dict[str, Any]:
         "targets": list(matrix.targets),
         "split": run.plan.split,
         "dataset": run.plan.items.task.data,
-        "task": run.plan.items.task.name,
+        **run.plan.items.task.record(),
         "metric": run.plan.items.task.metric,
         "precision": run.settings["precision"],
         "total_evaluations": values.size,

@@ -13,7 +13,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import predictions
-from merginguriel.utils.evaluation.metrics import METRICS, macro_f1, measure_all
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS, measure_all
 from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.storage import atomic, environment
@@ -33,11 +33,11 @@ class Evaluation:
     gold: np.ndarray  # (items,) int, index label_names
     predicted: np.ndarray
     label_names: tuple[str, ...]
-    metric: str = "accuracy"  # the task's, by which models are ranked
+    metric: str = ACCURACY  # the task's, by which models are ranked
 
     @property
     def score(self) -> float:
-        return METRICS[self.metric][0](self.predicted, self.gold)
+        return METRICS[self.metric](self.predicted, self.gold)
 
     @property
     def correct(self) -> np.ndarray:
@@ -53,7 +53,7 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> float:
-        return macro_f1(self.predicted, self.gold)
+        return METRICS["macro_f1"](self.predicted, self.gold)
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,13 @@ def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) ->
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
     kept = predictions.read_predictions(folder / PREDICTIONS)
-    label_names, metric = tuple(map(str, kept["intents"])), _metric_in(atomic.read_json(folder / RESULTS_JSON))
+    label_names, metric = tuple(map(str, kept["intents"])), metric_in(atomic.read_json(folder / RESULTS_JSON))
     return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"], label_names, metric)
 
 
-def _metric_in(results: Mapping) -> str:
-    return results["performance"].get("metric", "accuracy")
+def metric_in(results: Mapping) -> str:
+    """The metric of a result's task; an older one is of accuracy."""
+    return results["performance"].get("metric", ACCURACY)
 
 
 def write_evaluation(
@@ -167,6 +168,7 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
             "task_origin": origin.task.origin,
             "task_hash": origin.task.model_hash,
             "source": origin.source,
+            "languages": _own_codes(origin, split.locale),
             "split": split.name,
         },
         "model_info": origin.model_info,
@@ -202,9 +204,16 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
     }
 
 
+def _own_codes(origin: Origin, locale: str) -> dict[str, str]:
+    """Code -> ISO 639-3 of the languages in a result, those for which the task tells one."""
+    told = origin.experiment or {}
+    codes = {locale, origin.source, told.get("source"), *(one["locale"] for one in told.get("sources") or ())}
+    return {code: iso for code, iso in origin.task.own_codes.items() if code in codes}
+
+
 def score_in(folder: Path) -> float | None:
     """The result in `folder` by its task's metric; None where there is none."""
     if not (folder / RESULTS_JSON).is_file():
         return None
     results = atomic.read_json(folder / RESULTS_JSON)
-    return results["performance"][_metric_in(results)]
+    return results["performance"][metric_in(results)]

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 10_000
-_BATCH = 500  # resamples at a time, so that memory does not grow with their number
+BATCH = 500  # resamples at a time, so that memory does not grow with their number
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def bootstrap_interval(
     generator = np.random.default_rng(seed)
     if resample_locales:
         means = np.concatenate(
-            [_pigeonhole(values, min(_BATCH, resamples - start), generator) for start in range(0, resamples, _BATCH)]
+            [_pigeonhole(values, min(BATCH, resamples - start), generator) for start in range(0, resamples, BATCH)]
         )
     else:
         distinct, counts = np.unique(values.mean(0), return_counts=True)
@@ -70,12 +70,12 @@ def bootstrap_interval(
 def _pigeonhole(values, resamples: int, generator) -> np.ndarray:
     """(resamples,) means of `values` over items and locales drawn with replacement, as counts of each."""
     locales, items = values.shape
-    of_items = _counts(generator, items, resamples)
-    of_locales = _counts(generator, locales, resamples)
+    of_items = counts_of_draws(generator, items, resamples)
+    of_locales = counts_of_draws(generator, locales, resamples)
     return ((of_items @ values.T) * of_locales).sum(1) / values.size
 
 
-def _counts(generator, total: int, resamples: int) -> np.ndarray:
+def counts_of_draws(generator, total: int, resamples: int) -> np.ndarray:
     """How often each of `total` things occurs among `total` draws, (resamples, total)."""
     drawn = generator.integers(total, size=(resamples, total)) + total * np.arange(resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=resamples * total).reshape(resamples, total).astype(float)

@@ -62,7 +62,14 @@ def read_task(args: argparse.Namespace) -> Task:
 
 def read_store(args: argparse.Namespace) -> ModelStore:
     task = read_task(args)
-    return ModelStore(task.base_model(args.base_model), task, args.models_root, _given(args, task))
+    given = _given(args, task)
+    if not given:
+        return ModelStore(task.base_model(args.base_model), task, args.models_root)
+
+    from merginguriel.utils.models.foreign import base_of
+
+    base = base_of([model for _, model in given]) or task.base_model()
+    return ModelStore(base, task, args.models_root, given)
 
 
 def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]:

@@ -37,6 +37,7 @@ def add_results(parser: ArgumentParser) -> None:
         metavar="TYPE",
         help="only these methods or variants, e.g. similarity, ties_5lang or baseline",
     )
+    which.add_argument("--task", metavar="NAME|FILE", help="only results of this task, where there are several")
     which.add_argument("--split", choices=["test", "validation"], default="test", help="only results on these items")
 
 

@@ -1,11 +1,14 @@
 """Models that were made elsewhere, as folders that every command can read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.models import adapter_merge, adapters, hub
+from merginguriel.utils.models.model_folder import TRAINING_JSON
+from merginguriel.utils.storage import atomic, naming
 
 
 def as_model_folder(
@@ -30,3 +33,24 @@ def as_model_folder(
         return folder
     adapter = adapters.Adapter(folder, base)
     return adapter_merge.merged(adapter, name, cache, adapter.labels(labels))
+
+
+def base_of(models: Sequence[Path]) -> str | None:
+    """What these models were fine-tuned from: what all of them tell, else their kind, as in xlm-roberta; None unknown.
+
+    Our own tell it in training.json, where that was copied with them, or by the names of their folders; others may in
+    config.json.
+    """
+    files = [model / "config.json" for model in models]
+    configs = [atomic.read_json(file) if file.is_file() else {} for file in files]
+    told = [_told_base(model, config) for model, config in zip(models, configs)]
+    agreed = len({naming.base_slug(base or "") for base in told}) == 1
+    return (told[0] if agreed else None) or configs[0].get("model_type")
+
+
+def _told_base(model: Path, config: Mapping[str, Any]) -> str | None:
+    training, named = model / TRAINING_JSON, naming.parse_model(model.name)
+    if training.is_file() and (base := atomic.read_json(training).get("settings", {}).get("base_model")):
+        return base
+    loaded = config.get("_name_or_path")  # of a training on somebody's disk it is no name
+    return named[0] if named else None if not loaded or Path(loaded).is_absolute() else loaded

@@ -5,8 +5,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from merginguriel.utils.data.languages import language
+from merginguriel.utils.evaluation.metrics import METRICS
+from merginguriel.utils.results.baseline_commands import remedy
 from merginguriel.utils.results.baselines import ALPHA
-from merginguriel.utils.results.formatting import points, said_p
+from merginguriel.utils.results.formatting import capitalised, points, said_p
+from merginguriel.utils.results.pairs import said_item_test
 
 
 class Finding(NamedTuple):
@@ -25,19 +28,20 @@ def findings(frame: pd.DataFrame, summary: pd.DataFrame, titles: dict[str, str])
     summary = summary[summary["compared"] > 0].assign(title=summary["variant"].map(titles))
     against = summary[summary["baseline"] == "best_source"]
     if not len(against):
-        why = "they were not measured on these items; run run_nxn_evaluation.py --split test."
+        why = f"they were not measured on these items; run {remedy(frame)}"
         return [Finding("No comparison with the sources:", why), _rests_on(frame)]
     # Means over other locales are no comparison.
     widest = against[against["compared"] == against["compared"].max()]
     ranked = widest.sort_values("mean_gain", ascending=False, kind="stable")
     best, merges, tests = ranked.iloc[0], ranked[ranked["kind"] == "merge"], int(against["p_wilcoxon"].count())
-    found = [_winner("Best on average", best, tests), *_beside(best, summary)]
+    metric = str(frame["metric"].iloc[0])
+    found = [_winner("Best on average", best, tests, metric), *_beside(best, summary)]
     if best["kind"] == "ensemble" and len(merges):
-        found.append(_winner("Best of those that are one model at inference", merges.iloc[0], tests))
-    return [*found, _all_tests(known), *_by_locale(known), _rests_on(frame)]
+        found.append(_winner("Best of those that are one model at inference", merges.iloc[0], tests, metric))
+    return [*found, _all_tests(known, metric), *_by_locale(known), _rests_on(frame)]
 
 
-def _winner(lead: str, row: pd.Series, tests: int) -> Finding:
+def _winner(lead: str, row: pd.Series, tests: int, metric: str) -> Finding:
     details = []
     if row["gain_low"] == row["gain_low"]:
         details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
@@ -53,7 +57,7 @@ def _winner(lead: str, row: pd.Series, tests: int) -> Finding:
             f"than chance; worse on {row['losses'] or 'none'}, on {row['significant_losses'] or 'none'} by more than "
             "chance."
         )
-    return Finding(f"{lead}: {row['title']},", f"accuracy {row['mean_accuracy']:.4f}{over}, {gain}")
+    return Finding(f"{lead}: {row['title']},", f"{METRICS[metric].title} {row['mean_score']:.4f}{over}, {gain}")
 
 
 def _beside(best: pd.Series, summary: pd.DataFrame) -> list[Finding]:
@@ -68,7 +72,7 @@ def _beside(best: pd.Series, summary: pd.DataFrame) -> list[Finding]:
     return [Finding(lead, f"{', '.join(parts)}, in points.")] if parts else []
 
 
-def _all_tests(known: pd.DataFrame) -> Finding:
+def _all_tests(known: pd.DataFrame, metric: str) -> Finding:
     gains, p_values = known["vs_best_source"].round(12), known["p_best_source_holm"]
     tested, small = int(p_values.notna().sum()), p_values < ALPHA
 
@@ -76,7 +80,8 @@ def _all_tests(known: pd.DataFrame) -> Finding:
         beyond = f" ({(small & chosen).sum() or 'none'} by more than chance)" if tested else ""
         return f"{chosen.sum()}{beyond}" if chosen.any() else "none"
 
-    tests = f" McNemar's test on the same items, Holm's adjustment for {tested} tests." if tested else ""
+    test = capitalised(said_item_test(metric))
+    tests = f" {test} on the same items, Holm's adjustment for {tested} tests." if tested else ""
     than = f"{told(gains > 0)} better than the best of their sources and {told(gains < 0)} worse"
     return Finding("All together:", f"of {len(known)} results, {than}.{tests}")
 

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from merginguriel.utils.data.languages import language
+from merginguriel.utils.data.languages import language, own_codes
+from merginguriel.utils.data.task import Task
+from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -96,16 +98,17 @@ def heatmap(
     return picture
 
 
-def transfer_heatmap(matrix: TransferMatrix, label: str = "accuracy") -> Figure:
-    """Accuracy of each model (rows) on each locale (columns)."""
+def transfer_heatmap(matrix: TransferMatrix, label: str) -> Figure:
+    """Score of each model (rows) on each locale (columns); `label` says which."""
     return heatmap(
         matrix.values, matrix.sources, matrix.targets, label=label, row_title="model of", column_title="evaluated on"
     )
 
 
-def save_transfer(matrix: TransferMatrix, split: str, path: Path) -> None:
+def save_transfer(matrix: TransferMatrix, task: Task, split: str, path: Path) -> None:
     """The picture of an N×N run, whole or not at all."""
-    save(transfer_heatmap(matrix, f"accuracy, {split} split"), path)
+    with own_codes(task.own_codes):
+        save(transfer_heatmap(matrix, f"{METRICS[task.metric].title}, {split} split"), path)
 
 
 def _axes(width: float, height: float, wider: float) -> tuple[Figure, Axes, Axes]:

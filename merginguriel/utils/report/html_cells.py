@@ -25,7 +25,7 @@ def text(value: Any) -> Cell:
     return EMPTY if isna(value) else Cell(escape(str(value)))
 
 
-def number(value: float, shown: Callable[[float], str] = formatting.accuracy) -> Cell:
+def number(value: float, shown: Callable[[float], str] = formatting.score) -> Cell:
     return EMPTY if isna(value) else Cell(shown(value), repr(float(value)))
 
 
@@ -34,7 +34,7 @@ def whole(value: float) -> Cell:
 
 
 def points(value: float) -> Cell:
-    """A difference of accuracies, in points."""
+    """A difference of scores, in points."""
     return number(
         value, lambda gain: f'<span class="{"gain" if gain >= 0 else "loss"}">{formatting.points(gain)}</span>'
     )
@@ -49,7 +49,7 @@ def won_and_lost(wins: int, losses: int) -> Cell:
 
 
 def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) -> Cell:
-    """A mean with its interval, drawn on a scale of `bounds`; differences of accuracies."""
+    """A mean with its interval, drawn on a scale of `bounds`; differences of scores."""
     if isna(mean) or isna(low):
         return EMPTY
     span = bounds[1] - bounds[0] or 1

@@ -12,6 +12,7 @@ from merginguriel.utils.data.languages import language
 from merginguriel.utils.report import html_cells
 from merginguriel.utils.report.html_cells import EMPTY, Cell
 from merginguriel.utils.report.html_tables import Column, table
+from merginguriel.utils.report.page_tables import accuracy_beside
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import formatting, reproduction
 from merginguriel.utils.storage import atomic
@@ -19,19 +20,20 @@ from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
 def each_locale(data: ReportData) -> str:
-    """A part a locale that opens, methods of the highest accuracy first."""
+    """A part a locale that opens, methods of the highest score first."""
     lows, highs = zip(*(data.interval(row, "best_source") for row in data.frame.index))
     frame = data.frame.assign(title=data.frame["variant"].map(data.titles), gain_low=lows, gain_high=highs)
     gain = partial(html_cells.interval, bounds=html_cells.bounds_of([*lows, *highs]))
     columns = [
         Column("Method", html_cells.text, "title"),
-        Column("Accuracy", html_cells.number, "accuracy"),
+        Column(formatting.capitalised(data.metric), html_cells.number, "score"),
         Column("Gain", html_cells.points, "vs_best_source"),
         Column("its 95 % interval", gain, "vs_best_source", "gain_low", "gain_high"),
-        Column("p (McNemar)", html_cells.p_value, "p_best_source"),
+        Column(f"p ({data.item_test})", html_cells.p_value, "p_best_source"),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
         Column("Best source", html_cells.text, "best_source"),
         Column("Sources and weights", _sources, "sources", "best_source"),
+        *accuracy_beside(data),
         Column("95 % interval of accuracy", _range, "ci_low", "ci_high"),
         Column("", _how, "folder", "git_commit", "seed", "timestamp"),
     ]
@@ -40,7 +42,7 @@ def each_locale(data: ReportData) -> str:
         '<button type="button" class="plain" data-all="closed">Close all</button></p>'
     ]
     for locale, group in frame.groupby("locale"):
-        rows = group.sort_values("accuracy", ascending=False, kind="stable").to_dict("records")
+        rows = group.sort_values("score", ascending=False, kind="stable").to_dict("records")
         parts.append(
             f'<details class="locale" id="locale-{locale}"><summary>{_headline(rows[0])}</summary>'
             f'<p class="note">{_alone(rows[0])}</p>'
@@ -51,7 +53,7 @@ def each_locale(data: ReportData) -> str:
 
 def _headline(best: dict[str, Any]) -> str:
     locale, gain, p = best["locale"], best["vs_best_source"], best["p_best_source_holm"]
-    headline = f"<b>{escape(language(locale).name)}</b> {locale}: {escape(best['title'])} {best['accuracy']:.4f}"
+    headline = f"<b>{escape(language(locale).name)}</b> {locale}: {escape(best['title'])} {best['score']:.4f}"
     if isna(gain):
         return headline
     chance = "" if isna(p) else f", p {escape(formatting.said_p(p))}"
@@ -60,9 +62,9 @@ def _headline(best: dict[str, Any]) -> str:
 
 def _alone(row: dict[str, Any]) -> str:
     known = {
-        "own model": row["native_accuracy"],
-        "mean of all others": row["avg_zero_shot_accuracy"],
-        f"best of all others ({row['best_zero_shot']})": row["best_zero_shot_accuracy"],
+        "own model": row["native_score"],
+        "mean of all others": row["avg_zero_shot_score"],
+        f"best of all others ({row['best_zero_shot']})": row["best_zero_shot_score"],
     }
     told = [f"{name} {value:.4f}" for name, value in known.items() if not isna(value)]
     return escape(f"Single models: {', '.join(told)}.") if told else "No single model was measured on these items."

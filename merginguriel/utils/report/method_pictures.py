@@ -1,4 +1,4 @@
-"""Pictures of one method: its accuracy, its gains over each baseline, its accuracy by label."""
+"""Pictures of one method: its scores, its gains over each baseline, its accuracy by label."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +13,8 @@ from merginguriel.utils.report import row_plots
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
-from merginguriel.utils.results.formatting import many
+from merginguriel.utils.results.formatting import capitalised, many
+from merginguriel.utils.results.items import Answers
 
 # As names of pictures, and as baselines.
 DIFFERENCES = {"vs_avg_zero": "avg_zero_shot", "vs_best_zero": "best_zero_shot", "vs_best_source": "best_source"}
@@ -23,17 +24,17 @@ def scores_and_differences(data: ReportData) -> Iterator[Picture]:
     """Every method locale by locale, beside its baselines and against each of them."""
     for variant, rows in data.frame.groupby("variant", sort=True):
         title = data.titles[variant]
-        baselines = {BASELINES[name].title: rows[f"{name}_accuracy"] for name in ("native", *DIFFERENCES.values())}
-        told = {"method": title, "title": f"{title}: accuracy beside the baselines"}
-        draw = partial(row_plots.scores, list(rows["locale"]), rows["accuracy"], baselines, **told)
-        shows = f"Accuracy of {title} on each locale, beside four baselines."
+        baselines = {BASELINES[name].title: rows[f"{name}_score"] for name in ("native", *DIFFERENCES.values())}
+        told = {"method": title, "title": f"{title}: {data.metric} beside the baselines", "label": data.metric}
+        draw = partial(row_plots.scores, list(rows["locale"]), rows["score"], baselines, **told)
+        shows = f"{capitalised(data.metric)} of {title} on each locale, beside four baselines."
         yield Picture(f"pure_scores_{title}", "accuracy", shows, draw)
         for name, baseline in DIFFERENCES.items():
             if rows[f"vs_{baseline}"].notna().any():
                 against = f"{title} against the {BASELINES[baseline].title}"
                 shows = (
-                    f"{against}, in points of accuracy, with 95 % intervals; a star marks p < {ALPHA} after Holm's "
-                    "adjustment."
+                    f"{against}, in points of {data.metric}, with 95 % intervals; a star marks p < {ALPHA} after "
+                    "Holm's adjustment."
                 )
                 draw = partial(_differences, data, rows, baseline, against)
                 yield Picture(f"{name}_{title}", "win_rate", shows, draw)
@@ -47,19 +48,19 @@ def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: s
         100 * rows[f"vs_{baseline}"],
         intervals=100 * intervals,
         significant=list(significant),
-        label="points of accuracy",
+        label=f"points of {data.metric}",
         title=against,
     )
 
 
 def by_label(data: ReportData) -> Iterator[Picture]:
     """Every method on the items of each label, where predictions are kept."""
-    differences = data.comparison.differences
+    answers = data.comparison.pairs.answers
     for variant, rows in data.frame.groupby("variant", sort=True):
         kept = [
-            (Path(folder) / PREDICTIONS, differences[row, "best_source"])
+            (Path(folder) / PREDICTIONS, answers[row, "best_source"])
             for row, folder in rows["folder"].items()
-            if (row, "best_source") in differences and (Path(folder) / PREDICTIONS).is_file()
+            if (row, "best_source") in answers and (Path(folder) / PREDICTIONS).is_file()
         ]
         if kept:
             title = data.titles[variant]
@@ -67,18 +68,14 @@ def by_label(data: ReportData) -> Iterator[Picture]:
             yield Picture(f"intents_{title}", "summary", shows, partial(_draw_labels, kept, title))
 
 
-def _draw_labels(kept: list[tuple[Path, np.ndarray]], title: str) -> Figure:
+def _draw_labels(kept: list[tuple[Path, tuple[Answers, Answers]]], title: str) -> Figure:
     names = [str(name) for name in read_predictions(kept[0][0], ("intents",))["intents"]]
-    own, best = (np.array(accuracies) for accuracies in zip(*(_by_label(*result, len(names)) for result in kept)))
+    own, best = (np.array(accuracies) for accuracies in zip(*(_by_label(pair, len(names)) for _, pair in kept)))
     return row_plots.by_label(names, own, best, method=title, baseline_name=BASELINES["best_source"].title)
 
 
-def _by_label(file: Path, difference: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """(labels,) accuracy of a result and of its best source; `difference` is right minus right, by sorted ids."""
-    kept = read_predictions(file, ("ids", "labels", "predictions"))
-    order = np.argsort(kept["ids"])
-    gold, right = kept["labels"][order], (kept["predictions"] == kept["labels"])[order]
-    counts = np.bincount(gold, minlength=num_labels).astype(float)
+def _by_label(pair: tuple[Answers, Answers], num_labels: int) -> list[np.ndarray]:
+    """(labels,) accuracy on the items of each label, of a result and of its best source."""
+    counts = np.bincount(pair[0].gold, minlength=num_labels).astype(float)
     counts[counts == 0] = np.nan
-    own, best = (np.bincount(gold, weights=values, minlength=len(counts)) for values in (right, right - difference))
-    return own / counts, best / counts
+    return [np.bincount(one.gold, weights=one.correct, minlength=len(counts)) / counts for one in pair]

@@ -13,16 +13,16 @@ from merginguriel.utils.report import heatmaps, relation_plots, row_plots
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA, BASELINES
+from merginguriel.utils.results.formatting import capitalised
 from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
 FEWEST_RANKED = 5  # locales below which ranks say nothing
-GAIN = "points of accuracy against the best source"
 
 
 def gains(data: ReportData) -> Iterator[Picture]:
     """Locales won, and gains over the best source: by locale, on average, by number of sources."""
-    frame, titles = data.frame, data.titles
+    frame, titles, gain = data.frame, data.titles, f"points of {data.metric} against the best source"
     summary = data.summary[data.summary["compared"] > 0]
     against = summary[summary["baseline"] == "best_source"]
     of_locales = frame["locale"].nunique()
@@ -32,15 +32,15 @@ def gains(data: ReportData) -> Iterator[Picture]:
     if not len(against):
         return
     if of_locales > 1 and len(titles) > 1:
-        shows = f"{GAIN.capitalize()}, by locale and method; a dot marks p < {ALPHA} after Holm's adjustment."
-        yield Picture("gains", "heatmap", shows, partial(_gains, frame, titles))
+        shows = f"{capitalised(gain)}, by locale and method; a dot marks p < {ALPHA} after Holm's adjustment."
+        yield Picture("gains", "heatmap", shows, partial(_gains, frame, titles, gain))
     shows = (
-        f"{GAIN.capitalize()}, mean over locales (their number in parentheses) with its 95 % interval; hollow where "
+        f"{capitalised(gain)}, mean over locales (their number in parentheses) with its 95 % interval; hollow where "
         "the interval holds 0."
     )
     methods = [titles[variant] for variant in against["variant"]]
     means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
-    told: dict[str, Any] = {"label": GAIN, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
+    told: dict[str, Any] = {"label": gain, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
     yield Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
     series = _by_sources(against)
     if series:
@@ -59,7 +59,7 @@ def _win_rates(summary: pd.DataFrame, titles: dict[str, str]) -> Figure:
     return row_plots.win_rates([titles[method] for method in methods], outcomes)
 
 
-def _gains(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
+def _gains(frame: pd.DataFrame, titles: dict[str, str], label: str) -> Figure:
     best_first = frame.groupby("variant")["vs_best_source"].mean().sort_values(ascending=False).index
     table, p_values = (
         frame.pivot(index="locale", columns="variant", values=name)[best_first]
@@ -69,7 +69,7 @@ def _gains(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
         100 * table.to_numpy(float),
         list(table.index),
         [titles[name] for name in best_first],
-        label=GAIN,
+        label=label,
         row_title="target",
         column_title="method",
         signed=True,
@@ -90,7 +90,7 @@ def _by_sources(against: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def ranks(data: ReportData) -> Iterator[Picture]:
     """Critical differences of the methods that have all of enough locales."""
-    table = data.frame.pivot(index="locale", columns="variant", values="accuracy")
+    table = data.frame.pivot(index="locale", columns="variant", values="score")
     table = table[table.columns[table.notna().sum() == table.notna().sum().max()]].dropna()
     if len(table) >= FEWEST_RANKED and table.shape[1] > 1:
         shows = (
@@ -109,10 +109,10 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
     transfer, similarity = data.transfer, data.similarity
     if transfer and min(transfer.values.shape) > 1:
         shows = (
-            "Accuracy of each model (rows) on each locale (columns), by language family; a square marks a model on its "
-            "own language."
+            f"{capitalised(data.metric)} of each model (rows) on each locale (columns), by language family; a square "
+            "marks a model on its own language."
         )
-        yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer))
+        yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer, data.metric))
     if similarity:
         titles: dict[str, Any] = {"label": "similarity", "row_title": "target", "column_title": "source"}
         draw = partial(heatmaps.heatmap, similarity.values.T, similarity.targets, similarity.sources, **titles)
@@ -122,10 +122,11 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
         known = ~np.isnan(relation_plots.rank_correlations(alike.to_numpy(), measured.to_numpy()))
         if known.sum() > 1:
             shows = (
-                "Similarity of a source to its target, against the accuracy of its model there. Right: rank "
+                f"Similarity of a source to its target, against the {data.metric} of its model there. Right: rank "
                 "correlation over the sources of each target."
             )
-            draw = partial(relation_plots.similarity_against_transfer, alike.loc[:, known], measured.loc[:, known])
+            compared = alike.loc[:, known], measured.loc[:, known]
+            draw = partial(relation_plots.similarity_against_transfer, *compared, data.metric)
             yield Picture("similarity_and_transfer", "summary", shows, draw)
 
 

@@ -7,12 +7,13 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from merginguriel.utils.data.languages import own_codes
 from merginguriel.utils.report import html_cells, locale_details, page_tables, pictures
 from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.html_tables import Column, table
 from merginguriel.utils.report.plots import Picture, inline_svg
 from merginguriel.utils.report.report_data import ReportData
-from merginguriel.utils.results import reproduction
+from merginguriel.utils.results.baseline_commands import baseline_commands
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PICTURES = (
@@ -37,6 +38,11 @@ VERSIONS = {
 
 def page(data: ReportData, *, title: str, made: str, origin: str, command: str) -> str:
     """HTML of everything in `data`: `made` when, from where (`origin`), by which `command`."""
+    with own_codes(data.own_codes):
+        return _page(data, title, made, origin, command)
+
+
+def _page(data: ReportData, title: str, made: str, origin: str, command: str) -> str:
     sections = [
         ("summary", "Summary", _summary(data)),
         ("methods", "Methods", page_tables.methods(data)),
@@ -99,12 +105,9 @@ def _again(data: ReportData, command: str) -> str:
         *(Column(title, html_cells.text, name) for name, title in VERSIONS.items()),
         Column("Results", html_cells.whole, "results"),
     ]
-    baselines = data.frame[["base_model", "models_root", "task", "dataset", "split"]].drop_duplicates()
-    baselines = baselines.astype(object).where(baselines.notna(), None).to_dict("records")
-    commands = sorted({told for row in baselines if (told := reproduction.command_of_baselines(row))})
     parts = [
         f"<p>This page:</p><pre>{escape(command)}</pre>",
-        *(f"<p>The single models:</p><pre>{escape(told)}</pre>" for told in commands),
+        *(f"<p>The single models:</p><pre>{escape(told)}</pre>" for told in baseline_commands(data.frame)),
         "<p>Each other number: open its locale above, then <em>how</em> beside it. The results rest on</p>",
         table("table-versions", "Versions", columns, counts.to_dict("records")),
     ]

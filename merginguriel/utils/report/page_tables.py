@@ -6,11 +6,14 @@ from typing import Any
 import pandas as pd
 
 from merginguriel.utils.data.languages import language
+from merginguriel.utils.evaluation.metrics import ACCURACY
 from merginguriel.utils.report import html_cells
 from merginguriel.utils.report.html_cells import Cell
 from merginguriel.utils.report.html_tables import Column, controls, table
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA
+from merginguriel.utils.results.formatting import capitalised
+from merginguriel.utils.results.pairs import said_item_test
 
 VERDICTS = ("better by more than chance", "within chance", "worse by more than chance")
 # Baselines beside the best source, as the tables call them.
@@ -32,7 +35,7 @@ def methods(data: ReportData) -> str:
         Column("Sources", html_cells.whole, "num_sources"),
         Column("Selection", html_cells.text, "selection"),
         Column("Locales", html_cells.whole, "locales"),
-        Column("Mean accuracy", html_cells.number, "mean_accuracy"),
+        Column(f"Mean {data.metric}", html_cells.number, "mean_score"),
         Column("Against best source", html_cells.points, "mean_gain"),
         Column("95 % interval", partial(html_cells.interval, bounds=bounds), "mean_gain", "gain_low", "gain_high"),
         Column("p (Wilcoxon, Holm)", html_cells.p_value, "p_wilcoxon_holm"),
@@ -41,10 +44,11 @@ def methods(data: ReportData) -> str:
         *(Column(title, html_cells.points, name) for name, title in AGAINST.items()),
     ]
     return (
-        f'<p class="note">Differences are points of accuracy, means over the locales that have both. <em>Best '
+        f'<p class="note">Differences are points of {data.metric}, means over the locales that have both. <em>Best '
         "source</em>: the best, on these items, of the models that take part. <em>Best</em> and <em>mean "
-        "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: McNemar's test on the "
-        f"same items, below {ALPHA} after Holm's adjustment for all results.</p>"
+        "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: "
+        f"{said_item_test(data.comparison.metric)} on the same items, below {ALPHA} after Holm's adjustment for all "
+        "results.</p>"
         + controls("table-methods", "methods")
         + table("table-methods", "Methods", columns, against.to_dict("records"))
     )
@@ -52,20 +56,20 @@ def methods(data: ReportData) -> str:
 
 def locales(data: ReportData) -> str:
     """A row a locale: single models, and the best method."""
-    best = _described(data).loc[data.frame.groupby("locale")["accuracy"].idxmax()]
+    best = _described(data).loc[data.frame.groupby("locale")["score"].idxmax()]
     columns = [
         Column("Locale", lambda locale: Cell(f'<a href="#locale-{locale}">{locale}</a>'), "locale"),
         Column("Language", html_cells.text, "language"),
         Column("Family", html_cells.text, "family"),
-        Column("Own model", html_cells.number, "native_accuracy"),
-        Column("Mean zero-shot", html_cells.number, "avg_zero_shot_accuracy"),
-        Column("Best zero-shot", html_cells.number, "best_zero_shot_accuracy"),
+        Column("Own model", html_cells.number, "native_score"),
+        Column("Mean zero-shot", html_cells.number, "avg_zero_shot_score"),
+        Column("Best zero-shot", html_cells.number, "best_zero_shot_score"),
         Column("its model", html_cells.text, "best_zero_shot"),
         Column("Best method", html_cells.text, "title"),
-        Column("Accuracy", html_cells.number, "accuracy"),
+        Column(capitalised(data.metric), html_cells.number, "score"),
         Column("Best source", html_cells.text, "best_source"),
         Column("Gain", html_cells.points, "vs_best_source"),
-        Column("p (McNemar, Holm)", html_cells.p_value, "p_best_source_holm"),
+        Column(f"p ({data.item_test}, Holm)", html_cells.p_value, "p_best_source_holm"),
     ]
     rows = best.to_dict("records")
     return (
@@ -83,9 +87,10 @@ def all_results(data: ReportData) -> str:
         Column("Method", html_cells.text, "title"),
         Column("Locale", html_cells.text, "locale"),
         Column("Family", html_cells.text, "family"),
-        Column("Accuracy", html_cells.number, "accuracy"),
+        Column(capitalised(data.metric), html_cells.number, "score"),
+        *accuracy_beside(data),
         Column("Best source", html_cells.text, "best_source"),
-        Column("its accuracy", html_cells.number, "best_source_accuracy"),
+        Column(f"its {data.metric}", html_cells.number, "best_source_score"),
         Column("Gain", html_cells.points, "vs_best_source"),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
         *(Column(title, html_cells.points, f"vs_{name}") for name, title in AGAINST.items()),
@@ -96,6 +101,11 @@ def all_results(data: ReportData) -> str:
     return controls("table-results", "results", selects) + table(
         "table-results", "All results", columns, rows, data=filters, tall=True
     )
+
+
+def accuracy_beside(data: ReportData) -> list[Column]:
+    """Its column, where the metric is another one."""
+    return [] if data.comparison.metric == ACCURACY else [Column("Accuracy", html_cells.number, "accuracy")]
 
 
 def _described(data: ReportData) -> pd.DataFrame:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.languages import own_codes
 from merginguriel.utils.flags.flag_groups import refuse_idle
 from merginguriel.utils.flags.result_flags import nxn_of
 from merginguriel.utils.report import pictures
-from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results, with_similarity
+from merginguriel.utils.report.language_data import with_similarity
+from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.csv_tables import advanced_summary
 from merginguriel.utils.results.formatting import many
@@ -23,7 +25,7 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
     chosen = {"locales": args.locales, "types": args.experiment_types, "numbers": args.num_languages}
     has_results = args.results_dir.is_dir() and next(find_results(args.results_dir), None)
     if not args.csv_file and (has_results or "results_dir" in args.explicit):
-        data = from_results(args.results_dir, nxn_of(args), split=args.split, **chosen)
+        data = from_results(args.results_dir, nxn_of(args), split=args.split, task=args.task, **chosen)
         return with_similarity(data, args.similarity_matrix), str(args.results_dir)
     csv_file = args.csv_file or next(iter(comprehensive_files(Path("."))), None)
     if csv_file is None:
@@ -31,7 +33,7 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
             f"no results in {args.results_dir} and no results_comprehensive_*.csv here; run merges first, "
             "or name a folder with --results-dir or a table with --csv-file"
         )
-    refuse_idle(args, ["results_dir", "split", "nxn_results_dir"], "beside a table ")
+    refuse_idle(args, ["results_dir", "split", "task", "nxn_results_dir"], "beside a table ")
     data = from_csv(csv_file, args.evaluation_matrix, **chosen)
     return with_similarity(data, args.similarity_matrix), str(csv_file)
 
@@ -39,9 +41,10 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
 def draw(data: ReportData, kinds: Collection[str], folder: Path, formats: Collection[str]) -> str:
     """Draw all pictures of these kinds into `folder` and write the table of their numbers; says where they are."""
     time = f"{datetime.now():%Y%m%d_%H%M%S}"
-    names = pictures.write(data, kinds, folder, time, formats)
+    with own_codes(data.own_codes):
+        names = pictures.write(data, kinds, folder, time, formats)
     table = Path(f"advanced_analysis_summary_{time}.csv")
-    atomic.write_text(table, advanced_summary(data.frame).to_csv(index=False))
+    atomic.write_text(table, advanced_summary(data.frame, data.comparison.metric).to_csv(index=False))
     lines = [
         f"{many(len(names), 'picture')}, {folder}/<name>_{time}.{' .'.join(formats)}:",
         *(f"  {name}" for name in names),

@@ -1,26 +1,25 @@
 """Where the data of a report comes from: a folder of results, or a table that aggregate_results.py made of one."""
 
-import logging
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.languages import is_code
-from merginguriel.utils.merging import selection
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
+from merginguriel.utils.report.language_data import told_codes
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
 from merginguriel.utils.results.baselines import BASELINES
+from merginguriel.utils.results.choice import choose
 from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
-from merginguriel.utils.results.csv_tables import OF_VARIANT_COMPREHENSIVE
+from merginguriel.utils.results.csv_tables import of_variant_comprehensive
+from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
 
-log = logging.getLogger(__name__)
 _GAIN = "_vs_best_source"
 
 
@@ -33,26 +32,31 @@ def from_results(
     locales: list[str] | None = None,
     types: list[str] | None = None,
     numbers: list[int] | None = None,
+    task: str | None = None,
 ) -> ReportData:
-    """Everything under `results_dir` and `nxn`, or what is chosen of it; InputError where that is nothing."""
+    """Everything under `results_dir` and `nxn`, or what is chosen of it.
+
+    InputError where that is nothing, or of several tasks.
+    """
     collection = collect.collect(results_dir, nxn)
     known = collection.long["locale"].map(is_code).astype(bool)
     strange = {
         Path(row.folder): f"{row.folder} is of {row.locale!r}, which is no language code"
         for row in collection.long[~known].itertuples()
     }
-    long = collect.choose(collection.long[known], split, locales, types)
+    long = choose(collection.long[known], split, locales, types, task)
     comparison = compare(_of_numbers(long, numbers))
     if comparison.frame.empty:
         raise InputError(
             f"no merge or ensemble in {results_dir} on the {split} split, of those that were asked for; "
             "run one first, or name another folder with --results-dir"
         )
-    return ReportData(comparison, _transfer(long), similarity, collection.damaged | strange | comparison.damaged)
+    damaged = collection.damaged | strange | comparison.damaged
+    return ReportData(comparison, _transfer(long), similarity, damaged, told_codes(long))
 
 
 def _transfer(long: pd.DataFrame) -> TransferMatrix | None:
-    """Accuracy of every single model on every locale that it was measured on; of the models of one folder, the most."""
+    """Score of every single model on every locale that it was measured on; of the models of one folder, the most."""
     singles = long[long["source"].notna()]
     if singles.empty:
         return None
@@ -60,7 +64,7 @@ def _transfer(long: pd.DataFrame) -> TransferMatrix | None:
     _, pool = max(pools, key=lambda one: len(one[1]))
     # Of several results the newest counts.
     pool = pool.sort_values("timestamp", na_position="first").drop_duplicates(["source", "locale"], keep="last")
-    table = pool[pool["source"].map(is_code)].pivot(index="source", columns="locale", values="accuracy")
+    table = pool[pool["source"].map(is_code)].pivot(index="source", columns="locale", values="score")
     return TransferMatrix(tuple(table.index), tuple(table.columns), table.to_numpy(float), "results")
 
 
@@ -98,13 +102,19 @@ def from_csv(
     InputError where it is no such file, or has nothing of what is chosen.
     """
     table = _read(path)
+    metric = str(table["metric"].iloc[0]) if "metric" in table and len(table) else ACCURACY
     variants = [column.removesuffix(_GAIN) for column in table if column.endswith(_GAIN)]
-    if not variants or not {"locale", *variants} <= set(table) or not table["locale"].map(is_code).all():
+    if (
+        not variants
+        or not {"locale", *variants} <= set(table)
+        or not table["locale"].map(is_code).all()
+        or metric not in METRICS
+    ):
         raise InputError(
             f"{path} is no results_comprehensive table: it needs a locale in each row, and of each method "
-            f"the accuracy and the gain, <method>{_GAIN}; make it with aggregate_results.py"
+            f"the score and the gain, <method>{_GAIN}; make it with aggregate_results.py"
         )
-    long = pd.concat([_rows_of(table, variant) for variant in variants], ignore_index=True)
+    long = pd.concat([_rows_of(table, variant, metric) for variant in variants], ignore_index=True)
     if locales:
         long = long[long["locale"].isin(locales)]
     if types:
@@ -115,7 +125,7 @@ def from_csv(
     frame = _of_numbers(long, numbers).reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{path} has no result of those that were asked for; check --locales and --experiment-types")
-    return ReportData(Comparison(frame, [], {}, {}), read_csv(matrix) if matrix else None, similarity)
+    return ReportData(Comparison(frame, [], {}, Pairs(metric)), read_csv(matrix) if matrix else None, similarity)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -127,40 +137,24 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} is no CSV table; make it again with aggregate_results.py") from None
 
 
-def _rows_of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
+def _rows_of(table: pd.DataFrame, variant: str, metric: str) -> pd.DataFrame:
     """The rows that `compare` gave of a variant, as far as its columns tell."""
     found = re.match(r"(.+?)_(\d+)lang", variant)
     rows = pd.DataFrame(
         {
             "locale": table["locale"],
             "variant": variant,
-            "accuracy": table[variant],
+            "metric": metric,
+            "score": table[variant],
+            metric: table[variant],
             "method": found[1] if found else variant,
             "num_sources": int(found[2]) if found else None,
             "kind": "ensemble" if variant.startswith("ensemble_") else "merge",
-            **{name: table.get(f"{variant}_{title}") for title, name in OF_VARIANT_COMPREHENSIVE.items()},
+            **{name: table.get(f"{variant}_{title}") for title, name in of_variant_comprehensive(metric).items()},
         }
     )
     for name in BASELINES:
-        rows[f"{name}_accuracy"] = rows["accuracy"] - rows[f"vs_{name}"].astype(float)
-    rows = rows[rows["accuracy"].notna()].reindex(columns=[*COLUMNS, *COMPARISON])
-    numeric = [name for name in COMPARISON if name.startswith(("vs_", "p_")) or name.endswith("accuracy")]
+        rows[f"{name}_score"] = rows["score"] - rows[f"vs_{name}"].astype(float)
+    rows = rows[rows["score"].notna()].reindex(columns=[*COLUMNS, *COMPARISON])
+    numeric = [name for name in COMPARISON if name.startswith(("vs_", "p_")) or name.endswith("score")]
     return rows.astype(dict.fromkeys(numeric, float))
-
-
-def with_similarity(data: ReportData, path: Path | None) -> ReportData:
-    """The same with the similarity of its languages, of a file or of URIEL."""
-    codes = set(data.frame["locale"]) | set(data.transfer.sources if data.transfer else ())
-    return replace(data, similarity=read_similarity(path, sorted(codes)))
-
-
-def read_similarity(path: Path | None, codes: Sequence[str]) -> LanguageMatrix | None:
-    """Plain similarity of languages, of `path` or of URIEL; None, and a warning, where lang2vec cannot tell it."""
-    try:
-        among = selection.Neighbours(codes[0], tuple(codes))
-        return selection.similarity_matrix(selection.SourceSettings(selection="cosine", matrix=path), among)
-    except InputError as error:
-        if path:
-            raise
-        log.warning("warning: similarity is not drawn: %s", error)
-        return None

@@ -17,7 +17,7 @@ from merginguriel.utils.report.plots import BLUE, FAINT, INK, ORANGE, RULE, figu
 def gain_by_sources(series: dict[str, np.ndarray]) -> Figure:
     """A small picture for each method, the others faint behind it: mean gain by number of sources, with intervals.
 
-    `series`: method -> (points, 4): number of sources, mean, low, high, in points of accuracy.
+    `series`: method -> (points, 4): number of sources, mean, low, high, in points.
     """
     columns = min(4, len(series))
     lines = -(-len(series) // columns)
@@ -41,11 +41,11 @@ def gain_by_sources(series: dict[str, np.ndarray]) -> Figure:
 
 
 @styled
-def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame) -> Figure:
+def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame, metric: str) -> Figure:
     """Left: every source on every target; right: Spearman's rank correlation over the sources of each target.
 
-    Both (sources, targets), NaN left out. Accuracy is told as points above the target's mean, because targets differ
-    far more than the sources of one do.
+    Both (sources, targets), NaN left out. What is measured is told as points above the target's mean, because targets
+    differ far more than the sources of one do.
     """
     sources, targets = transfer.index, transfer.columns
     similarity, transfer = similarity.to_numpy(), transfer.to_numpy()
@@ -64,7 +64,7 @@ def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame
     ):
         left.scatter(similarity[chosen], relative[chosen], label=name, **dots, **looks)
     left.axhline(0, color=INK, linewidth=0.6)
-    left.set(xlabel="similarity of source and target", ylabel="accuracy, points above the target's mean over sources")
+    left.set(xlabel="similarity of source and target", ylabel=f"{metric}, points above the target's mean over sources")
     left.set_title("Similarity and measured transfer")
     left.legend(loc="upper left", handletextpad=0.2)
     rows = np.arange(len(order))
@@ -82,10 +82,10 @@ def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame
 def rank_correlations(similarity: np.ndarray, transfer: np.ndarray) -> np.ndarray:
     """Spearman's ρ of each column, (targets,), over the sources that both know; NaN for fewer than three."""
     correlations = []
-    for alike, accuracy in zip(similarity.T, transfer.T):
-        known = ~np.isnan(alike) & ~np.isnan(accuracy)
-        varies = known.sum() > 2 and np.ptp(alike[known]) > 0 and np.ptp(accuracy[known]) > 0
-        correlations.append(stats.spearmanr(alike[known], accuracy[known]).statistic if varies else np.nan)
+    for alike, score in zip(similarity.T, transfer.T):
+        known = ~np.isnan(alike) & ~np.isnan(score)
+        varies = known.sum() > 2 and np.ptp(alike[known]) > 0 and np.ptp(score[known]) > 0
+        correlations.append(stats.spearmanr(alike[known], score[known]).statistic if varies else np.nan)
     return np.array(correlations)
 
 

@@ -47,29 +47,29 @@ def _rows(labels: Sequence[str], width: float, *, columns: int = 1, extra: float
 
 @styled
 def scores(
-    locales: Sequence[str], accuracies: ArrayLike, baselines: dict[str, ArrayLike], *, method: str, title: str
+    locales: Sequence[str], values: ArrayLike, baselines: dict[str, ArrayLike], *, method: str, title: str, label: str
 ) -> Figure:
-    """Accuracy of a method and of up to four baselines on each locale, (locales,) each, by family. NaN is left out."""
+    """Score of a method and of up to four baselines on each locale, (locales,) each, by family. NaN is left out."""
     order = by_family(locales)
     locales = [locales[place] for place in order]
-    accuracies = np.asarray(accuracies, float)[order]
-    baselines = {name: np.asarray(values, float)[order] for name, values in baselines.items()}
+    values = np.asarray(values, float)[order]
+    baselines = {name: np.asarray(others, float)[order] for name, others in baselines.items()}
     picture, (axes,) = _rows([language(locale) for locale in locales], 7.2, extra=1.6)
     places = np.arange(len(locales))
-    every = np.vstack([accuracies, *baselines.values()])
+    every = np.vstack([values, *baselines.values()])
     axes.hlines(places, np.nanmin(every, axis=0), np.nanmax(every, axis=0), color=plots.RULE, linewidth=2.2, zorder=1)
-    for (name, values), (marker, size, colour, filled) in zip(baselines.items(), BASELINE_MARKS):
-        if not np.isnan(values).all():
-            (marks,) = axes.plot(values, places, marker, color=colour, markersize=size, label=name, zorder=2)
+    for (name, others), (marker, size, colour, filled) in zip(baselines.items(), BASELINE_MARKS):
+        if not np.isnan(others).all():
+            (marks,) = axes.plot(others, places, marker, color=colour, markersize=size, label=name, zorder=2)
             marks.set_markerfacecolor(colour if filled else "none")
-    axes.plot(accuracies, places, "|", color=plots.BLUE, markersize=10, markeredgewidth=2.6, label=method, zorder=3)
+    axes.plot(values, places, "|", color=plots.BLUE, markersize=10, markeredgewidth=2.6, label=method, zorder=3)
     for first, last, family in families_of(locales):
         if first:
             axes.axhline(first - 0.5, color=plots.FAINT, linewidth=0.4)
         at = (1, (first + last) / 2)
         if family:
             note(axes, family, at, (6, 0), xycoords=("axes fraction", "data"), va="center", color=plots.FAINT)
-    axes.set(xlabel="accuracy", title=title)
+    axes.set(xlabel=label, title=title)
     picture.legend(loc="outside lower center", ncols=5, handletextpad=0.3, columnspacing=1.4)
     return picture
 
@@ -84,7 +84,7 @@ def differences(
     intervals: ArrayLike,
     significant: Sequence[bool],
 ) -> Figure:
-    """Points of accuracy above (blue, right) or below (vermillion, left) a baseline, the largest gain on top.
+    """Points above (blue, right) or below (vermillion, left) a baseline, the largest gain on top.
 
     `values` (locales,) in points, NaN left out; `intervals` (locales, 2) as whiskers, NaN where there is none;
     `significant` (locales,) bool gets a star.

@@ -30,12 +30,12 @@ ALPHA = 0.05
 # What `baselines_of` adds to a row. NaN or None where a baseline was not measured.
 BASELINE_COLUMNS = {
     "best_source": "its locale",
-    "best_source_accuracy": BASELINES["best_source"].meaning + "; only where all of them were measured",
+    "best_source_score": BASELINES["best_source"].meaning + "; only where all of them were measured",
     "best_zero_shot": "its locale",
-    "best_zero_shot_accuracy": BASELINES["best_zero_shot"].meaning,
-    "avg_zero_shot_accuracy": BASELINES["avg_zero_shot"].meaning,
+    "best_zero_shot_score": BASELINES["best_zero_shot"].meaning,
+    "avg_zero_shot_score": BASELINES["avg_zero_shot"].meaning,
     "num_zero_shot": "how many models the two are taken over",
-    "native_accuracy": BASELINES["native"].meaning,
+    "native_score": BASELINES["native"].meaning,
 }
 
 
@@ -50,19 +50,19 @@ class RowBaselines:
 
 def baselines_of(row: Any, pool: dict[str, list[Single]]) -> RowBaselines:
     """Of a row of results, against the `pool` that `Singles.on_items_of` gives for it."""
-    accuracy = {source: results[0].accuracy for source, results in pool.items()}
+    score = {source: results[0].score for source, results in pool.items()}
     own = json.loads(row.sources) if isinstance(row.sources, str) else {}
     others = [source for source in pool if source != row.target]
     unmeasured = [source for source in own if source not in pool]
     # max takes the first of equals: pools are sorted by locale.
-    best = max(others, key=accuracy.__getitem__, default=None)
-    best_own = None if unmeasured else max(sorted(own), key=accuracy.__getitem__, default=None)
+    best = max(others, key=score.__getitem__, default=None)
+    best_own = None if unmeasured else max(sorted(own), key=score.__getitem__, default=None)
     models = {"best_source": best_own, "best_zero_shot": best, "native": row.target if row.target in pool else None}
     values = {
-        **{f"{name}_accuracy": accuracy.get(model or "") for name, model in models.items()},
+        **{f"{name}_score": score.get(model or "") for name, model in models.items()},
         "best_source": best_own,
         "best_zero_shot": best,
         "num_zero_shot": len(others),
-        "avg_zero_shot_accuracy": float(np.mean([accuracy[source] for source in others])) if others else None,
+        "avg_zero_shot_score": float(np.mean([score[source] for source in others])) if others else None,
     }
     return RowBaselines(values, {name: pool[model] for name, model in models.items() if model is not None}, unmeasured)

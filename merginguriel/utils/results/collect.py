@@ -10,9 +10,10 @@ import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import SPLITS
+from merginguriel.utils.data.task import DEFAULT_TASK
+from merginguriel.utils.evaluation.metrics import ACCURACY
 from merginguriel.utils.results import identity
 from merginguriel.utils.results.rows import COLUMNS, find_results, read_row
-from merginguriel.utils.results.single_models import SINGLE
 from merginguriel.utils.similarity import transfer
 from merginguriel.utils.storage import atomic, naming
 
@@ -79,7 +80,9 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
         "split": "validation" if split == "dev" else split,
         "folder": str(matrix),
         "subfolder": "",
-        **{name: content.get(name) for name in ("timestamp", "dataset", "precision")},
+        **{name: content.get(name) for name in ("timestamp", "dataset", "precision", "task_hash")},
+        "task": content.get("task") or DEFAULT_TASK,
+        "metric": content.get("metric") or ACCURACY,
         **content.get("environment", {}),
     }
     for source, values in zip(measured.sources, measured.values):
@@ -87,35 +90,8 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
         # What the cell's results.json would tell.
         told = {"evaluation_info": {"model_name": model}, "experiment": {"source": source}}
         of_source = of_run | identity.identified(told, matrix.parent, split) | {"model": model}
-        for target, accuracy in zip(measured.targets, values):
-            if not np.isnan(accuracy) and (source, target) not in known:
-                row = of_source | {"locale": target, "target": target, "accuracy": float(accuracy)}
+        for target, score in zip(measured.targets, values.tolist()):
+            if not np.isnan(score) and (source, target) not in known:
+                row = of_source | {"locale": target, "target": target, "score": score, of_run["metric"]: score}
                 row["data"] = content.get("data_sha256", {}).get(target)
                 yield {name: row.get(name) for name in COLUMNS}
-
-
-def choose(
-    long: pd.DataFrame, split: str, locales: list[str] | None = None, types: list[str] | None = None
-) -> pd.DataFrame:
-    """The rows of one split, of some locales, and of some methods or variants (baseline: the native models).
-
-    Single models stay, as baselines are made of them. InputError where a type has no result, or nothing is left.
-    """
-    rows = long[long.split == split]
-    if locales:
-        rows = rows[rows.locale.isin(locales)]
-    if types:
-        wanted = {{"baseline": "native"}.get(name, name) for name in types}
-        unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
-        if unknown:
-            there = sorted({*rows.method[rows.kind != "nxn"]})
-            raise InputError(
-                f"no result of {', '.join(unknown)} on the {split} split; there are some of {', '.join(there)}"
-            )
-        rows = rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
-    if rows.empty:
-        raise InputError(
-            f"no results of the {split} split{' for these locales' if locales else ''}; check "
-            "--results-dir, --split and --locales"
-        )
-    return rows.reset_index(drop=True)

@@ -3,12 +3,12 @@
 from typing import Any
 
 
-def accuracy(value: float) -> str:
+def score(value: float) -> str:
     return "" if value != value else f"{value:.4f}"
 
 
 def points(value: float) -> str:
-    """A difference of accuracies in percentage points."""
+    """A difference of scores in percentage points."""
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
@@ -37,3 +37,8 @@ def many(number: int, thing: str) -> str:
 
 def some(things: list[str], shown: int = 8) -> str:
     return ", ".join(things[:shown]) + (f" and {len(things) - shown} more" if len(things) > shown else "")
+
+
+def capitalised(text: str) -> str:
+    """As a heading begins: the first letter alone, so that macro-F1 keeps its F."""
+    return text[:1].upper() + text[1:]

@@ -269,9 +269,11 @@ def _said(name: str, value) -> str:
 def tell_apart(rows: list[dict]) -> None:
     """Where different experiments have one short name, add what differs to their variants."""
     same_name: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    places = _places(rows)
     for row in rows:
         if row["kind"] in ("merge", "ensemble"):
             identity = {**{name: row[name] for name in IDENTITY}, **json.loads(row["settings"])}
+            identity["dataset"] = places.get(row["dataset"])
             if row["models_root"]:  # relative or not
                 identity["models_root"] = os.path.realpath(row["models_root"])
             same_name[row["variant"]][json.dumps(identity, sort_keys=True)].append(row)
@@ -285,3 +287,16 @@ def tell_apart(rows: list[dict]) -> None:
             told = {**identity, "models_root": members[0]["models_root"]}
             for row in members:
                 row["variant"] += "".join(_said(name, told[name]) for name in differing if told.get(name) is not None)
+
+
+def _places(rows: list[dict]) -> dict[str, str]:
+    """Dataset -> the first of all that have the same items somewhere: they are one, in several places."""
+    by_items: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row["dataset"]:
+            by_items[row["data"] or row["dataset"]].add(row["dataset"])
+    places = {one: one for datasets in by_items.values() for one in datasets}
+    for datasets in by_items.values():
+        same = {places[one] for one in datasets}
+        places = {one: min(same) if place in same else place for one, place in places.items()}
+    return places

@@ -8,14 +8,15 @@ from merginguriel.utils.results.summary import spread
 
 
 def summary(results: Aggregate) -> dict[str, dict]:
-    """Variant or baseline -> count, mean, standard deviation, lowest and highest accuracy over locales."""
-    accuracies = {variant: group.accuracy for variant, group in results.frame.groupby("variant")}
+    """Variant or baseline -> count, mean, standard deviation, lowest and highest score over locales."""
+    metric = results.comparison.metric
+    scores = {variant: group.score for variant, group in results.frame.groupby("variant")}
     if results.with_baselines:
         by_locale = results.frame.groupby("locale")
         for name in ("native", "best_source", "best_zero_shot", "avg_zero_shot"):
-            values = by_locale[f"{name}_accuracy"].agg("max" if name == "best_source" else only_value)
-            accuracies[f"baseline_{BASELINES[name].in_files}_accuracy"] = values
-    return {name: {"count": values.count(), **spread(values)} for name, values in accuracies.items()}
+            values = by_locale[f"{name}_score"].agg("max" if name == "best_source" else only_value)
+            scores[f"baseline_{BASELINES[name].in_files}_{metric}"] = values
+    return {name: {"count": values.count(), **spread(values, metric)} for name, values in scores.items()}
 
 
 def win_analysis(results: Aggregate) -> dict[str, dict]:

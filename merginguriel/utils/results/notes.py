@@ -1,7 +1,10 @@
 """What a reader of a comparison must know: duplicates, baselines that are unknown, or known in two ways."""
 
+from collections import defaultdict
+
 import pandas as pd
 
+from merginguriel.utils.results.baseline_commands import remedy
 from merginguriel.utils.results.baselines import RowBaselines
 from merginguriel.utils.results.formatting import some
 from merginguriel.utils.results.single_models import Singles
@@ -26,25 +29,34 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
         unmeasured = sorted({f"{source} on {frame.locale[row]}" for row, source in lacking})
         notes.append(
             f"best source unknown for {len({row for row, _ in lacking})} results, not measured: {some(unmeasured)}; "
-            "run run_nxn_evaluation.py --split test"
+            f"run {remedy(frame.iloc[sorted({row for row, _ in lacking})])}"
         )
     untold = int(frame.sources.isna().sum())
     if untold:
         notes.append(f"best source unknown for {untold} results that do not tell their sources")
-    without = sorted(set(frame.locale[frame.native_accuracy.isna()]))
+    without = sorted(set(frame.locale[frame.native_score.isna()]))
     if without:
         notes.append(f"no result of the native model of {some(without)}")
-    counts = frame.num_zero_shot
-    if len(frame) and counts.min() != counts.max():
+    if _are_some_unmeasured(frame, singles):
+        counts = frame.num_zero_shot
         notes.append(
             f"best and average zero-shot are over {counts.min()} to {counts.max()} models, by locale; "
-            "run_nxn_evaluation.py --split test measures all of them"
+            f"{remedy(frame)} measures all of them"
         )
     if singles.disagreements:
         told = [
-            f"{source} on {locale} is {results[0].accuracy:.4f} in {results[0].folder}, which counts, and "
-            f"{results[1].accuracy:.4f} in {results[1].folder}"
+            f"{source} on {locale} is {results[0].score:.4f} in {results[0].folder}, which counts, and "
+            f"{results[1].score:.4f} in {results[1].folder}"
             for (source, locale, _), results in sorted(singles.disagreements.items())
         ]
         notes.append(f"{len(told)} results of single models disagree: {some(told, 3)}")
     return notes
+
+
+def _are_some_unmeasured(frame: pd.DataFrame, singles: Singles) -> bool:
+    """Whether a model that was measured on one target was not on another, which is not its own."""
+    pools = [(row, set(singles.on_items_of(row))) for row in frame.itertuples()]
+    models: dict[tuple, set[str]] = defaultdict(set)
+    for row, pool in pools:
+        models[row.base_model, row.models_root, row.split] |= pool
+    return any(models[row.base_model, row.models_root, row.split] - pool - {row.target} for row, pool in pools)

@@ -3,9 +3,10 @@
 import pandas as pd
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.results.baselines import ALPHA, BASELINES
 from merginguriel.utils.results.csv_tables import Aggregate, compared
-from merginguriel.utils.results.formatting import accuracy, gain, p_value
+from merginguriel.utils.results.formatting import capitalised, gain, p_value, score
 from merginguriel.utils.results.text_tables import TextTable, latex, markdown, table_of
 
 MARKS = f"† better, ‡ worse than the best of its own sources, Holm-adjusted p < {ALPHA}."
@@ -19,8 +20,9 @@ def tables(results: Aggregate, kind: str) -> str:
     """The variants, then the locales, in `kind`: latex or markdown. InputError where there are no variants."""
     if results.summary.empty:
         raise InputError("no merges or ensembles to make --tables of; leave the flag out")
-    methods, locales = method_table(results.summary), locale_table(results)
-    of_methods, of_locales = "Mean accuracy over locales.", "Accuracy by locale."
+    metric = METRICS[results.metric].title
+    methods, locales = method_table(results.summary, metric), locale_table(results)
+    of_methods, of_locales = f"Mean {metric} over locales.", f"{capitalised(metric)} by locale."
     if results.with_baselines:
         of_methods, of_locales = f"{of_methods} {CAPTION}", f"{of_locales} {MARKS}"
     if kind == "latex":
@@ -30,7 +32,7 @@ def tables(results: Aggregate, kind: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def method_table(summary: pd.DataFrame) -> TextTable:
+def method_table(summary: pd.DataFrame, metric: str) -> TextTable:
     """A row a variant: means over its locales; wins and Wilcoxon's p are against the best source.
 
     Without the columns that have nothing in any row.
@@ -43,7 +45,7 @@ def method_table(summary: pd.DataFrame) -> TextTable:
             {
                 "method": variant,
                 "locales": str(first.locales),
-                "accuracy": accuracy(first.mean_accuracy),
+                metric: score(first.mean_score),
                 **{
                     f"vs {BASELINES[name].title} (95 % interval)": gain(by_baseline[name], first.locales)
                     for name in BASELINES
@@ -57,23 +59,23 @@ def method_table(summary: pd.DataFrame) -> TextTable:
 
 
 def locale_table(results: Aggregate) -> TextTable:
-    """A row a locale: every variant's accuracy between the baselines'.
+    """A row a locale: every variant's score between the baselines'.
 
     † is better, ‡ worse than its own best source with Holm's p below ALPHA.
     """
     table = compared(results, comprehensive=True)
     variants = sorted(results.frame.variant.unique())
     others = (BASELINES[name] for name in ("best_zero_shot", "avg_zero_shot"))
-    titles = {"baseline": "native", **{f"{baseline.in_files}_accuracy": baseline.title for baseline in others}}
+    titles = {"baseline": "native", **{f"{baseline.in_files}_{results.metric}": baseline.title for baseline in others}}
     baselines = {name: title for name, title in titles.items() if name in table and table[name].notna().any()}
 
     def marked(row: pd.Series, variant: str) -> str:
         significant = row.get(f"{variant}_p_best_source_holm", 1.0) < ALPHA
         mark = ("†" if row[f"{variant}_vs_best_source"] > 0 else "‡") if significant else ""
-        return accuracy(row[variant]) + mark
+        return score(row[variant]) + mark
 
     rows = [
-        [row.locale, *(accuracy(row[name]) for name in baselines), *(marked(row, variant) for variant in variants)]
+        [row.locale, *(score(row[name]) for name in baselines), *(marked(row, variant) for variant in variants)]
         for _, row in table.iterrows()
     ]
     return ["locale", *baselines.values(), *variants], rows

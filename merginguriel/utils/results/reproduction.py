@@ -1,6 +1,5 @@
 """The command that makes a result again, from what its results.json tells."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     sources = experiment.get("sources")
     if "mode" not in experiment or not sources or not all("path" in source for source in sources):
         return None
-    mode, given = experiment["mode"], _given(experiment)
+    mode, given = experiment["mode"], given_models(experiment)
     if mode not in MODES and not mode.startswith(VOTE):
         return None
     if given and experiment["similarity"]["selection"] != "explicit":
@@ -38,7 +37,9 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     script = ["run_merging_pipeline_refactored.py", "--mode", mode]
     if mode.startswith(VOTE):
         script = ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix(VOTE)]
-    return shell_line(*script, "--target-lang", experiment["target"], *_settings(experiment, info), *given)
+    return shell_line(
+        *script, "--target-lang", experiment["target"], *_settings(experiment, info), *source_flags(given)
+    )
 
 
 def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root: Path) -> str | None:
@@ -58,38 +59,37 @@ def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root
     return shell_line(*script, *targets, *_settings(experiment, info), *where)
 
 
-def command_of_baselines(row: Mapping[str, Any]) -> str | None:
-    """Of the single models that a compared row is measured against, all on all of their locales."""
-    base, root = row["base_model"], row["models_root"]
-    if not base or not root or " " in base or os.pathsep in root:
-        return None  # not told, or models of several kinds
-    split = [] if row["split"] == "test" else ["--split", row["split"]]
-    told = {"dataset": row["dataset"], "task_origin": row["task"]}
-    return shell_line("run_nxn_evaluation.py", *split, *_task(told), *_store(told, base, Path(root)))
-
-
 def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[Any]:
     """Flags that commands for one target and for many share."""
-    root = Path(experiment["sources"][0]["path"]).parent
+    given, root = given_models(experiment), Path(experiment["sources"][0]["path"]).parent
     root = naming.MODELS_ROOT if experiment.get("nxn_dir") else root
-    data = [*_task(info), *_store(info, experiment["base_model"], root)]
+    data = task_flags(info) if given else [*task_flags(info), *store_flags(info, experiment["base_model"], root)]
     if experiment["mode"].startswith(VOTE):
         settings = _vote(experiment, info)
         return [*data, *_choice(settings.choice), *tokens(settings)]
     merge = settings_of(experiment)
+    if given and experiment.get("base"):
+        merge = replace(merge, base=Path(experiment["base"]["path"]))  # where its own would be is not told
     told = hyperparameter_tokens(merge.hyperparameters.items())
     return [*data, *_choice(merge.choice, merge.weighs_by_hand), *tokens(merge), *told, *tokens(merge.texts)]
 
 
-def _given(experiment: Mapping[str, Any]) -> list[str]:
-    """--source of every source, where one is not a model of --models-root by its folder's name."""
-    if experiment.get("nxn_dir") or not experiment.get("base_model"):
-        return []
-    base, sources = naming.base_slug(experiment["base_model"]), experiment["sources"]
-    named = [older_names.parse_model(Path(source["path"]).name) for source in sources]
-    if all(one == (base, source["locale"]) for one, source in zip(named, sources)):
-        return []
-    return [part for source in sources for part in ("--source", f"{source['locale']}={source['path']}")]
+def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:
+    """Language -> model of the sources, where one is not a model of --models-root by its folder's name; else none."""
+    sources = experiment.get("sources") or []
+    if experiment.get("nxn_dir") or not experiment.get("base_model") or not all("path" in one for one in sources):
+        return {}
+    base, paths = naming.base_slug(experiment["base_model"]), [Path(source["path"]) for source in sources]
+    named = [older_names.parse_model(path.name) for path in paths]
+    usual = [(base, source["locale"]) for source in sources]
+    if named == usual and len({path.parent for path in paths}) == 1:
+        return {}
+    return {source["locale"]: source["path"] for source in sources}
+
+
+def source_flags(models: Mapping[str, str]) -> list[str]:
+    """--source of every one."""
+    return [part for language, model in models.items() for part in ("--source", f"{language}={model}")]
 
 
 def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSettings:
@@ -110,7 +110,7 @@ def _choice(choice: Any, by_hand: bool = False) -> list[Any]:
     return [*number, *tokens(choice, without=("num_languages",))]
 
 
-def _task(info: Mapping[str, Any]) -> list[str]:
+def task_flags(info: Mapping[str, Any]) -> list[str]:
     """The flags of a result's task; an older result is of MASSIVE, and tells its data alone."""
     return task_tokens(_task_of(info))
 
@@ -120,10 +120,11 @@ def _task_of(info: Mapping[str, Any]) -> Task:
     try:
         return task_of(TaskSettings(origin, info.get("dataset")))
     except InputError:  # the file is not here; its name does for a command
-        return replace(task_named(DEFAULT_TASK), name=Path(origin).stem, origin=origin)
+        return replace(task_named(DEFAULT_TASK), name=info.get("task") or Path(origin).stem, origin=origin)
 
 
-def _store(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
+def store_flags(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
+    """The flags by which models of `root` are found that have their usual names."""
     task = _task_of(info)
     usual = ModelStore(naming.base_slug(task.base_model()), task)
     flags = [] if naming.base_slug(base_model) == usual.base_model else ["--base-model", base_model]

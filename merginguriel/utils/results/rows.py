@@ -3,13 +3,16 @@
 What a result is stands in its "experiment". Older results have none: model, merge_details.txt and folder's name tell.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.task import DEFAULT_TASK
+from merginguriel.utils.data.massive import MASSIVE
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
+from merginguriel.utils.evaluation.results import metric_in
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.results.identity import identified, kept_merge_details
 from merginguriel.utils.storage import atomic
@@ -31,12 +34,14 @@ COLUMNS = {
     "models_root": "folder of the sources, or of the model; several have : between them",
     "settings": "JSON: what else tells experiments apart, without what has its default",
     "split": "train, validation or test",
+    "metric": "the task's, by which everything is ranked",
+    "score": "by this metric",
     "accuracy": "share of items, 0 to 1",
     "correct": "items",
     "total": "items",
-    "ci_low": "95 % Wilson interval",
-    "ci_high": "95 % Wilson interval",
-    "macro_f1": "0 to 1",
+    "ci_low": "95 % Wilson interval of the accuracy",
+    "ci_high": "95 % Wilson interval of the accuracy",
+    **{name: f"the {metric.meaning}" for name, metric in METRICS.items() if name != ACCURACY},
     "source": "locale of a single model",
     "sources": "JSON: locale -> weight, in the order of the merge",
     "model": "path or name, as recorded",
@@ -44,7 +49,10 @@ COLUMNS = {
     "subfolder": "between the results' root and the folder",
     "timestamp": "of the evaluation, UTC",
     "merge_timestamp": "of the merge, UTC",
-    "task": "its name, or the file that tells it",
+    "task": "its name",
+    "task_hash": "of its labels and number of texts",
+    "task_origin": "its name, or the file that tells it",
+    "languages": "JSON: code -> ISO 639-3 of the result's languages, where the task tells one",
     "dataset": "where its data are",
     "data": "fingerprint of the items",
     "precision": "of the evaluation",
@@ -100,19 +108,26 @@ def _measured(content: dict) -> dict:
     if interval is None and total and correct is not None:
         interval = wilson_interval(correct, total)
     low, high = interval or (None, None)
-    split = info.get("split") or "test"
+    split, metric, task = info.get("split") or "test", metric_in(content), info.get("task") or MASSIVE.name
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
     return {
+        "metric": metric,
+        "score": float(performance[metric]),
         "accuracy": accuracy,
         "correct": correct,
         "total": total,
         "ci_low": low,
         "ci_high": high,
-        "macro_f1": performance.get("macro_f1"),
+        **{name: performance.get(name) for name in METRICS if name != ACCURACY},
         "locale": str(info["locale"]),
         "split": "validation" if split == "dev" else split,
         "model": str(info["model_name"]),
         "timestamp": info.get("timestamp"),
-        "task": info.get("task_origin") or DEFAULT_TASK,
+        "task": task,
+        "task_hash": info.get("task_hash") or (MASSIVE.model_hash if task == MASSIVE.name else None),
+        "task_origin": info.get("task_origin") or MASSIVE.origin,
+        "languages": json.dumps(languages) if (languages := info.get("languages")) else None,
         "dataset": info.get("dataset"),
         "data": settings.get("data"),
         "precision": environment.get("dtype"),

@@ -16,7 +16,7 @@ class Single(NamedTuple):
     """A result of the model of one locale."""
 
     source: str
-    accuracy: float
+    score: float  # by the task's metric
     folder: str
     kind: str
     base_model: str | None
@@ -65,7 +65,7 @@ class Singles:
             # Stable sorts, the least important first.
             results.sort(key=lambda single: (single.timestamp or "", single.folder), reverse=True)
             results.sort(key=lambda single: (single.precision != precision, single.kind == "nxn"))
-            differing = [single for single in results if abs(single.accuracy - results[0].accuracy) > 1e-9]
+            differing = [single for single in results if abs(single.score - results[0].score) > 1e-9]
             if differing:
                 self.disagreements[source, locale, split] = (results[0], *differing)
         return dict(sorted(pool.items()))

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from merginguriel.utils.evaluation.statistics import bootstrap_interval, wilcoxon, wilson_interval
+from merginguriel.utils.evaluation.statistics import wilcoxon, wilson_interval
 from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
-from merginguriel.utils.results.comparison import Comparison, Differences, adjusted
+from merginguriel.utils.results.comparison import Comparison, adjusted
+from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
 
 ROUNDING = 1e-9  # equal shares of items differ in their last bits
@@ -16,13 +17,13 @@ SUMMARY = {
     "variant": "as in the comparison",
     **{name: COLUMNS[name] for name in SETTINGS},
     "baseline": ", ".join(BASELINES),
-    "locales": "how many have the variant's accuracy",
-    "mean_accuracy": "of the variant over these locales",
-    "std_accuracy": "with n - 1; NaN for one locale",
-    "min_accuracy": "lowest of its locales",
-    "max_accuracy": "highest of its locales",
+    "locales": "how many have the variant's score",
+    "mean_score": "of the variant over these locales",
+    "std_score": "with n - 1; NaN for one locale",
+    "min_score": "lowest of its locales",
+    "max_score": "highest of its locales",
     "compared": "locales that have the baseline too; all that follows is over them",
-    "baseline_accuracy": "mean of the baseline",
+    "baseline_score": "mean of the baseline",
     "mean_gain": "of the variant over the baseline",
     "gain_low": "95 % interval, items drawn by id (paired bootstrap); NaN where predictions are not kept",
     "gain_high": "the same",
@@ -47,40 +48,38 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for variant, group in comparison.frame.groupby("variant"):
         of_variant = {"variant": variant, **group.iloc[0][list(SETTINGS)].to_dict(), "locales": len(group)}
-        of_variant |= spread(group.accuracy)
+        of_variant |= spread(group.score)
         for name in BASELINES:
-            rows.append(of_variant | {"baseline": name} | _against(name, group, comparison.differences))
+            rows.append(of_variant | {"baseline": name} | _against(name, group, comparison.pairs))
     summary = pd.DataFrame(rows, columns=[*SUMMARY])
     for name in BASELINES:
         chosen = summary.baseline == name
         summary.loc[chosen, "p_wilcoxon_holm"] = adjusted(summary.p_wilcoxon[chosen].to_numpy(float))
     # Stable, so the four rows of a variant stay together.
-    return summary.sort_values(["locales", "mean_accuracy"], ascending=False, ignore_index=True)
+    return summary.sort_values(["locales", "mean_score"], ascending=False, ignore_index=True)
 
 
-def spread(accuracies: pd.Series) -> dict[str, float]:
+def spread(scores: pd.Series, of: str = "score") -> dict[str, float]:
     """Mean, standard deviation (with n - 1; NaN of one), minimum and maximum, as they are called in SUMMARY."""
-    return {f"{name}_accuracy": getattr(accuracies, name)() for name in ("mean", "std", "min", "max")}
+    return {f"{name}_{of}": getattr(scores, name)() for name in ("mean", "std", "min", "max")}
 
 
-def _against(name: str, group: pd.DataFrame, differences: Differences) -> dict:
+def _against(name: str, group: pd.DataFrame, pairs: Pairs) -> dict:
     """One variant against one baseline over the locales that have both."""
     both = group[group[f"vs_{name}"].notna()]
     count, gains = len(both), both[f"vs_{name}"]
-    low = high = win_low = win_high = p_value = np.nan
-    by_item = [differences[row, name] for row in both.index if (row, name) in differences]
-    if count and len(by_item) == count and len({difference.size for difference in by_item}) == 1:
-        low, high = bootstrap_interval(np.stack(by_item))
+    low, high = pairs.interval((row, name) for row in both.index)
+    win_low = win_high = p_value = np.nan
     better, worse = gains > ROUNDING, gains < -ROUNDING
     wins, losses = int(better.sum()), int(worse.sum())
     if count:
         win_low, win_high = wilson_interval(wins, count)
     if count > 1:
-        p_value = wilcoxon(both.accuracy, both[f"{name}_accuracy"])
+        p_value = wilcoxon(both.score, both[f"{name}_score"])
     significant = (both[f"p_{name}_holm"] < ALPHA) if name in TESTED else gains != gains
     return {
         "compared": count,
-        "baseline_accuracy": both[f"{name}_accuracy"].mean(),
+        "baseline_score": both[f"{name}_score"].mean(),
         "mean_gain": gains.mean(),
         "gain_low": low,
         "gain_high": high,

@@ -2,35 +2,37 @@
 
 import pandas as pd
 
+from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
 from merginguriel.utils.results.csv_tables import Aggregate
-from merginguriel.utils.results.formatting import accuracy, gain, p_value, points
+from merginguriel.utils.results.formatting import gain, p_value, points, score
+from merginguriel.utils.results.pairs import said_item_test
 from merginguriel.utils.results.paper_tables import MARKS, locale_table
 from merginguriel.utils.results.summary import spread
 from merginguriel.utils.results.text_tables import markdown, table_of
 
-METHODOLOGY = f"""Every accuracy is a share of the items of one locale and split. A variant is one method with one
-number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
+METHODOLOGY = f"""Every {{metric}} is the {{meaning}}, on the items of one locale and split. A variant is one method
+with one number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
 
 | baseline | |
 |---|---|
 {chr(10).join(f"| {baseline.title} | {baseline.meaning} |" for baseline in BASELINES.values())}
 
-Best source and best zero-shot are picked by their accuracy on these very items. Nobody could pick them so in practice,
-which makes them the hardest baselines. The order of the variants rests on the same items: it describes them, and is no
-way to choose a method.
+Best source and best zero-shot are picked by their {{metric}} on these very items. Nobody could pick them so in
+practice, which makes them the hardest baselines. The order of the variants rests on the same items: it describes them,
+and is no way to choose a method.
 
 Intervals of mean gains are 95 % bootstrap intervals, items drawn by id, one draw for all locales; they speak of these
 locales and these trained models. Intervals of win rates are Wilson's. p over locales is Wilcoxon's signed-rank test,
-adjusted for the number of variants; on one locale it is the exact McNemar test on the same items, adjusted for all
-tests against that baseline, over locales and variants. Both adjustments are Holm's."""
+adjusted for the number of variants; on one locale it is that of {{test}} on the same items, adjusted for all tests
+against that baseline, over locales and variants. Both adjustments are Holm's."""
 
 
 def report(results: Aggregate) -> str:
     """The whole report in Markdown."""
-    frame, summary = results.frame, results.summary
+    frame, summary, metric = results.frame, results.summary, METRICS[results.metric]
     spreads = [
-        [variant, str(len(group)), *map(accuracy, spread(group.accuracy).values())]
+        [variant, str(len(group)), *map(score, spread(group.score).values())]
         for variant, group in frame.groupby("variant")
     ]
     sections = [
@@ -41,9 +43,9 @@ def report(results: Aggregate) -> str:
         markdown(["variant", "locales", "mean", "sd", "min", "max"], spreads),
     ]
     if results.with_baselines:
-        by_locale = {name: frame.groupby("locale")[f"{name}_accuracy"].max() for name in BASELINES}
+        by_locale = {name: frame.groupby("locale")[f"{name}_score"].max() for name in BASELINES}
         rows = [
-            [BASELINES[name].title, str(values.count()), *map(accuracy, (values.mean(), values.min(), values.max()))]
+            [BASELINES[name].title, str(values.count()), *map(score, (values.mean(), values.min(), values.max()))]
             for name, values in by_locale.items()
         ]
         sections += [
@@ -54,7 +56,8 @@ def report(results: Aggregate) -> str:
         ]
     sections += ["## Detailed Comparison Results", markdown(*locale_table(results))]
     if results.with_baselines:
-        sections += [MARKS, "## Methodology", METHODOLOGY]
+        told = {"metric": metric.title, "meaning": metric.meaning, "test": said_item_test(results.metric)}
+        sections += [MARKS, "## Methodology", METHODOLOGY.format(**told)]
     if results.comparison.notes:
         sections += ["## Notes", "\n".join(f"- {note}" for note in results.comparison.notes)]
     return "\n\n".join(sections) + "\n"
@@ -64,11 +67,12 @@ def _executive_summary(results: Aggregate) -> str:
     frame = results.frame
     if frame.empty:
         return "No merges or ensembles."
-    means = frame.groupby("variant").accuracy.agg(["size", "mean"])
+    means = frame.groupby("variant").score.agg(["size", "mean"])
     widest = means[means["size"] == means["size"].max()].sort_values("mean", ascending=False)
     lines = [
         f"Results: {len(frame)}. Variants: {frame.variant.nunique()}. Locales: {frame.locale.nunique()}.",
-        f"Highest mean accuracy among the {len(widest)} with most locales ({widest['size'].iloc[0]}): "
+        f"Highest mean {METRICS[results.metric].title} among the {len(widest)} with most locales "
+        f"({widest['size'].iloc[0]}): "
         f"{widest.index[0]}, {widest['mean'].iloc[0]:.4f}. This describes these items; it is no choice, which "
         "needs others.",
     ]
@@ -85,10 +89,10 @@ def _executive_summary(results: Aggregate) -> str:
 
 def printed(results: Aggregate) -> str:
     """What the command says: means, then win rates, each named by its baseline."""
-    means = results.frame.groupby("variant").accuracy.agg(["size", "mean"])
+    means, metric = results.frame.groupby("variant").score.agg(["size", "mean"]), METRICS[results.metric].title
     lines = [
         "Summary Statistics:",
-        *(f"  {row.Index}: {row.size} experiments, mean accuracy = {row.mean:.4f}" for row in means.itertuples()),
+        *(f"  {row.Index}: {row.size} experiments, mean {metric} = {row.mean:.4f}" for row in means.itertuples()),
     ]
     rows = results.summary[results.summary.compared > 0]
     if results.with_baselines and len(rows):

@@ -32,5 +32,5 @@ class Development:
             tokens = TOKENS.tokens(self._initial, split.texts, longest)
             self._batches[locale] = scoring.make_batches(tokens, model.config.pad_token_id, device)
         predicted = scoring.batch_logits(model, self._batches[locale], f"validation of {locale}").argmax(-1)
-        metric = METRICS[self._run.task.metric][0]
+        metric = METRICS[self._run.task.metric]
         return metric(predicted, np.array(self._splits[locale].labels))

@@ -115,7 +115,7 @@ def predict(folder: Path, items: list[Item], run: TrainingRun) -> tuple[np.ndarr
     return predicted, {
         "predict_accuracy": hits.total() / len(items),
         "predict_samples": len(items),
-        f"predict_{run.task.metric}": METRICS[run.task.metric][0](predicted, np.array(labels)),
+        f"predict_{run.task.metric}": METRICS[run.task.metric](predicted, np.array(labels)),
         "predict_accuracy_by_locale": {
             locale: hits[locale] / totals[locale] for locale in run.locales if locale in totals
         },
