@@ -20,8 +20,8 @@ from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/adapt_to_target.py"
-WORDS = "_adapt-vote_examples32_epochs1_lr0.01"
-QUICK = ["--task", "mini", "--adapt-examples", "32", "--adapt-epochs", "1", "--adapt-lr", "1e-2"]
+WORDS = "_adapt-vote_examples32_epochs1_lr0.01_batch8"
+QUICK = ["--task", "mini", "--adapt-examples", 32, "--adapt-epochs", 1, "--adapt-lr", 1e-2, "--adapt-batch-size", 8]
 
 
 @pytest.fixture
