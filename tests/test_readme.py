@@ -32,7 +32,7 @@ SMALL = {
     "run_nxn_evaluation.py": "--dataset-name mini --base-model xlm-roberta-base",
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
-    "adapt_to_target.py": "--task mini --adapt-examples 64 --adapt-rounds 1",
+    "adapt_to_target.py": "--task mini --base-model xlm-roberta-base --adapt-examples 64 --adapt-rounds 1",
     "generate_sparse_similarity_unified.py": "",
     "run_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
     "--max-train-samples 32",
