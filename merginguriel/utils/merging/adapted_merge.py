@@ -1,5 +1,6 @@
 """The job of a merge that is adapted to its target by unlabelled text: its own sources teach it."""
 
+import glob
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,37 +11,39 @@ from merginguriel.utils.adaptation.run import AdaptRun, Teacher
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.evaluation.evaluation_job import check_precision
-from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.job import Job, settings_hash
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_settings
 from merginguriel.utils.merging.plan import MergePlan
 
-NOT_KEPT = ".adapted"  # in the folder of results: models that are there until they are evaluated
+KIND = "adapted_merge"
+NOT_KEPT = ".{}.{}.adapted"  # in the folder of results, of a name and a hash: the models of a job, until it is done
 
 
 def adapted_merge_job(
     plan: MergePlan, split: Split, precision: str, output: MergeOutput, data: Fingerprints | None = None
 ) -> Job:
     """`plan` merged, adapted and evaluated on `split`. Where merges are not kept, neither of the models is."""
-    name, place = plan.output.name, output.results_root / NOT_KEPT
-    before, adapted = place / f"{name}.merged", place / name
+    name, settings = plan.output.name, merge_settings(plan, split, precision, data)
+    place: Path | None = output.results_root / NOT_KEPT.format(name, settings_hash(KIND, settings)[:8])
+    before, adapted = place / plan.before.output.name, place / name
     made: list[tuple[str, dict[str, Any]]] = []
     if output.keep_merged:
-        before, adapted = plan.before.output, plan.output
+        place, before, adapted = None, plan.before.output, plan.output
         made = [(str(adapted / ADAPTATION_JSON), {})]
     options = {
         "plan": plan,
         "before": before,
         "adapted": adapted,
+        "passing": place,
         "merge_record": plan.before.record(data),
         "alone": {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources},
         "overwrite": output.overwrite,
         "num_items": len(split),
         "locale": plan.target,
     }
-    settings = merge_settings(plan, split, precision, data)
     folder = output.results_root / name
     # A group of its own: it takes much longer than merging once more.
-    return Job("adapted_merge", name, name, folder, settings, options, tuple(made), label=plan.label)
+    return Job(KIND, name, name, folder, settings, options, tuple(made), label=plan.label)
 
 
 def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
@@ -55,13 +58,15 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     check_precision(job.settings["precision"])
     check_result(job)
     plan: MergePlan = options["plan"]
+    for left in job.folder.parent.glob(NOT_KEPT.format(glob.escape(job.name), "*")):
+        if left != options["passing"]:  # of a job that was killed, with other sources or texts
+            shutil.rmtree(left)
     bench = context.bench(shared)
-    bench.write(plan.before_in(options["before"]), options["merge_record"])
+    bench.write(plan.before_in(options["before"]), options["merge_record"], overwrite=options["overwrite"])
     bench.release()
     result = adapt_and_evaluate(adapt_run(plan, options["before"], options["adapted"]), job, shared)
-    if options["adapted"] != plan.output:
-        for folder in (options["adapted"], options["before"]):
-            shutil.rmtree(folder)
+    if options["passing"]:
+        shutil.rmtree(options["passing"])
     best = best_source(job)
     gain = f", best source {best[0]} {best[1]:.4f}, {100 * (result.score - best[1]):+.1f} points" if best else ""
     return f"{result.score:.4f}{gain}"

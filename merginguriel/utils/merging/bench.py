@@ -99,9 +99,13 @@ class Bench(measuring.Models):
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> Merged:
         """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
 
-    def write(self, plan: MergePlan, record: dict[str, Any]) -> None:
-        """Merge into `plan.output`, unless this very merge stands there."""
-        self.merge(plan, record, overwrite=False)
+    def write(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> None:
+        """Merge into `plan.output`, unless this very merge stands there, `overwrite` or not."""
+        if not stands(plan, record):
+            self._write(plan, record, overwrite)
+
+    def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:
+        self.merge(plan, record, overwrite=overwrite)
 
     def release(self) -> None:
         """Free what was loaded; it is loaded again where it is needed."""
@@ -218,12 +222,17 @@ def refuse_sources(plan: MergePlan) -> None:
         raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
 
 
+def stands(plan: MergePlan, record: Mapping[str, Any]) -> bool:
+    """Whether `plan.output` is this very merge."""
+    made = plan.output / DETAILS_JSON
+    return made.is_file() and atomic.read_json(made).get("plan") == record
+
+
 def is_merged(plan: MergePlan, record: Mapping[str, Any], overwrite: bool) -> bool:
     """Whether `plan.output` is this very merge. InputError where it is anything else and `overwrite` is false."""
     if not plan.output.exists() or overwrite:
         return False
-    made = plan.output / DETAILS_JSON
-    if made.is_file() and atomic.read_json(made).get("plan") == record:
+    if stands(plan, record):
         return True
     raise InputError(
         f"{plan.output} exists already and is not this merge, or it is one of an earlier version; use --overwrite to "
