@@ -31,7 +31,7 @@ def build_parser():
     add_settings(parser, MergeSettings, ("seed",))
     add_sources(parser, several=True)
     add_merging(parser)
-    add_adapt(parser)
+    add_adapt(parser, several=True)
     flag_groups.add_task(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")

@@ -27,7 +27,7 @@ class AdaptSettings:
     )
     rounds: int = setting(
         2,
-        "rounds; from the second on, the student of the round before teaches too",
+        "how many times it learns; from the second round on, the model of the round before teaches too",
         "--adapt-rounds",
         read=positive_int,
         metavar="N",
@@ -37,11 +37,16 @@ class AdaptSettings:
         3, "passes over the texts a round", "--adapt-epochs", read=positive_int, metavar="N", word="epochs{}"
     )
     learning_rate: float = setting(
-        1e-4, "AdamW's in adapting, at its highest", "--adapt-lr", read=bounded_float(0, 1), metavar="X", word="lr{:g}"
+        1e-4,
+        "learning rate of adapting, at its highest",
+        "--adapt-lr",
+        read=bounded_float(0, 1),
+        metavar="X",
+        word="lr{:g}",
     )
     sharpen: float = setting(
         2.0,
-        "power to which the teacher's probabilities are raised; 1 leaves them",
+        "power to which the teachers' probabilities are raised, so that they are surer; 1 leaves them",
         "--sharpen",
         read=bounded_float(0.1, 100),
         metavar="X",

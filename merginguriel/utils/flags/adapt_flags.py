@@ -29,7 +29,7 @@ def add_adaptation(parser: Any) -> None:
     add_model(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--target-lang", type=locale, metavar="LOC", help="language to adapt to")
-    flag_groups.add_locales(which, "--targets", help="several, as jobs")
+    flag_groups.add_locales(which, "--targets", help="several languages, each a job")
     add_taught(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -67,7 +67,9 @@ def add_taught(parser: Any) -> None:
     )
     flag_groups.add_store(teachers)
     flag_groups.add_given(teachers)
-    parser.add_argument("--seed", type=seed, default=42, metavar="N", help="of the order of texts, and of the draw")
+    parser.add_argument(
+        "--seed", type=seed, default=42, metavar="N", help="of the texts' order, and which --adapt-examples"
+    )
     flag_groups.add_task(parser)
 
 

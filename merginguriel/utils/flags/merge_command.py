@@ -37,7 +37,8 @@ def build_parser(prog: str, description: str) -> ArgumentParser:
         "--output-dir",
         type=Path,
         metavar="DIR",
-        help="folder of the merged model (default: merged_models/<mode>_merge_<target>_<N>merged)",
+        help="folder of the merged model; with --adapt of the adapted one, and the merge lies beside it (default: "
+        "merged_models/<mode>_merge_<target>_<N>merged)",
     )
     output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
     add_settings(output, MergeSettings, ("dtype", "allow_mismatched_heads"))

@@ -66,10 +66,11 @@ def add_merging(parser: Any, *, beside_training: bool = False) -> None:
     add_settings(text, TextSettings, renamed=BESIDE_TRAINING if beside_training else None)
 
 
-def add_adapt(parser: Any) -> None:
-    """Flags of what follows a merge."""
+def add_adapt(parser: Any, *, several: bool = False) -> None:
+    """Flags of what follows a merge, or `several`."""
+    both = " Every mode is made both ways, plain and adapted." if several else ""
     group = parser.add_argument_group(
-        "adaptation", "Of the merge to its target by unlabelled train texts; its sources are the teachers."
+        "adaptation", f"Of the merge to its target by unlabelled train texts; its sources are the teachers.{both}"
     )
     add_settings(group, AdaptSettings)
 

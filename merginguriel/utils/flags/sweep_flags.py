@@ -33,7 +33,7 @@ def add_modes(parser: Any) -> None:
         default=list(DEFAULT_MODES),
         metavar="MODE",
         type=_mode,
-        help="see below; MODE+vote and MODE+self: merged so and adapted",
+        help="see below; MODE+vote and MODE+self: merged so, then adapted to the target, as --adapt does",
     )
     parser.add_argument(
         "--preset",

@@ -24,17 +24,17 @@ def adapted_merge_job(
 ) -> Job:
     """`plan` merged, adapted and evaluated on `split`. Where merges are not kept, neither of the models is."""
     name, settings = plan.output.name, merge_settings(plan, split, precision, data)
-    place: Path | None = output.results_root / NOT_KEPT.format(name, settings_hash(KIND, settings)[:8])
+    place = output.results_root / NOT_KEPT.format(name, settings_hash(KIND, settings)[:8])
     before, adapted = place / plan.before.output.name, place / name
     made: list[tuple[str, dict[str, Any]]] = []
     if output.keep_merged:
-        place, before, adapted = None, plan.before.output, plan.output
+        before, adapted = plan.before.output, plan.output
         made = [(str(adapted / ADAPTATION_JSON), {})]
     options = {
         "plan": plan,
         "before": before,
         "adapted": adapted,
-        "passing": place,
+        "passing": None if output.keep_merged else place,
         "merge_record": plan.before.record(data),
         "alone": {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources},
         "overwrite": output.overwrite,
