@@ -12,8 +12,9 @@ Where the items of a baseline were not kept, as of MASSIVE's N×N, targets alone
 
 import argparse
 import csv
+import functools
 import tarfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from sib200_tables import fill, write_rows
 
 from merginguriel.utils.evaluation.nxn_logits import LOGITS, Logits, open_logits
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
-from merginguriel.utils.evaluation.statistics import bootstrap_interval, holm, wilcoxon
+from merginguriel.utils.evaluation.statistics import RESAMPLES, counts_of_draws, holm, wilcoxon
 from merginguriel.utils.similarity.consensus import agree
 from merginguriel.utils.similarity.matrix import read_table
 from merginguriel.utils.similarity.transfer import MATRIX_CSV
@@ -248,10 +249,21 @@ def gather(cells: dict[tuple[str, int], Cell], keys: Keys) -> tuple[np.ndarray, 
 
 
 def interval(accuracy: np.ndarray, right: np.ndarray | None) -> tuple[float, float]:
-    """95 % of the mean over targets and items, over targets alone where there are no items."""
+    """95 % of the mean over targets and items, over targets alone where there are no items.
+
+    As `bootstrap_interval` with `resample_locales`, but hundreds of intervals share what is drawn.
+    """
     values = accuracy[:, None] if right is None else right
-    low, high = bootstrap_interval(values, resample_locales=True)
-    return round(low, 4), round(high, 4)
+    of_items = draws(values.shape[1], 0) @ values.T.astype(np.float32)
+    means = (of_items * draws(values.shape[0], 1)).sum(1) / values.size
+    low, high = np.percentile(means, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+
+@functools.cache
+def draws(total: int, seed: int) -> np.ndarray:
+    """(RESAMPLES, total)"""
+    return counts_of_draws(np.random.default_rng([42, seed]), total, RESAMPLES).astype(np.float32)
 
 
 BASELINES = {
@@ -452,10 +464,9 @@ def write_tables(collected: Sequence[Path], folder: Path, output: Path) -> None:
         rows["sources"] += source_rows(measured)
         rows["choice_targets"] += measured.choice
         rows["times"] += time_rows(measured)
-        most = max(Counter(len(cells) for cells in measured.cells.values()))
-        short = [
-            f"{' '.join(map(str, one))}: {len(cells)}" for one, cells in measured.cells.items() if len(cells) < most
-        ]
+        counted = {" ".join(map(str, method)): len(cells) for method, cells in measured.cells.items()}
+        most = max(counted.values())
+        short = [f"{method}: {count}" for method, count in counted.items() if count < most]
         print(f"{corpus}: {most} targets and seeds; fewer of:", *(short or ["none"]), *measured.notes, sep="\n  ")
     rows["choice"] = choice_rows(rows["choice_targets"])
     for one in collected:
@@ -574,7 +585,7 @@ def choice_table(tables: dict[str, list[dict]]) -> list[str]:
         "correlation",
         "the rule's lead",
         "vote of its best",
-        "the rule's lead, points",
+        "points of the rule",
     ]
     return markdown(header, cells) if cells else []
 
