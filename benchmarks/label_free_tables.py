@@ -14,7 +14,7 @@ import argparse
 import csv
 import functools
 import tarfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predicti
 from merginguriel.utils.evaluation.statistics import RESAMPLES, counts_of_draws, holm, wilcoxon
 from merginguriel.utils.similarity.consensus import agree
 from merginguriel.utils.similarity.matrix import read_table
-from merginguriel.utils.similarity.transfer import MATRIX_CSV
+from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON
 from merginguriel.utils.storage import atomic
 
 TABLES = ROOT / "docs/results/label_free"
@@ -101,14 +101,15 @@ class Measured:
                 alone[about["source"], about["locale"]] = right
                 continue
             found.append((_method(experiment), experiment, Cell(told["performance"]["accuracy"], right)))
-            polls.setdefault(experiment["target"], experiment["similarity"].get("consensus"))
             if experiment["similarity"]["selection"] == "consensus":
-                polls[experiment["target"]] = experiment["similarity"]["consensus"]
+                polls[experiment["target"]] = experiment["similarity"]
             if (adapted := file.with_name("adaptation.json")).is_file():
                 self._time(adapted, found[-1][0], seed)
+        if not found:
+            raise SystemExit(f"no merge and no vote in {root}; collect again once there are some")
         singles = Singles(root, alone, self._right)
         self.available = len(singles.languages) - 1
-        self.number = min(method.number for method, *_ in found if method.how == "average")
+        self.number = Counter(method.number for method, *_ in found).most_common(1)[0][0]
         for method, experiment, cell in found:
             if method.how == "vote" and method.number == self.available != self.number:
                 method = method._replace(by=ALL)
@@ -116,9 +117,8 @@ class Measured:
             names = [source["locale"] for source in experiment["sources"]]
             self.sources[method.by, method.number, experiment["target"], seed] = names
         self._references(singles, seed)
-        for target, parts in polls.items():
-            if parts:
-                self._choose(singles, target, seed, parts)
+        for target, similarity in polls.items():
+            self._choose(singles, target, seed, similarity)
 
     def _keep(self, method: Method, target: str, seed: int, cell: Cell) -> None:
         if (target, seed) in self.cells[method]:
@@ -152,8 +152,9 @@ class Measured:
                 best = max(names, key=lambda source, target=target: singles.accuracy(source, target))
                 self._keep(Method("best source", by, number), target, seed, singles.cell(best, target))
 
-    def _choose(self, singles: "Singles", target: str, seed: int, parts: dict) -> None:
+    def _choose(self, singles: "Singles", target: str, seed: int, similarity: dict) -> None:
         """How well each score tells the sources' test accuracies; where logits were kept, votes of its best."""
+        parts = similarity["consensus"]
         names = sorted(parts)
         told = {key: np.array([parts[name][key] for name in names], float) for key in ("cosine", "accuracy", "score")}
         scores = {"cosine": told["cosine"], ALONE: told["accuracy"], "consensus": told["score"]}
@@ -171,7 +172,7 @@ class Measured:
             flat = min(score.std(), true.std()) < 1e-12
             correlation = 0.0 if flat else float(np.corrcoef(score, true)[0, 1])
             row = {"corpus": self.corpus, "target": target, "seed": seed, "score": by}
-            self.choice.append(row | {"correlation": round(correlation, 4)})
+            self.choice.append(row | {"correlation": round(correlation, 4), "deserved": similarity["uriel_deserves"]})
 
     def _check_vote(self, singles: "Singles", by: str, names: list[str], target: str, seed: int) -> None:
         """Keep the vote of consensus alone, which no command made; of the others compare it with the command's."""
@@ -193,14 +194,15 @@ class Singles:
     """Every model alone on every language: accuracies of the N×N, and items from its logits or from results."""
 
     def __init__(self, root: Path, alone: dict, order: Callable[[dict], np.ndarray]):
-        test = next(iter(sorted(root.glob("nxn_test/nxn_eval_*"), reverse=True)))
+        test, train = (_finished(root / folder) for folder in ("nxn_test", "nxn_train"))
+        if test is None:
+            raise SystemExit(f"no finished N×N in {root / 'nxn_test'}; collect again after it")
         sources, targets, self._values = read_table(test / MATRIX_CSV, "N×N matrix", "unpack it")
         self.languages = list(sources)
         self._row = {name: row for row, name in enumerate(sources)}
         self._column = {name: column for column, name in enumerate(targets)}
         self._alone, self._order = alone, order
         self.test: Logits | None = open_logits(test) if (test / LOGITS).is_file() else None
-        train = next(iter(sorted(root.glob("nxn_train/nxn_eval_*"), reverse=True)), None)
         self.train = open_logits(train) if train and (train / LOGITS).is_file() else None
 
     def accuracy(self, source: str, target: str) -> float:
@@ -213,6 +215,12 @@ class Singles:
             kept = {"ids": self.test.ids(target), "labels": self.test.labels(target), "predictions": predictions}
             right = self._order(kept)
         return Cell(self.accuracy(source, target), right)
+
+
+def _finished(folder: Path) -> Path | None:
+    """The last run of an N×N that was finished."""
+    runs = sorted(folder.glob(f"nxn_eval_*/{SUMMARY_JSON}"))
+    return runs[-1].parent if runs else None
 
 
 def _method(experiment: dict) -> Method:
@@ -401,6 +409,8 @@ def choice_rows(choice: list[dict]) -> list[dict]:
             lead = means["consensus"] - mean
             row = {"corpus": corpus, "score": score, "seeds": " ".join(map(str, seeds)), "targets": len(mean)}
             row |= {"correlation": round(float(mean.mean()), 4), "low": low, "high": high}
+            deserved = [one["deserved"] for one in choice if one["corpus"] == corpus]
+            row |= {"deserved": round(float(np.mean(deserved)), 3)}
             lead_low, lead_high = interval(lead, None)
             row |= {"lead": round(float(lead.mean()), 4), "lead_low": lead_low, "lead_high": lead_high}
             rows.append(row | {"p": float(f"{wilcoxon(means['consensus'], mean):.3g}")})
@@ -435,6 +445,8 @@ def tuned_rows(file: Path) -> list[dict]:
 
 def part_rows(folder: Path) -> list[dict]:
     told = atomic.read_json(folder / "run.json")
+    if told.get("failures"):
+        print(f"failed in {folder}:", *told["failures"], sep="\n  ")
     seeds = sorted({seed for _, seed in archives(folder)})
     head = {"seeds": " ".join(seeds), "workers": told["workers"], "gpus": told["gpus"]}
     return [head | {"part": part, "seconds": seconds} for part, seconds in told["seconds"].items()]
@@ -564,6 +576,7 @@ def tuned_table(tables: dict[str, list[dict]]) -> list[str]:
 
 def choice_table(tables: dict[str, list[dict]]) -> list[str]:
     cells = []
+    weights = {row["corpus"]: f"{CORPORA[row['corpus']]} {float(row['deserved']):.2f}" for row in tables["choice"]}
     for row in tables["choice"]:
         low, high = float(row["low"]), float(row["high"])
         words = {"cosine": "URIEL cosine", "consensus": "the rule, `--selection consensus`"}
@@ -587,7 +600,8 @@ def choice_table(tables: dict[str, list[dict]]) -> list[str]:
         "vote of its best",
         "points of the rule",
     ]
-    return markdown(header, cells) if cells else []
+    told = f"How much URIEL counts in the rule, from 0 to 1, mean over the targets: {', '.join(weights.values())}."
+    return [*markdown(header, cells), "", told] if cells else []
 
 
 def time_table(tables: dict[str, list[dict]]) -> list[str]:

@@ -33,6 +33,7 @@ class Archive:
         run = self.root / "nxn_test/nxn_eval_1"
         run.mkdir(parents=True)
         lines = [",".join(["", *LOCALES]), *(",".join(map(str, [one, *row])) for one, row in zip(LOCALES, self.values))]
+        (run / "evaluation_summary.json").write_text("{}")
         (run / "evaluation_matrix.csv").write_text("\n".join(lines) + "\n")
 
     def add(self, how, by, number, target, *, rounds=0, examples=None, ids=IDS):
@@ -45,7 +46,7 @@ class Archive:
             one: {"accuracy": self.accuracy(one, target), "cosine": 0.5 + place / 10, "score": -place}
             for one, place in places.items()
         }
-        similarity = {"selection": by} | ({"consensus": parts} if by == "consensus" else {})
+        similarity = {"selection": by} | ({"consensus": parts, "uriel_deserves": 0.25} if by == "consensus" else {})
         sources = [{"locale": one} for one in others[:number]]
         experiment = {"mode": how, "target": target, "num_sources": number}
         experiment |= {"similarity": similarity, "sources": sources}
@@ -184,6 +185,7 @@ def test_pages_follow_from_the_csv_files(made):
     pages = [folder / f"{name}.md" for name in ("label-free", "which-way")]
     first = [page.read_text() for page in pages]
     assert "adapted, 2 rounds, 2 by consensus | 42 43 | 5 |" in first[0] and "5 targets, seeds 42 43" in first[1]
+    assert "mean over the targets: MASSIVE 0.25." in first[0]
     assert "| train | 42 | 1 | 7 | 1.5 |" in first[0]
     for page in pages:
         shutil.copy(ROOT / "docs" / page.name, page)
