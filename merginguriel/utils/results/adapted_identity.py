@@ -50,8 +50,8 @@ def settings_of(experiment: Mapping[str, Any]) -> dict[str, Any]:
     settings = {f"{OWN}{name}": value for name, value in changed(adaptation_of(experiment)).items() if name != "adapt"}
     if experiment["mode"] == ADAPTATION:
         settings["start"] = without_target(Path(adapt["start"]["path"]).name, experiment["target"])
-        teachers = sorted(one["locale"] for one in taught_by(experiment))
-        return settings | ({"teachers": teachers} if teachers else {})
+        named = sorted(one["locale"] for one in taught_by(experiment))
+        return settings | ({"teachers": named} if named else {})
     if adapt.get("seed") not in (None, experiment.get("seed")):
         settings[f"{OWN}seed"] = adapt["seed"]
     teachers, sources = _paths(adapt.get("teachers")), _paths(experiment.get("sources"))

@@ -125,7 +125,7 @@ def _paired(
 
 def _answers_of(beside: RowBaselines, reader: ItemReader) -> dict[str, Answers | None]:
     """Of each baseline what it answered, where that is kept."""
-    found = dict(beside.answers)
+    found: dict[str, Answers | None] = dict(beside.answers)
     for name, results in beside.results.items():
         # Results of one score are one; what one of them has not kept another may have.
         kept = (reader.read(one.folder) for one in results if one.score == results[0].score)
