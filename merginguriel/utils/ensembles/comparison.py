@@ -121,10 +121,12 @@ def _intervals(rows: Sequence[Sequence[Evaluation]]) -> list[tuple[float, float]
 def comparison_lines(comparisons: Sequence[Comparison], num_targets: int) -> str:
     title = f"mean over {num_targets} targets"
     metric = comparisons[0].metric if comparisons else ACCURACY
-    lines = [f"{title}  {metric:>8}  vs best source  95 % interval        p  p (Holm)"]
+    width = max(len("accuracy"), len(metric))
+    lines = [f"{title}  {metric:>{width}}  vs best source  95 % interval        p  p (Holm)"]
     for row in comparisons:
         low, high = row.interval
-        line = f"{row.method:<{len(title)}}  {row.score:{max(8, len(metric))}.4f}  {row.difference:+14.4f}  [{low:+.4f}, {high:+.4f}]"
+        means = f"{row.score:{width}.4f}  {row.difference:+14.4f}"
+        line = f"{row.method:<{len(title)}}  {means}  [{low:+.4f}, {high:+.4f}]"
         lines.append(line if row.p_value is None else f"{line}  {row.p_value:.2g}  {row.adjusted:.2g}")
     return "\n".join(lines)
 
