@@ -43,7 +43,9 @@ def adaptation_job(
     """
     record, name = run.record(), run.output.name
     known = experiment or {"mode": "adaptation", "target": run.target, **run.task.record()}
-    settings: dict[str, Any] = {"experiment": {**known, "adapt": record}}
+    examples = run.settings.examples
+    told = {**record, "examples": examples} if examples else record  # of all texts their number tells nothing
+    settings: dict[str, Any] = {"experiment": {**known, "adapt": told}}
     made = ((str(run.output / ADAPTATION_JSON), {"run": record}),)
     options = {"run": run, "overwrite": output.overwrite, "before": output.before(run)}
     if split is None:
@@ -87,7 +89,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
 def check_places(job: Job) -> None:
     """Refuse, before anything is computed, folders that hold something else than this job's (InputError)."""
     asked: AdaptRun = job.options["run"]
-    is_adapted(asked.output, job.settings["experiment"]["adapt"], job.options["overwrite"])
+    is_adapted(asked.output, asked.record(), job.options["overwrite"])
     if "split" in job.settings:
         check_result(job)
 
