@@ -1,7 +1,7 @@
 """MergingUriel: merge per-language classifiers into one for a target language.
 
-The commands as functions, which docs/python.md shows: `merge`, `evaluate`, `vote`, `nxn`. What a name needs is loaded
-when it is first used.
+The commands as functions, which docs/python.md shows: `merge`, `adapt`, `evaluate`, `vote`, `nxn`. What a name
+needs is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from auto_merge_llm.errors import InputError as InputError
 
+    from merginguriel.utils.api.adapting import Adapted as Adapted
+    from merginguriel.utils.api.adapting import adapt as adapt
     from merginguriel.utils.api.evaluating import evaluate as evaluate
     from merginguriel.utils.api.matrices import Similarity as Similarity
     from merginguriel.utils.api.merging import Merge as Merge
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _API = "merginguriel.utils.api"
 # Name -> where it is.
 _HOMES = {
+    "Adapted": f"{_API}.adapting",
     "InputError": "auto_merge_llm.errors",
     "Merge": f"{_API}.merging",
     "NxN": f"{_API}.transfer",
@@ -37,6 +40,7 @@ _HOMES = {
     "Similarity": f"{_API}.matrices",
     "Task": "merginguriel.utils.data.task",
     "Vote": f"{_API}.voting",
+    "adapt": f"{_API}.adapting",
     "evaluate": f"{_API}.evaluating",
     "list_sources": f"{_API}.tasks",
     "load_task": f"{_API}.tasks",

@@ -24,17 +24,17 @@ def build_parser():
 
 
 def jobs_of(run, args, context):
-    """What is to be done for one target: the model and its teachers alone, then the adaptation."""
-    from merginguriel.utils.adaptation.adapt_job import AdaptOutput, adaptation_job, baseline_jobs, check_places
-    from merginguriel.utils.evaluation.evaluation_job import precision_on
-    from merginguriel.utils.models.devices import default_device
+    """What is to be done for one target."""
+    from merginguriel.utils.adaptation import adapt_job
 
-    output, precision = AdaptOutput(args.results_dir, args.overwrite), precision_on(default_device())
-    split = None if args.no_eval else context.split(run.target, "test")
-    alone = baseline_jobs(run, split, precision, output) if split and not args.no_baselines else []
-    job = adaptation_job(run, split, precision, output, adapt_flags.experiment_of(run.start, run.target))
-    check_places(job)
-    return [*alone, job]
+    return adapt_job.jobs_of(
+        run,
+        context,
+        adapt_job.AdaptOutput(args.results_dir, args.overwrite),
+        adapt_flags.experiment_of(run.start, run.target),
+        evaluates=not args.no_eval,
+        baselines=not args.no_baselines,
+    )
 
 
 def described(runs, args):

@@ -1,7 +1,6 @@
 """The command that adapts, as a user runs it: one target, several as jobs, kills, interrupts, wrong flags."""
 
 import logging
-import os
 import re
 import signal
 import time
@@ -21,8 +20,8 @@ from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/adapt_to_target.py"
-WORDS = "_adapt-vote_adapt-examples32_adapt-epochs1_adapt-lr0.01"
-QUICK = ["--task", "mini", "--adapt-examples", "32", "--adapt-epochs", "1", "--adapt-lr", "1e-2"]
+WORDS = "_adapt-vote_examples32_epochs1_lr0.01_batch8"
+QUICK = ["--task", "mini", "--adapt-examples", 32, "--adapt-epochs", 1, "--adapt-lr", 1e-2, "--adapt-batch-size", 8]
 
 
 @pytest.fixture
@@ -49,7 +48,8 @@ def merged(said, models_root):
     def make(target):
         flags = ["--mode", "average", "--target-lang", target, "--sources", "nl-NL,de-DE", "--task", "mini"]
         where = ["--base-model", "tiny", "--models-root", models_root, "--output-dir", f"average_{target}"]
-        assert said(*flags, *where, "--no-eval", main=run_merging_pipeline_refactored.main)[0] == 0
+        code, _, err = said(*flags, *where, "--no-eval", main=run_merging_pipeline_refactored.main)
+        assert code == 0, err
         return f"average_{target}"
 
     return make
@@ -200,10 +200,10 @@ def wait_for(file):
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(begin, said, long_one, tmp_path, caplog):
     flags = [*long_one, "--target-lang", "af-ZA", "--output-dir", "adapted"]
-    child, end = begin(SCRIPT, *flags)
+    child = begin(SCRIPT, *flags)
     wait_for(tmp_path / "adapted.adapting/round1.npz")
-    os.kill(child, signal.SIGKILL)
-    assert end().returncode == -signal.SIGKILL and not (tmp_path / "adapted").exists()
+    child.kill()
+    assert child.end().returncode == -signal.SIGKILL and not (tmp_path / "adapted").exists()
     with caplog.at_level(logging.INFO):
         assert said(*flags)[0] == 0
     # The first round is not learnt again: no lines of its passes.
@@ -216,11 +216,11 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(begin, said, long_one, t
 
 
 def test_ctrl_c_says_how_to_go_on(begin, tmp_path, long_one):
-    child, end = begin(SCRIPT, *long_one, "--target-lang", "af-ZA", "--adapt-epochs", 500, "--output-dir", "adapted")
+    child = begin(SCRIPT, *long_one, "--target-lang", "af-ZA", "--adapt-epochs", 500, "--output-dir", "adapted")
     wait_for(tmp_path / "adapted.adapting/settings.json")
     time.sleep(0.5)
-    os.kill(child, signal.SIGINT)
+    child.kill(signal.SIGINT)
     start = time.monotonic()
-    done = end(60)
+    done = child.end(60)
     assert done.returncode == 130 and "run the same command again" in done.stderr
     assert time.monotonic() - start < 10 and "Traceback" not in done.stderr and not (tmp_path / "adapted").exists()

@@ -1,5 +1,6 @@
 """The Python API: the numbers of the commands, in one call, and no file unless it is asked for."""
 
+import gc
 import inspect
 import json
 import re
@@ -16,6 +17,7 @@ from running import ROOT, environment
 
 import merginguriel as mu
 from merginguriel import (
+    adapt_to_target,
     evaluate_specific_model,
     run_merging_pipeline_refactored,
     run_nxn_evaluation,
@@ -64,7 +66,7 @@ def test_importing_it_is_instant_and_names_are_there_when_used():
     names: dict = {}
     exec("from merginguriel import *", names)
     assert {name: names[name] for name in mu.__all__} == {name: vars(mu)[name] for name in mu.__all__}
-    assert len(mu.__all__) <= 15
+    assert len(mu.__all__) <= 17
     with pytest.raises(AttributeError, match="no attribute 'merj'"):
         mu.merj  # noqa: B018
 
@@ -75,7 +77,12 @@ def test_keywords_stand_in_signatures_and_help(capsys):
     assert shown["density"].default is None and shown["no_normalize_fisher"].default is False and "source" not in shown
     assert "similarity_source: sparse: the shipped" in inspect.getdoc(mu.merge)
     assert "sources" in inspect.signature(mu.nxn).parameters and "settings" not in shown
-    scripts = {mu.merge: run_merging_pipeline_refactored, mu.vote: uriel_ensemble_inference, mu.nxn: run_nxn_evaluation}
+    scripts = {
+        mu.adapt: adapt_to_target,
+        mu.merge: run_merging_pipeline_refactored,
+        mu.vote: uriel_ensemble_inference,
+        mu.nxn: run_nxn_evaluation,
+    }
     for function, script in scripts.items():
         with pytest.raises(SystemExit):
             script.main(["--help"])
@@ -297,6 +304,105 @@ def test_similarity_is_what_merges_read(place):
     assert mu.Similarity.default().for_target("af-ZA") and "49 languages" in repr(mu.Similarity.default())
 
 
+# Adaptation
+
+ADAPT = {"adapt_examples": 32, "adapt_epochs": 1, "adapt_lr": 0.01, "adapt_batch_size": 8}
+
+
+def test_an_adapted_merge_is_that_of_the_commands(place, tmp_path):
+    """Merged and adapted in memory, from a folder, and by the two commands: one model, and the same answers."""
+    merged = mu.merge(**MERGE, **place)
+    found = mu.adapt(merged, **ADAPT)
+    assert files() == [] and found.folder.is_dir()
+    merge = [*flags({**MERGE, **place}), "--output-dir", "../merged", "--no-eval"]
+    assert run_merging_pipeline_refactored.main(merge) == 0
+    command = [*flags({"target_lang": "af-ZA", "task": "mini", **ADAPT}), "--model", "../merged"]
+    command += ["--output-dir", "../adapted", "--results-dir", "../results"]
+    assert adapt_to_target.main(command) == 0
+    told, kept = results(tmp_path / "results/adapted"), np.load(tmp_path / "results/adapted/predictions.npz")
+    assert found.fingerprint == Checkpoint(tmp_path / "adapted").weights_fingerprint != merged.fingerprint
+    assert (found.accuracy, list(found.interval)) == (told["accuracy"], told["ci95"])
+    assert found.predictions == [str(kept["intents"][label]) for label in kept["predictions"]]
+    assert found.before.predictions == merged.predictions
+    assert found.weights == dict.fromkeys(sorted(merged.weights), pytest.approx(1 / 3))
+    assert {code: one.predictions for code, one in found.alone.items()} == {
+        code: one.predictions for code, one in merged.alone.items()
+    }
+    # The vote: that of the same sources, by the command that votes.
+    vote = mu.vote("af-ZA", "soft", task="mini", sources=list(merged.weights), preweight="equal", **place)
+    assert found.vote.accuracy == pytest.approx(vote.accuracy, abs=1 / 144) and found.vote.folder is None
+    rounds = atomic.read_json(tmp_path / "adapted/adaptation.json")["rounds"]
+    assert [(one["losses"], one["agreement"]) for one in found.rounds] == [
+        (one["losses"], one["agreement"]) for one in rounds
+    ]
+    assert len(found.to_pandas()) == 144 and found.table().splitlines()[-1].split()[1] == f"{found.accuracy:.4f}"
+    assert repr(found) == f"<{merged.plan.output.name} adapted to af-ZA: accuracy {found.accuracy:.4f}>"
+    # From the command's folder, in its words: it is known again, and nothing is made anew.
+    again = {"output_dir": "../adapted", "results_dir": "../results", "task": "mini", **ADAPT}
+    written = (tmp_path / "adapted/model.safetensors").stat().st_mtime_ns
+    same = mu.adapt("../merged", "af-ZA", **again)
+    assert same.fingerprint == found.fingerprint and same.result.folder == Path("../results/adapted")
+    assert (tmp_path / "adapted/model.safetensors").stat().st_mtime_ns == written and files() == []
+
+
+def test_an_adapted_model_is_saved_evaluated_and_gone_with_its_object(place, models_root):
+    merged = mu.merge(**MERGE, **place, no_eval=True)
+    found = mu.adapt(merged, **ADAPT, adapt="self", no_eval=True)
+    assert found.weights == {} and found.before is found.vote is None and "accuracy" not in repr(found)
+    with pytest.raises(mu.InputError, match="no_eval"):
+        found.accuracy  # noqa: B018
+    folder = found.save("saved")
+    assert Checkpoint(folder).weights_fingerprint == found.fingerprint
+    assert "# saved" in (folder / "README.md").read_text() and files() == ["saved"]
+    with pytest.raises(mu.InputError, match="exists already"):
+        found.save("saved")
+    with pytest.raises(mu.InputError, match="is or holds"):
+        mu.adapt(folder, "af-ZA", task="mini", adapt="self", **ADAPT, no_eval=True).save(folder, overwrite=True)
+    of_object = mu.evaluate(found, "sw-KE").predictions
+    assert of_object == mu.evaluate(folder, "sw-KE", task="mini").predictions
+    held = found.folder
+    del found
+    gc.collect()
+    assert not held.exists() and not held.parent.exists()
+
+
+def test_a_merge_in_memory_is_known_again_by_its_bytes(place):
+    merged = mu.merge(**MERGE, **place, no_eval=True)
+    there = {"output_dir": "adapted", "results_dir": "results", "no_baselines": True, **ADAPT}
+    first = mu.adapt(merged, **there)
+    written = Path("adapted/model.safetensors").stat().st_mtime_ns
+    again = mu.adapt(mu.merge(**MERGE, **place, no_eval=True), **there)
+    assert Path("adapted/model.safetensors").stat().st_mtime_ns == written and again.before is None
+    assert again.predictions == first.predictions and files() == ["adapted", "results"]
+    start = atomic.read_json(Path("adapted/adaptation.json"))["run"]["start"]
+    assert start == {"name": merged.plan.output.name, "weights_sha256": merged.fingerprint}
+    other = mu.merge(**{**MERGE, "num_languages": 2}, **place, no_eval=True)
+    with pytest.raises(mu.InputError, match="is not this adaptation"):
+        mu.adapt(other, **there)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"adapt_round": 3}, r"adapt\(\): no flag adapt_round; did you mean adapt_rounds\?"),
+        ({"adapt": "votes"}, "invalid choice: 'votes'"),
+        ({"target_lang": None}, "the following arguments are required: target_lang"),
+        ({}, "no teachers for af-ZA"),
+        ({"teachers": ["af-ZA", "nl-NL"]}, "no model tiny_massive_k_af-ZA"),
+        ({"adapt": "self", "teachers": ["nl-NL"]}, "has no effect where the model teaches itself"),
+        ({"adapt": "self", "adapt_tf32": True}, "needs a GPU"),
+    ],
+)
+def test_what_cannot_be_adapted(place, models_root, settings, message):
+    of_store = place if "teachers" in settings and "adapt" not in settings else {}
+    with pytest.raises(mu.InputError, match=message):
+        mu.adapt(
+            models_root / "tiny_massive_k_id-ID",
+            **{"target_lang": "af-ZA", "task": "mini", "no_eval": True, **of_store, **settings},
+        )
+    assert files() == []
+
+
 # Pages
 
 
@@ -334,4 +440,5 @@ def test_the_notebook_runs_in_one_process(tmp_path, monkeypatch, capsys):
     assert "no flag densty; did you mean density?" in capsys.readouterr().out
     # Chance is 1/12.
     assert names["merged"].accuracy > 0.25 and names["transfer"].own_language > 0.5
+    assert names["adapted"].before.predictions == names["merged"].predictions != names["adapted"].predictions
     assert (tmp_path / "demo/merged_in_python/model.safetensors").is_file() and files() == []

@@ -32,6 +32,7 @@ SMALL = {
     "run_nxn_evaluation.py": "--dataset-name mini --base-model xlm-roberta-base",
     "uriel_ensemble_inference.py": "--dataset-name mini --base-model xlm-roberta-base",
     "run_large_scale_ensemble_experiments.py": "--dataset-name mini --base-model xlm-roberta-base",
+    "adapt_to_target.py": "--task mini --base-model xlm-roberta-base --adapt-examples 64 --adapt-rounds 1",
     "generate_sparse_similarity_unified.py": "",
     "run_iterative_training.py": "--dataset-name mini --model-name-or-path {base} --max-epochs 1 "
     "--max-train-samples 32",
@@ -93,6 +94,8 @@ def test_command_runs(run, workspace, tiny_base, command):
     name = script.removeprefix("merginguriel/")
     if name == "training_bert.py":
         shutil.rmtree(workspace / "haryos_model/xlm-roberta-base_massive_k_nl-NL")
+    if "--adapt" in flags:
+        flags += ["--adapt-examples", "64", "--adapt-rounds", "1"]
     if "--num-fisher-examples" in flags:
         flags += ["--num-fisher-examples", "40"]
     small = [] if "--task" in flags else shlex.split(SMALL[name].format(base=tiny_base))

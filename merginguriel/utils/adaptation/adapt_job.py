@@ -10,9 +10,15 @@ from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
-from merginguriel.utils.evaluation.evaluation_job import check_precision, evaluation_job
+from merginguriel.utils.evaluation.evaluation_job import (
+    EvaluationContext,
+    check_precision,
+    evaluation_job,
+    precision_on,
+)
 from merginguriel.utils.evaluation.results import Evaluation, score_in
 from merginguriel.utils.jobs.job import Job, tells
+from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.storage import atomic, naming
 from merginguriel.utils.training.trainer import free_memory
@@ -67,6 +73,27 @@ def baseline_jobs(run: AdaptRun, split: Split, precision: str, output: AdaptOutp
         evaluation_job(folder, model, split, precision, group=run.target, overwrite=output.overwrite, source=language)
         for model, (folder, language) in places.items()
     ]
+
+
+def jobs_of(
+    run: AdaptRun,
+    context: EvaluationContext,
+    output: AdaptOutput,
+    experiment: Mapping[str, Any] | None = None,
+    *,
+    evaluates: bool = True,
+    baselines: bool = True,
+) -> list[Job]:
+    """All that is to be done for `run`: what it is made of alone, with `baselines`, then the adaptation.
+
+    InputError where a folder holds something else.
+    """
+    precision = precision_on(default_device())
+    split = context.split(run.target, "test") if evaluates else None
+    alone = baseline_jobs(run, split, precision, output) if split and baselines else []
+    job = adaptation_job(run, split, precision, output, experiment)
+    check_places(job)
+    return [*alone, job]
 
 
 def is_done(job: Job) -> bool:

@@ -3,7 +3,6 @@
 import functools
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +32,8 @@ class AdaptRun:
     """Adapt the model in `start` to the `target` of `task`, into `output`.
 
     `teachers`: (language, folder, weight) each, none of the target; their order makes no difference. None of them where
-    the model teaches itself.
+    the model teaches itself. `start_sha256`: of the weights of a model that is in `start` for the moment only; it then
+    stands in records in place of that path and its files.
     """
 
     task: Task
@@ -43,6 +43,7 @@ class AdaptRun:
     settings: AdaptSettings
     seed: int
     output: Path
+    start_sha256: str | None = None
 
     def __post_init__(self) -> None:
         teachers = sorted(Teacher(*teacher) for teacher in self.teachers)
@@ -66,7 +67,16 @@ class AdaptRun:
         for teacher in self.teachers:
             _check_teacher(teacher, self.target)
             read_labels(teacher.path, self.task)
-        _check_place(self.output, [self.start, *(teacher.path for teacher in self.teachers)])
+        self.check_place(self.output)
+
+    def check_place(self, folder: Path) -> None:
+        """InputError where `folder`, for the result, would take the place of what it is made of."""
+        for model in (self.start, *(teacher.path for teacher in self.teachers)):
+            place = model.resolve()
+            if folder.resolve() in (place, *place.parents):
+                raise InputError(
+                    f"{folder} is or holds {model}, which this adaptation reads; choose another --output-dir"
+                )
 
     def texts(self) -> Texts:
         """The target's train texts, all or those that are drawn; no label is read."""
@@ -95,7 +105,7 @@ class AdaptRun:
             "target": self.target,
             "seed": self.seed,
             "texts": {"split": SPLIT, "count": len(texts), "fingerprint": texts.fingerprint()},
-            "start": {"path": str(self.start), "files": files_of(self.start)},
+            "start": self._start(),
             "teachers": [
                 {
                     "locale": teacher.locale,
@@ -106,6 +116,11 @@ class AdaptRun:
                 for teacher in self.teachers
             ],
         }
+
+    def _start(self) -> dict[str, Any]:
+        if self.start_sha256:
+            return {"name": self.start.name, "weights_sha256": self.start_sha256}
+        return {"path": str(self.start), "files": files_of(self.start)}
 
 
 # Of one target at a time: it is asked for when a run is planned and when it is carried out.
@@ -126,11 +141,3 @@ def _check_teacher(teacher: Teacher, target: str) -> None:
             f"{teacher.path} is the target {target}'s own model and among the teachers; leave it out, an adapted model "
             "is judged without the target's labels"
         )
-
-
-def _check_place(output: Path, models: Sequence[Path]) -> None:
-    """The result must not take the place of what it is made of."""
-    for model in models:
-        folder = model.resolve()
-        if output.resolve() in (folder, *folder.parents):
-            raise InputError(f"{output} is or holds {model}, which this adaptation reads; choose another --output-dir")

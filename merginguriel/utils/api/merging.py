@@ -52,6 +52,10 @@ class Merge(Scored):
         return self.evaluated
 
     @property
+    def task(self) -> Task:
+        return self.plan.task
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Each with its locale, path and weight."""
         return self.plan.sources

@@ -26,6 +26,26 @@ _BACKEND = ("backend", "workers", "workers_per_gpu", "address", "shard")
 
 def add_adaptation(parser: Any) -> None:
     """Flags for `read_adapt_settings` and `plan_run`."""
+    add_model(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--target-lang", type=locale, metavar="LOC", help="language to adapt to")
+    flag_groups.add_locales(which, "--targets", help="several, as jobs")
+    add_taught(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the adapted model, with {PLACE} in it for several (default: merged_models/<model>_adapt-vote)",
+    )
+    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
+    output.add_argument("--overwrite", action="store_true", help="replace what was made with other settings")
+    add_evaluated(output)
+    output.add_argument("--dry-run", action="store_true", help="print texts, teachers and paths, then stop")
+    flag_groups.add_backend(parser, workers=1)
+
+
+def add_model(parser: Any) -> None:
     parser.add_argument(
         "--model",
         type=Path,
@@ -33,9 +53,10 @@ def add_adaptation(parser: Any) -> None:
         metavar="DIR",
         help=f"folder of the model to adapt; {PLACE} in it stands for each of several targets",
     )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--target-lang", type=locale, metavar="LOC", help="language to adapt to")
-    flag_groups.add_locales(which, "--targets", help="several, as jobs")
+
+
+def add_taught(parser: Any) -> None:
+    """How the model learns, from whom, and of which task."""
     add_settings(parser.add_argument_group("adaptation"), AdaptSettings, defaults=DEFAULTS)
     teachers = parser.add_argument_group("teachers", "By default the sources of the merge that --model is.")
     teachers.add_argument(
@@ -48,25 +69,28 @@ def add_adaptation(parser: Any) -> None:
     flag_groups.add_given(teachers)
     parser.add_argument("--seed", type=seed, default=42, metavar="N", help="of the order of texts, and of the draw")
     flag_groups.add_task(parser)
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="DIR",
-        help=f"folder of the adapted model, with {PLACE} in it for several (default: merged_models/<model>_adapt-vote)",
-    )
-    output.add_argument("--results-dir", type=Path, default=naming.RESULTS_ROOT, metavar="DIR", help="where results go")
-    output.add_argument("--overwrite", action="store_true", help="replace what was made with other settings")
-    output.add_argument("--no-eval", action="store_true", help="do not evaluate")
-    output.add_argument(
+
+
+def add_evaluated(parser: Any) -> None:
+    parser.add_argument("--no-eval", action="store_true", help="do not evaluate")
+    parser.add_argument(
         "--no-baselines", action="store_true", help="evaluate the adapted model, not what it was made of"
     )
-    output.add_argument("--dry-run", action="store_true", help="print texts, teachers and paths, then stop")
-    flag_groups.add_backend(parser, workers=1)
 
 
 def read_adapt_settings(args: argparse.Namespace) -> AdaptSettings:
     """The settings, once every flag is known to have an effect."""
+    settings = read_taught(args)
+    if args.target_lang:
+        refuse_idle(args, _BACKEND, "for one target ")
+    elif len(args.targets) > 1 and args.output_dir and PLACE not in str(args.output_dir):
+        raise InputError(f"--output-dir {args.output_dir} is one folder for several models; put {PLACE} into it")
+    flag_groups.check_backend(args)
+    return settings
+
+
+def read_taught(args: argparse.Namespace) -> AdaptSettings:
+    """The same of `add_taught` and `add_evaluated` alone."""
     settings = read_settings(AdaptSettings, args)
     refuse_unused(args, settings.used() | {one for one in args.settings if one[0] == TaskSettings.__name__})
     if args.no_eval:
@@ -75,11 +99,6 @@ def read_adapt_settings(args: argparse.Namespace) -> AdaptSettings:
         refuse_idle(args, ["teachers", "source", "base_model", "models_root"], "where the model teaches itself ")
     elif not args.teachers:
         refuse_idle(args, ["base_model", "models_root"], "without --teachers ")
-    if args.target_lang:
-        refuse_idle(args, _BACKEND, "for one target ")
-    elif len(args.targets) > 1 and args.output_dir and PLACE not in str(args.output_dir):
-        raise InputError(f"--output-dir {args.output_dir} is one folder for several models; put {PLACE} into it")
-    flag_groups.check_backend(args)
     return settings
 
 
