@@ -19,7 +19,7 @@ def consensus_details(locale: str, rows: Sequence[Mapping[str, Any]]) -> str:
     if told is None:
         return ""
     parts, texts = told["consensus"], told.get("texts") or {}
-    asked = f"the consensus of {many(len(parts), 'model')} on {texts.get('count', 'some')} unlabelled texts"
+    asked = f"What chose: the consensus of {many(len(parts), 'model')} on {texts.get('count', 'some')} unlabelled texts"
     models = [{"model": name, **part} for name, part in parts.items()]
     models.sort(key=lambda one: (-one["score"], one["model"]))
     columns = [
@@ -29,10 +29,10 @@ def consensus_details(locale: str, rows: Sequence[Mapping[str, Any]]) -> str:
         Column("Score", _signed, "score"),
     ]
     listed = table(f"consensus-{locale}", f"Consensus on {locale}", columns, models, tall=True)
+    deserved = f"Beside it the similarity of languages counts {told.get('uriel_deserves', 0):.2f} times as much."
     return (
         f'<details class="how"><summary>{escape(asked)}</summary><p class="note">Accuracy is estimated without a '
-        f"label. Similarity of languages deserved {told.get('uriel_deserves', 0):.2f} of its weight beside it.</p>"
-        f"{listed}</details>"
+        f"label. {deserved}</p>{listed}</details>"
     )
 
 
