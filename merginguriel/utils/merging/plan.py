@@ -65,7 +65,9 @@ class MergePlan:
 
     @property
     def before(self) -> "MergePlan":
-        """The merge that is adapted."""
+        """The merge that is adapted; of one that is not, itself."""
+        if not self.settings.adaptation.adapt:
+            return self
         plain = replace(self, settings=replace(self.settings, adaptation=AdaptSettings()))
         name = naming.merge_name(plain.mode, plain.target, len(plain.sources), plain.words)
         return replace(plain, output=self.output.with_name(name))
