@@ -1,7 +1,6 @@
 """The command that adapts, as a user runs it: one target, several as jobs, kills, interrupts, wrong flags."""
 
 import logging
-import os
 import re
 import signal
 import time
@@ -21,7 +20,7 @@ from merginguriel.utils.evaluation.predictions import read_predictions
 from merginguriel.utils.storage import atomic
 
 SCRIPT = "merginguriel/adapt_to_target.py"
-WORDS = "_adapt-vote_adapt-examples32_adapt-epochs1_adapt-lr0.01"
+WORDS = "_adapt-vote_examples32_epochs1_lr0.01"
 QUICK = ["--task", "mini", "--adapt-examples", "32", "--adapt-epochs", "1", "--adapt-lr", "1e-2"]
 
 
@@ -200,10 +199,10 @@ def wait_for(file):
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(begin, said, long_one, tmp_path, caplog):
     flags = [*long_one, "--target-lang", "af-ZA", "--output-dir", "adapted"]
-    child, end = begin(SCRIPT, *flags)
+    child = begin(SCRIPT, *flags)
     wait_for(tmp_path / "adapted.adapting/round1.npz")
-    os.kill(child, signal.SIGKILL)
-    assert end().returncode == -signal.SIGKILL and not (tmp_path / "adapted").exists()
+    child.kill()
+    assert child.end().returncode == -signal.SIGKILL and not (tmp_path / "adapted").exists()
     with caplog.at_level(logging.INFO):
         assert said(*flags)[0] == 0
     # The first round is not learnt again: no lines of its passes.
@@ -216,11 +215,11 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(begin, said, long_one, t
 
 
 def test_ctrl_c_says_how_to_go_on(begin, tmp_path, long_one):
-    child, end = begin(SCRIPT, *long_one, "--target-lang", "af-ZA", "--adapt-epochs", 500, "--output-dir", "adapted")
+    child = begin(SCRIPT, *long_one, "--target-lang", "af-ZA", "--adapt-epochs", 500, "--output-dir", "adapted")
     wait_for(tmp_path / "adapted.adapting/settings.json")
     time.sleep(0.5)
-    os.kill(child, signal.SIGINT)
+    child.kill(signal.SIGINT)
     start = time.monotonic()
-    done = end(60)
+    done = child.end(60)
     assert done.returncode == 130 and "run the same command again" in done.stderr
     assert time.monotonic() - start < 10 and "Traceback" not in done.stderr and not (tmp_path / "adapted").exists()

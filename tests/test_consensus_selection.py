@@ -147,12 +147,12 @@ def test_a_target_without_texts_or_a_model_that_cannot_speak_fails_alone(run, fl
     assert (results / name.format("af-ZA", "_consensus")).is_dir() and (results / name.format("fi-FI", "")).is_dir()
     failed = [line for line in swept.stderr.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 1 and "fi-FI_2merged_consensus: no train in " in failed[0]
-    config = source_copies / "tiny_massive_k_id-ID/model.safetensors"
-    config.write_bytes(config.read_bytes()[:1000])
+    weights = source_copies / "tiny_massive_k_de-DE/model.safetensors"  # no neighbour
+    weights.write_bytes(weights.read_bytes()[:1000])
     broken = run(*sweep, "--results-dir", "broken")
     assert broken.returncode == 1 and "Traceback" not in broken.stderr, broken.stderr
     assert (tmp_path / "broken" / name.format("af-ZA", "")).is_dir()
-    assert "average_merge_af-ZA_2merged_consensus: id-ID on texts of af-ZA: " in broken.stderr
+    assert "average_merge_af-ZA_2merged_consensus: de-DE on texts of af-ZA: " in broken.stderr
 
 
 def test_what_was_said_and_is_damaged_is_said_again(run, flags, source_copies):
