@@ -89,13 +89,16 @@ def check_places(job: Job) -> None:
     asked: AdaptRun = job.options["run"]
     is_adapted(asked.output, job.settings["experiment"]["adapt"], job.options["overwrite"])
     if "split" in job.settings:
-        check_result(job)
+        check_result(job, asked)
 
 
-def check_result(job: Job) -> None:
-    """The same of the folder of its result alone."""
-    if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
-        atomic.check_replaceable(job.folder, job.options["overwrite"])
+def check_result(job: Job, asked: AdaptRun) -> None:
+    """The same of the folder of its result alone; that of the same adaptation by another command is kept."""
+    if tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
+        return
+    if asked.start.is_dir() and tells(job.folder / ADAPTATION_JSON, {"run": asked.record()}):
+        return
+    atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
 def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Evaluation:

@@ -53,12 +53,13 @@ def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, options = shared["context"], job.options
     check_precision(job.settings["precision"])
-    check_result(job)
     plan: MergePlan = options["plan"]
+    adaptation = adapt_run(plan, options["before"], options["adapted"])
+    check_result(job, adaptation)
     bench = context.bench(shared)
     bench.write(plan.before_in(options["before"]), options["merge_record"])
     bench.release()
-    result = adapt_and_evaluate(adapt_run(plan, options["before"], options["adapted"]), job, shared)
+    result = adapt_and_evaluate(adaptation, job, shared)
     if options["adapted"] != plan.output:
         for folder in (options["adapted"], options["before"]):
             shutil.rmtree(folder)
