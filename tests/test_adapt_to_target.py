@@ -160,14 +160,8 @@ def test_a_merge_whose_sources_have_gone(said, merged, tmp_path):
     atomic.write_json(model / "merge_details.json", details)
     code, _, err = said("--model", model, "--target-lang", "af-ZA", *QUICK)
     assert code == 2 and "names the source gone, which is not there; name teachers with --teachers" in err
-    for plan in (
-        None,
-        [],
-        {"sources": [{}]},
-        {"sources": None},
-        {"sources": "x"},
-        {"sources": [{"locale": 1, "path": 2}]},
-    ):
+    nameless, odd = [{}], [{"locale": 1, "path": 2}]
+    for plan in (None, [], *({"sources": sources} for sources in (None, "x", nameless, odd))):
         atomic.write_json(model / "merge_details.json", {"plan": plan})
         code, _, err = said("--model", model, "--target-lang", "af-ZA", *QUICK)
         assert code == 2 and "damaged" in err and len(err.splitlines()) == 1, err
@@ -179,7 +173,7 @@ def test_a_merge_adapted_by_its_own_command_is_known(said, tmp_path, models_root
     assert said(*merge, main=run_merging_pipeline_refactored.main)[0] == 0
     (result,) = (tmp_path / "results").glob("average*adapt-vote*/results.json")
     written = result.read_bytes()
-    (model,) = (tmp_path / "merged_models").glob("average*nl-NL")
+    (model,) = (path for path in (tmp_path / "merged_models").iterdir() if "adapt" not in path.name)
     adapt = ["--model", model.relative_to(tmp_path), "--target-lang", "af-ZA", *QUICK, "--adapt-rounds", 1]
     for call, main in ((adapt, adapt_to_target.main), (merge, run_merging_pipeline_refactored.main)):
         code, _, err = said(*call, main=main)
