@@ -76,10 +76,10 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     asked: AdaptRun = job.options["run"]
     check_places(job)
     if "split" not in job.settings:
-        report = _adapt(asked, job, shared)
+        report = _adapt(asked, shared, job.options["overwrite"])
         return f"the same as the vote on {report.rounds[-1]['agreement']:.1%} of the texts"
     check_precision(job.settings["precision"])
-    result = adapt_and_evaluate(asked, job, shared)
+    result = adapt_and_evaluate(asked, job, shared, job.options["overwrite"])
     before = score_in(job.options["before"])
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
 
@@ -101,9 +101,12 @@ def check_result(job: Job, asked: AdaptRun) -> None:
     atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
-def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Evaluation:
-    """Carry `asked` out, and keep how the adapted model does as the result of `job`."""
-    report = _adapt(asked, job, shared)
+def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any], overwrite: bool) -> Evaluation:
+    """Carry `asked` out, and keep how the adapted model does as the result of `job`.
+
+    `overwrite`: another model in the place of the adapted one is replaced.
+    """
+    report = _adapt(asked, shared, overwrite)
     split = shared["context"].split(job.settings["locale"], job.settings["split"])
     result = evaluate(
         Classifier(asked.output, asked.task),
@@ -120,10 +123,10 @@ def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Eva
     return result
 
 
-def _adapt(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> AdaptReport:
+def _adapt(asked: AdaptRun, shared: dict[str, Any], overwrite: bool) -> AdaptReport:
     shared.pop("classifier", None)  # a baseline, which would stay in memory
     try:
-        return adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
+        return adapt(asked, shared.get("progress"), overwrite=overwrite)
     finally:
         free_memory()
 

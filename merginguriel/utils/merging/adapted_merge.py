@@ -57,10 +57,13 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     adaptation = adapt_run(plan, options["before"], options["adapted"])
     check_result(job, adaptation)
     bench = context.bench(shared)
-    bench.write(plan.before_in(options["before"]), options["merge_record"])
+    kept = options["adapted"] == plan.output
+    # What another run has left in a place that is only for the time being may go.
+    overwrite = options["overwrite"] or not kept
+    bench.write(plan.before_in(options["before"]), options["merge_record"], overwrite=overwrite)
     bench.release()
-    result = adapt_and_evaluate(adaptation, job, shared)
-    if options["adapted"] != plan.output:
+    result = adapt_and_evaluate(adaptation, job, shared, overwrite)
+    if not kept:
         for folder in (options["adapted"], options["before"]):
             shutil.rmtree(folder)
     best = best_source(job)
