@@ -53,13 +53,17 @@ def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, options = shared["context"], job.options
     check_precision(job.settings["precision"])
-    check_result(job)
     plan: MergePlan = options["plan"]
+    adaptation = adapt_run(plan, options["before"], options["adapted"])
+    check_result(job, adaptation)
     bench = context.bench(shared)
-    bench.write(plan.before_in(options["before"]), options["merge_record"])
+    kept = options["adapted"] == plan.output
+    # What another run has left in a place that is only for the time being may go.
+    overwrite = options["overwrite"] or not kept
+    bench.write(plan.before_in(options["before"]), options["merge_record"], overwrite=overwrite)
     bench.release()
-    result = adapt_and_evaluate(adapt_run(plan, options["before"], options["adapted"]), job, shared)
-    if options["adapted"] != plan.output:
+    result = adapt_and_evaluate(adaptation, job, shared, overwrite)
+    if not kept:
         for folder in (options["adapted"], options["before"]):
             shutil.rmtree(folder)
     best = best_source(job)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.merging import measuring, solving
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
@@ -99,9 +100,13 @@ class Bench(measuring.Models):
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> Merged:
         """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
 
-    def write(self, plan: MergePlan, record: dict[str, Any]) -> None:
-        """Merge into `plan.output`, unless this very merge stands there."""
-        self.merge(plan, record, overwrite=False)
+    def write(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> None:
+        """Merge into `plan.output`, unless this very merge stands there, which is kept even with `overwrite`."""
+        if not tells(plan.output / DETAILS_JSON, {"plan": record}):
+            self._write(plan, record, overwrite)
+
+    def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:
+        self.merge(plan, record, overwrite=overwrite)
 
     def release(self) -> None:
         """Free what was loaded; it is loaded again where it is needed."""

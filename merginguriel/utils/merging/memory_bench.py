@@ -116,9 +116,9 @@ class MemoryBench(Bench):
             self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
 
-    def write(self, plan: MergePlan, record: dict[str, Any]) -> None:
-        if not is_merged(plan, record, overwrite=False):
-            self.merge(plan, record, overwrite=False).save(plan.output)
+    def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:
+        if not is_merged(plan, record, overwrite):  # which refuses, before anything is computed, what stands there
+            self.merge(plan, record, overwrite=overwrite).save(plan.output, overwrite=overwrite)
 
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
         keep = None
