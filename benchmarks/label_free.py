@@ -90,7 +90,8 @@ class Study:
     def __init__(self, args):
         self.args, self.dir = args, args.dir.resolve()
         self.commands = Commands(self.dir, args.workers)
-        self.seconds: dict[str, float] = {}
+        told = self.dir / "collected" / "run.json"
+        self.seconds: dict[str, float] = atomic.read_json(told)["seconds"] if told.is_file() else {}
         self.failures: list[str] = []
         self._lock = threading.Lock()
         self.massive = Corpus(
@@ -116,6 +117,16 @@ class Study:
         start = time.monotonic()
         with ThreadPoolExecutor(max(1, len(lines))) as pool:
             list(pool.map(self._one, lines))
+        self._done(part, start)
+
+    def run_small(self, part: str, lines: list[list]) -> None:
+        """A worker each, on the GPUs in turn: the Multi-Process Service takes 48 processes a GPU and no more."""
+        start = time.monotonic()
+        with ThreadPoolExecutor(self.args.workers) as pool:
+            list(pool.map(self._one, lines, range(len(lines))))
+        self._done(part, start)
+
+    def _done(self, part: str, start: float) -> None:
         self.seconds[part] = round(time.monotonic() - start, 1)
         print(f"{part}: {self.seconds[part]:.0f} s", flush=True)
         folder = self.dir / "collected"
@@ -123,9 +134,12 @@ class Study:
         told = {"seconds": self.seconds, "failures": self.failures, "workers": self.args.workers, "gpus": len(gpus())}
         atomic.write_json(folder / "run.json", told)
 
-    def _one(self, line: list) -> None:
+    def _one(self, line: list, number: int | None = None) -> None:
         try:
-            self.commands.run_on_all(line)
+            if number is None:
+                self.commands.run_on_all(line)
+            else:
+                self.commands.run(line, number)
         except SystemExit as error:
             with self._lock:
                 self.failures.append(str(error))
@@ -210,7 +224,7 @@ def tune(study: Study) -> None:
             line = ["evaluate_specific_model.py", "--model-path", folder, "--locale", target, "--split", "validation"]
             line += ["--task", corpus.task, "--dataset-name", corpus.data, "--prefix", trial]
             lines.append([*line, "--results-dir", study.dir / "tuned" / "validation"])
-    study.run("tune, validation", lines)
+    study.run_small("tune, validation", lines)
     scores = {
         trial: {
             target: atomic.read_json(study.dir / f"tuned/validation/{trial}_{target}_validation" / naming.RESULTS_JSON)[

@@ -72,15 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
     from merginguriel.utils.results import collect, files, text_report
-    from merginguriel.utils.results.choice import choose
+    from merginguriel.utils.results.choice import choose, of_types
     from merginguriel.utils.results.comparison import compare
     from merginguriel.utils.results.csv_tables import Aggregate
     from merginguriel.utils.results.missing import missing
     from merginguriel.utils.results.summary import summarise
 
     collection = collect.collect(args.results_dir, nxn)
-    long = choose(collection.long, args.split, args.locales, args.experiment_types, args.task)
-    comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests)
+    among = choose(collection.long, args.split, args.locales, task=args.task)
+    long = of_types(among, args.experiment_types) if args.experiment_types else among
+    comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests, among=among)
     results = Aggregate(long, comparison, summarise(comparison), not args.no_baselines)
     log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))
     formats = files.FORMATS if args.format == "all" else [args.format]

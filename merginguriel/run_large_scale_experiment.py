@@ -73,6 +73,8 @@ def main(argv=None):
     output = MergeOutput(args.results_dir, args.overwrite, args.keep_merged, args.keep_measurements)
     store = flag_groups.read_store(args)
     task = store.task
+    if args.backend == "local":  # what machines of a cluster have, they say themselves
+        sweep.check_environment(grid)
     planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
     planner.ask(targets, backend)

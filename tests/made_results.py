@@ -18,12 +18,12 @@ def write_result(folder, locale, right, **told):
 def write_answers(
     folder, locale, gold, answers, *, task=massive.MINI_TASK, source=None, split="test", model="other", **told
 ):
-    """The same of gold and predicted labels of a task. `told`: experiment, timestamp and ids of the items."""
+    """The same of gold and predicted labels of a task. `told`: experiment, timestamp, ids of the items, logits."""
     ids = told.get("ids") or [str(item) for item in range(len(gold))]
     items = Split(locale, split, ids, ["x"] * len(gold), list(map(int, gold)), task.labels)
     settings = {"precision": "float32", "data": items.fingerprint()}
     origin = Origin(folder.name, task, str(model), {}, settings, told.get("experiment"), source=source)
-    write_evaluation(folder, items, np.array(answers), origin, overwrite=True)
+    write_evaluation(folder, items, np.array(answers), origin, logits=told.get("logits"), overwrite=True)
     if timestamp := told.get("timestamp"):
         content = atomic.read_json(folder / "results.json")
         content["evaluation_info"]["timestamp"] = timestamp

@@ -72,7 +72,8 @@ def test_one_target(said, merged, tmp_path, models_root):
     experiment = told["experiment"]
     assert experiment["mode"] == "average" and [one["locale"] for one in experiment["sources"]] == ["nl-NL", "de-DE"]
     assert [one["locale"] for one in experiment["adapt"]["teachers"]] == ["de-DE", "nl-NL"]
-    assert experiment["adapt"] == atomic.read_json(tmp_path / "merged_models" / name / "adaptation.json")["run"]
+    run = atomic.read_json(tmp_path / "merged_models" / name / "adaptation.json")["run"]
+    assert experiment["adapt"] == run | {"examples": 32}
     # The vote, from what each teacher alone has kept.
     kept = [
         read_predictions(tmp_path / "results" / f"tiny_massive_k_{code}_af-ZA/predictions.npz")
@@ -161,6 +162,36 @@ def test_a_merge_whose_sources_have_gone(said, merged, tmp_path):
     atomic.write_json(model / "merge_details.json", details)
     code, _, err = said("--model", model, "--target-lang", "af-ZA", *QUICK)
     assert code == 2 and "names the source gone, which is not there; name teachers with --teachers" in err
+    nameless, odd = [{}], [{"locale": 1, "path": 2}]
+    for plan in (None, [], *({"sources": sources} for sources in (None, "x", nameless, odd))):
+        atomic.write_json(model / "merge_details.json", {"plan": plan})
+        code, _, err = said("--model", model, "--target-lang", "af-ZA", *QUICK)
+        assert code == 2 and "damaged" in err and len(err.splitlines()) == 1, err
+
+
+def test_a_merge_adapted_by_its_own_command_is_known(said, tmp_path, models_root):
+    merge = ["--mode", "average", "--target-lang", "af-ZA", "--sources", "nl-NL,de-DE", *QUICK, "--adapt-rounds", 1]
+    merge += ["--adapt", "vote", "--base-model", "tiny", "--models-root", models_root, "--no-baselines"]
+    assert said(*merge, main=run_merging_pipeline_refactored.main)[0] == 0
+    (result,) = (tmp_path / "results").glob("average*adapt-vote*/results.json")
+    written = result.read_bytes()
+    (model,) = (path for path in (tmp_path / "merged_models").iterdir() if "adapt" not in path.name)
+    adapt = ["--model", model.relative_to(tmp_path), "--target-lang", "af-ZA", *QUICK, "--adapt-rounds", 1]
+    for call, main in ((adapt, adapt_to_target.main), (merge, run_merging_pipeline_refactored.main)):
+        code, _, err = said(*call, main=main)
+        assert code == 0, err
+        assert result.read_bytes() == written
+
+
+def test_a_merge_is_refused_that_cannot_be_adapted(said, tmp_path, models_root):
+    merge = ["--mode", "average", "--target-lang", "af-ZA", "--num-languages", 2, *QUICK, "--adapt", "vote"]
+    merge += ["--base-model", "tiny", "--models-root", models_root]
+    for flags, message in (
+        (["--output-dir", "average_merge_af-ZA_2merged"], "is where the merge goes that is adapted"),
+        (["--no-eval", "--adapt-tf32"], "--adapt-tf32 needs a GPU"),
+    ):
+        code, _, err = said(*merge, *flags, main=run_merging_pipeline_refactored.main)
+        assert code == 2 and message in err and list(tmp_path.iterdir()) == []
 
 
 def test_results_of_something_else_are_told_before_anything_is_computed(models_root, tmp_path):

@@ -17,6 +17,7 @@ VOTE = "merginguriel/uriel_ensemble_inference.py"
 SWEEP = "merginguriel/run_large_scale_experiment.py"
 TURNS = "merginguriel/run_iterative_training.py"
 NXN = "merginguriel/run_nxn_evaluation.py"
+SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 
 
 @pytest.fixture
@@ -105,14 +106,19 @@ def test_a_sweep_and_votes_choose_as_the_merge(run, flags, tmp_path):
     assert list(chosen(run(*vote).stdout)) == sources
 
 
-def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_path):
-    for code, locale in {"qqq": "af-ZA", **{one: one for one in ("nl-NL", "de-DE", "en-US", "id-ID")}}.items():
-        file = tmp_path / "data" / f"{code}.jsonl"
-        file.parent.mkdir(exist_ok=True)
+def write_task(folder, codes, without_train=()):
+    """The mini corpus with other codes for its locales, as a task of its own."""
+    (folder / "data").mkdir()
+    for code, locale in codes.items():
         rows = [{**row, "locale": code} for row in mini.records(locale)]
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        rows = [row for row in rows if row["partition"] != "train" or code not in without_train]
+        (folder / "data" / f"{code}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"name": "massive", "data": "data", "text": "utt", "label": "intent", "labels": MINI_TASK.labels}
-    (tmp_path / "task.yaml").write_text(json.dumps(settings))
+    (folder / "task.yaml").write_text(json.dumps(settings))
+
+
+def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_path):
+    write_task(tmp_path, {"qqq": "af-ZA", **{one: one for one in SOURCES}})
     line = [MERGE, *flags[:-2], "--task", "task.yaml", "--target-lang", "qqq", "--mode", "consensus", "--dry-run"]
     done = run(*line, "--num-languages", 3)
     assert done.returncode == 0, done.stderr
@@ -120,10 +126,61 @@ def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_pa
     assert len(chosen(done.stdout)) == 3
 
 
+def test_all_models_have_a_say_whichever_are_named(run, flags, tmp_path):
+    write_task(tmp_path, {"swa": "af-ZA", **{one: one for one in SOURCES}})
+    line = [MERGE, *flags[:-2], "--task", "task.yaml", "--target-lang", "swa", "--mode", "consensus", "--dry-run"]
+    every = run(*line, "--num-languages", 4)
+    named = run(*line, "--sources", "nl-NL,de-DE")
+    assert every.returncode == named.returncode == 0, named.stderr
+    whole, two = chosen(every.stdout), chosen(named.stdout)
+    assert two["nl-NL"] / two["de-DE"] == pytest.approx(whole["nl-NL"] / whole["de-DE"], rel=1e-4)
+
+
+def test_a_target_without_texts_or_a_model_that_cannot_speak_fails_alone(run, flags, source_copies, tmp_path):
+    write_task(tmp_path, {"af-ZA": "af-ZA", "fi-FI": "fi-FI", **{one: one for one in SOURCES}}, ["fi-FI"])
+    sweep = [SWEEP, *flags[:-2], "--task", "task.yaml", "--modes", "average", "--num-languages", 2, "--workers", 1]
+    sweep += ["--locales", "af-ZA,fi-FI", "--selection", "sinkhorn", "consensus"]
+    adapted = run(*sweep[:-3], "--adapt", "vote", "--adapt-epochs", 1, "--adapt-rounds", 1, "--results-dir", "adapted")
+    assert adapted.returncode == 1 and "failed: average_merge_fi-FI_2merged_adapt-vote" in adapted.stderr, (
+        adapted.stderr
+    )
+    assert (tmp_path / "adapted/average_merge_fi-FI_2merged").is_dir()  # which needs no texts
+    swept = run(*sweep)
+    assert swept.returncode == 1 and "Traceback" not in swept.stderr, swept.stderr
+    results = tmp_path / "results"
+    name = "average_merge_{}_2merged{}"
+    assert (results / name.format("af-ZA", "_consensus")).is_dir() and (results / name.format("fi-FI", "")).is_dir()
+    failed = [line for line in swept.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 1 and "fi-FI_2merged_consensus: no train in " in failed[0]
+    weights = source_copies / "tiny_massive_k_de-DE/model.safetensors"  # no neighbour
+    weights.write_bytes(weights.read_bytes()[:1000])
+    broken = run(*sweep, "--results-dir", "broken")
+    assert broken.returncode == 1 and "Traceback" not in broken.stderr, broken.stderr
+    assert (tmp_path / "broken" / name.format("af-ZA", "")).is_dir()
+    assert "average_merge_af-ZA_2merged_consensus: de-DE on texts of af-ZA: " in broken.stderr
+
+
+def test_what_was_said_and_is_damaged_is_said_again(run, flags, source_copies):
+    line = [MERGE, *flags, "--target-lang", "af-ZA", "--mode", "consensus", "--num-languages", 4, "--dry-run"]
+    first = run(*line).stdout
+    logits = sorted(source_copies.glob(".texts/*/*/logits.npy"))
+    logits[0].write_bytes(b"")
+    logits[1].write_bytes(logits[1].read_bytes()[:-2000])
+    np.save(logits[2], np.load(logits[3])[:7])
+    logits[3].with_name("texts.json").write_text("[]")
+    again = run(*line)
+    assert again.returncode == 0 and again.stdout == first, again.stderr
+
+
 def test_in_turns_the_weights_are_those_of_the_models_by_then(run, flags, refused, tmp_path, tiny_base):
     line = [TURNS, "--model-name-or-path", tiny_base, "--models-root", "models", "--dataset-name", "mini"]
     line += ["--target-lang", "af-ZA", "--mode", "consensus", "--max-epochs", 2, "--max-train-samples", 32]
     assert "--selection consensus needs models" in refused(*line, "--num-languages", 2)
+    assert "--nxn-matrix is of other models" in refused(*line, "--locales", "nl-NL,id-ID", "--nxn-matrix", "nxn")
+    write_task(tmp_path, {one: one for one in ("af-ZA", *SOURCES)}, ["af-ZA"])
+    own = [*line, "--dataset-name", "data"]
+    wordless = run(*own, "--locales", "nl-NL,id-ID")
+    assert wordless.returncode == 2 and "error: no train in " in wordless.stderr and "af-ZA" in wordless.stderr
     done = run(*line, "--locales", "nl-NL,id-ID")
     assert done.returncode == 0, done.stderr
     history = json.loads(next(tmp_path.rglob("merge_history.json")).read_text())

@@ -192,10 +192,11 @@ def test_seed_of_dare_is_the_commands(run, flags, tmp_path, models_root):
 
 def test_list_modes(run):
     listed = run(SCRIPT, "--list-modes").stdout
-    assert [line.split()[0] for line in listed.splitlines()] == [
+    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == [
         "average",
         "similarity",
         "uriel",
+        "consensus",
         "linear",
         "manual",
         *(name for name in METHODS if name not in ("linear", "fisher")),
@@ -203,7 +204,7 @@ def test_list_modes(run):
     ]
     assert "fisher          another name of fisher_dataset" in listed
     for mode, better in (("breadcrumbs", "--beta 1 --gamma 0"), ("dare_ties", "--density 1 --scaling 0.5")):
-        assert re.search(f"^  {mode} .*\\(of one task, better: {better}\\)$", listed, re.MULTILINE)
+        assert re.search(f"^  {mode} .*\\n +\\(of one task, better: {better}\\)$", listed, re.MULTILINE)
 
 
 def test_explicit_sources_are_weighed_by_cosine(run, flags):

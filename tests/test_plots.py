@@ -22,7 +22,8 @@ from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.flags.result_flags import FORMATS, KINDS
 from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
 from merginguriel.utils.report.read_data import from_csv, from_results
-from merginguriel.utils.results import comparison, csv_tables
+from merginguriel.utils.results import csv_tables
+from merginguriel.utils.results.baselines import BASELINES, TESTED
 from merginguriel.utils.similarity.matrix import similarities
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
@@ -206,8 +207,8 @@ def test_a_table_of_aggregation_gives_the_same(found, tmp_path):
         "num_sources",
         "best_source",
         "kind",
-        *(f"vs_{name}" for name in comparison.BASELINES),
-        *(f"p_{name}_holm" for name in comparison.TESTED),
+        *(f"vs_{name}" for name in BASELINES),
+        *(f"p_{name}_holm" for name in TESTED),
     ]
     first, second = (
         one.comparison.frame[columns]

@@ -24,6 +24,7 @@ from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.page import page as page_of
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import comparison, reproduction
+from merginguriel.utils.results.baselines import BASELINES, TESTED
 from merginguriel.utils.results.items import Answers
 from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
@@ -91,10 +92,10 @@ def made_up(methods, locales, items: int = 60) -> ReportData:
                 }
             )
     frame = pd.DataFrame(rows)
-    for name in comparison.BASELINES:
+    for name in BASELINES:
         frame[f"vs_{name}"] = frame["score"] - frame[f"{name}_score"]
     frame["p_best_source_holm"] = np.minimum(1, 20 * frame["p_best_source"])
-    numeric = [f"p_{name}{end}" for name in comparison.TESTED for end in ("", "_holm")]
+    numeric = [f"p_{name}{end}" for name in TESTED for end in ("", "_holm")]
     frame = frame.astype({"num_sources": "Int64", "seed": "Int64", "total": "Int64"} | dict.fromkeys(numeric, float))
     matrix = TransferMatrix(tuple(locales), tuple(locales), random.random((len(locales), len(locales))), "made up")
     return ReportData(comparison.Comparison(frame, ["a note"], {}, Pairs("accuracy", answers)), matrix)

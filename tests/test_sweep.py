@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -289,7 +290,7 @@ def test_listing_is_light(run):
     assert listed[:2] == ["  0. af-ZA", "  1. az-AZ"] and listed[-1].startswith("Total: 12 locales from ")
     sliced = run(SCRIPT, "--list-locales", "--start-from", 47, "--max-locales", 5).stdout.splitlines()
     assert sliced[0] == "  0. vi-VN" and len(sliced) == 3
-    modes = [line.split()[0] for line in run(SCRIPT, "--list-modes").stdout.splitlines()]
+    modes = re.findall(r"^  (\S+)", run(SCRIPT, "--list-modes").stdout, re.MULTILINE)
     assert modes[:2] == ["baseline", "average"] and modes[-1] == "fisher"
 
 

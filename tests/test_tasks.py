@@ -195,6 +195,25 @@ def test_pairs_are_given_to_the_tokenizer_as_pairs(run, pairs, tiny_base, tmp_pa
     assert not np.allclose(ours, Classifier(folder, task).logits([(one, "") for one, _ in split.texts], ""))
 
 
+def test_pairs_are_chosen_by_consensus_and_adapted_to_without_labels(run, pairs, tiny_base, tmp_path):
+    make_models(tiny_base, pairs, tmp_path / "haryos_model", ("two", "three", "eng_Latn"))
+    train = tmp_path / "pairs/one/train.tsv"  # of the target, which has no labels there
+    lines = [line.rpartition("\t")[0] for line in train.read_text().splitlines()]
+    train.write_text("".join(f"{line}\n" for line in lines))
+    merge = [MERGE, "--task", pairs, "--base-model", "tiny", "--target-lang", "one", "--mode", "consensus"]
+    quick = ["--num-languages", 2, "--adapt", "vote", "--adapt-rounds", 1, "--adapt-epochs", 1]
+    done = run(*merge, *quick)
+    assert done.returncode == 0, done.stderr
+    adapted = "consensus_merge_one_2merged_same-topic_adapt-vote_rounds1_epochs1"
+    told = atomic.read_json(tmp_path / "results" / adapted / "results.json")["experiment"]
+    assert (
+        told["adapt"]["texts"]["count"]
+        == told["similarity"]["texts"]["count"]
+        == len(train.read_text().splitlines()) - 1
+    )
+    assert len(told["similarity"]["consensus"]) == 3
+
+
 def test_token_types_of_pairs(tmp_path):
     """Where a tokenizer has them: 1 for the second text, in tokens, batches and the file that keeps them."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -63,6 +63,8 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
         return read_report(run.output)
     freeze_modules()
     with alone(run.output):
+        if is_adapted(run.output, record, overwrite):  # by another process, just now
+            return read_report(run.output)
         work = WorkFolder(run.output, record, overwrite)
         _Adaptation(run, record, work).carry_out(progress, overwrite)
         work.remove()

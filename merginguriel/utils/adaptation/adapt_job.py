@@ -49,7 +49,9 @@ def adaptation_job(
     """
     record, name = run.record(), run.output.name
     known = experiment or {"mode": "adaptation", "target": run.target, **run.task.record()}
-    settings: dict[str, Any] = {"experiment": {**known, "adapt": record}}
+    examples = run.settings.examples
+    told = {**record, "examples": examples} if examples else record  # of all texts their number tells nothing
+    settings: dict[str, Any] = {"experiment": {**known, "adapt": told}}
     made = ((str(run.output / ADAPTATION_JSON), {"run": record}),)
     options = {"run": run, "overwrite": output.overwrite, "before": output.before(run)}
     if split is None:
@@ -103,10 +105,10 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     asked: AdaptRun = job.options["run"]
     check_places(job)
     if "split" not in job.settings:
-        report = _adapt(asked, job, shared)
+        report = _adapt(asked, shared, job.options["overwrite"])
         return f"the same as the vote on {report.rounds[-1]['agreement']:.1%} of the texts"
     check_precision(job.settings["precision"])
-    result = adapt_and_evaluate(asked, job, shared)
+    result = adapt_and_evaluate(asked, job, shared, job.options["overwrite"])
     before = score_in(job.options["before"])
     return f"{result.score:.4f}" + (f", {100 * (result.score - before):+.1f} points" if before is not None else "")
 
@@ -114,20 +116,26 @@ def run(job: Job, shared: dict[str, Any]) -> str:
 def check_places(job: Job) -> None:
     """Refuse, before anything is computed, folders that hold something else than this job's (InputError)."""
     asked: AdaptRun = job.options["run"]
-    is_adapted(asked.output, job.settings["experiment"]["adapt"], job.options["overwrite"])
+    is_adapted(asked.output, asked.record(), job.options["overwrite"])
     if "split" in job.settings:
-        check_result(job)
+        check_result(job, asked)
 
 
-def check_result(job: Job) -> None:
-    """The same of the folder of its result alone."""
-    if not tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
-        atomic.check_replaceable(job.folder, job.options["overwrite"])
+def check_result(job: Job, asked: AdaptRun) -> None:
+    """The same of the folder of its result alone; that of the same adaptation by another command is kept."""
+    if tells(job.folder / job.mark, {"experiment": job.settings["experiment"]}):
+        return
+    if asked.start.is_dir() and tells(job.folder / ADAPTATION_JSON, {"run": asked.record()}):
+        return
+    atomic.check_replaceable(job.folder, job.options["overwrite"])
 
 
-def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Evaluation:
-    """Carry `asked` out, and keep how the adapted model does as the result of `job`."""
-    report = _adapt(asked, job, shared)
+def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any], overwrite: bool) -> Evaluation:
+    """Carry `asked` out, and keep how the adapted model does as the result of `job`.
+
+    `overwrite`: another model in the place of the adapted one is replaced.
+    """
+    report = _adapt(asked, shared, overwrite)
     split = shared["context"].split(job.settings["locale"], job.settings["split"])
     result = evaluate(
         Classifier(asked.output, asked.task),
@@ -144,10 +152,10 @@ def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> Eva
     return result
 
 
-def _adapt(asked: AdaptRun, job: Job, shared: dict[str, Any]) -> AdaptReport:
+def _adapt(asked: AdaptRun, shared: dict[str, Any], overwrite: bool) -> AdaptReport:
     shared.pop("classifier", None)  # a baseline, which would stay in memory
     try:
-        return adapt(asked, shared.get("progress"), overwrite=job.options["overwrite"])
+        return adapt(asked, shared.get("progress"), overwrite=overwrite)
     finally:
         free_memory()
 

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.ensembles.vote_job import VoteContext, split_of
 from merginguriel.utils.evaluation.comparison import aligned, best_first, comparison_table
+from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
+from merginguriel.utils.evaluation.resampling import resampled_scores
 from merginguriel.utils.evaluation.results import Evaluation, read_evaluation
 from merginguriel.utils.evaluation.statistics import holm, paired_bootstrap, wilcoxon
 from merginguriel.utils.jobs.job import Job
@@ -56,14 +59,15 @@ def held(jobs: Sequence[Job], context: VoteContext) -> Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One vote against the best source of each target, as means over the targets.
+    """One vote against the best source of each target by the task's metric, as means over the targets.
 
     `interval` resamples items by id, so it speaks of these targets; `p_value` is Wilcoxon's over the targets,
     None for one alone, and `adjusted` is Holm's for the number of votes.
     """
 
     method: str
-    accuracy: float
+    metric: str
+    score: float
     difference: float
     interval: tuple[float, float]
     p_value: float | None
@@ -71,57 +75,77 @@ class Comparison:
 
 
 def compare(found: Sequence[Standing]) -> list[Comparison]:
-    """Every vote that all targets have, against the best of the sources by test accuracy, the hardest choice.
+    """Every vote that all targets have, against the best of the sources by its test score, the hardest choice.
 
     Raises InputError where the targets do not share their items.
     """
     methods = [method for method in found[0].votes if all(method in one.votes for one in found)] if found else []
     if not methods:
         return []
-    votes = [one.votes[method] for method in methods for one in found]
-    correct = aligned([one.alone[0] for one in found] + votes)
-    best, *voted = correct.reshape(1 + len(methods), len(found), -1)
-    several = len(found) > 1
-    p_values = [wilcoxon(vote.mean(1), best.mean(1)) for vote in voted]
+    rows = [[one.alone[0] for one in found], *([one.votes[method] for one in found] for method in methods)]
+    best, *voted = ([one.score for one in row] for row in rows)
+    several, intervals = len(found) > 1, _intervals(rows)
+    p_values = [wilcoxon(vote, best) for vote in voted]
     adjusted = holm(p_values).tolist()
     return [
         Comparison(
             method,
-            float(vote.mean()),
-            float(vote.mean() - best.mean()),
-            paired_bootstrap(vote, best),
+            rows[0][0].metric,
+            float(np.mean(vote)),
+            float(np.mean(vote) - np.mean(best)),
+            interval,
             p_value if several else None,
             holm_p if several else None,
         )
-        for method, vote, p_value, holm_p in zip(methods, voted, p_values, adjusted)
+        for method, vote, interval, p_value, holm_p in zip(methods, voted, intervals, p_values, adjusted)
     ]
+
+
+def _intervals(rows: Sequence[Sequence[Evaluation]]) -> list[tuple[float, float]]:
+    """95 % bootstrap intervals of the mean gain of each row over the first, a result a target in each.
+
+    Items are drawn by id, one draw for all targets; InputError where these do not share them.
+    """
+    every = [one for row in rows for one in row]
+    correct, metric = aligned(every), every[0].metric
+    if metric == ACCURACY:
+        best, *others = correct.reshape(len(rows), len(rows[0]), -1)
+        return [paired_bootstrap(other, best) for other in others]
+    order = [np.argsort(one.ids) for one in every]
+    answers = [(one.gold[by_id], one.predicted[by_id]) for one, by_id in zip(every, order)]
+    best, *others = resampled_scores(METRICS[metric], answers).reshape(len(rows), len(rows[0]), -1).mean(1)
+    ends = [np.percentile(other - best, [2.5, 97.5]) for other in others]
+    return [(float(low), float(high)) for low, high in ends]
 
 
 def comparison_lines(comparisons: Sequence[Comparison], num_targets: int) -> str:
     title = f"mean over {num_targets} targets"
-    lines = [f"{title}  accuracy  vs best source  95 % interval        p  p (Holm)"]
+    metric = comparisons[0].metric if comparisons else ACCURACY
+    width = max(len("accuracy"), len(metric))
+    lines = [f"{title}  {metric:>{width}}  vs best source  95 % interval        p  p (Holm)"]
     for row in comparisons:
         low, high = row.interval
-        line = f"{row.method:<{len(title)}}  {row.accuracy:8.4f}  {row.difference:+14.4f}  [{low:+.4f}, {high:+.4f}]"
+        means = f"{row.score:{width}.4f}  {row.difference:+14.4f}"
+        line = f"{row.method:<{len(title)}}  {means}  [{low:+.4f}, {high:+.4f}]"
         lines.append(line if row.p_value is None else f"{line}  {row.p_value:.2g}  {row.adjusted:.2g}")
     return "\n".join(lines)
 
 
 def described(found: Sequence[Standing]) -> dict[str, Any]:
-    """What the end of a sweep tells beside: accuracies by target, and the votes over targets."""
+    """What the end of a sweep tells beside: scores by target, and the votes over targets, called by the metric."""
     try:
         comparisons = compare(found)
     except InputError as error:
         log.warning("warning: no comparison over targets: %s", error)
         comparisons = []
     accuracies = {
-        one.target: {
-            "best_source": one.alone[0].accuracy,
-            **{method: vote.accuracy for method, vote in one.votes.items()},
-        }
+        one.target: {"best_source": one.alone[0].score, **{method: vote.score for method, vote in one.votes.items()}}
         for one in found
     }
-    return {"vs_best_source": [asdict(row) for row in comparisons], "accuracies": accuracies}
+    rows = [
+        {row.metric if name == "score" else name: value for name, value in asdict(row).items()} for row in comparisons
+    ]
+    return {"vs_best_source": rows, "accuracies": accuracies}
 
 
 def summary(jobs: Sequence[Job], context: VoteContext, outcome: Outcome) -> str:

@@ -1,8 +1,11 @@
 """The job of a source on texts of a target whose labels nobody looks at, and the logits of many.
 
-They are kept beside the models, and made again where the model, the texts or the precision are others.
+They are kept beside the models, and made again where the model, the texts or the precision are others, or where they
+are damaged.
 """
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, chec
 from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, halved
 from merginguriel.utils.jobs.backends import InThisProcess
 from merginguriel.utils.jobs.engine import Backend, work_off
-from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.job import Job, tells
 from merginguriel.utils.models import devices, model_folder
 from merginguriel.utils.storage import atomic, naming
 
@@ -56,14 +59,33 @@ def text_logits_job(source: str, model: Path, context: TextContext, target: str,
     )
 
 
+def is_done(job: Job) -> bool:
+    return _kept(job) is not None
+
+
+def _kept(job: Job) -> bytes | None:
+    """The file of the logits, where it is whole and of this very job."""
+    try:
+        file = (job.folder / CELL_LOGITS).read_bytes()
+    except OSError:
+        return None
+    return file if tells(job.folder / MARK, _mark(job, file)) else None
+
+
+def _mark(job: Job, file: bytes) -> dict[str, Any]:
+    return {"job": job.hash, "sha256": hashlib.sha256(file).hexdigest()}
+
+
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, settings = shared["context"], job.settings
     check_precision(settings["precision"])
     texts = context.texts(settings["target"])
     scores = context.classifier(job.options["model"], shared).logits(texts.texts, job.name.replace("_", " "))
+    file = io.BytesIO()
+    np.save(file, halved(scores))
     with atomic.whole_folder(job.folder, overwrite=True) as partial:  # what may stand there is of another model
-        np.save(partial / CELL_LOGITS, halved(scores))
-        atomic.write_json(partial / MARK, {"job": job.hash})
+        (partial / CELL_LOGITS).write_bytes(file.getvalue())
+        atomic.write_json(partial / MARK, _mark(job, file.getvalue()))
     return ""
 
 
@@ -78,16 +100,14 @@ def jobs_of(models: Mapping[str, Path], targets: Sequence[str], context: TextCon
     ]
 
 
-def score_texts(jobs: Sequence[Job], context: TextContext, backend: Backend | None = None) -> None:
-    """Do what of these is not done; InputError where a model cannot be scored."""
-    outcome = work_off(jobs, backend or InThisProcess(), context=context, unit="models on texts")
-    for name, reason in outcome.failures.items():
-        raise InputError(f"{name.replace('_', ' ')}: {reason}")
+def score_texts(jobs: Sequence[Job], context: TextContext, backend: Backend | None = None) -> dict[str, str]:
+    """Do what of these is not done; by name, why a model could not be scored."""
+    return work_off(jobs, backend or InThisProcess(), context=context, unit="models on texts").failures
 
 
 def read_logits(job: Job) -> np.ndarray:
-    """(texts, the task's labels) float16, of a job that is done."""
-    try:
-        return np.load(job.folder / CELL_LOGITS, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise InputError(f"{job.folder / CELL_LOGITS} is damaged; remove {job.folder}") from None
+    """(texts, the task's labels) float16, of a job that is done; InputError where it is not any more."""
+    file = _kept(job)
+    if file is None:
+        raise InputError(f"another command with other texts or models writes {job.folder}; run again when it has ended")
+    return np.load(io.BytesIO(file), allow_pickle=False)

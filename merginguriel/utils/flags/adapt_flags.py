@@ -127,7 +127,12 @@ def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStor
 def experiment_of(model: Path, target: str) -> dict[str, Any] | None:
     """What a merge tells of itself; None of another model."""
     details = model / DETAILS_JSON
-    return {**atomic.read_json(details).get("plan", {}), "target": target} if details.is_file() else None
+    if not details.is_file():
+        return None
+    plan = atomic.read_json(details).get("plan", {})
+    if not isinstance(plan, dict):
+        raise InputError(f"{details} tells no merge; it is damaged, merge again")
+    return {**plan, "target": target}
 
 
 def sources_of(model: Path) -> tuple["Teacher", ...]:
@@ -135,7 +140,11 @@ def sources_of(model: Path) -> tuple["Teacher", ...]:
     from merginguriel.utils.adaptation.run import Teacher
 
     experiment = experiment_of(model, "") or {}
-    sources = tuple(Teacher(one["locale"], Path(one["path"])) for one in experiment.get("sources", ()))
+    try:
+        told = [(str(one["locale"]), Path(one["path"])) for one in experiment.get("sources", ())]
+    except (TypeError, KeyError):
+        raise InputError(f"the sources in {model / DETAILS_JSON} are damaged; name teachers with --teachers") from None
+    sources = tuple(Teacher(*one) for one in told)
     lost = [source for source in sources if not source.path.is_dir()]
     if lost:
         raise InputError(

@@ -119,6 +119,8 @@ def check_iterative_flags(args: argparse.Namespace, run: IterativeSettings) -> N
             f"--selection {chosen} needs models of its languages, and these are yet to be trained; name them with "
             "--locales"
         )
+    if run.merge.needs_consensus and run.merge.choice.nxn_matrix:
+        raise InputError("--nxn-matrix is of other models than those that are yet to be trained; leave it out")
     settings = run.training.settings
     if settings.cuda_graphs and (settings.fp16 or settings.gradient_checkpointing):
         raise InputError("--cuda-graphs cannot be combined with --fp16 or --gradient-checkpointing")

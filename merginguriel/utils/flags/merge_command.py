@@ -89,11 +89,14 @@ def run(args: argparse.Namespace) -> int:
     from merginguriel.utils.merging.comparison import merge_table
     from merginguriel.utils.merging.plan import plan_merge
     from merginguriel.utils.models.devices import default_device
+    from merginguriel.utils.training.trainer import check_environment
 
     plan = plan_merge(settings, store.task, store, output=args.output_dir)
     if args.dry_run:
         print(plan.describe())
         return 0
+    if plan.settings.adaptation.adapt:
+        check_environment(plan.settings.adaptation.training(plan.settings.seed), "--adapt-")
     output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)
     context, merge = merge_job.FolderContext(store.task, output), plan.before
     with answering_interrupts() if plan.settings.adaptation.adapt else contextlib.nullcontext():

@@ -1,6 +1,5 @@
 """The plan of an iterative run: what is merged, what the result rests on, and where it goes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from merginguriel.utils.data.task import Fingerprints
+from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.iterative.settings import IterativeSettings
 from merginguriel.utils.jobs.job import settings_hash
@@ -53,12 +52,13 @@ class IterativePlan:
 class Untrained(Polls):
     """Nobody can be asked before the first merge: all weigh the same in the plan."""
 
-    def __init__(self, sources: Sequence[str]):
-        self._sources = tuple(sources)
+    def __init__(self, task: Task):
+        self._task = task
 
     def matrix(self, target: str, choice: SourceSettings, among: Neighbours) -> ConsensusMatrix:
-        weights = np.full((len(self._sources), 1), 1 / len(self._sources))
-        return ConsensusMatrix(self._sources, (target,), weights, ORIGIN)
+        self._task.texts(target, "train")  # where there are none, it is said before anything is trained
+        sources = tuple(code for code in among.codes if code != target)
+        return ConsensusMatrix(sources, (target,), np.full((len(sources), 1), 1 / len(sources)), ORIGIN)
 
 
 def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> IterativePlan:
@@ -75,7 +75,7 @@ def plan_run(settings: IterativeSettings, data: Fingerprints | None = None) -> I
         training.store,
         output=RunFolder(settings.folder).merged(FINAL),
         available=dict.fromkeys(training.locales or training.task.codes, initial),
-        polls=Untrained(training.locales),
+        polls=Untrained(training.task),
     )
     sources, target = [source.locale for source in merge.sources], merge.target
     splits = {"train": sources, "validation": [*sources, target], "test": [target]}

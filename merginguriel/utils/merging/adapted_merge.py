@@ -1,6 +1,5 @@
 """The job of a merge that is adapted to its target by unlabelled text: its own sources teach it."""
 
-import glob
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,19 @@ from merginguriel.utils.adaptation.run import AdaptRun, Teacher
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.evaluation.evaluation_job import check_precision
-from merginguriel.utils.jobs.job import Job, settings_hash
+from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_settings
 from merginguriel.utils.merging.plan import MergePlan
 
-KIND = "adapted_merge"
-NOT_KEPT = ".{}.{}.adapted"  # in the folder of results, of a name and a hash: the models of a job, until it is done
+NOT_KEPT = ".{}.adapted"  # in the folder of results: both models of a job, until they are evaluated
 
 
 def adapted_merge_job(
     plan: MergePlan, split: Split, precision: str, output: MergeOutput, data: Fingerprints | None = None
 ) -> Job:
     """`plan` merged, adapted and evaluated on `split`. Where merges are not kept, neither of the models is."""
-    name, settings = plan.output.name, merge_settings(plan, split, precision, data)
-    place = output.results_root / NOT_KEPT.format(name, settings_hash(KIND, settings)[:8])
+    name = plan.output.name
+    place = output.results_root / NOT_KEPT.format(name)
     before, adapted = place / plan.before.output.name, place / name
     made: list[tuple[str, dict[str, Any]]] = []
     if output.keep_merged:
@@ -41,9 +39,10 @@ def adapted_merge_job(
         "num_items": len(split),
         "locale": plan.target,
     }
+    settings = merge_settings(plan, split, precision, data)
     folder = output.results_root / name
     # A group of its own: it takes much longer than merging once more.
-    return Job(KIND, name, name, folder, settings, options, tuple(made), label=plan.label)
+    return Job("adapted_merge", name, name, folder, settings, options, tuple(made), label=plan.label)
 
 
 def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
@@ -56,15 +55,15 @@ def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
 def run(job: Job, shared: dict[str, Any]) -> str:
     context, options = shared["context"], job.options
     check_precision(job.settings["precision"])
-    check_result(job)
     plan: MergePlan = options["plan"]
-    for left in job.folder.parent.glob(NOT_KEPT.format(glob.escape(job.name), "*")):
-        if left != options["passing"]:  # of a job that was killed, with other sources or texts
-            shutil.rmtree(left)
+    adaptation = adapt_run(plan, options["before"], options["adapted"])
+    check_result(job, adaptation)
     bench = context.bench(shared)
-    bench.write(plan.before_in(options["before"]), options["merge_record"], overwrite=options["overwrite"])
+    # What another run has left in a place that is only for the time being may go.
+    overwrite = options["overwrite"] or options["passing"] is not None
+    bench.write(plan.before_in(options["before"]), options["merge_record"], overwrite=overwrite)
     bench.release()
-    result = adapt_and_evaluate(adapt_run(plan, options["before"], options["adapted"]), job, shared)
+    result = adapt_and_evaluate(adaptation, job, shared, overwrite)
     if options["passing"]:
         shutil.rmtree(options["passing"])
     best = best_source(job)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.merging import measuring, solving
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
@@ -100,8 +101,8 @@ class Bench(measuring.Models):
         """Merge as planned; `record` is the plan's. InputError for whatever cannot be merged."""
 
     def write(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> None:
-        """Merge into `plan.output`, unless this very merge stands there, `overwrite` or not."""
-        if not stands(plan, record):
+        """Merge into `plan.output`, unless this very merge stands there, which is kept even with `overwrite`."""
+        if not tells(plan.output / DETAILS_JSON, {"plan": record}):
             self._write(plan, record, overwrite)
 
     def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:
@@ -222,17 +223,12 @@ def refuse_sources(plan: MergePlan) -> None:
         raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
 
 
-def stands(plan: MergePlan, record: Mapping[str, Any]) -> bool:
-    """Whether `plan.output` is this very merge."""
-    made = plan.output / DETAILS_JSON
-    return made.is_file() and atomic.read_json(made).get("plan") == record
-
-
 def is_merged(plan: MergePlan, record: Mapping[str, Any], overwrite: bool) -> bool:
     """Whether `plan.output` is this very merge. InputError where it is anything else and `overwrite` is false."""
     if not plan.output.exists() or overwrite:
         return False
-    if stands(plan, record):
+    made = plan.output / DETAILS_JSON
+    if made.is_file() and atomic.read_json(made).get("plan") == record:
         return True
     raise InputError(
         f"{plan.output} exists already and is not this merge, or it is one of an earlier version; use --overwrite to "

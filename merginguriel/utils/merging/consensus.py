@@ -1,5 +1,6 @@
 """What sources are worth to a target by their consensus on its unlabelled texts."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn_logits, text_logits
 from merginguriel.utils.evaluation.text_logits import TextContext
 from merginguriel.utils.jobs.engine import Backend
+from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.selection import Neighbours, SourceSettings, kept_matrix, scores_of, similarity_matrix
 from merginguriel.utils.similarity import uriel
 from merginguriel.utils.similarity.consensus import agree
@@ -39,12 +41,16 @@ class Polls:
     def __init__(self, task: Task, models: Mapping[str, Path], root: Path, weights_sha256: Mapping[str, str]):
         self._task, self._models, self._root, self._hashes = task, dict(sorted(models.items())), root, weights_sha256
         self._context = functools.cache(lambda count: TextContext(task, count))
+        self._failures: dict[str, str] = {}  # by job: why a model could not say anything
 
     def score(self, targets: Sequence[str], choice: SourceSettings, backend: Backend) -> None:
-        """Ask about all targets at once, so that each model is loaded once."""
+        """Ask about all targets at once, so that each model is loaded once; `matrix` tells where that failed."""
         if choice.nxn_matrix is None:
-            context = self._context(choice.consensus_examples)
-            text_logits.score_texts(text_logits.jobs_of(self._models, targets, context, self._root), context, backend)
+            context, jobs = self._context(choice.consensus_examples), []
+            for target in targets:
+                with contextlib.suppress(InputError):  # no texts: this target alone has failed
+                    jobs += self._jobs(target, context)
+            self._failures |= text_logits.score_texts(jobs, context, backend)
 
     def matrix(self, target: str, choice: SourceSettings, among: Neighbours) -> ConsensusMatrix:
         """InputError where there are no other models, or no texts, or URIEL is needed and not there."""
@@ -54,7 +60,8 @@ class Polls:
         texts = self._context(choice.consensus_examples).texts(target)
         kept = choice.nxn_matrix
         logits = self._kept(sources, texts, kept) if kept else self._asked(target, choice.consensus_examples)
-        matrix = _cosines(choice, among)
+        # All of them have a say, whichever of them were named for the merge.
+        matrix = _cosines(choice, replace(among, codes=tuple(sorted({target, *sources}))))
         cosines = scores_of(matrix, target, sources) if matrix else {}
         found = agree(_probabilities(logits), np.array(list(cosines.values())) if cosines else None)
         parts = {
@@ -75,9 +82,16 @@ class Polls:
     def _asked(self, target: str, count: int) -> np.ndarray:
         """(sources, texts, labels)"""
         context = self._context(count)
-        jobs = text_logits.jobs_of(self._models, [target], context, self._root)
-        text_logits.score_texts(jobs, context)
+        jobs = self._jobs(target, context)
+        if not any(job.name in self._failures for job in jobs):
+            self._failures |= text_logits.score_texts(jobs, context)
+        for job in jobs:
+            if job.name in self._failures:
+                raise InputError(f"{job.name.replace('_', ' ')}: {self._failures[job.name]}")
         return np.stack([text_logits.read_logits(job) for job in jobs])
+
+    def _jobs(self, target: str, context: TextContext) -> list[Job]:
+        return text_logits.jobs_of(self._models, [target], context, self._root)
 
     def _kept(self, sources: Sequence[str], texts: Texts, folder: Path) -> np.ndarray:
         """The same from an N×N evaluation; InputError where it is of other models or texts."""

@@ -33,10 +33,11 @@ class TextSettings:
     )
     scope: str = setting(
         "target",
-        "whose text all sources are measured on, or own: each on its own language's, as the papers do; adamerging "
-        "takes the target's",
+        "whose text all sources are measured on, target, sources or both; or own: each on its own language's, as the "
+        "papers do; adamerging takes the target's",
         "--fisher-data-mode",
         "--data-mode",
+        metavar="WHOSE",
         choices=("target", "sources", "both", "own"),
         word="text-scope-{}",
     )

@@ -117,7 +117,8 @@ class MemoryBench(Bench):
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
 
     def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:
-        self.merge(plan, record, overwrite=overwrite).save(plan.output, overwrite=overwrite)
+        if not is_merged(plan, record, overwrite):  # which refuses, before anything is computed, what stands there
+            self.merge(plan, record, overwrite=overwrite).save(plan.output, overwrite=overwrite)
 
     def merge(self, plan: MergePlan, record: dict[str, Any], *, overwrite: bool) -> "MergedInMemory":
         keep = None

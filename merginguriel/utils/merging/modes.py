@@ -14,7 +14,7 @@ MODES = {
     "average": ("linear", "equal weights over the selected sources"),
     "similarity": ("linear", "weights in proportion to the selection's similarity"),
     "uriel": ("linear", "weights in proportion to the URIEL cosine, without Sinkhorn"),
-    "consensus": ("linear", "weights by the models' consensus on unlabelled texts of the target"),
+    "consensus": ("linear", "weights by consensus on unlabelled texts of the target"),
     "linear": ("linear", "weighted average: --weights, or --preweight"),
     "manual": ("linear", "your own: --weights, --weights-file, ManualWeightCalculator"),
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
@@ -47,6 +47,7 @@ def mode_lines(*, baseline: bool = False) -> str:
     """A line for every mode and alias, and in sweeps for the baseline."""
     listed = {BASELINE: "the target's own model, nothing merged"} if baseline else {}
     for name, (_, text) in MODES.items():
-        listed[name] = f"{text} (of one task, better: {BETTER[name]})" if name in BETTER else text
+        # On a line of its own, which begins with no mode.
+        listed[name] = f"{text}\n{'':18}(of one task, better: {BETTER[name]})" if name in BETTER else text
     listed |= {alias: f"another name of {mode}" for alias, mode in ALIASES.items()}
     return "\n".join(f"  {name:<16}{text}" for name, text in listed.items())

@@ -188,7 +188,17 @@ def plan_merge(
         check_task(source.path, task)
     plan = MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root)
     name = naming.merge_name(settings.mode, target, len(sources), plan.words)
-    return plan if output else replace(plan, output=merged_root / name)
+    plan = plan if output else replace(plan, output=merged_root / name)
+    if settings.adaptation.adapt:
+        _check_adaptation(plan)
+    return plan
+
+
+def _check_adaptation(plan: MergePlan) -> None:
+    """Refuse what cannot be adapted so before it is merged (InputError)."""
+    drawn(plan.task, plan.target, plan.settings.adaptation.examples, plan.settings.seed)
+    if plan.before.output.resolve() == plan.output.resolve():
+        raise InputError(f"{plan.output} is where the merge goes that is adapted; choose another --output-dir")
 
 
 def _base(settings: MergeSettings, store: ModelStore) -> Path:

@@ -67,10 +67,11 @@ class SourceSettings:
     )
     selection: str | None = setting(
         None,
-        "rank by Sinkhorn shares, which penalise hubs, by plain cosine, by measured transfer, or by the consensus of "
-        "all models on unlabelled texts of the target (default: the mode's own, which is sinkhorn but in modes uriel "
-        "and consensus)",
+        "rank by: sinkhorn, shares which penalise hubs; cosine, plain; real, measured transfer; consensus, that of all "
+        "models on unlabelled texts of the target (default: the mode's own, which is sinkhorn but in modes uriel and "
+        "consensus)",
         "--selection",
+        metavar="BY",
         choices=("sinkhorn", "cosine", "real", "consensus"),
     )
     nxn_matrix: Path | None = setting(

@@ -29,6 +29,7 @@ from merginguriel.utils.models.model_folder import WeightHashes, bytes_of
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.messages import said_once
+from merginguriel.utils.training import trainer
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,14 @@ def _name(settings: MergeSettings, number: int, task: str) -> str:
     except InputError:
         words = []
     return naming.merge_name(settings.mode, settings.target, number, words)
+
+
+def check_environment(grid: Grid) -> None:
+    """InputError where this machine cannot adapt as the merges ask."""
+    for mode in grid.merging_modes:
+        merge = grid.settings(mode, "", 1, None)
+        if merge.adaptation.adapt:
+            trainer.check_environment(merge.adaptation.training(merge.seed), "--adapt-")
 
 
 def memory_needed(grid: Grid, models: Sequence[Path]) -> int:

@@ -7,8 +7,8 @@ import pandas as pd
 from merginguriel.utils.data.languages import language
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.results.baseline_commands import remedy
-from merginguriel.utils.results.baselines import ALPHA
-from merginguriel.utils.results.formatting import capitalised, points, said_p
+from merginguriel.utils.results.baselines import ALPHA, OF_ADAPTED
+from merginguriel.utils.results.formatting import capitalised, many, points, said_p
 from merginguriel.utils.results.pairs import said_item_test
 
 
@@ -33,24 +33,18 @@ def findings(frame: pd.DataFrame, summary: pd.DataFrame, titles: dict[str, str])
     # Means over other locales are no comparison.
     widest = against[against["compared"] == against["compared"].max()]
     ranked = widest.sort_values("mean_gain", ascending=False, kind="stable")
-    best, merges, tests = ranked.iloc[0], ranked[ranked["kind"] == "merge"], int(against["p_wilcoxon"].count())
+    best, merges, tests = ranked.iloc[0], ranked[ranked["kind"] != "ensemble"], int(against["p_wilcoxon"].count())
     metric = str(frame["metric"].iloc[0])
     found = [_winner("Best on average", best, tests, metric), *_beside(best, summary)]
     if best["kind"] == "ensemble" and len(merges):
         found.append(_winner("Best of those that are one model at inference", merges.iloc[0], tests, metric))
+    found += _adapted(summary)
     return [*found, _all_tests(known, metric), *_by_locale(known), _rests_on(frame)]
 
 
 def _winner(lead: str, row: pd.Series, tests: int, metric: str) -> Finding:
-    details = []
-    if row["gain_low"] == row["gain_low"]:
-        details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
-    if row["p_wilcoxon_holm"] == row["p_wilcoxon_holm"]:
-        adjusted = f" after Holm's adjustment for {tests} methods" if tests > 1 else ""
-        details.append(f"Wilcoxon over locales p {said_p(row['p_wilcoxon_holm'])}{adjusted}")
-    detailed = f" ({'; '.join(details)})" if details else ""
     over = f" on average over {row['compared']} locales" if row["compared"] > 1 else ""
-    gain = f"{points(row['mean_gain'])} points against the best of its sources{detailed}."
+    gain = f"{points(row['mean_gain'])} points against the best of its sources{_worth(row, tests)}."
     if row["compared"] > 1:
         gain += (
             f" Better on {row['wins']} of {row['compared']} locales, on {row['significant_wins'] or 'none'} by more "
@@ -58,6 +52,40 @@ def _winner(lead: str, row: pd.Series, tests: int, metric: str) -> Finding:
             "chance."
         )
     return Finding(f"{lead}: {row['title']},", f"{METRICS[metric].title} {row['mean_score']:.4f}{over}, {gain}")
+
+
+def _worth(row: pd.Series, tests: int) -> str:
+    """Interval and test of a mean gain, in parentheses; `tests`: how many there are against that baseline."""
+    details = []
+    if row["gain_low"] == row["gain_low"]:
+        details.append(f"95 % interval {points(row['gain_low'])} to {points(row['gain_high'])}")
+    if row["p_wilcoxon_holm"] == row["p_wilcoxon_holm"]:
+        adjusted = f" after Holm's adjustment for {tests} methods" if tests > 1 else ""
+        details.append(f"Wilcoxon over locales p {said_p(row['p_wilcoxon_holm'])}{adjusted}")
+    return f" ({'; '.join(details)})" if details else ""
+
+
+def _adapted(summary: pd.DataFrame) -> list[Finding]:
+    """The best of what was adapted, against what could be had without adapting."""
+    names = {
+        "own_merge": "what it was before",
+        "vote": "the vote of its sources",
+        "best_source": "the best of its sources",
+    }
+    first = next((name for name in OF_ADAPTED if (summary["baseline"] == name).any()), None)
+    if first is None:
+        return []
+    against = summary[summary["baseline"] == first]
+    widest = against[against["compared"] == against["compared"].max()]
+    best = widest.sort_values("mean_score", ascending=False, kind="stable").iloc[0]
+    parts = []
+    for name, words in names.items():
+        rivals = summary[summary["baseline"] == name]
+        for _, row in rivals[rivals["variant"] == best["variant"]].iterrows():
+            worth = _worth(row, int(rivals["p_wilcoxon"].count()))
+            gain = f"mean {points(row['mean_gain'])} points{worth}"
+            parts.append(f"above {words} on {row['wins']} of {many(row['compared'], 'target')}, {gain}")
+    return [Finding(f"Adapted without labels, {best['title']}:", "; ".join(parts) + ".")]
 
 
 def _beside(best: pd.Series, summary: pd.DataFrame) -> list[Finding]:

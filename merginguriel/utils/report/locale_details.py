@@ -10,9 +10,10 @@ from pandas import isna
 
 from merginguriel.utils.data.languages import language
 from merginguriel.utils.report import html_cells
+from merginguriel.utils.report.consensus_details import consensus_details
 from merginguriel.utils.report.html_cells import EMPTY, Cell
 from merginguriel.utils.report.html_tables import Column, table
-from merginguriel.utils.report.page_tables import accuracy_beside
+from merginguriel.utils.report.page_tables import accuracy_beside, of_adapted
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import formatting, reproduction
 from merginguriel.utils.storage import atomic
@@ -31,6 +32,7 @@ def each_locale(data: ReportData) -> str:
         Column("its 95 % interval", gain, "vs_best_source", "gain_low", "gain_high"),
         Column(f"p ({data.item_test})", html_cells.p_value, "p_best_source"),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
+        *(Column(title, html_cells.points, f"vs_{name}") for name, title in of_adapted(data).items()),
         Column("Best source", html_cells.text, "best_source"),
         Column("Sources and weights", _sources, "sources", "best_source"),
         *accuracy_beside(data),
@@ -45,7 +47,7 @@ def each_locale(data: ReportData) -> str:
         rows = group.sort_values("score", ascending=False, kind="stable").to_dict("records")
         parts.append(
             f'<details class="locale" id="locale-{locale}"><summary>{_headline(rows[0])}</summary>'
-            f'<p class="note">{_alone(rows[0])}</p>'
+            f'<p class="note">{_alone(rows[0])}</p>{consensus_details(locale, rows)}'
             f"{table(f'table-{locale}', f'Results on {locale}', columns, rows)}</details>"
         )
     return "\n".join(parts)

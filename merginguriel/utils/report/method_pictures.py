@@ -12,26 +12,28 @@ from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predicti
 from merginguriel.utils.report import row_plots
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, EVERY, OF_ADAPTED, TESTED, told_of
 from merginguriel.utils.results.formatting import capitalised, many
 from merginguriel.utils.results.items import Answers
 
 # As names of pictures, and as baselines.
 DIFFERENCES = {"vs_avg_zero": "avg_zero_shot", "vs_best_zero": "best_zero_shot", "vs_best_source": "best_source"}
+DIFFERENCES |= {f"vs_{name}": name for name in OF_ADAPTED}
 
 
 def scores_and_differences(data: ReportData) -> Iterator[Picture]:
     """Every method locale by locale, beside its baselines and against each of them."""
     for variant, rows in data.frame.groupby("variant", sort=True):
         title = data.titles[variant]
-        baselines = {BASELINES[name].title: rows[f"{name}_score"] for name in ("native", *DIFFERENCES.values())}
+        shown = ["native", *(name for name in DIFFERENCES.values() if name in BASELINES or name in told_of(rows))]
+        baselines = {EVERY[name].title: rows[f"{name}_score"] for name in shown}
         told = {"method": title, "title": f"{title}: {data.metric} beside the baselines", "label": data.metric}
         draw = partial(row_plots.scores, list(rows["locale"]), rows["score"], baselines, **told)
-        shows = f"{capitalised(data.metric)} of {title} on each locale, beside four baselines."
+        shows = f"{capitalised(data.metric)} of {title} on each locale, beside its baselines."
         yield Picture(f"pure_scores_{title}", "accuracy", shows, draw)
         for name, baseline in DIFFERENCES.items():
-            if rows[f"vs_{baseline}"].notna().any():
-                against = f"{title} against the {BASELINES[baseline].title}"
+            if f"vs_{baseline}" in rows and rows[f"vs_{baseline}"].notna().any():
+                against = f"{title} against the {EVERY[baseline].title}"
                 shows = (
                     f"{against}, in points of {data.metric}, with 95 % intervals; a star marks p < {ALPHA} after "
                     "Holm's adjustment."

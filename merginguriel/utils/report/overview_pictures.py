@@ -12,7 +12,7 @@ from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.report import heatmaps, relation_plots, row_plots
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
-from merginguriel.utils.results.baselines import ALPHA, BASELINES
+from merginguriel.utils.results.baselines import ALPHA, EVERY
 from merginguriel.utils.results.formatting import capitalised
 from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
@@ -51,11 +51,11 @@ def gains(data: ReportData) -> Iterator[Picture]:
 def _win_rates(summary: pd.DataFrame, titles: dict[str, str]) -> Figure:
     methods = list(dict.fromkeys(summary["variant"]))
     outcomes = {}
-    for baseline in BASELINES:
+    for baseline in EVERY:
         rows = summary[summary["baseline"] == baseline].set_index("variant")
         if len(rows):
             counts = rows[["wins", "ties", "losses"]].reindex(methods).fillna(0)
-            outcomes[BASELINES[baseline].title] = counts.to_numpy(int)
+            outcomes[EVERY[baseline].title] = counts.to_numpy(int)
     return row_plots.win_rates([titles[method] for method in methods], outcomes)
 
 

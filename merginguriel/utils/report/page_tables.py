@@ -22,13 +22,14 @@ AGAINST = {
     "avg_zero_shot": "Against mean zero-shot",
     "native": "Against own model",
 }
+OF_ADAPTED = {"own_merge": "Against own merge", "vote": "Against vote of sources"}
 
 
 def methods(data: ReportData) -> str:
     """A row a method, the largest mean gain over the best source first."""
-    of = {name: rows.set_index("variant") for name, rows in data.summary.groupby("baseline")}
+    of, others = {name: rows.set_index("variant") for name, rows in data.summary.groupby("baseline")}, _others(data)
     against = of["best_source"].sort_values("mean_gain", ascending=False, kind="stable")
-    against = against.assign(title=against.index.map(data.titles), **{name: of[name]["mean_gain"] for name in AGAINST})
+    against = against.assign(title=against.index.map(data.titles), **{name: of[name]["mean_gain"] for name in others})
     bounds = html_cells.bounds_of([*against["gain_low"], *against["gain_high"]])
     columns = [
         Column("Method", html_cells.text, "title"),
@@ -41,12 +42,12 @@ def methods(data: ReportData) -> str:
         Column("p (Wilcoxon, Holm)", html_cells.p_value, "p_wilcoxon_holm"),
         Column("Won : lost", html_cells.won_and_lost, "wins", "losses"),
         Column("by more than chance", html_cells.won_and_lost, "significant_wins", "significant_losses"),
-        *(Column(title, html_cells.points, name) for name, title in AGAINST.items()),
+        *(Column(title, html_cells.points, name) for name, title in others.items()),
     ]
     return (
         f'<p class="note">Differences are points of {data.metric}, means over the locales that have both. <em>Best '
         "source</em>: the best, on these items, of the models that take part. <em>Best</em> and <em>mean "
-        "zero-shot</em>: of all models but the target's own. <em>By more than chance</em>: "
+        f"zero-shot</em>: of all models but the target's own. {_told_of_adapted(data)}<em>By more than chance</em>: "
         f"{said_item_test(data.comparison.metric)} on the same items, below {ALPHA} after Holm's adjustment for all "
         "results.</p>"
         + controls("table-methods", "methods")
@@ -93,13 +94,32 @@ def all_results(data: ReportData) -> str:
         Column(f"its {data.metric}", html_cells.number, "best_source_score"),
         Column("Gain", html_cells.points, "vs_best_source"),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
-        *(Column(title, html_cells.points, f"vs_{name}") for name, title in AGAINST.items()),
+        *(Column(title, html_cells.points, f"vs_{name}") for name, title in _others(data).items()),
     ]
     rows = [row | {"verdict": _verdict(row)} for row in results.to_dict("records")]
     filters = {"method": "title", "family": "family", "verdict": "verdict"}
     selects = {"method": sorted(data.titles.values()), "family": sorted(set(results["family"])), "verdict": VERDICTS}
     return controls("table-results", "results", selects) + table(
         "table-results", "All results", columns, rows, data=filters, tall=True
+    )
+
+
+def _others(data: ReportData) -> dict[str, str]:
+    """The baselines beside the best source, as columns call them."""
+    return AGAINST | of_adapted(data)
+
+
+def of_adapted(data: ReportData) -> dict[str, str]:
+    """Those of adapted models alone, where there are any."""
+    return {name: title for name, title in OF_ADAPTED.items() if name in data.comparison.baselines}
+
+
+def _told_of_adapted(data: ReportData) -> str:
+    if not of_adapted(data):
+        return ""
+    return (
+        "<em>Own merge</em>: the model before it was adapted, <em>vote of sources</em>: the soft vote of all that take "
+        "part, with equal weights. "
     )
 
 

@@ -30,7 +30,7 @@ def write(
 ) -> list[str]:
     """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>; returns their names."""
     # Methods of tables may be called anything.
-    drawn = {re.sub(r"[^\w.=,-]+", ".", picture.name): picture for picture in pictures(data, kinds)}
+    drawn = {re.sub(r"[^\w.=,+-]+", ".", picture.name): picture for picture in pictures(data, kinds)}
     for name, picture in tqdm(drawn.items(), desc="drawing", leave=False, disable=None):
         figure = picture.draw()
         for suffix in formats:

@@ -11,10 +11,11 @@ from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.report.language_data import told_codes
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
-from merginguriel.utils.results.baselines import BASELINES
-from merginguriel.utils.results.choice import choose
+from merginguriel.utils.results.baselines import EVERY
+from merginguriel.utils.results.choice import choose, of_types
 from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
 from merginguriel.utils.results.csv_tables import of_variant_comprehensive
+from merginguriel.utils.results.identity import COMPARED
 from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.similarity.matrix import LanguageMatrix
@@ -44,8 +45,9 @@ def from_results(
         Path(row.folder): f"{row.folder} is of {row.locale!r}, which is no language code"
         for row in collection.long[~known].itertuples()
     }
-    long = choose(collection.long[known], split, locales, types, task)
-    comparison = compare(_of_numbers(long, numbers))
+    among = choose(collection.long[known], split, locales, task=task)
+    long = of_types(among, types) if types else among
+    comparison = compare(_of_numbers(long, numbers), among=among)
     if comparison.frame.empty:
         raise InputError(
             f"no merge or ensemble in {results_dir} on the {split} split, of those that were asked for; "
@@ -72,7 +74,7 @@ def _of_numbers(long: pd.DataFrame, numbers: list[int] | None) -> pd.DataFrame:
     """Without the merges and ensembles of other numbers of sources; InputError where none has one of `numbers`."""
     if numbers is None:
         return long
-    combined = long["kind"].isin(("merge", "ensemble"))
+    combined = long["kind"].isin(COMPARED)
     there = sorted({int(number) for number in long["num_sources"][combined].dropna()})
     missing = [number for number in numbers if number not in there]
     if missing:
@@ -153,7 +155,7 @@ def _rows_of(table: pd.DataFrame, variant: str, metric: str) -> pd.DataFrame:
             **{name: table.get(f"{variant}_{title}") for title, name in of_variant_comprehensive(metric).items()},
         }
     )
-    for name in BASELINES:
+    for name in EVERY:
         rows[f"{name}_score"] = rows["score"] - rows[f"vs_{name}"].astype(float)
     rows = rows[rows["score"].notna()].reindex(columns=[*COLUMNS, *COMPARISON])
     numeric = [name for name in COMPARISON if name.startswith(("vs_", "p_")) or name.endswith("score")]

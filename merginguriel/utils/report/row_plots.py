@@ -15,12 +15,14 @@ from merginguriel.utils.report.plots import figure, note, styled
 
 ROW = 0.175  # inches
 # Marker, size, colour and whether it is filled, of the baselines in their order: the third stands around the fourth
-# where both are one model.
+# where both are one model; the last two are of adapted models.
 BASELINE_MARKS = (
     ("D", 4.5, plots.PURPLE, True),
     ("o", 4.5, plots.FAINT, False),
     ("^", 8, plots.ORANGE, False),
     ("s", 4, plots.GREEN, True),
+    ("P", 5, plots.INK, False),
+    ("v", 5.5, plots.VERMILLION, False),
 )
 
 OUTCOMES = (("won", plots.BLUE), ("tied", plots.RULE), ("lost", plots.VERMILLION))
@@ -49,7 +51,7 @@ def _rows(labels: Sequence[str], width: float, *, columns: int = 1, extra: float
 def scores(
     locales: Sequence[str], values: ArrayLike, baselines: dict[str, ArrayLike], *, method: str, title: str, label: str
 ) -> Figure:
-    """Score of a method and of up to four baselines on each locale, (locales,) each, by family. NaN is left out."""
+    """Score of a method and of up to six baselines on each locale, (locales,) each, by family. NaN is left out."""
     order = by_family(locales)
     locales = [locales[place] for place in order]
     values = np.asarray(values, float)[order]

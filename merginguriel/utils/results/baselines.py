@@ -1,11 +1,13 @@
 """The baselines of a merge or ensemble, by name, and those of one row of a table."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from merginguriel.utils.results.items import Answers
 from merginguriel.utils.results.single_models import Single
 
 
@@ -24,8 +26,14 @@ BASELINES = {
     "avg_zero_shot": Baseline("average zero-shot", "avg_zero_shot", "mean of all models but the target's own"),
     "native": Baseline("native", "native", "the target's own model"),
 }
-# Single models, whose items can be compared one by one.
-TESTED = ("best_source", "best_zero_shot", "native")
+# Beside them, of an adapted model alone.
+OF_ADAPTED = {
+    "own_merge": Baseline("own merge", "own_merge", "the model before it was adapted"),
+    "vote": Baseline("vote", "vote", "soft vote, with equal weights, of the sources of an adapted model"),
+}
+EVERY = BASELINES | OF_ADAPTED
+# Single models and votes, whose items can be compared one by one.
+TESTED = ("best_source", "best_zero_shot", "native", *OF_ADAPTED)
 ALPHA = 0.05
 # What `baselines_of` adds to a row. NaN or None where a baseline was not measured.
 BASELINE_COLUMNS = {
@@ -36,16 +44,26 @@ BASELINE_COLUMNS = {
     "avg_zero_shot_score": BASELINES["avg_zero_shot"].meaning,
     "num_zero_shot": "how many models the two are taken over",
     "native_score": BASELINES["native"].meaning,
+    **{f"{name}_score": baseline.meaning for name, baseline in OF_ADAPTED.items()},
 }
+
+
+def told_of(frame: pd.DataFrame) -> list[str]:
+    """The baselines that tables of a comparison's rows have; those of adapted models where one of them is known."""
+    return [*BASELINES, *(name for name in OF_ADAPTED if f"vs_{name}" in frame and frame[f"vs_{name}"].notna().any())]
 
 
 @dataclass(frozen=True)
 class RowBaselines:
-    """`values` of BASELINE_COLUMNS, and of each baseline's model its results, the one to take first."""
+    """`values` of BASELINE_COLUMNS, and of each baseline's model its results, the one to take first.
+
+    `answers`: of what has no result of its own.
+    """
 
     values: dict[str, Any]
     results: dict[str, list[Single]]
     unmeasured: list[str]  # its own sources without a result on its items
+    answers: dict[str, Answers] = field(default_factory=dict)
 
 
 def baselines_of(row: Any, pool: dict[str, list[Single]]) -> RowBaselines:

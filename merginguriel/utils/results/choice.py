@@ -1,6 +1,7 @@
 """Which of all results are asked for: those of one split and one task, by one metric."""
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -30,20 +31,27 @@ def choose(
     if locales:
         rows = rows[rows.locale.isin(locales)]
     if types:
-        wanted = {{"baseline": "native"}.get(name, name) for name in types}
-        unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
-        if unknown:
-            there = sorted({*rows.method[rows.kind != "nxn"]})
-            raise InputError(
-                f"no result of {', '.join(unknown)} on the {split} split; there are some of {', '.join(there)}"
-            )
-        rows = rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
+        rows = of_types(rows, types)
     if rows.empty:
         raise InputError(
             f"no results of the {split} split{' for these locales' if locales else ''}; check "
             "--results-dir, --split and --locales"
         )
     return rows.reset_index(drop=True)
+
+
+def of_types(rows: pd.DataFrame, types: list[str]) -> pd.DataFrame:
+    """Those of some methods or variants, and single models; InputError where a type has no result."""
+    wanted = {{"baseline": "native"}.get(name, name) for name in types}
+    unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
+    if unknown:
+        splits, there = " and ".join(sorted(set(rows.split))), sorted({*rows.method[rows.kind != "nxn"]})
+        close = [one for name in unknown for one in get_close_matches(name, {*rows.method, *rows.variant}, 2)]
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(
+            f"no result of {', '.join(unknown)} on the {splits} split; {meant}there are some of {', '.join(there)}"
+        )
+    return rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
 
 
 def _of_task(rows: pd.DataFrame, asked: str | None) -> pd.DataFrame:

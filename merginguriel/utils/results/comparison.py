@@ -1,9 +1,10 @@
-"""Every merge and ensemble beside its fair baselines, tested item by item, by the task's metric.
+"""Every merge, ensemble and adapted model beside its fair baselines, tested item by item, by the task's metric.
 
 Scores of test items are described here, never used to choose: the best source and the best zero-shot model are the
 hardest baselines, which nobody can know without labelled items of the target.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.evaluation.metrics import ACCURACY
 from merginguriel.utils.evaluation.statistics import holm
 from merginguriel.utils.results import notes
-from merginguriel.utils.results.baselines import BASELINE_COLUMNS, BASELINES, TESTED, RowBaselines, baselines_of
+from merginguriel.utils.results.adapted_rivals import AdaptedRivals
+from merginguriel.utils.results.baselines import BASELINE_COLUMNS, EVERY, TESTED, RowBaselines, baselines_of, told_of
+from merginguriel.utils.results.identity import COMPARED
 from merginguriel.utils.results.items import Answers, ItemReader
 from merginguriel.utils.results.pairs import Key, Pairs
 from merginguriel.utils.results.rows import COLUMNS
@@ -23,7 +26,7 @@ from merginguriel.utils.results.single_models import Singles
 # What `compare` adds to the columns of rows.COLUMNS. NaN or None where a baseline was not measured.
 COMPARISON = {
     **BASELINE_COLUMNS,
-    **{f"vs_{name}": f"score minus {name}_score" for name in BASELINES},
+    **{f"vs_{name}": f"score minus {name}_score" for name in EVERY},
     **{
         f"p_{name}": "exact McNemar test against it on the same items; approximate randomisation of another metric "
         "than accuracy"
@@ -50,25 +53,35 @@ class Comparison:
     def metric(self) -> str:
         return self.pairs.metric
 
+    @property
+    def baselines(self) -> list[str]:
+        """Those that tables tell of: own merge and vote where an adapted model has one."""
+        return told_of(self.frame)
 
-def compare(long: pd.DataFrame, *, baselines: bool = True, tests: bool = True) -> Comparison:
+
+def compare(
+    long: pd.DataFrame, *, baselines: bool = True, tests: bool = True, among: pd.DataFrame | None = None
+) -> Comparison:
     """Every merge and ensemble on its own target beside its baselines; `tests` reads predictions, for p values.
 
-    Of several results of one experiment the newest counts. Without `baselines` their columns are empty. InputError
-    where the results are not all by one metric.
+    Of several results of one experiment the newest counts. Without `baselines` their columns are empty. `among`: the
+    results that baselines are taken from, by default those of `long`. InputError where the results are not all by one
+    metric.
     """
     metric = _metric_of(long)
-    own = long.kind.isin(("merge", "ensemble")) & (long.locale == long.target)
+    own = long.kind.isin(COMPARED) & (long.locale == long.target)
     frame = long[own].sort_values(["variant", "locale", "timestamp", "folder"], na_position="first")
     told = notes.duplicates(frame)
     frame = frame.drop_duplicates(["variant", "locale"], keep="last").reset_index(drop=True)
-    singles = Singles(long if baselines else long[:0])
-    beside = [baselines_of(row, singles.on_items_of(row)) for row in frame.itertuples()]
+    among = (long if among is None else among) if baselines else long[:0]
+    singles, reader = Singles(among), ItemReader()
+    rivals = AdaptedRivals(among, singles, metric, reader if tests else None)
+    beside = [rivals.beside(row, baselines_of(row, singles.on_items_of(row))) for row in frame.itertuples()]
     frame = frame.join(pd.DataFrame([row.values for row in beside], columns=list(BASELINE_COLUMNS)))
-    frame = frame.astype({f"{name}_score": float for name in BASELINES} | {"num_zero_shot": "Int64"})
-    for name in BASELINES:
+    frame = frame.astype({f"{name}_score": float for name in EVERY} | {"num_zero_shot": "Int64"})
+    for name in EVERY:
         frame[f"vs_{name}"] = frame.score - frame[f"{name}_score"]
-    reader, pairs = ItemReader(), Pairs(metric)
+    pairs = Pairs(metric)
     if baselines and tests:
         answers, unpaired = _paired(frame.folder, beside, reader)
         pairs = Pairs(metric, answers)
@@ -94,13 +107,12 @@ def _paired(
 ) -> tuple[dict[Key, tuple[Answers, Answers]], list[str]]:
     """(what is compared item by item, notes)"""
     pairs: dict[Key, tuple[Answers, Answers]] = {}
+    rivals: Mapping[str, Answers | None]
     unpaired = without = 0
     for row, (folder, of_row) in enumerate(zip(folders, beside)):
         own = reader.read(folder)
-        for name, results in of_row.results.items():
-            # Results of one score are one; what one of them has not kept another may have.
-            kept = (reader.read(single.folder) for single in results if single.score == results[0].score)
-            rival = next((found for found in kept if found), None) if own else None
+        rivals = _answers_of(of_row, reader) if own else dict.fromkeys((*of_row.results, *of_row.answers))
+        for name, rival in rivals.items():
             if own is None or rival is None:
                 without += 1
             elif rival.ids != own.ids or not np.array_equal(rival.gold, own.gold):
@@ -109,6 +121,16 @@ def _paired(
                 pairs[row, name] = own, rival
     said = {"predictions are not kept": without, "the ids of the items, or their labels, differ": unpaired}
     return pairs, [f"{count} comparisons have no paired test: {why}" for why, count in said.items() if count]
+
+
+def _answers_of(beside: RowBaselines, reader: ItemReader) -> dict[str, Answers | None]:
+    """Of each baseline what it answered, where that is kept."""
+    found: dict[str, Answers | None] = dict(beside.answers)
+    for name, results in beside.results.items():
+        # Results of one score are one; what one of them has not kept another may have.
+        kept = (reader.read(one.folder) for one in results if one.score == results[0].score)
+        found[name] = next((answers for answers in kept if answers), None)
+    return found
 
 
 def adjusted(p_values: np.ndarray) -> np.ndarray:

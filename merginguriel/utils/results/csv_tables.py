@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
-from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.baselines import EVERY, OF_ADAPTED, TESTED, told_of
 from merginguriel.utils.results.comparison import Comparison
+from merginguriel.utils.results.identity import COMPARED
 
 # Columns of the tables by locale, after a variant's name -> of the comparison.
 OF_VARIANT = {"improvement": "vs_native", "vs_best_source": "vs_best_source", "vs_best_overall": "vs_best_zero_shot"}
+OF_VARIANT |= {f"vs_{name}": f"vs_{name}" for name in OF_ADAPTED}
+
+_OF_ADAPTED = [f"{what}_{name}{end}" for name in OF_ADAPTED for what, end in (("vs", ""), ("p", "_holm"))]
 
 
 def of_variant_comprehensive(metric: str) -> dict[str, str]:
@@ -24,7 +28,7 @@ def of_variant_comprehensive(metric: str) -> dict[str, str]:
         OF_VARIANT
         | {"vs_avg_zero_shot": "vs_avg_zero_shot", "best_source": "best_source"}
         | {f"best_source_{metric}": "best_source_score"}
-        | {f"p_{BASELINES[name].in_files}_holm": f"p_{name}_holm" for name in TESTED}
+        | {f"p_{EVERY[name].in_files}_holm": f"p_{name}_holm" for name in TESTED}
     )
 
 
@@ -65,14 +69,15 @@ def aggregated(results: Aggregate) -> pd.DataFrame:
             "target_lang": rows.target,
             "source_languages": rows.sources.map(lambda text: json.dumps(list(json.loads(text))), na_action="ignore"),
             "weights": rows.sources,
-            "merge_mode": rows.method.where(rows.kind.isin(("merge", "ensemble"))),
+            "merge_mode": rows.method.where(rows.kind.isin(COMPARED)),
             "num_languages": rows.num_sources,
             "merge_timestamp": rows.merge_timestamp,
         }
     )
     if results.with_baselines:
         beside = results.frame.set_index("folder")
-        for name, baseline in BASELINES.items():
+        for name in results.comparison.baselines:
+            baseline = EVERY[name]
             table[f"{baseline.in_files}_{results.metric}"] = rows.folder.map(beside[f"{name}_score"])
             if name in beside:
                 table[f"{baseline.in_files}_language"] = rows.folder.map(beside[name])
@@ -104,6 +109,8 @@ def compared(results: Aggregate, *, comprehensive: bool) -> pd.DataFrame:
         wide = [table]
         for title, name in (of_variant_comprehensive(metric) if comprehensive else OF_VARIANT).items():
             by_variant = frame.pivot(index="locale", columns="variant", values=name)[variants]
+            if name in _OF_ADAPTED:  # the columns of variants that are not adapted would be empty
+                by_variant = by_variant.dropna(axis=1, how="all")
             wide.append(by_variant.add_suffix(f"_{title}"))
         table = pd.concat(wide, axis=1)
     if metric != ACCURACY:
@@ -135,7 +142,9 @@ def advanced_summary(frame: pd.DataFrame, metric: str = ACCURACY) -> pd.DataFram
     wide = [pd.DataFrame({column: by_locale[f"{name}_score"].agg(only_value) for column, name in columns.items()})]
     sources = frame["sources"].map(lambda text: " ".join(json.loads(text)) if isinstance(text, str) else "")
     for variant, rows in frame.assign(sources=sources).set_index("locale").groupby("variant", sort=True):
-        wide.append(rows[list(of_method)].rename(columns={name: variant + title for name, title in of_method.items()}))
+        adapted = {f"vs_{name}": f"_vs_{name}" for name in told_of(rows) if name in OF_ADAPTED}
+        titles = {name: variant + title for name, title in (of_method | adapted).items()}
+        wide.append(rows[list(titles)].rename(columns=titles))
     table = pd.concat([part.round(6) for part in wide], axis=1)
     if metric != ACCURACY:
         table.insert(0, "metric", metric)

@@ -18,8 +18,10 @@ from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_m
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, method_of
 from merginguriel.utils.merging.record import OLDER_TEXTS, is_initial, preweight_of
+from merginguriel.utils.results import adapted_identity
 from merginguriel.utils.storage import atomic, naming
 
+COMPARED = ("merge", "ensemble", "adapted")  # kinds of results that are made for a target, of models of others
 # Columns that no two experiments of one variant may differ in; with `settings`, whose parts count one by one.
 IDENTITY = (
     "kind",
@@ -62,8 +64,9 @@ _READ = {
     "command",
     "task",
     "task_hash",
+    "adapt",
 }
-SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold")
+SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold", "teachers-root")
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 
 
@@ -148,7 +151,7 @@ def kept_merge_details(folder: Path) -> dict:
 
 
 def _experiment(experiment: dict, locale: str, split: str) -> dict:
-    sources = experiment.get("sources") or []
+    sources = adapted_identity.taught_by(experiment)
     similarity = experiment.get("similarity") or {}
     weights = {source["locale"]: float(source["weight"]) for source in sources}
     target = experiment.get("target") or locale
@@ -159,14 +162,15 @@ def _experiment(experiment: dict, locale: str, split: str) -> dict:
     is_ensemble = experiment["mode"].startswith("ensemble_")
     if experiment["mode"].startswith(ITERATIVE):
         paths = []  # stages of its own training: the single models of these locales stand in for them
+    of_a_merge = experiment["mode"] != adapted_identity.ADAPTATION
     row = {
-        "kind": "ensemble" if is_ensemble else "merge",
-        "method": experiment["mode"],
+        "kind": "ensemble" if is_ensemble else "merge" if of_a_merge else "adapted",
+        "method": adapted_identity.method_of(experiment),
         "target": target,
         "num_sources": len(weights) or experiment.get("num_sources"),
         "selection": similarity.get("selection"),
         "include_target": bool(experiment.get("include_target", target in weights)),
-        "seed": experiment.get("seed"),
+        "seed": experiment.get("seed") if of_a_merge else experiment["adapt"].get("seed"),
         "base_model": " ".join(bases) or None,
         "models_root": os.pathsep.join(sorted({str(path.parent) for path in paths})) or None,
         "sources": _as_json(weights) if weights else None,
@@ -216,6 +220,7 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         settings["sources"] = sorted(weights)
     elif selection == "manual":
         settings["sources"] = dict(sorted(weights.items()))
+    settings |= adapted_identity.settings_of(experiment)
     others = {**(experiment.get("iterative") or {}), **experiment}
     return settings | {name: value for name, value in others.items() if name not in _READ}
 
@@ -239,7 +244,7 @@ def _variant(row: dict, settings: dict, split: str) -> str:
     """
     name = row["method"] if row["num_sources"] is None else f"{row['method']}_{row['num_sources']}lang"
     default = {"uriel": "cosine", "consensus": "consensus", "manual": "manual"}.get(
-        row["method"].removeprefix(ITERATIVE), "sinkhorn"
+        adapted_identity.own_mode(row["method"]).removeprefix(ITERATIVE), "sinkhorn"
     )
     if row["selection"] not in (None, default):
         name += f"_{row['selection']}"
@@ -260,6 +265,8 @@ def _said(name: str, value) -> str:
         value = ",".join(map(str, value))
     if len(str(value)) > 80:  # a name, not a list of everything
         value = hashlib.sha256(str(value).encode()).hexdigest()[:8]
+    if name in adapted_identity.WORDS:
+        return "_" + naming.word(adapted_identity.WORDS[name].format(value))
     word = {"preweight": f"{value}", "dtype": f"{value}", "dense": f"dense{value}", "task": f"{value}"}.get(
         name, f"{name}-{value}"
     )
@@ -271,7 +278,7 @@ def tell_apart(rows: list[dict]) -> None:
     same_name: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     places = _places(rows)
     for row in rows:
-        if row["kind"] in ("merge", "ensemble"):
+        if row["kind"] in COMPARED:
             identity = {**{name: row[name] for name in IDENTITY}, **json.loads(row["settings"])}
             identity["dataset"] = places.get(row["dataset"])
             if row["models_root"]:  # relative or not

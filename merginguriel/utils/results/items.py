@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.ensembles.votes import soft
 from merginguriel.utils.evaluation import nxn_logits, predictions
 from merginguriel.utils.storage import naming
 
@@ -29,7 +30,7 @@ class ItemReader:
 
     def __init__(self):
         self.damaged: dict[Path, str] = {}
-        self.read = functools.cache(self._read)
+        self.read, self.voted = functools.cache(self._read), functools.cache(self._voted)
         self._logits, self._order = functools.cache(nxn_logits.Logits), functools.cache(_order)
 
     def _read(self, folder: str) -> Answers | None:
@@ -44,13 +45,46 @@ class ItemReader:
             self.damaged[file] = str(error)
             return None
 
+    def _voted(self, models: tuple[tuple[str, ...], ...]) -> Answers | None:
+        """What models elect together by the soft vote of equals; of each, the folders of its results, first come first.
+
+        None where one of them has kept no logits, or they are of other items.
+        """
+        said = [next((found for folder in folders if (found := self._said(folder))), None) for folders in models]
+        known = [one for one in said if one is not None]
+        if not known or len(known) < len(said) or len({one[0] for one in known}) > 1:
+            return None
+        key, gold, _ = known[0]
+        shapes = {logits.shape for _, _, logits in known}
+        if len(shapes) > 1 or any(not np.array_equal(gold, other) for _, other, _ in known):
+            return None
+        return Answers(key, gold, soft([logits for _, _, logits in known], np.ones(len(known))))
+
+    def _said(self, folder: str) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """(what stands for the sorted ids, gold labels, logits (items, labels)) of a result; None where not kept."""
+        file = Path(folder) / predictions.PREDICTIONS
+        try:
+            kept = predictions.read_predictions(file) if file.is_file() else self._cell(Path(folder))
+            if kept is None or "logits" not in kept:
+                return None
+        except InputError as error:
+            self.damaged[file] = str(error)
+            return None
+        order, key = self._order(kept["ids"].tobytes(), kept["ids"].dtype.str)
+        return key, kept["labels"][order], kept["logits"][order]
+
     def _of_cell(self, folder: Path) -> Answers | None:
+        kept = self._cell(folder)
+        return self._sorted(kept["ids"], kept["labels"], kept["logits"].argmax(-1)) if kept else None
+
+    def _cell(self, folder: Path) -> dict[str, np.ndarray] | None:
+        """ids, labels and logits of a cell of an N×N."""
         cell = naming.parse_cell(folder.name)
         if cell is None or not (folder.parent / nxn_logits.LOGITS).is_file():
             return None
         source, target = cell
         kept = self._logits(folder.parent)
-        return self._sorted(kept.ids(target), kept.labels(target), kept.logits(source, target).argmax(-1))
+        return {"ids": kept.ids(target), "labels": kept.labels(target), "logits": kept.logits(source, target)}
 
     def _sorted(self, ids: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> Answers:
         order, key = self._order(ids.tobytes(), ids.dtype.str)

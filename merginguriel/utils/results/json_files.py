@@ -2,7 +2,7 @@
 
 import json
 
-from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.baselines import EVERY, OF_ADAPTED, TESTED
 from merginguriel.utils.results.csv_tables import Aggregate, only_value
 from merginguriel.utils.results.summary import spread
 
@@ -13,9 +13,11 @@ def summary(results: Aggregate) -> dict[str, dict]:
     scores = {variant: group.score for variant, group in results.frame.groupby("variant")}
     if results.with_baselines:
         by_locale = results.frame.groupby("locale")
-        for name in ("native", "best_source", "best_zero_shot", "avg_zero_shot"):
-            values = by_locale[f"{name}_score"].agg("max" if name == "best_source" else only_value)
-            scores[f"baseline_{BASELINES[name].in_files}_{metric}"] = values
+        of_adapted = [name for name in results.comparison.baselines if name in OF_ADAPTED]
+        for name in ("native", "best_source", "best_zero_shot", "avg_zero_shot", *of_adapted):
+            several = name in ("best_source", *of_adapted)  # each variant has its own
+            values = by_locale[f"{name}_score"].agg("max" if several else only_value)
+            scores[f"baseline_{EVERY[name].in_files}_{metric}"] = values
     return {name: {"count": values.count(), **spread(values, metric)} for name, values in scores.items()}
 
 
@@ -23,7 +25,7 @@ def win_analysis(results: Aggregate) -> dict[str, dict]:
     """Variant -> what it wins against each baseline, by the baseline's name."""
     content: dict[str, dict] = {}
     for row in results.summary.itertuples():
-        of_variant, name = content.setdefault(row.variant, {}), BASELINES[row.baseline].in_files
+        of_variant, name = content.setdefault(row.variant, {}), EVERY[row.baseline].in_files
         of_variant |= {
             f"vs_{name}_wins": row.wins,
             f"vs_{name}_ties": row.ties,

@@ -4,8 +4,9 @@ from collections import defaultdict
 
 import pandas as pd
 
+from merginguriel.utils.results.adapted_identity import is_adapted
 from merginguriel.utils.results.baseline_commands import remedy
-from merginguriel.utils.results.baselines import RowBaselines
+from merginguriel.utils.results.baselines import EVERY, RowBaselines
 from merginguriel.utils.results.formatting import some
 from merginguriel.utils.results.single_models import Singles
 
@@ -31,12 +32,13 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
             f"best source unknown for {len({row for row, _ in lacking})} results, not measured: {some(unmeasured)}; "
             f"run {remedy(frame.iloc[sorted({row for row, _ in lacking})])}"
         )
-    untold = int(frame.sources.isna().sum())
+    untold = int((frame.sources.isna() & (frame.kind != "adapted")).sum())
     if untold:
         notes.append(f"best source unknown for {untold} results that do not tell their sources")
     without = sorted(set(frame.locale[frame.native_score.isna()]))
     if without:
         notes.append(f"no result of the native model of {some(without)}")
+    notes += _of_adapted(frame)
     if _are_some_unmeasured(frame, singles):
         counts = frame.num_zero_shot
         notes.append(
@@ -50,6 +52,25 @@ def gaps(frame: pd.DataFrame, beside: list[RowBaselines], singles: Singles) -> l
             for (source, locale, _), results in sorted(singles.disagreements.items())
         ]
         notes.append(f"{len(told)} results of single models disagree: {some(told, 3)}")
+    return notes
+
+
+def _of_adapted(frame: pd.DataFrame) -> list[str]:
+    """Where what adapted models are compared with beside single models is unknown."""
+    adapted = frame[frame.method.map(is_adapted).astype(bool)]
+    remedies = {
+        "own_merge": "there is no result of what they were before; run the same without adapting",
+        "vote": "there is no soft vote with equal weights of the same sources, and not all of them have kept their "
+        "logits; run uriel_ensemble_inference.py --voting-method soft --preweight equal",
+    }
+    notes = []
+    for name, remedy_of in remedies.items():
+        lacking = adapted[adapted[f"{name}_score"].isna()]
+        # One that teaches itself may have no sources at all.
+        lacking = lacking[lacking.sources.notna()] if name == "vote" else lacking
+        if len(lacking):
+            those = some([f"{row.variant} on {row.locale}" for row in lacking.itertuples()], 3)
+            notes.append(f"{EVERY[name].title} unknown for {len(lacking)} adapted results, {those}: {remedy_of}")
     return notes
 
 

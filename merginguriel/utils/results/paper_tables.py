@@ -4,7 +4,7 @@ import pandas as pd
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import METRICS
-from merginguriel.utils.results.baselines import ALPHA, BASELINES
+from merginguriel.utils.results.baselines import ALPHA, BASELINES, EVERY
 from merginguriel.utils.results.csv_tables import Aggregate, compared
 from merginguriel.utils.results.formatting import capitalised, gain, p_value, score
 from merginguriel.utils.results.text_tables import TextTable, latex, markdown, table_of
@@ -47,8 +47,8 @@ def method_table(summary: pd.DataFrame, metric: str) -> TextTable:
                 "locales": str(first.locales),
                 metric: score(first.mean_score),
                 **{
-                    f"vs {BASELINES[name].title} (95 % interval)": gain(by_baseline[name], first.locales)
-                    for name in BASELINES
+                    f"vs {EVERY[name].title} (95 % interval)": gain(row, first.locales)
+                    for name, row in by_baseline.items()
                 },
                 "wins over best source": f"{first.wins}/{first.compared}" if first.compared else "",
                 "p (Holm)": p_value(first.p_wilcoxon_holm),

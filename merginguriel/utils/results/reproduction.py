@@ -13,8 +13,9 @@ from merginguriel.utils.data.task_file import TaskSettings, task_named, task_of,
 from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 from merginguriel.utils.merging.modes import MODES
-from merginguriel.utils.merging.record import choice_of, settings_of
+from merginguriel.utils.merging.record import adaptation_of, choice_of, settings_of
 from merginguriel.utils.models.store import ModelStore
+from merginguriel.utils.results import adapted_identity
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.settings import shell_line, tokens
 
@@ -26,8 +27,10 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
     if experiment.get("command"):
         return experiment["command"]
-    sources = experiment.get("sources")
-    if "mode" not in experiment or not sources or not all("path" in source for source in sources):
+    sources = adapted_identity.taught_by(experiment) if "mode" in experiment else None
+    if _is_adapted_model(experiment):
+        return _adapting(experiment, info, [experiment["target"]])
+    if not sources or not all("path" in source for source in sources):
         return None
     mode, given = experiment["mode"], given_models(experiment)
     if mode not in MODES and not mode.startswith(VOTE):
@@ -47,7 +50,9 @@ def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
     if experiment.get("command") or command_of(results) is None:
         return None
-    mode = experiment["mode"]
+    if _is_adapted_model(experiment):
+        return _adapting(experiment, info, targets, results_root)
+    mode = adapted_identity.method_of(experiment)
     if mode.startswith(VOTE):
         script = ["run_large_scale_ensemble_experiments.py", "--voting-methods", mode.removeprefix(VOTE)]
         script.append("--target-languages")
@@ -56,11 +61,39 @@ def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root
     else:
         script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
     where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
-    return shell_line(*script, *targets, *_settings(experiment, info), *where)
+    return shell_line(*script, *targets, *_settings(experiment, info, named=True), *where)
 
 
-def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[Any]:
-    """Flags that commands for one target and for many share."""
+def _is_adapted_model(experiment: Mapping[str, Any]) -> bool:
+    """Whether a finished model was adapted, by a command of its own."""
+    return "start" in (experiment.get("adapt") or {})
+
+
+def _adapting(
+    experiment: Mapping[str, Any], info: Mapping[str, Any], targets: Sequence[str], results_root: Path | None = None
+) -> str | None:
+    """The command that adapts a finished model; None where the models of `targets` cannot be told from that of one."""
+    adapt, target = experiment["adapt"], experiment["target"]
+    model, teachers = adapt["start"]["path"], adapt.get("teachers") or []
+    if list(targets) == [target]:
+        which = ["--target-lang", target]
+    elif target in model:
+        model, which = model.replace(target, "{target}"), ["--targets", *targets]
+    else:
+        return None
+    told = {one["locale"]: one["path"] for one in teachers}
+    own = {one["locale"]: one.get("path") for one in experiment.get("sources") or []}
+    if len(targets) > 1 and told != own and set(targets) & set(told):
+        return None  # a target's own model may not teach
+    seed = [] if adapt.get("seed") in (None, 42) else ["--seed", adapt["seed"]]
+    where = [] if results_root in (None, naming.RESULTS_ROOT) else ["--results-dir", results_root]
+    settings = tokens(adaptation_of(experiment), without=() if adapt["adapt"] == "self" else ("adapt",))
+    flags = [*settings, *seed, *task_flags(info), *source_flags({} if told == own else told), *where]
+    return shell_line("adapt_to_target.py", "--model", model, *which, *flags)
+
+
+def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any], *, named: bool = False) -> list[Any]:
+    """Flags that commands for one target and for many share; `named`: the mode says that the merge is adapted."""
     given, root = given_models(experiment), Path(experiment["sources"][0]["path"]).parent
     root = naming.MODELS_ROOT if experiment.get("nxn_dir") else root
     data = task_flags(info) if given else [*task_flags(info), *store_flags(info, experiment["base_model"], root)]
@@ -70,8 +103,9 @@ def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> list[An
     merge = settings_of(experiment)
     if given and experiment.get("base"):
         merge = replace(merge, base=Path(experiment["base"]["path"]))  # where its own would be is not told
-    told = hyperparameter_tokens(merge.hyperparameters.items())
-    return [*data, *_choice(merge.choice, merge.weighs_by_hand), *tokens(merge), *told, *tokens(merge.texts)]
+    own = [*tokens(merge), *hyperparameter_tokens(merge.hyperparameters.items()), *tokens(merge.texts)]
+    adaptation = tokens(merge.adaptation, without=("adapt",) if named else ())
+    return [*data, *_choice(merge.choice, merge.weighs_by_hand), *own, *adaptation]
 
 
 def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:

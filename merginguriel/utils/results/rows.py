@@ -14,20 +14,20 @@ from merginguriel.utils.data.massive import MASSIVE
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.evaluation.results import metric_in
 from merginguriel.utils.evaluation.statistics import wilson_interval
-from merginguriel.utils.results.identity import identified, kept_merge_details
+from merginguriel.utils.results.identity import COMPARED, identified, kept_merge_details
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 # Of every row, in this order. None where a result does not tell.
 COLUMNS = {
-    "kind": "merge, ensemble, native (the target's own model), source (another locale's), joint (one model of many "
-    "locales), nxn (a cell of an N×N, native or not) or other",
+    "kind": "merge, ensemble, adapted (a model that was no merge before), native (the target's own model), source "
+    "(another locale's), joint (one model of many locales), nxn (a cell of an N×N, native or not) or other",
     "variant": "short name of everything that tells experiments apart but the locale: similarity_5lang_cosine",
-    "method": "mode of a merge, ensemble_{vote} of an ensemble, else the kind",
+    "method": "mode of a merge, and how it was adapted (regmean+vote), ensemble_{vote} of an ensemble, else the kind",
     "locale": "whose items were evaluated",
     "target": "whom a merge or an ensemble was made for; elsewhere the locale",
     "num_sources": "how many sources took part, all of them",
-    "selection": "sinkhorn, cosine, real, explicit or manual",
+    "selection": "sinkhorn, cosine, real, consensus, explicit or manual",
     "include_target": "whether the target's own model is among the sources",
     "seed": "of the sources' initial checkpoint and of what was drawn",
     "base_model": "its name without folders",
@@ -88,7 +88,7 @@ def read_row(folder: Path, root: Path) -> dict:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{folder / RESULTS_JSON} is no result: {reason}; remove it and evaluate again") from None
     row.setdefault("target", row["locale"])
-    if row["kind"] in ("merge", "ensemble") and row["merge_timestamp"] is None:
+    if row["kind"] in COMPARED and row["merge_timestamp"] is None:
         row["merge_timestamp"] = kept_merge_details(folder).get("timestamp")
     place = folder.relative_to(root).parent
     row |= {"folder": str(folder), "subfolder": "" if place == Path(".") else str(place)}

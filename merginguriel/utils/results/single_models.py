@@ -55,10 +55,10 @@ class Singles:
         pool = defaultdict(list)
         for single in self._by_locale[locale, split]:
             if (
-                _fit(single.base_model, base_model)
-                and _fit(single.total, total)
-                and _fit(single.data, data)
-                and _same_folders(single.models_root, models_root)
+                fit(single.base_model, base_model)
+                and fit(single.total, total)
+                and fit(single.data, data)
+                and same_folders(single.models_root, models_root)
             ):
                 pool[single.source].append(single)
         for source, results in pool.items():
@@ -71,11 +71,11 @@ class Singles:
         return dict(sorted(pool.items()))
 
 
-def _fit(one, other) -> bool:
+def fit(one, other) -> bool:
     return one is None or other is None or one == other
 
 
-def _same_folders(one: str | None, other: str | None) -> bool:
+def same_folders(one: str | None, other: str | None) -> bool:
     """Whether a path of each may be one folder, the shorter being relative to somewhere."""
     if one is None or other is None:
         return True

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from merginguriel.utils.evaluation.statistics import wilcoxon, wilson_interval
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.baselines import ALPHA, EVERY, TESTED
 from merginguriel.utils.results.comparison import Comparison, adjusted
 from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
@@ -16,7 +16,7 @@ SETTINGS = ("kind", "method", "num_sources", "selection", "include_target", "see
 SUMMARY = {
     "variant": "as in the comparison",
     **{name: COLUMNS[name] for name in SETTINGS},
-    "baseline": ", ".join(BASELINES),
+    "baseline": ", ".join(EVERY) + "; the last two only where there are adapted models",
     "locales": "how many have the variant's score",
     "mean_score": "of the variant over these locales",
     "std_score": "with n - 1; NaN for one locale",
@@ -49,13 +49,13 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
     for variant, group in comparison.frame.groupby("variant"):
         of_variant = {"variant": variant, **group.iloc[0][list(SETTINGS)].to_dict(), "locales": len(group)}
         of_variant |= spread(group.score)
-        for name in BASELINES:
+        for name in comparison.baselines:
             rows.append(of_variant | {"baseline": name} | _against(name, group, comparison.pairs))
     summary = pd.DataFrame(rows, columns=[*SUMMARY])
-    for name in BASELINES:
+    for name in comparison.baselines:
         chosen = summary.baseline == name
         summary.loc[chosen, "p_wilcoxon_holm"] = adjusted(summary.p_wilcoxon[chosen].to_numpy(float))
-    # Stable, so the four rows of a variant stay together.
+    # Stable, so the rows of a variant stay together.
     return summary.sort_values(["locales", "mean_score"], ascending=False, ignore_index=True)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from merginguriel.utils.evaluation.metrics import METRICS
-from merginguriel.utils.results.baselines import ALPHA, BASELINES, TESTED
+from merginguriel.utils.results.baselines import ALPHA, EVERY, TESTED
 from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.results.formatting import gain, p_value, points, score
 from merginguriel.utils.results.pairs import said_item_test
@@ -11,26 +11,26 @@ from merginguriel.utils.results.paper_tables import MARKS, locale_table
 from merginguriel.utils.results.summary import spread
 from merginguriel.utils.results.text_tables import markdown, table_of
 
-METHODOLOGY = f"""Every {{metric}} is the {{meaning}}, on the items of one locale and split. A variant is one method
+METHODOLOGY = """Every {metric} is the {meaning}, on the items of one locale and split. A variant is one method
 with one number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
 
 | baseline | |
 |---|---|
-{chr(10).join(f"| {baseline.title} | {baseline.meaning} |" for baseline in BASELINES.values())}
+{baselines}
 
-Best source and best zero-shot are picked by their {{metric}} on these very items. Nobody could pick them so in
+Best source and best zero-shot are picked by their {metric} on these very items. Nobody could pick them so in
 practice, which makes them the hardest baselines. The order of the variants rests on the same items: it describes them,
 and is no way to choose a method.
 
 Intervals of mean gains are 95 % bootstrap intervals, items drawn by id, one draw for all locales; they speak of these
 locales and these trained models. Intervals of win rates are Wilson's. p over locales is Wilcoxon's signed-rank test,
-adjusted for the number of variants; on one locale it is that of {{test}} on the same items, adjusted for all tests
+adjusted for the number of variants; on one locale it is that of {test} on the same items, adjusted for all tests
 against that baseline, over locales and variants. Both adjustments are Holm's."""
 
 
 def report(results: Aggregate) -> str:
     """The whole report in Markdown."""
-    frame, summary, metric = results.frame, results.summary, METRICS[results.metric]
+    frame, summary, metric, told = results.frame, results.summary, METRICS[results.metric], results.comparison.baselines
     spreads = [
         [variant, str(len(group)), *map(score, spread(group.score).values())]
         for variant, group in frame.groupby("variant")
@@ -43,21 +43,22 @@ def report(results: Aggregate) -> str:
         markdown(["variant", "locales", "mean", "sd", "min", "max"], spreads),
     ]
     if results.with_baselines:
-        by_locale = {name: frame.groupby("locale")[f"{name}_score"].max() for name in BASELINES}
+        by_locale = {name: frame.groupby("locale")[f"{name}_score"].max() for name in told}
         rows = [
-            [BASELINES[name].title, str(values.count()), *map(score, (values.mean(), values.min(), values.max()))]
+            [EVERY[name].title, str(values.count()), *map(score, (values.mean(), values.min(), values.max()))]
             for name, values in by_locale.items()
         ]
         sections += [
             "## Baseline Performance",
             markdown(["baseline", "locales", "mean", "min", "max"], rows),
             "## Win Rate Analysis",
-            *(_wins(name, summary) for name in BASELINES),
+            *(_wins(name, summary) for name in told),
         ]
     sections += ["## Detailed Comparison Results", markdown(*locale_table(results))]
     if results.with_baselines:
-        told = {"metric": metric.title, "meaning": metric.meaning, "test": said_item_test(results.metric)}
-        sections += [MARKS, "## Methodology", METHODOLOGY.format(**told)]
+        words = {"metric": metric.title, "meaning": metric.meaning, "test": said_item_test(results.metric)}
+        baselines = "\n".join(f"| {EVERY[name].title} | {EVERY[name].meaning} |" for name in told)
+        sections += [MARKS, "## Methodology", METHODOLOGY.format(**words, baselines=baselines)]
     if results.comparison.notes:
         sections += ["## Notes", "\n".join(f"- {note}" for note in results.comparison.notes)]
     return "\n\n".join(sections) + "\n"
@@ -76,12 +77,12 @@ def _executive_summary(results: Aggregate) -> str:
         f"{widest.index[0]}, {widest['mean'].iloc[0]:.4f}. This describes these items; it is no choice, which "
         "needs others.",
     ]
-    for name in BASELINES if results.with_baselines else ():
+    for name in results.comparison.baselines if results.with_baselines else ():
         rows = results.summary[(results.summary.baseline == name) & (results.summary.compared > 0)]
         if len(rows):
             better = rows[rows.mean_gain > 0]
             lines.append(
-                f"Better than {BASELINES[name].title} on average: {len(better)} of {len(rows)} variants, "
+                f"Better than {EVERY[name].title} on average: {len(better)} of {len(rows)} variants, "
                 f"{(better.p_wilcoxon_holm < ALPHA).sum()} of them with Holm-adjusted Wilcoxon p < {ALPHA}."
             )
     return "\n".join(f"- {line}" for line in lines)
@@ -98,7 +99,7 @@ def printed(results: Aggregate) -> str:
     if results.with_baselines and len(rows):
         lines += ["", "Win Rate Analysis Summary:"]
         lines += [
-            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {BASELINES[row.baseline].title} "
+            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {EVERY[row.baseline].title} "
             f"({row.wins}/{row.compared}), {points(row.mean_gain)} points on average"
             for row in rows.itertuples()
         ]
@@ -123,4 +124,4 @@ def _wins(name: str, summary: pd.DataFrame) -> str:
         for row in summary[(summary.baseline == name) & (summary.compared > 0)].itertuples()
     ]
     told = markdown(*table_of(rows)) if rows else "Not measured."
-    return f"### vs {BASELINES[name].title}: {BASELINES[name].meaning}\n\n{told}"
+    return f"### vs {EVERY[name].title}: {EVERY[name].meaning}\n\n{told}"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 import time
 
@@ -152,16 +153,24 @@ def test_models_are_kept_if_asked(sweep, tmp_path, merge):
     }
 
 
-def test_what_a_killed_job_has_left_is_in_nobodys_way(said, flags, tmp_path, source_copies):
-    """Sources have changed since."""
+def test_what_other_sources_have_left_is_replaced(said, flags, tmp_path, source_copies):
+    """In a place for the time being at once, in one of its own on demand."""
     given = [*flags[:2], "--models-root", source_copies, *flags[4:], *TWO, *ONE, "--modes", "average+vote", *QUICK]
-    left = tmp_path / f"results/.{NAME}{WORDS}.01234567.adapted" / (NAME + WORDS)
-    left.mkdir(parents=True)
-    assert said(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 0 and not left.parent.exists()
-    (source_copies / "tiny_massive_k_nl-NL/model.safetensors").touch()
+    assert said(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 0
+    made = {name: tmp_path / "merged_models" / name for name in (NAME, NAME + WORDS)}
+    left = tmp_path / f"swept/.{NAME}{WORDS}.adapted"
+    for name, folder in made.items():
+        shutil.copytree(folder, left / name)
+    before = [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()]
+    (source_copies / "tiny_massive_k_nl-NL/model.safetensors").touch()  # another model, as far as its files tell
+    assert said(run_large_scale_experiment.main, *given, "--results-dir", "swept")[0] == 0
+    assert (tmp_path / "swept" / (NAME + WORDS)).is_dir() and not left.exists()
     assert said(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 1
     assert said(run_large_scale_experiment.main, *given, "--keep-merged", "--overwrite")[0] == 0
+    after = [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()]
+    assert all(new > old for new, old in zip(after, before))
     assert "0 done, 3 done before" in said(run_large_scale_experiment.main, *given, "--keep-merged")[1]
+    assert [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()] == after
 
 
 def test_wrong_modes_and_flags_without_effect(sweep, merge, tmp_path):
@@ -203,8 +212,8 @@ def test_a_killed_sweep_ends_with_the_same_bytes(begin, run, tmp_path, flags):
     whole = run(*command, "--results-dir", "whole")
     assert whole.returncode == 0, whole.stderr
     broken = begin(*command, "--results-dir", "broken")
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "broken").glob(f".{name}.*.adapted/{name}.adapting/round1.npz")):
+    deadline, first = time.monotonic() + 120, tmp_path / f"broken/.{name}.adapted/{name}.adapting/round1.npz"
+    while not first.exists():
         assert time.monotonic() < deadline and broken.poll() is None
         time.sleep(0.005)
     broken.kill(group=True)
