@@ -194,6 +194,15 @@ def test_a_merge_is_refused_that_cannot_be_adapted(said, tmp_path, models_root):
         assert code == 2 and message in err and list(tmp_path.iterdir()) == []
 
 
+def test_a_single_step_is_refused_that_would_teach_nothing(said, models_root):
+    line = ["--model", models_root / "tiny_massive_k_nl-NL", "--target-lang", "af-ZA", "--adapt", "self"]
+    few = [*line, "--task", "mini", "--adapt-epochs", 1, "--adapt-examples", 8, "--adapt-batch-size"]
+    code, _, err = said(*few, 8)
+    assert code == 2 and "one step over 8 texts teaches nothing" in err
+    code, out, _ = said(*few, 4, "--dry-run")
+    assert code == 0 and "8 unlabelled train texts" in out
+
+
 def test_results_of_something_else_are_told_before_anything_is_computed(models_root, tmp_path):
     teacher = ("nl-NL", models_root / "tiny_massive_k_nl-NL", 1.0)
     asked = AdaptRun(

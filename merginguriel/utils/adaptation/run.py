@@ -67,6 +67,11 @@ class AdaptRun:
         for teacher in self.teachers:
             _check_teacher(teacher, self.target)
             read_labels(teacher.path, self.task)
+        if -(-len(self.texts()) // self.settings.batch_size) * self.settings.epochs < 2:
+            raise InputError(
+                f"one step over {len(self.texts())} texts teaches nothing, as the learning rate rises from 0; use "
+                "smaller batches with --adapt-batch-size, or more --adapt-epochs"
+            )
         self.check_place(self.output)
 
     def check_place(self, folder: Path) -> None:
