@@ -1,19 +1,24 @@
 """Runs the toolkit's own commands, many at a time, so that every number comes from what a user would type."""
 
+import io
 import os
 import shlex
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import argument_types, naming
@@ -54,6 +59,25 @@ def read_study(args) -> ModelStore:
     task = flag_groups.read_task(args)
     args.locales = languages(args.locales, task)
     return ModelStore(task.base_model(args.base_model), task, args.dir / naming.MODELS_ROOT)
+
+
+def archive(target: Path, root: Path, files: Iterable[Path]) -> None:
+    """`files`, all below `root`, as the tar.xz `target`, without the logits of predictions."""
+    partial = target.with_name(f".{target.name}")
+    with tarfile.open(partial, "w:xz", preset=2) as tar:
+        for path in files:
+            inside = str(path.relative_to(root))
+            if path.name != PREDICTIONS:
+                tar.add(path, inside)
+                continue
+            # Not compressed by itself, so that the archive finds what one result shares with the others.
+            bare = io.BytesIO()
+            np.savez(bare, **{name: values for name, values in read_predictions(path).items() if name != "logits"})
+            entry = tarfile.TarInfo(inside)
+            entry.size = bare.tell()
+            bare.seek(0)
+            tar.addfile(entry, bare)
+    os.replace(partial, target)
 
 
 class Commands:

@@ -10,11 +10,9 @@ Makes work/collected/: what `benchmarks/label_free_tables.py` reads. --quick doe
 """
 
 import argparse
-import io
 import json
 import os
 import shutil
-import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from commands import ROOT, Commands, gpus
+from commands import ROOT, Commands, archive, gpus
 
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.similarity.matrix import DENSE_CSV
 from merginguriel.utils.storage import argument_types, atomic, naming
 
@@ -307,24 +304,14 @@ def collect(study: Study) -> None:
 
 
 def _archive(study: Study, root: Path, file: str) -> None:
-    target = study.dir / "collected" / file
-    with tarfile.open(target.with_name(f".{file}"), "w:xz", preset=2) as tar:
-        for path in sorted(found for found in root.rglob("*") if found.is_file()):
-            inside = path.relative_to(study.dir)
-            hidden = any(part.startswith(".") for part in inside.parts) or naming.MODELS_ROOT.name in inside.parts
-            if hidden or "_on_" in path.parent.name or (path.suffix == ".safetensors" and "sib200" not in str(inside)):
-                continue
-            if path.name == PREDICTIONS:
-                # Not compressed by itself, so that the archive finds what one result shares with the others.
-                bare = io.BytesIO()
-                np.savez(bare, **{name: values for name, values in read_predictions(path).items() if name != "logits"})
-                entry = tarfile.TarInfo(str(inside))
-                entry.size = bare.tell()
-                bare.seek(0)
-                tar.addfile(entry, bare)
-            elif path.suffix != ".lock":
-                tar.add(path, str(inside))
-    os.replace(target.with_name(f".{file}"), target)
+    def is_wanted(path: Path) -> bool:
+        parts = path.relative_to(study.dir).parts
+        hidden = any(part[0] == "." for part in parts) or naming.MODELS_ROOT.name in parts
+        # The logits of MASSIVE's N×N are gigabytes.
+        large = path.suffix == ".safetensors" and not root.name.startswith(study.sib200.name)
+        return path.is_file() and not (hidden or large or "_on_" in path.parent.name or path.suffix == ".lock")
+
+    archive(study.dir / "collected" / file, study.dir, sorted(path for path in root.rglob("*") if is_wanted(path)))
 
 
 PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "curves": curves}

@@ -12,10 +12,8 @@ Makes sib200/collected/: what `benchmarks/sib200_tables.py` reads, a few megabyt
 import argparse
 import csv
 import io
-import os
 import shlex
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -24,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from commands import ROOT, Commands, gpus
+from commands import ROOT, Commands, archive, gpus
 
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.similarity.matrix import similarities
 from merginguriel.utils.storage import argument_types, atomic, naming
 
@@ -238,22 +235,13 @@ def write_csv(file: Path, header: Iterable[str], rows: Iterable[Iterable]) -> No
 
 def collect(runner: Runner, folders: Iterable[Path], file: str) -> None:
     """A small archive of results: without logits, but those of the N×N, and without its cells, which these tell."""
-    with tarfile.open(collected(runner) / f".{file}", "w:xz") as tar:
-        for path in sorted(found for folder in folders for found in folder.rglob("*") if found.is_file()):
-            inside = path.relative_to(runner.args.dir)
-            if "_on_" in path.parent.name or any(part.startswith(".") for part in inside.parts):
-                continue
-            if path.name == PREDICTIONS:
-                # Not compressed by itself, so that the archive finds what one result shares with the others.
-                bare = io.BytesIO()
-                np.savez(bare, **{name: values for name, values in read_predictions(path).items() if name != "logits"})
-                entry = tarfile.TarInfo(str(inside))
-                entry.size = bare.tell()
-                bare.seek(0)
-                tar.addfile(entry, bare)
-            else:
-                tar.add(path, str(inside))
-    os.replace(collected(runner) / f".{file}", collected(runner) / file)
+
+    def is_wanted(path: Path) -> bool:
+        inside = path.relative_to(runner.args.dir)
+        return path.is_file() and "_on_" not in path.parent.name and not any(part[0] == "." for part in inside.parts)
+
+    found = sorted(path for folder in folders for path in folder.rglob("*") if is_wanted(path))
+    archive(collected(runner) / file, runner.args.dir, found)
 
 
 def main(argv=None) -> int:

@@ -59,6 +59,23 @@ def run(begin):
 
 
 @pytest.fixture
+def said_by(monkeypatch, tmp_path, capsys):
+    """said_by(main, *flags) -> (exit code, stdout, stderr), in this process and an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(main, *flags):
+        capsys.readouterr()
+        try:
+            code = main([str(flag) for flag in flags])
+        except SystemExit as stop:
+            code = stop.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return call
+
+
+@pytest.fixture
 def refused(run, tmp_path):
     """refused(script, *flags) -> the error: one line, exit code 2, nothing left behind."""
 

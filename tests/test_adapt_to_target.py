@@ -25,20 +25,9 @@ QUICK = ["--task", "mini", "--adapt-examples", 32, "--adapt-epochs", 1, "--adapt
 
 
 @pytest.fixture
-def said(monkeypatch, tmp_path, capsys):
+def said(said_by):
     """said(*flags) -> (exit code, stdout, stderr), in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*flags, main=adapt_to_target.main):
-        capsys.readouterr()
-        try:
-            code = main([str(flag) for flag in flags])
-        except SystemExit as stop:
-            code = stop.code
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
+    return lambda *flags, main=adapt_to_target.main: said_by(main, *flags)
 
 
 @pytest.fixture

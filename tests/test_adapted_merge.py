@@ -31,30 +31,13 @@ def flags(models_root):
 
 
 @pytest.fixture
-def said(monkeypatch, tmp_path, capsys):
-    """said(main, *flags) -> (exit code, stdout, stderr), in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(main, *given):
-        capsys.readouterr()
-        try:
-            code = main([str(flag) for flag in given])
-        except SystemExit as stop:
-            code = stop.code
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
+def merge(said_by, flags):
+    return lambda *more: said_by(run_merging_pipeline_refactored.main, *flags, *more)
 
 
 @pytest.fixture
-def merge(said, flags):
-    return lambda *more: said(run_merging_pipeline_refactored.main, *flags, *more)
-
-
-@pytest.fixture
-def sweep(said, flags):
-    return lambda *more: said(
+def sweep(said_by, flags):
+    return lambda *more: said_by(
         run_large_scale_experiment.main, *flags, *TWO, "--workers", 1, "--locales", "af-ZA", *more
     )
 
@@ -67,7 +50,7 @@ def weights(folder):
     return Checkpoint(folder).weights_fingerprint
 
 
-def test_the_pipeline_adapts_its_merge(merge, said, tmp_path, caplog):
+def test_the_pipeline_adapts_its_merge(merge, said_by, tmp_path, caplog):
     code, out, err = merge(*MERGE, *QUICK, "--adapt", "vote")
     assert code == 0, err
     rows = {line.split("  ")[0]: line.split() for line in out.splitlines()}
@@ -98,7 +81,7 @@ def test_the_pipeline_adapts_its_merge(merge, said, tmp_path, caplog):
         assert merge(*MERGE, *QUICK, "--adapt", "vote")[:2] == (0, out)
     assert moments(folder) == before and "loss" not in caplog.text
     model = ["--model", folder.with_name(NAME), "--target-lang", "af-ZA", "--task", "mini", "--output-dir", "other"]
-    assert said(adapt_to_target.main, *model, *QUICK, "--no-eval")[0] == 0
+    assert said_by(adapt_to_target.main, *model, *QUICK, "--no-eval")[0] == 0
     assert weights(tmp_path / "other") == weights(folder) != weights(folder.with_name(NAME))
 
 
@@ -153,23 +136,23 @@ def test_models_are_kept_if_asked(sweep, tmp_path, merge):
     }
 
 
-def test_what_other_sources_have_left_is_replaced(said, flags, tmp_path, source_copies):
+def test_what_other_sources_have_left_is_replaced(said_by, flags, tmp_path, source_copies):
     """In a place for the time being at once, in one of its own on demand."""
     given = [*flags[:2], "--models-root", source_copies, *flags[4:], *TWO, *ONE, "--modes", "average+vote", *QUICK]
-    assert said(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 0
+    assert said_by(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 0
     made = {name: tmp_path / "merged_models" / name for name in (NAME, NAME + WORDS)}
     left = tmp_path / f"swept/.{NAME}{WORDS}.adapted"
     for name, folder in made.items():
         shutil.copytree(folder, left / name)
     before = [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()]
     (source_copies / "tiny_massive_k_nl-NL/model.safetensors").touch()  # another model, as far as its files tell
-    assert said(run_large_scale_experiment.main, *given, "--results-dir", "swept")[0] == 0
+    assert said_by(run_large_scale_experiment.main, *given, "--results-dir", "swept")[0] == 0
     assert (tmp_path / "swept" / (NAME + WORDS)).is_dir() and not left.exists()
-    assert said(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 1
-    assert said(run_large_scale_experiment.main, *given, "--keep-merged", "--overwrite")[0] == 0
+    assert said_by(run_large_scale_experiment.main, *given, "--keep-merged")[0] == 1
+    assert said_by(run_large_scale_experiment.main, *given, "--keep-merged", "--overwrite")[0] == 0
     after = [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()]
     assert all(new > old for new, old in zip(after, before))
-    assert "0 done, 3 done before" in said(run_large_scale_experiment.main, *given, "--keep-merged")[1]
+    assert "0 done, 3 done before" in said_by(run_large_scale_experiment.main, *given, "--keep-merged")[1]
     assert [(folder / "model.safetensors").stat().st_mtime_ns for folder in made.values()] == after
 
 
@@ -187,7 +170,7 @@ def test_wrong_modes_and_flags_without_effect(sweep, merge, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_labels_of_the_target_are_never_read(said, flags, tmp_path):
+def test_labels_of_the_target_are_never_read(said_by, flags, tmp_path):
     data, made = [*flags[:-1], "data"], {}
     (tmp_path / "data").mkdir()
     for kind in ("true", "poisoned"):
@@ -198,7 +181,7 @@ def test_labels_of_the_target_are_never_read(said, flags, tmp_path):
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (tmp_path / "data" / f"{locale}.jsonl").write_text(text, encoding="utf-8")
         more = [*MERGE, "--adapt", "vote", *QUICK, "--output-dir", f"{kind}/model", "--results-dir", f"{kind}/results"]
-        code, _, err = said(run_merging_pipeline_refactored.main, *data, *more)
+        code, _, err = said_by(run_merging_pipeline_refactored.main, *data, *more)
         assert code == 0, err
         logits = read_predictions(tmp_path / kind / "results/model/predictions.npz", ["logits"])["logits"]
         made[kind] = weights(tmp_path / kind / "model"), logits.tobytes()
