@@ -23,6 +23,8 @@ from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.storage import atomic, naming
 from merginguriel.utils.training.trainer import free_memory
 
+MODELS_HELD = 6  # the size of: the model, what its training holds, and a teacher
+
 
 @dataclass(frozen=True)
 class AdaptOutput:
@@ -161,5 +163,5 @@ def _adapt(asked: AdaptRun, shared: dict[str, Any], overwrite: bool) -> AdaptRep
 
 
 def memory_needed(run: AdaptRun) -> int:
-    """Bytes of a worker: the model, what its training holds, and a teacher."""
-    return 6 * bytes_of(run.start)
+    """Bytes of a worker."""
+    return MODELS_HELD * bytes_of(run.start)

@@ -9,10 +9,10 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.adaptation.adapt_job import AdaptOutput
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.adaptation.soft_labels import probabilities, vote
-from merginguriel.utils.evaluation.comparison import aligned, best_first, comparison_table
+from merginguriel.utils.evaluation.comparison import best_first, comparison_table, gain_intervals
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.evaluation.results import Evaluation, read_evaluation
-from merginguriel.utils.evaluation.statistics import paired_bootstrap, wilcoxon
+from merginguriel.utils.evaluation.statistics import wilcoxon
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,17 @@ def _gains(found: Sequence[Standing]) -> list[str]:
     votes = [one.vote for one in found if one.vote]
     if len(votes) == len(found):
         rivals["the vote"] = votes
-    lines = []
+    lines, adapted = [], [one.adapted for one in found]
     for name, rival in rivals.items():
-        ours, theirs = (np.array([one.accuracy for one in these]) for these in ([o.adapted for o in found], rival))
+        ours, theirs = (np.array([one.score for one in these]) for these in (adapted, rival))
         try:
-            correct = aligned([*(one.adapted for one in found), *rival])
+            low, high = gain_intervals([rival, adapted])[0]
+            interval = f"[{low:+.4f}, {high:+.4f}]"
         except InputError:  # targets of other items; the lines stand all the same
             interval = "without an interval: these targets do not share their ids"
-        else:
-            low, high = paired_bootstrap(correct[: len(found)], correct[len(found) :])
-            interval = f"[{low:+.4f}, {high:+.4f}]"
         lines.append(
-            f"accuracy {ours.mean():.4f} on average, {(ours - theirs).mean():+.4f} {interval} over {name}, above it on "
-            f"{(ours > theirs).sum()} of {len(found)}, p {wilcoxon(ours, theirs):.2g}"
+            f"{adapted[0].metric} {ours.mean():.4f} on average, {(ours - theirs).mean():+.4f} {interval} over {name}, "
+            f"above it on {(ours > theirs).sum()} of {len(found)}, p {wilcoxon(ours, theirs):.2g}"
         )
     return lines
 

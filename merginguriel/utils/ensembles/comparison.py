@@ -9,11 +9,10 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.ensembles.vote_job import VoteContext, split_of
-from merginguriel.utils.evaluation.comparison import aligned, best_first, comparison_table
-from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
-from merginguriel.utils.evaluation.resampling import resampled_scores
+from merginguriel.utils.evaluation.comparison import best_first, comparison_table, gain_intervals
+from merginguriel.utils.evaluation.metrics import ACCURACY
 from merginguriel.utils.evaluation.results import Evaluation, read_evaluation
-from merginguriel.utils.evaluation.statistics import holm, paired_bootstrap, wilcoxon
+from merginguriel.utils.evaluation.statistics import holm, wilcoxon
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 
@@ -84,7 +83,7 @@ def compare(found: Sequence[Standing]) -> list[Comparison]:
         return []
     rows = [[one.alone[0] for one in found], *([one.votes[method] for one in found] for method in methods)]
     best, *voted = ([one.score for one in row] for row in rows)
-    several, intervals = len(found) > 1, _intervals(rows)
+    several, intervals = len(found) > 1, gain_intervals(rows)
     p_values = [wilcoxon(vote, best) for vote in voted]
     adjusted = holm(p_values).tolist()
     return [
@@ -99,23 +98,6 @@ def compare(found: Sequence[Standing]) -> list[Comparison]:
         )
         for method, vote, interval, p_value, holm_p in zip(methods, voted, intervals, p_values, adjusted)
     ]
-
-
-def _intervals(rows: Sequence[Sequence[Evaluation]]) -> list[tuple[float, float]]:
-    """95 % bootstrap intervals of the mean gain of each row over the first, a result a target in each.
-
-    Items are drawn by id, one draw for all targets; InputError where these do not share them.
-    """
-    every = [one for row in rows for one in row]
-    correct, metric = aligned(every), every[0].metric
-    if metric == ACCURACY:
-        best, *others = correct.reshape(len(rows), len(rows[0]), -1)
-        return [paired_bootstrap(other, best) for other in others]
-    order = [np.argsort(one.ids) for one in every]
-    answers = [(one.gold[by_id], one.predicted[by_id]) for one, by_id in zip(every, order)]
-    best, *others = resampled_scores(METRICS[metric], answers).reshape(len(rows), len(rows[0]), -1).mean(1)
-    ends = [np.percentile(other - best, [2.5, 97.5]) for other in others]
-    return [(float(low), float(high)) for low, high in ends]
 
 
 def comparison_lines(comparisons: Sequence[Comparison], num_targets: int) -> str:

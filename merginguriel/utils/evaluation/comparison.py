@@ -1,12 +1,14 @@
 """Results beside each other: aligned by item, tested, in a table."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
-from merginguriel.utils.evaluation.resampling import randomisation_test
+from merginguriel.utils.evaluation.resampling import randomisation_test, resampled_scores
 from merginguriel.utils.evaluation.results import Evaluation
-from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar
+from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar, paired_bootstrap
 
 
 def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
@@ -31,6 +33,23 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
                 "cannot be compared item by item; evaluate both on the same ids"
             )
     return np.stack([evaluation.correct[np.argsort(evaluation.ids)] for evaluation in evaluations])
+
+
+def gain_intervals(rows: Sequence[Sequence[Evaluation]]) -> list[tuple[float, float]]:
+    """95 % bootstrap intervals of the mean gain, by the task's metric, of each row over the first.
+
+    A row has a result of each target. Items are drawn by id, one draw for all targets; InputError where these do not share them.
+    """
+    every = [one for row in rows for one in row]
+    correct, metric = aligned(every), every[0].metric
+    if metric == ACCURACY:
+        best, *others = correct.reshape(len(rows), len(rows[0]), -1)
+        return [paired_bootstrap(other, best) for other in others]
+    order = [np.argsort(one.ids) for one in every]
+    answers = [(one.gold[by_id], one.predicted[by_id]) for one, by_id in zip(every, order)]
+    best, *others = resampled_scores(METRICS[metric], answers).reshape(len(rows), len(rows[0]), -1).mean(1)
+    ends = [np.percentile(other - best, [2.5, 97.5]) for other in others]
+    return [(float(low), float(high)) for low, high in ends]
 
 
 def comparison_table(

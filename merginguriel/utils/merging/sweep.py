@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.adaptation.adapt_job import MODELS_HELD
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
@@ -165,7 +166,9 @@ def memory_needed(grid: Grid, models: Sequence[Path]) -> int:
     merges = [grid.settings(mode, "", 1, None) for mode in grid.merging_modes]
     measured = any(merge.method.measurement == "fisher" for merge in merges)
     of_source = max(len(grid.selections[:2]), 1 + measured)
-    return (max(grid.numbers) * of_source + 4) * bytes_of(models[0])
+    held = max(grid.numbers) * of_source + 4
+    adapts = any(merge.adaptation.adapt for merge in merges)
+    return max(held, MODELS_HELD if adapts else 0) * bytes_of(models[0])
 
 
 def accuracies(jobs: Sequence[Job], outcome: Outcome) -> dict[str, Any]:
