@@ -38,7 +38,8 @@ def aligned(evaluations: list[Evaluation]) -> np.ndarray:
 def gain_intervals(rows: Sequence[Sequence[Evaluation]]) -> list[tuple[float, float]]:
     """95 % bootstrap intervals of the mean gain, by the task's metric, of each row over the first.
 
-    A row has a result of each target. Items are drawn by id, one draw for all targets; InputError where these do not share them.
+    A row has a result of each target. Items are drawn by id, one draw for all targets; InputError where these do not
+    share them.
     """
     every = [one for row in rows for one in row]
     correct, metric = aligned(every), every[0].metric
