@@ -13,7 +13,7 @@ import numpy as np
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
+from merginguriel.utils.adaptation.model_card import model_card
 from merginguriel.utils.adaptation.progress import Progress
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.adaptation.settings import SPEED
@@ -23,6 +23,7 @@ from merginguriel.utils.adaptation.teachers import Panel
 from merginguriel.utils.adaptation.work_folder import WorkFolder, check_claim
 from merginguriel.utils.data.split import Texts
 from merginguriel.utils.evaluation.evaluation_job import precision_on
+from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.storage import atomic, environment

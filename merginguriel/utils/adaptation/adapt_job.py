@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt, is_adapted
-from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
+from merginguriel.utils.adaptation.model_card import model_card
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
@@ -16,6 +16,7 @@ from merginguriel.utils.evaluation.evaluation_job import (
     evaluation_job,
     precision_on,
 )
+from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import Evaluation, score_in
 from merginguriel.utils.jobs.job import Job, tells
 from merginguriel.utils.models.devices import default_device

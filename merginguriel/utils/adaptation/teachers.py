@@ -28,7 +28,7 @@ class Panel:
         self._run, self._texts, self._work = run, texts, work
         self._device = devices.default_device()
         self._fingerprint = texts.fingerprint()
-        self._batches: dict[tuple[int, int], scoring.Batches] = {}
+        self._inputs = scoring.BatchCache(TOKENS)
 
     def opinion(self, teacher: Teacher, scored: Callable[[int], None]) -> tuple[np.ndarray, str, bool]:
         """(probabilities (texts, the task's labels), sha256 of the teacher's weights, whether they were kept).
@@ -43,19 +43,11 @@ class Panel:
         if kept:
             return kept[0], settings["model"], True
         model = loading.load_model(teacher.path, self._device, dtype)
-        batches = self._batches_for(teacher.path, model, settings["max_tokens"])
+        batches = self._inputs.batches(teacher.path, model, self._texts.texts, settings["max_tokens"])
         logits = scoring.batch_logits(model, batches, f"{teacher.path} on {self._run.target}", scored)
         opinion = probabilities(in_task_order(logits, settings["labels"], self._run.task.labels))
         self._work.keep(name, rests_on, opinion, {"locale": teacher.locale, "path": str(teacher.path)})
         return opinion, settings["model"], False
-
-    def _batches_for(self, path: Path, model: Any, max_tokens: int) -> scoring.Batches:
-        tokens = TOKENS.tokens(path, self._texts.texts, loading.longest_input(model, max_tokens))
-        # Teachers of one tokenizer share the very same tokens.
-        key = id(tokens), model.config.pad_token_id
-        if key not in self._batches:
-            self._batches[key] = scoring.make_batches(tokens, model.config.pad_token_id, self._device)
-        return self._batches[key]
 
 
 @functools.cache  # a worker meets the same teachers target after target, and has to read them whole for their hash

@@ -14,7 +14,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation import adapt_job, comparison
 from merginguriel.utils.adaptation.adapt import AdaptReport, read_report
-from merginguriel.utils.adaptation.model_card import MODEL_CARD, model_card
+from merginguriel.utils.adaptation.model_card import model_card
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.api.keywords import Keywords, results_in
 from merginguriel.utils.api.merging import Merge
@@ -23,6 +23,7 @@ from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.data.task import DEFAULT_TASK, Task
 from merginguriel.utils.evaluation.comparison import comparison_table
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
+from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import read_evaluation
 from merginguriel.utils.flags import adapt_flags, flag_groups
 from merginguriel.utils.storage import atomic

@@ -1,14 +1,12 @@
 """The job of one cell of an N×N: a source model on a target locale."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data.split import Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_info
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision
@@ -28,19 +26,10 @@ class NxnContext(EvaluationContext):
     def __init__(self, task: Task, tokens: Path):
         super().__init__(task)
         self._folder = tokens
-        self._batches: dict[tuple[int, int], scoring.Batches] = {}
 
-    @functools.cached_property
-    def _tokens(self) -> TokenCache:
-        return TokenCache(self._folder)
-
-    def batches(self, path: Path, model: Any, texts: Sequence[Text], max_tokens: int) -> scoring.Batches:
-        tokens = self._tokens.tokens(path, texts, loading.longest_input(model, max_tokens))
-        # Sources of one tokenizer share the very same tokens.
-        key = id(tokens), model.config.pad_token_id
-        if key not in self._batches:
-            self._batches[key] = scoring.make_batches(tokens, model.config.pad_token_id, devices.default_device())
-        return self._batches[key]
+    @functools.cached_property  # of each process
+    def inputs(self) -> scoring.BatchCache:
+        return scoring.BatchCache(TokenCache(self._folder))
 
 
 def is_done(job: Job) -> bool:
@@ -53,7 +42,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     check_precision(settings["precision"])
     model, labels, info = _model(path, context.task, shared)
     split = context.split(settings["target"], settings["split"], job.options["draw"])
-    batches = context.batches(path, model, split.texts, settings["model"]["max_tokens"])
+    batches = context.inputs.batches(path, model, split.texts, settings["model"]["max_tokens"])
     scores = scoring.batch_logits(model, batches, job.name.replace("_", " "))
     by_label = in_task_order(scores, labels, context.task.labels)
     told = {"source": job.group, "target": split.locale}

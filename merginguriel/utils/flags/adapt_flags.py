@@ -113,7 +113,7 @@ def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStor
     teachers = () if settings.adapt == "self" else _teachers(args, store, target) or own
     told = settings.words()
     if {one.locale for one in teachers} != {one.locale for one in own}:
-        told.append(_word([one.locale for one in teachers]))
+        told.append(f"teachers-{naming.listed(sorted(one.locale for one in teachers))}")
     if args.seed != 42:
         told.append(f"seed{args.seed}")
     # A path such as . has a name only when resolved.
@@ -164,8 +164,3 @@ def _teachers(args: argparse.Namespace, store: ModelStore, target: str) -> tuple
 
 def _of_target(path: Path, target: str) -> Path:
     return Path(str(path).replace(PLACE, target))
-
-
-def _word(codes: list[str]) -> str:
-    listed = ",".join(sorted(codes))
-    return f"teachers-{listed if len(listed) <= 40 else naming.short_hash(listed)}"

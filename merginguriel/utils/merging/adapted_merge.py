@@ -11,7 +11,7 @@ from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.evaluation.evaluation_job import check_precision
 from merginguriel.utils.jobs.job import Job
-from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_settings
+from merginguriel.utils.merging.merge_job import MergeOutput, beside_best, merge_settings
 from merginguriel.utils.merging.plan import MergePlan
 
 NOT_KEPT = ".{}.adapted"  # in the folder of results: both models of a job, until they are evaluated
@@ -66,6 +66,4 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     result = adapt_and_evaluate(adaptation, job, shared, overwrite)
     if options["passing"]:
         shutil.rmtree(options["passing"])
-    best = best_source(job)
-    gain = f", best source {best[0]} {best[1]:.4f}, {100 * (result.score - best[1]):+.1f} points" if best else ""
-    return f"{result.score:.4f}{gain}"
+    return beside_best(job, result)

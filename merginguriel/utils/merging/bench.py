@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
+from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.merging import measuring, solving
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
-from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
+from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import loading

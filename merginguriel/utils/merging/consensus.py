@@ -42,6 +42,7 @@ class Polls:
         self._task, self._models, self._root, self._hashes = task, dict(sorted(models.items())), root, weights_sha256
         self._context = functools.cache(lambda count: TextContext(task, count))
         self._failures: dict[str, str] = {}  # by job: why a model could not say anything
+        self._matrices: dict[tuple, ConsensusMatrix] = {}
 
     def score(self, targets: Sequence[str], choice: SourceSettings, backend: Backend) -> None:
         """Ask about all targets at once, so that each model is loaded once; `matrix` tells where that failed."""
@@ -54,6 +55,12 @@ class Polls:
 
     def matrix(self, target: str, choice: SourceSettings, among: Neighbours) -> ConsensusMatrix:
         """InputError where there are no other models, or no texts, or URIEL is needed and not there."""
+        key = target, choice.consensus_examples, choice.nxn_matrix, choice.matrix
+        if key not in self._matrices:  # the many merges of a target share it
+            self._matrices[key] = self._agreed(target, choice, among)
+        return self._matrices[key]
+
+    def _agreed(self, target: str, choice: SourceSettings, among: Neighbours) -> ConsensusMatrix:
         sources = [source for source in self._models if source != target]
         if not sources:
             raise InputError(f"--selection consensus: no models but {target}'s own; train others")

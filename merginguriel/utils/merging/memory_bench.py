@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 from merginguriel.utils.data.split import Split, Text
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
+from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
 from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources, stretched
 from merginguriel.utils.merging.examples import Examples
-from merginguriel.utils.merging.model_card import MODEL_CARD, model_card
+from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import devices, loading, scoring

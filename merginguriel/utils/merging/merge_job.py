@@ -8,7 +8,7 @@ from typing import Any
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision, evaluation_job
-from merginguriel.utils.evaluation.results import score_in
+from merginguriel.utils.evaluation.results import Evaluation, score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.bench import Bench, FolderBench
 from merginguriel.utils.merging.details import DETAILS_JSON
@@ -119,6 +119,11 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     merge = context.bench(shared).merge(options["plan"], settings["experiment"], overwrite=options["overwrite"])
     split = context.split(settings["locale"], settings["split"])
     result = merge.evaluate(split, job.folder, overwrite=overwrite, job=job.hash)
+    return beside_best(job, result)
+
+
+def beside_best(job: Job, result: Evaluation) -> str:
+    """What is said of the result of a merge: its score, and the best of its sources where all are evaluated."""
     best = best_source(job)
     if best is None:
         return f"{result.score:.4f}"

@@ -15,7 +15,7 @@ from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.examples import NUM_EXAMPLES
-from merginguriel.utils.merging.modes import MODES, needs_text
+from merginguriel.utils.merging.modes import ADAPTED, MODES, needs_text
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.weighing import weigh
@@ -61,7 +61,7 @@ class MergePlan:
     def label(self) -> str:
         """What lists and tables call it: regmean, or regmean+vote where it is adapted."""
         adapted = self.settings.adaptation.adapt
-        return f"{self.mode}+{adapted}" if adapted else self.mode
+        return f"{self.mode}{ADAPTED}{adapted}" if adapted else self.mode
 
     @property
     def before(self) -> "MergePlan":

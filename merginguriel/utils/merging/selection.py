@@ -24,12 +24,11 @@ from merginguriel.utils.similarity.matrix import (
 from merginguriel.utils.similarity.sparsify import sparsify
 from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage.argument_types import positive_int
-from merginguriel.utils.storage.naming import short_hash
+from merginguriel.utils.storage.naming import listed
 from merginguriel.utils.storage.settings import setting
 
 log = logging.getLogger(__name__)
 OF_CONSENSUS = {"matrix", "nxn_matrix", "consensus_examples"}  # the fields that it reads
-LONGEST_LIST = 40  # characters of sources in a folder's name; longer lists are told by a hash
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,7 @@ class SourceSettings:
         """Field -> its word in a folder's name, of what has not its default; `default` is the mode's selection."""
         told = {}
         if self.sources:
-            listed = ",".join(self.sources)
-            told["sources"] = f"sources-{listed if len(listed) <= LONGEST_LIST else short_hash(listed)}"
+            told["sources"] = f"sources-{listed(self.sources)}"
         elif self.selection == "real":
             told["selection"] = f"real-{similarity_matrix(self).fingerprint()[:8]}"
         elif self.selection not in (None, default):

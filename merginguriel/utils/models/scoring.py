@@ -1,13 +1,18 @@
 """The one evaluator: (model, texts) -> logits, in batches of similar length under a token budget."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from auto_merge_llm.errors import InputError
 from tqdm import tqdm
 
-from merginguriel.utils.models.tokens import Tokens
+from merginguriel.utils.data.split import Text
+from merginguriel.utils.models.loading import longest_input
+from merginguriel.utils.models.tokens import TokenCache, Tokens
 
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
 TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
@@ -46,6 +51,22 @@ def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
             batch[name] = _on(device, padded)
         inputs.append(batch)
     return Batches(order, inputs)
+
+
+class BatchCache:
+    """Texts as batches on a device, made once for all models of one tokenizer, which share the very same tokens."""
+
+    def __init__(self, tokens: TokenCache):
+        self._tokens = tokens
+        self._batches: dict[tuple[int, int], Batches] = {}
+
+    def batches(self, path: Path, model: Any, texts: Sequence[Text], max_tokens: int) -> Batches:
+        """For the model of the folder `path`, on its device; texts end after `max_tokens`, or where it must."""
+        tokens, pad_id = self._tokens.tokens(path, texts, longest_input(model, max_tokens)), model.config.pad_token_id
+        key = id(tokens), pad_id
+        if key not in self._batches:
+            self._batches[key] = make_batches(tokens, pad_id, str(model.device))
+        return self._batches[key]
 
 
 def _cuts(lengths: np.ndarray, budget: int) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ CHECKPOINTS_ROOT = Path("checkpoint_results")
 RESULTS_JSON = "results.json"
 ADAPTERS = ".adapters"  # folder of models that adapters were merged into, in that of the models
 LONGEST_NAME = 99  # of a folder with its settings
+LONGEST_LIST = 40  # characters of languages in it
 # The code of a language, and the name of a task, as they can stand in a folder's name.
 LANGUAGE = r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 TASK = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
@@ -65,6 +66,12 @@ def with_words(name: str, told: Iterable[str]) -> str:
 
 def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def listed(codes: Iterable[str]) -> str:
+    """Languages as a folder's name has them, a hash of them where the list is longer than LONGEST_LIST."""
+    told = ",".join(codes)
+    return told if len(told) <= LONGEST_LIST else short_hash(told)
 
 
 def word(text: str) -> str:
