@@ -103,8 +103,6 @@ class Study:
     def __init__(self, args):
         self.args, self.dir = args, args.dir.resolve()
         self.commands = Commands(self.dir, args.workers)
-        told = self.dir / "collected" / "run.json"
-        self.seconds: dict[str, float] = atomic.read_json(told)["seconds"] if told.is_file() else {}
         self.failures: list[str] = []
         self._lock = threading.Lock()
         self.massive = Corpus(
@@ -140,12 +138,17 @@ class Study:
         self._done(part, start)
 
     def _done(self, part: str, start: float) -> None:
-        self.seconds[part] = round(time.monotonic() - start, 1)
-        print(f"{part}: {self.seconds[part]:.0f} s", flush=True)
-        folder = self.dir / "collected"
-        folder.mkdir(exist_ok=True)
-        told = {"seconds": self.seconds, "failures": self.failures, "workers": self.args.workers, "gpus": len(gpus())}
-        atomic.write_json(folder / "run.json", told)
+        seconds = round(time.monotonic() - start, 1)
+        print(f"{part}: {seconds:.0f} s", flush=True)
+        told = self.dir / "collected" / "run.json"
+        told.parent.mkdir(exist_ok=True)
+        # Another process may do other parts on other GPUs.
+        before = atomic.read_json(told) if told.is_file() else {"seconds": {}, "failures": []}
+        failures = list(dict.fromkeys([*before["failures"], *self.failures]))
+        parts = {**before["seconds"], part: seconds}
+        atomic.write_json(
+            told, {"seconds": parts, "failures": failures, "workers": self.args.workers, "gpus": len(gpus())}
+        )
 
     def _one(self, line: list, number: int | None = None) -> None:
         try:
@@ -360,11 +363,9 @@ def curves(study: Study) -> None:
 
 def collect(study: Study) -> None:
     """Results without logits but those of the N×N of SIB-200, one archive a corpus and seed."""
-    start = time.monotonic()
     for corpus in study.corpora:
         for seed in study.args.seeds:
             _archive(study, study.root(corpus, seed), f"{corpus.name}{seed}.tar.xz")
-    study.seconds["collect"] = round(time.monotonic() - start, 1)
 
 
 def _archive(study: Study, root: Path, file: str) -> None:
