@@ -117,6 +117,33 @@ def write_task(folder, codes, without_train=()):
     (folder / "task.yaml").write_text(json.dumps(settings))
 
 
+def test_an_nxn_is_taken_for_the_texts_that_it_tells(run, flags, tmp_path, refused):
+    write_task(tmp_path, {one: one for one in SOURCES})
+    own = [*flags[:-2], "--task", "task.yaml"]
+    nxn = [NXN, *own, "--split", "train", "--targets", "nl-NL"]
+    assert run(*nxn).returncode == 0
+    (folder,) = (tmp_path / "nxn_results").glob("nxn_eval_*")
+    told, logits = folder / "run.json", (folder / "logits.safetensors").stat().st_mtime_ns
+    line = [MERGE, *own, "--target-lang", "nl-NL", "--mode", "consensus", "--num-languages", 2, "--dry-run"]
+    line += ["--nxn-matrix", folder]
+    taken = run(*line)
+    assert taken.returncode == 0, taken.stderr
+    whole = json.loads(told.read_text())
+    told.write_text(json.dumps({name: value for name, value in whole.items() if name != "texts"}))
+    assert "an earlier version made it; repeat its run_nxn_evaluation.py command" in refused(*line)
+    assert run(*nxn).returncode == 0 and json.loads(told.read_text()) == whole
+    assert (folder / "logits.safetensors").stat().st_mtime_ns == logits
+    assert run(*line).stdout == taken.stdout
+    data = tmp_path / "data/nl-NL.jsonl"
+    first, *others = data.read_text().splitlines(keepends=True)
+    row = json.loads(first)
+    assert row["partition"] == "train"
+    data.write_text(json.dumps({**row, "utt": "iets anders"}) + "\n" + "".join(others))
+    assert "was measured on other texts of nl-NL" in refused(*line)
+    data.write_text(json.dumps({**row, "intent": "no label"}) + "\n" + "".join(others))
+    assert run(*line).stdout == taken.stdout
+
+
 def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_path):
     write_task(tmp_path, {"qqq": "af-ZA", **{one: one for one in SOURCES}})
     line = [MERGE, *flags[:-2], "--task", "task.yaml", "--target-lang", "qqq", "--mode", "consensus", "--dry-run"]

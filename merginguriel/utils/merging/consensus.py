@@ -114,6 +114,14 @@ class Polls:
         place = {id_: row for row, id_ in enumerate(kept.ids(target))}
         if not place.keys() >= set(texts.ids):
             raise InputError(f"{folder} has not all {len(texts)} texts of {target} that are drawn; {MEASURE}")
+        if target not in kept.texts_sha256:
+            raise InputError(
+                f"{folder} does not tell its texts, as an earlier version made it; repeat its run_nxn_evaluation.py "
+                "command, which adds them and evaluates nothing again"
+            )
+        now = self._task.texts(target, "train").of(list(place))
+        if now.fingerprint() != kept.texts_sha256[target]:
+            raise InputError(f"{folder} was measured on other texts of {target} than the data have now; {MEASURE}")
         rows = [place[id_] for id_ in texts.ids]
         return np.stack([kept.logits(source, target)[rows] for source in sources])
 
