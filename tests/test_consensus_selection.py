@@ -6,10 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from merginguriel import run_merging_pipeline_refactored
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation.classifier import Classifier
+from merginguriel.utils.models import devices
 from merginguriel.utils.similarity.consensus import agree
 
 MERGE = "merginguriel/run_merging_pipeline_refactored.py"
@@ -197,6 +200,17 @@ def test_what_was_said_and_is_damaged_is_said_again(run, flags, source_copies):
     logits[3].with_name("texts.json").write_text("[]")
     again = run(*line)
     assert again.returncode == 0 and again.stdout == first, again.stderr
+
+
+def test_each_precision_keeps_what_was_said(said_by, flags, source_copies, monkeypatch):
+    line = [*flags, "--target-lang", "af-ZA", "--mode", "consensus", "--num-languages", 4, "--dry-run"]
+    moments = []
+    for dtype in (torch.float32, torch.bfloat16, torch.float32, torch.bfloat16):
+        monkeypatch.setattr(devices, "evaluation_dtype", lambda device, dtype=dtype: dtype)
+        assert said_by(run_merging_pipeline_refactored.main, *line)[0] == 0
+        moments.append({file: file.stat().st_mtime_ns for file in source_copies.glob(".texts/*/*/logits.npy")})
+    assert [len(one) for one in moments] == [4, 8, 8, 8]
+    assert moments[0].items() <= moments[1].items() and moments[1] == moments[2] == moments[3]
 
 
 def test_in_turns_the_weights_are_those_of_the_models_by_then(run, flags, refused, tmp_path, tiny_base):
