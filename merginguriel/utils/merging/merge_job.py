@@ -1,5 +1,6 @@
 """The job of a merge: merge a plan on a bench, and evaluate it on its target."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from merginguriel.utils.merging.memory_bench import Alone, MemoryBench
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.storage import atomic, naming
 from merginguriel.utils.storage.naming import RESULTS_JSON
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,10 @@ def check_results(job: Job) -> None:
 
 
 def do_here(jobs: Sequence[Job], context: FolderContext) -> None:
-    """One after the other; InputError where one fails."""
+    """One after the other, but what is done unless it is to be replaced; InputError where one fails."""
     shared = {"context": context}
     for job in jobs:
-        if job.kind == "adapted_merge" and job.is_done():
-            continue
-        job.run(shared)
+        if job.is_done() and not job.options["overwrite"]:
+            log.info("already done: %s", job.folder)
+        else:
+            job.run(shared)
