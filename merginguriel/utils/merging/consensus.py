@@ -80,6 +80,7 @@ class Polls:
             for source, accuracy, score in zip(sources, found.accuracy, found.score)
         }
         told = {
+            **_read(choice, matrix),
             "texts": {"split": "train", "count": len(texts), "fingerprint": texts.fingerprint()},
             "uriel_deserves": round(found.deserved, 6),
             "consensus": parts,
@@ -124,6 +125,16 @@ class Polls:
             raise InputError(f"{folder} was measured on other texts of {target} than the data have now; {MEASURE}")
         rows = [place[id_] for id_ in texts.ids]
         return np.stack([kept.logits(source, target)[rows] for source in sources])
+
+
+def _read(choice: SourceSettings, cosines: LanguageMatrix | None) -> dict[str, Any]:
+    """What a record tells so that the same consensus can be asked for again."""
+    told: dict[str, Any] = {"consensus_examples": choice.consensus_examples}
+    if choice.nxn_matrix:
+        told["nxn_matrix"] = choice.nxn_matrix
+    if choice.matrix and cosines:
+        told |= {"cosine_matrix": choice.matrix, "cosine_matrix_sha256": cosines.fingerprint()}
+    return told
 
 
 def _cosines(choice: SourceSettings, among: Neighbours) -> LanguageMatrix | None:

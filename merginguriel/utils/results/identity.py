@@ -216,6 +216,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         # One that was computed is of its target's neighbours alone: its hash would make every target an experiment.
         computed = str(similarity.get("matrix")).startswith("lang2vec ")
         settings["matrix"] = similarity["matrix"] if computed else similarity["matrix_sha256"][:8]
+    elif similarity.get("cosine_matrix_sha256"):
+        settings["matrix"] = similarity["cosine_matrix_sha256"][:8]
     if selection == "explicit":
         settings["sources"] = sorted(weights)
     elif selection == "manual":
