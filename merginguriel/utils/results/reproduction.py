@@ -83,8 +83,8 @@ def _adapting(
         return None
     told = {one["locale"]: one["path"] for one in teachers}
     own = {one["locale"]: one.get("path") for one in experiment.get("sources") or []}
-    if len(targets) > 1 and told != own and set(targets) & set(told):
-        return None  # a target's own model may not teach
+    if told != own and set(targets) & set(told):
+        return None  # a target's own model may not teach, and the first target's would in its place
     seed = [] if adapt.get("seed") in (None, 42) else ["--seed", adapt["seed"]]
     where = [] if results_root in (None, naming.RESULTS_ROOT) else ["--results-dir", results_root]
     settings = tokens(adaptation_of(experiment), without=() if adapt["adapt"] == "self" else ("adapt",))
