@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -183,6 +184,57 @@ def test_a_model_that_was_no_merge(results):
     )
     assert rows.own_merge_score.tolist() == [0.5] * 4
     assert rows.best_source_score.dropna().tolist() == [0.7, 0.8]  # of the teachers
+
+
+POOL = ("af-ZA", "da-DK", "de-DE", "nl-NL")
+
+
+def all_but(target, pool=POOL):
+    return [one for one in pool if one != target]
+
+
+def test_all_but_the_target_is_one_choice(results):
+    """Of teachers of models that were no merge and of merges, and of explicit sources."""
+
+    def write_joint(name, target, right, teachers):
+        start = f"haryos_model/tiny_massive_LOLO_without_{target.replace('-', '_')}"
+        told = by_command(target, teachers, start=start)
+        experiment = {"mode": "adaptation", "target": target, "task": "massive", "task_hash": "x", "adapt": told}
+        write_result(results / f"{name}_{target}", target, right, model=f"m/{target}", experiment=experiment)
+
+    def write_explicit(target, right, pool):
+        weights = dict.fromkeys(all_but(target, pool), 1 / 3)
+        write_merge(results, "average", target, weights, right, name=f"explicit_{target}", selection="explicit")
+
+    for target, right in zip(("af-ZA", "da-DK", "nl-NL"), ("1111111100", "1111111000", "1111110000")):
+        write_joint("joint", target, right, all_but(target))
+        write_explicit(target, right, POOL)
+        told = by_command(target, all_but(target), start="merged_models/x")
+        write_adapted(results, target, right, "taught", told=told, weights={"de-DE": 0.5, "en-US": 0.5})
+        write_merge(results, "ensemble_soft", target, dict.fromkeys(all_but(target), 1 / 3), "1111100000")
+    other = ("af-ZA", "da-DK", "en-US", "id-ID")
+    for target in TARGETS:  # as many of other languages, and the same ones for both targets
+        write_joint("other", target, "1" * 10, all_but(target, other))
+        write_joint("fixed", target, "1" * 10, ["de-DE", "en-US", "id-ID"])
+    frame = frame_of(results)
+    found = {variant: group.score.tolist() for variant, group in frame[frame.kind != "ensemble"].groupby("variant")}
+    adapted = "adaptation+vote_3lang_start-tiny_massive_LOLO_without_teachers"
+    assert found[f"{adapted}-all-but-target_teachers-among-{','.join(POOL)}"] == [0.8, 0.7, 0.6]
+    assert found[f"{adapted}-all-but-target_teachers-among-{','.join(other)}"] == [1, 1]
+    assert found[f"{adapted}-de-DE,en-US,id-ID"] == [1, 1]
+    assert found["average_3lang_explicit"] == found["regmean+vote_2lang_teachers-all-but-target"] == [0.8, 0.7, 0.6]
+    taught = frame[frame.variant == "regmean+vote_2lang_teachers-all-but-target"]
+    assert taught.vote_score.tolist() == [0.5] * 3
+    # Of one pool alone, the name needs no list; no command tells the model of the first target, which would teach.
+    for target in TARGETS:
+        shutil.rmtree(results / f"other_{target}")
+    assert frame_of(results, tests=False).groupby("variant").score.mean()[f"{adapted}-all-but-target"] == (
+        pytest.approx(0.7)
+    )
+    content = atomic.read_json(results / "joint_af-ZA/results.json")
+    content["experiment"]["adapt"]["start"]["path"] = "merged_models/joint_af-ZA"
+    assert reproduction.command_for(["de-DE"], content, results) is None
+    assert reproduction.command_for(["en-US"], content, results) is not None
 
 
 def test_command_selects_them_and_names_near_misses(adapted, tmp_path, capsys):

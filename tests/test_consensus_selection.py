@@ -2,15 +2,22 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from merginguriel import run_merging_pipeline_refactored
 from merginguriel.utils.data import mini
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation.classifier import Classifier
+from merginguriel.utils.merging import plan
+from merginguriel.utils.models import devices
+from merginguriel.utils.results import reproduction
 from merginguriel.utils.similarity.consensus import agree
+from merginguriel.utils.similarity.matrix import SimilarityMatrix
 
 MERGE = "merginguriel/run_merging_pipeline_refactored.py"
 VOTE = "merginguriel/uriel_ensemble_inference.py"
@@ -117,6 +124,72 @@ def write_task(folder, codes, without_train=()):
     (folder / "task.yaml").write_text(json.dumps(settings))
 
 
+def test_an_nxn_is_taken_for_the_texts_that_it_tells(run, flags, tmp_path, refused):
+    write_task(tmp_path, {one: one for one in SOURCES})
+    own = [*flags[:-2], "--task", "task.yaml"]
+    nxn = [NXN, *own, "--split", "train", "--targets", "nl-NL"]
+    assert run(*nxn).returncode == 0
+    (folder,) = (tmp_path / "nxn_results").glob("nxn_eval_*")
+    told, logits = folder / "run.json", (folder / "logits.safetensors").stat().st_mtime_ns
+    line = [MERGE, *own, "--target-lang", "nl-NL", "--mode", "consensus", "--num-languages", 2, "--dry-run"]
+    line += ["--nxn-matrix", folder]
+    taken = run(*line)
+    assert taken.returncode == 0, taken.stderr
+    whole = json.loads(told.read_text())
+    told.write_text(json.dumps({name: value for name, value in whole.items() if name != "texts"}))
+    assert "an earlier version made it; repeat its run_nxn_evaluation.py command" in refused(*line)
+    assert run(*nxn).returncode == 0 and json.loads(told.read_text()) == whole
+    assert (folder / "logits.safetensors").stat().st_mtime_ns == logits
+    assert run(*line).stdout == taken.stdout
+    data = tmp_path / "data/nl-NL.jsonl"
+    first, *others = data.read_text().splitlines(keepends=True)
+    row = json.loads(first)
+    assert row["partition"] == "train"
+    data.write_text(json.dumps({**row, "utt": "iets anders"}) + "\n" + "".join(others))
+    assert "was measured on other texts of nl-NL" in refused(*line)
+    data.write_text(json.dumps({**row, "intent": "no label"}) + "\n" + "".join(others))
+    assert run(*line).stdout == taken.stdout
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["--mode", "consensus", "--num-languages", 2],
+        ["--mode", "ties", "--num-languages", 2, "--selection", "cosine", "--preweight", "consensus"],
+        ["--mode", "ties", "--sources", "de-DE,id-ID", "--preweight", "consensus"],
+    ],
+)
+def test_a_printed_command_reads_what_was_read(run, said_by, flags, source_copies, tmp_path, monkeypatch, how):
+    """An N×N and cosines of a file, which change what is chosen; other targets do without the N×N."""
+    codes = ("af-ZA", *SOURCES)
+    cosines = np.random.default_rng(1).random((5, 5))
+    SimilarityMatrix(codes, codes, cosines + cosines.T + 2 * np.eye(5), "").to_csv(tmp_path / "own.csv")
+    run(NXN, *flags, "--split", "train", "--max-items", 100, "--targets", "af-ZA")
+    (nxn,) = (tmp_path / "nxn_results").glob("nxn_eval_*")
+    plans, plan_merge = [], plan.plan_merge
+    monkeypatch.setattr(
+        plan, "plan_merge", lambda *given, **more: plans.append(plan_merge(*given, **more)) or plans[-1]
+    )
+    line = [*how, *flags, "--target-lang", "af-ZA", "--consensus-examples", 100, "--dry-run"]
+    main = run_merging_pipeline_refactored.main
+    assert said_by(main, *line, "--nxn-matrix", nxn, "--similarity-matrix", "own.csv")[0] == 0
+    result = {"experiment": plans[0].record(), "evaluation_info": {"dataset": "mini", "locale": "af-ZA"}}
+    python, script, *again = shlex.split(reproduction.command_of(result))
+    assert said_by(main, *again, "--dry-run")[0] == 0 and str(nxn) in again and not (source_copies / ".texts").exists()
+    assert plans[1] == plans[0]
+    of_others = reproduction.command_for(["nl-NL"], result, tmp_path)
+    if "--sources" in how:
+        assert of_others is None  # a sweep takes no named sources
+    else:
+        assert "--similarity-matrix own.csv --" in of_others and "--nxn-matrix" not in of_others
+        assert f"--nxn-matrix {nxn} " in reproduction.command_for(["af-ZA"], result, tmp_path)
+    shutil.rmtree(nxn)
+    python, script, *again = shlex.split(reproduction.command_of(result))
+    assert said_by(main, *again, "--dry-run")[0] == 0
+    assert [source.locale for source in plans[2].sources] == [source.locale for source in plans[0].sources]
+    assert [source.weight for source in plans[2].sources] == pytest.approx([one.weight for one in plans[0].sources])
+
+
 def test_languages_that_uriel_lacks_are_left_to_the_consensus(run, flags, tmp_path):
     write_task(tmp_path, {"qqq": "af-ZA", **{one: one for one in SOURCES}})
     line = [MERGE, *flags[:-2], "--task", "task.yaml", "--target-lang", "qqq", "--mode", "consensus", "--dry-run"]
@@ -170,6 +243,17 @@ def test_what_was_said_and_is_damaged_is_said_again(run, flags, source_copies):
     logits[3].with_name("texts.json").write_text("[]")
     again = run(*line)
     assert again.returncode == 0 and again.stdout == first, again.stderr
+
+
+def test_each_precision_keeps_what_was_said(said_by, flags, source_copies, monkeypatch):
+    line = [*flags, "--target-lang", "af-ZA", "--mode", "consensus", "--num-languages", 4, "--dry-run"]
+    moments = []
+    for dtype in (torch.float32, torch.bfloat16, torch.float32, torch.bfloat16):
+        monkeypatch.setattr(devices, "evaluation_dtype", lambda device, dtype=dtype: dtype)
+        assert said_by(run_merging_pipeline_refactored.main, *line)[0] == 0
+        moments.append({file: file.stat().st_mtime_ns for file in source_copies.glob(".texts/*/*/logits.npy")})
+    assert [len(one) for one in moments] == [4, 8, 8, 8]
+    assert moments[0].items() <= moments[1].items() and moments[1] == moments[2] == moments[3]
 
 
 def test_in_turns_the_weights_are_those_of_the_models_by_then(run, flags, refused, tmp_path, tiny_base):

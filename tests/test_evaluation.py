@@ -6,10 +6,13 @@ import struct
 
 import numpy as np
 import pytest
+from auto_merge_llm.errors import InputError
 
 from merginguriel import evaluate_specific_model
 from merginguriel.utils.data import massive
-from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.data.massive import MINI_TASK
+from merginguriel.utils.evaluation import classifier, predictions
+from merginguriel.utils.evaluation.classifier import Classifier
 from merginguriel.utils.evaluation.statistics import bootstrap_interval
 from merginguriel.utils.models import loading
 from merginguriel.utils.report import heatmaps
@@ -100,3 +103,28 @@ def test_a_missing_locale_is_found_before_the_model_is_loaded(evaluate, tmp_path
     assert evaluate("--locale", "de-DE", "th-TH")[0] == 2
     assert evaluate("--locale", "de-DE", "--prefix", "../x")[0] == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["the same", "another", "no space"])
+def test_what_another_process_has_just_written(models_root, tmp_path, monkeypatch, what):
+    """Kept where it is the same; nothing else that goes wrong by then is taken for that."""
+    split, folder = MINI_TASK.load("af-ZA", "test"), tmp_path / "result"
+    one, other = (Classifier(models_root / f"tiny_massive_k_{code}", MINI_TASK) for code in ("nl-NL", "de-DE"))
+    score = one.logits
+
+    def meanwhile(*asked):
+        monkeypatch.setattr(one, "logits", score)
+        classifier.evaluate(other if what == "another" else one, split, folder)
+        if what == "no space":
+            monkeypatch.setattr(classifier, "write_evaluation", no_space)
+        return score(*asked)
+
+    def no_space(*asked, **told):
+        raise InputError("no space is left")
+
+    monkeypatch.setattr(one, "logits", meanwhile)
+    if what == "the same":
+        assert (classifier.evaluate(one, split, folder).predicted == score(split.texts, "").argmax(-1)).all()
+    else:
+        with pytest.raises(InputError, match="no space" if what == "no space" else "the result of another model"):
+            classifier.evaluate(one, split, folder)

@@ -328,11 +328,16 @@ def test_table_sets_the_merge_beside_its_sources(merged):
 
 def test_done_work_is_not_repeated(merged, run):
     folder, first = merged
-    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     again = run(*first.args, folder=folder)
     assert again.returncode == 0 and again.stdout == first.stdout
-    assert "already merged" in again.stderr and "already evaluated" in again.stderr
-    assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    results = [f"already done: {path.relative_to(folder)}" for path in (folder / "results").iterdir()]
+    assert len(results) == 4 and sorted(results) == sorted(
+        line for line in again.stderr.splitlines() if line.startswith("already")
+    )
+    assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    anew = run(*first.args, "--overwrite", folder=folder)
+    assert anew.returncode == 0 and anew.stdout == first.stdout and "already" not in anew.stderr
 
 
 def test_missing_evaluation_is_made_up_for(run, flags, tmp_path):

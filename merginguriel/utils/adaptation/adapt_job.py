@@ -12,6 +12,7 @@ from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.evaluation_job import (
     EvaluationContext,
+    ResultsOutput,
     check_precision,
     evaluation_job,
     precision_on,
@@ -21,24 +22,14 @@ from merginguriel.utils.evaluation.results import Evaluation, score_in
 from merginguriel.utils.jobs.job import Job, tells
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import bytes_of
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import atomic
 from merginguriel.utils.training.trainer import free_memory
 
 MODELS_HELD = 6  # the size of: the model, what its training holds, and a teacher
 
 
 @dataclass(frozen=True)
-class AdaptOutput:
-    """Where results go. `overwrite`: what else stands in a place is replaced."""
-
-    results_root: Path
-    overwrite: bool = False
-
-    def alone(self, model: Path, language: str | None, target: str) -> Path:
-        """The folder of one model's own result on the target; `language` None: it is of several."""
-        name = naming.source_name(language, model) if language else model.name
-        return self.results_root / naming.evaluation_name(name, target)
-
+class AdaptOutput(ResultsOutput):
     def before(self, run: AdaptRun) -> Path:
         return self.alone(run.start, None, run.target)
 

@@ -1,30 +1,28 @@
-"""The README.md of an adapted model: the texts, the teachers, that no label was read, and the accuracy once known."""
+"""The README.md of an adapted model: the texts, the teachers, that no label was read, and how well it does."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from merginguriel.utils.adaptation.run import AdaptRun
-from merginguriel.utils.evaluation.model_card import heading, measured_line
+from merginguriel.utils.evaluation.model_card import data_name, heading, measured_line
 from merginguriel.utils.evaluation.results import Evaluation
 
 
 def model_card(run: AdaptRun, record: Mapping[str, Any], evaluation: Evaluation | None = None) -> str:
     """`record`: that of the run; with an Evaluation, what was measured and on which data."""
     task, texts = run.task, record["texts"]
-    data_name = f"local/{Path(task.data).name}" if Path(task.data).exists() else task.data
     parts = [
-        heading(run.output.name, task, run.target, data_name, ["domain-adaptation"], evaluation),
+        heading(run.output.name, task, run.target, ["domain-adaptation"], evaluation),
         f"Classifier of task {task.name}, adapted with MergingUriel to {run.target} by {texts['count']} unlabelled "
-        f"{texts['split']} texts of {data_name}, in {run.settings.rounds} rounds. No label of {run.target} was read. "
-        f"It started from `{run.start.name}` and was taught by {_taught_by(run)}. Settings, hashes of texts and "
+        f"{texts['split']} texts of {data_name(task)}, in {run.settings.rounds} rounds. No label of {run.target} was "
+        f"read. It started from `{run.start.name}` and was taught by {_taught_by(run)}. Settings, hashes of texts and "
         "models, and losses stand in `adaptation.json`.",
     ]
     if run.teachers:
         rows = "\n".join(f"| {teacher['locale']} | {teacher['weight']:.6f} |" for teacher in record["teachers"])
         parts.append(f"| teacher | weight |\n|---|---|\n{rows}")
     if evaluation:
-        parts.append(measured_line(run.target, data_name, evaluation))
+        parts.append(measured_line(task, run.target, evaluation))
     return "\n\n".join([*parts, ""])
 
 

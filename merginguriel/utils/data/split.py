@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -31,6 +32,12 @@ class Texts:
         """sha256 over ids and texts."""
         return _sha256([self.ids, self.texts])
 
+    def of(self, ids: Sequence[str]) -> "Texts":
+        """Those of these ids, in that order, without ids that are not there."""
+        text_of = dict(zip(self.ids, self.texts))
+        there = [id_ for id_ in ids if id_ in text_of]
+        return replace(self, ids=there, texts=[text_of[id_] for id_ in there])
+
     def draw(self, count: int, seed: int) -> "Texts":
         """As of a Split, which draws the same ids."""
         kept = _drawn(self, count, seed)
@@ -54,6 +61,9 @@ class Split:
     def fingerprint(self) -> str:
         """sha256 over ids, texts and labels: two results rest on the same data if it is equal."""
         return _sha256([self.ids, self.texts, self.labels])
+
+    def unlabelled(self) -> Texts:
+        return Texts(self.locale, self.name, self.ids, self.texts)
 
     def draw(self, count: int, seed: int) -> "Split":
         """`count` of the items, drawn by `seed` and in file order: the same ids in every language.

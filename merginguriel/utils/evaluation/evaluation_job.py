@@ -1,5 +1,6 @@
 """The job of evaluating one model on one language, and what such jobs share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,20 @@ from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import files_of
+from merginguriel.utils.storage import naming
+
+
+@dataclass(frozen=True)
+class ResultsOutput:
+    """Where results go. `overwrite`: what else stands in a place is replaced."""
+
+    results_root: Path
+    overwrite: bool = False
+
+    def alone(self, model: Path, language: str | None, target: str) -> Path:
+        """The folder of one model's own result on the target; `language` None: it is of several."""
+        name = naming.source_name(language, model) if language else model.name
+        return self.results_root / naming.evaluation_name(name, target)
 
 
 class EvaluationContext:

@@ -65,11 +65,15 @@ def macro_f1(counts: Counts) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Metric:
-    """`of_counts`: (..., labels) -> (...). `title`: for people. `meaning`: what it is, after "the"."""
+    """`of_counts`: (..., labels) -> (...). `title`: for people. `meaning`: what it is, after "the".
+
+    `hub_id`: what the Hub calls its kind, in the metadata of models.
+    """
 
     of_counts: Callable[[Counts], np.ndarray]
     title: str
     meaning: str
+    hub_id: str
 
     def __call__(self, predicted: np.ndarray, gold: np.ndarray) -> float:
         """Of predicted and gold labels, (items,) each."""
@@ -80,8 +84,8 @@ class Metric:
 # and the bootstrap of right answers tell what it is worth, of others what evaluation/resampling.py has.
 ACCURACY = "accuracy"
 METRICS = {
-    ACCURACY: Metric(accuracy, "accuracy", "share of items that are right"),
-    "macro_f1": Metric(macro_f1, "macro-F1", "mean F1 over the labels that occur"),
+    ACCURACY: Metric(accuracy, "accuracy", "share of items that are right", "accuracy"),
+    "macro_f1": Metric(macro_f1, "macro-F1", "mean F1 over the labels that occur", "f1"),
 }
 
 

@@ -72,8 +72,12 @@ class Run:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left to do: the summary is written last, and removed first."""
-        return (self.folder / SUMMARY_JSON).is_file() and not self.missing()
+        """Whether nothing is left to do: the summary is written last, and removed first.
+
+        In a run of an earlier version, which told less, to tell the rest is left.
+        """
+        is_finished = (self.folder / SUMMARY_JSON).is_file() and not self.missing()
+        return is_finished and atomic.read_json(self.folder / RUN_JSON) == self.settings
 
     def missing(self) -> dict[str, list[str]]:
         """Source -> targets without a result."""
@@ -128,7 +132,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     Raises InputError where a target has no data.
     """
     dtype, failures = devices.evaluation_dtype(devices.default_device()), {}
-    data = {target: plan.items_of(target).fingerprint() for target in plan.targets}
+    items = {target: plan.items_of(target) for target in plan.targets}
 
     def fingerprint(source: str) -> dict[str, Any] | None:
         try:
@@ -142,7 +146,14 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
         hashed = pool.map(fingerprint, plan.sources)
         bar = tqdm(hashed, "fingerprints", len(plan.sources), unit=" models", leave=False, disable=None)
         sources = dict(zip(plan.sources, bar))
-    settings = {"split": plan.split, "precision": str(dtype).removeprefix("torch."), "data": data, "sources": sources}
+    settings = {
+        "split": plan.split,
+        "precision": str(dtype).removeprefix("torch."),
+        "data": {target: split.fingerprint() for target, split in items.items()},
+        # The same without labels, for those who must not read any.
+        "texts": {target: split.unlabelled().fingerprint() for target, split in items.items()},
+        "sources": sources,
+    }
     return _find(Run(plan, plan.folder, settings, failures), anew)
 
 

@@ -1,7 +1,7 @@
 """The job of a source on texts of a target whose labels nobody looks at, and the logits of many.
 
-They are kept beside the models, and made again where the model, the texts or the precision are others, or where they
-are damaged.
+They are kept beside the models, of each precision by itself, and made again where the model or the texts are others, or
+where they are damaged.
 """
 
 import hashlib
@@ -53,7 +53,8 @@ def text_logits_job(source: str, model: Path, context: TextContext, target: str,
         "max_tokens": model_folder.max_tokens(config, context.task),
         "precision": precision,
     }
-    folder = root / FOLDER / naming.source_name(source, model) / f"{target}_{len(texts)}"
+    # Commands on CPUs and on GPUs, which score in other precisions, do not replace each other's.
+    folder = root / FOLDER / naming.source_name(source, model) / f"{target}_{len(texts)}_{precision}"
     return Job(
         "text_logits", f"{source}_on_texts_of_{target}", str(model), folder, settings, {"model": model}, mark=MARK
     )

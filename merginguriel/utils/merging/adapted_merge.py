@@ -34,7 +34,7 @@ def adapted_merge_job(
         "adapted": adapted,
         "passing": None if output.keep_merged else place,
         "merge_record": plan.before.record(data),
-        "alone": {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources},
+        "alone": {source.locale: output.alone(source.path, source.locale, plan.target) for source in plan.sources},
         "overwrite": output.overwrite,
         "num_items": len(split),
         "locale": plan.target,

@@ -80,6 +80,7 @@ class Polls:
             for source, accuracy, score in zip(sources, found.accuracy, found.score)
         }
         told = {
+            **_read(choice, matrix),
             "texts": {"split": "train", "count": len(texts), "fingerprint": texts.fingerprint()},
             "uriel_deserves": round(found.deserved, 6),
             "consensus": parts,
@@ -114,8 +115,26 @@ class Polls:
         place = {id_: row for row, id_ in enumerate(kept.ids(target))}
         if not place.keys() >= set(texts.ids):
             raise InputError(f"{folder} has not all {len(texts)} texts of {target} that are drawn; {MEASURE}")
+        if target not in kept.texts_sha256:
+            raise InputError(
+                f"{folder} does not tell its texts, as an earlier version made it; repeat its run_nxn_evaluation.py "
+                "command, which adds them and evaluates nothing again"
+            )
+        now = self._task.texts(target, "train").of(list(place))
+        if now.fingerprint() != kept.texts_sha256[target]:
+            raise InputError(f"{folder} was measured on other texts of {target} than the data have now; {MEASURE}")
         rows = [place[id_] for id_ in texts.ids]
         return np.stack([kept.logits(source, target)[rows] for source in sources])
+
+
+def _read(choice: SourceSettings, cosines: LanguageMatrix | None) -> dict[str, Any]:
+    """What a record tells so that the same consensus can be asked for again."""
+    told: dict[str, Any] = {"consensus_examples": choice.consensus_examples}
+    if choice.nxn_matrix:
+        told["nxn_matrix"] = choice.nxn_matrix
+    if choice.matrix and cosines:
+        told |= {"cosine_matrix": choice.matrix, "cosine_matrix_sha256": cosines.fingerprint()}
+    return told
 
 
 def _cosines(choice: SourceSettings, among: Neighbours) -> LanguageMatrix | None:

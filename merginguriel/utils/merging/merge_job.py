@@ -1,5 +1,6 @@
 """The job of a merge: merge a plan on a bench, and evaluate it on its target."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,33 +8,34 @@ from typing import Any
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task
-from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision, evaluation_job
+from merginguriel.utils.evaluation.evaluation_job import (
+    EvaluationContext,
+    ResultsOutput,
+    check_precision,
+    evaluation_job,
+)
 from merginguriel.utils.evaluation.results import Evaluation, score_in
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.bench import Bench, FolderBench
 from merginguriel.utils.merging.details import DETAILS_JSON
 from merginguriel.utils.merging.memory_bench import Alone, MemoryBench
 from merginguriel.utils.merging.plan import MergePlan
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MergeOutput:
-    """Where results go, and what else is written: merged weights, and what methods measured."""
+class MergeOutput(ResultsOutput):
+    """What is written beside results: merged weights, and what methods measured."""
 
-    results_root: Path
-    overwrite: bool = False
     keep_merged: bool = False
     keep_measurements: bool = False
 
     @property
     def measurements(self) -> Path:
         return self.results_root / "measurements"
-
-    def alone(self, source: str, model: Path, target: str) -> Path:
-        """The folder of a source's own result on the target."""
-        return self.results_root / naming.evaluation_name(naming.source_name(source, model), target)
 
 
 class MergeContext(EvaluationContext):
@@ -75,7 +77,7 @@ def merge_job(
     """`plan` merged and evaluated on `split`. `data` remembers fingerprints from plan to plan."""
     settings = merge_settings(plan, split, precision, data)
     record = settings["experiment"]
-    alone = {source.locale: output.alone(source.locale, source.path, plan.target) for source in plan.sources}
+    alone = {source.locale: output.alone(source.path, source.locale, plan.target) for source in plan.sources}
     made = ((str(plan.output / DETAILS_JSON), {"plan": record}),) if output.keep_merged else ()
     options = {"plan": plan, "alone": alone, "overwrite": output.overwrite, "num_items": len(split)}
     options["locale"] = plan.target
@@ -99,7 +101,7 @@ def source_jobs(plans: Sequence[MergePlan], split: Split, precision: str, output
     sources = {source.path: source.locale for plan in plans for source in plan.sources}
     return [
         evaluation_job(
-            output.alone(language, path, split.locale),
+            output.alone(path, language, split.locale),
             path,
             split,
             precision,
@@ -148,9 +150,10 @@ def check_results(job: Job) -> None:
 
 
 def do_here(jobs: Sequence[Job], context: FolderContext) -> None:
-    """One after the other; InputError where one fails."""
+    """One after the other, but what is done unless it is to be replaced; InputError where one fails."""
     shared = {"context": context}
     for job in jobs:
-        if job.kind == "adapted_merge" and job.is_done():
-            continue
-        job.run(shared)
+        if job.is_done() and not job.options["overwrite"]:
+            log.info("already done: %s", job.folder)
+        else:
+            job.run(shared)

@@ -1,4 +1,4 @@
-"""The README.md of a merged model: the Hub's metadata, the sources, the accuracy once it is known."""
+"""The README.md of a merged model: the Hub's metadata, the sources, how well it does once that is known."""
 
 from pathlib import Path
 
@@ -10,19 +10,18 @@ from merginguriel.utils.merging.plan import MergePlan
 
 def model_card(plan: MergePlan, evaluation: Evaluation | None = None) -> str:
     """Text of the card of a merge; with an Evaluation, what was measured and on which data."""
-    data_name = _dataset(plan.task.data)
     local_base = plan.base_model == MINI or Path(plan.base_model).exists()
     base = None if local_base else plan.base_model
     rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
     parts = [
-        heading(plan.output.name, plan.task, plan.target, data_name, ["merge"], evaluation, base),
+        heading(plan.output.name, plan.task, plan.target, ["merge"], evaluation, base),
         f"Classifier of task {plan.task.name} for {plan.target}, merged with MergingUriel from {len(plan.sources)} "
         f"models that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method_name}`; "
         f"{_target_text(plan)}. Sources, weights and settings stand in `merge_details.json`.",
         f"| source | weight |\n|---|---|\n{rows}",
     ]
     if evaluation:
-        parts.append(measured_line(plan.target, data_name, evaluation))
+        parts.append(measured_line(plan.task, plan.target, evaluation))
     return "\n\n".join(parts) + "\n"
 
 
@@ -39,8 +38,3 @@ def _target_text(plan: MergePlan) -> str:
         kind = "labelled" if plan.settings.hyperparameters.get("estimator") == "empirical" else "unlabelled"
         used.append(f"it used {kind} {plan.settings.texts.split} text of the target")
     return "; ".join(used) or "the target took no part in it"
-
-
-def _dataset(name: str) -> str:
-    """A name that means something elsewhere: a Hub id as it is, a folder without its path."""
-    return f"local/{Path(name).name}" if Path(name).is_dir() else name

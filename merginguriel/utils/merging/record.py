@@ -30,21 +30,25 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
     """Which sources were chosen, and how; InputError where an older record contradicts itself."""
     similarity, sources = experiment.get("similarity") or {}, experiment.get("sources") or []
     selection, matrix = similarity.get("selection"), similarity.get("matrix") or ""
-    examples = similarity.get("consensus_examples") or CONSENSUS_TEXTS
-    if selection == "explicit":
-        named = tuple(source["locale"] for source in sources)
-        return SourceSettings(sources=named, consensus_examples=examples)
     if selection in (None, "manual"):
         return SourceSettings()
     is_file = matrix.endswith(".csv") and Path(matrix).name not in (SPARSE_CSV, DENSE_CSV)
+    # A consensus has no file of its own, and tells those that it has read.
+    nxn = matrix if selection == "real" else similarity.get("nxn_matrix")
+    cosines = matrix if is_file and selection != "real" else similarity.get("cosine_matrix")
+    files: dict[str, Any] = {
+        "nxn_matrix": Path(nxn) if nxn else None,
+        "matrix": Path(cosines) if cosines else None,
+        "consensus_examples": similarity.get("consensus_examples") or CONSENSUS_TEXTS,
+    }
+    if selection == "explicit":
+        return SourceSettings(sources=tuple(source["locale"] for source in sources), **files)
     dense = {name: similarity[name] for name in ("top_k", "sinkhorn_iters") if similarity.get("source") == "dense"}
     return SourceSettings(
         num_languages=len(sources) or 5,
         selection=selection,
-        nxn_matrix=Path(matrix) if selection == "real" else None,
-        matrix=Path(matrix) if is_file and selection != "real" else None,
-        consensus_examples=examples,
         source=similarity.get("source") or "sparse",
+        **files,
         **dense,
     )
 

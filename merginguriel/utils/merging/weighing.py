@@ -70,8 +70,6 @@ def _record(choice: SourceSettings, matrix: LanguageMatrix) -> dict[str, Any]:
         "matrix": matrix.origin,
         "matrix_sha256": matrix.fingerprint(),
     }
-    if isinstance(matrix, ConsensusMatrix):
-        told |= {"consensus_examples": choice.consensus_examples}
     if isinstance(matrix, TransferMatrix):
         told |= {"matrix_split": matrix.split}
     return told

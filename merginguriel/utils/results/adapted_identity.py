@@ -17,7 +17,7 @@ ADAPTATION = "adaptation"  # the mode of a model that was no merge before it was
 OWN = "adapt-"  # begins the settings of an adaptation, which a method of merging may have by the same name
 # Setting -> its word in a name, as folders have it.
 WORDS = {f"{OWN}{name}": one.word for name, one in declared(AdaptSettings).items() if one.word and name != "adapt"}
-TEACHERS = ("teachers", "teachers-root")
+TEACHERS = ("teachers", "teachers-among", "teachers-root")
 
 
 def method_of(experiment: Mapping[str, Any]) -> str:

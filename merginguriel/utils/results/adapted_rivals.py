@@ -11,6 +11,7 @@ import pandas as pd
 
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.results import adapted_identity
+from merginguriel.utils.results.all_but_target import languages_in
 from merginguriel.utils.results.baselines import RowBaselines
 from merginguriel.utils.results.items import Answers, ItemReader
 from merginguriel.utils.results.single_models import Single, Singles, fit, same_folders
@@ -97,7 +98,8 @@ def _teachers(row: Any) -> tuple[set[str], str | None]:
     """(the languages of those who taught an adapted model, the folder of their models)"""
     settings = json.loads(row.settings)
     sources = json.loads(row.sources) if isinstance(row.sources, str) else {}
-    return set(settings.get("teachers") or sources), settings.get("teachers-root") or _known(row.models_root)
+    named = languages_in(settings, "teachers", row.target)
+    return named or set(sources), settings.get("teachers-root") or _known(row.models_root)
 
 
 def _same_weights(one: Any, other: Any) -> bool:

@@ -18,7 +18,7 @@ from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_m
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.modes import MODES, method_of
 from merginguriel.utils.merging.record import OLDER_TEXTS, is_initial, preweight_of
-from merginguriel.utils.results import adapted_identity
+from merginguriel.utils.results import adapted_identity, all_but_target
 from merginguriel.utils.storage import atomic, naming
 
 COMPARED = ("merge", "ensemble", "adapted")  # kinds of results that are made for a target, of models of others
@@ -66,7 +66,7 @@ _READ = {
     "task_hash",
     "adapt",
 }
-SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold", "teachers-root")
+SAID_IN_NEED = ("matrix", "sources", "training", "convergence_threshold", "teachers-root", *all_but_target.AMONG)
 TEXT_SETTINGS = ("split", "scope", "num_examples", "batch_size", "max_length")
 
 
@@ -216,6 +216,8 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         # One that was computed is of its target's neighbours alone: its hash would make every target an experiment.
         computed = str(similarity.get("matrix")).startswith("lang2vec ")
         settings["matrix"] = similarity["matrix"] if computed else similarity["matrix_sha256"][:8]
+    elif similarity.get("cosine_matrix_sha256"):
+        settings["matrix"] = similarity["cosine_matrix_sha256"][:8]
     if selection == "explicit":
         settings["sources"] = sorted(weights)
     elif selection == "manual":
@@ -274,7 +276,12 @@ def _said(name: str, value) -> str:
 
 
 def tell_apart(rows: list[dict]) -> None:
-    """Where different experiments have one short name, add what differs to their variants."""
+    """Where different experiments have one short name, add what differs to their variants.
+
+    First, what differs by the target alone becomes one choice.
+    """
+    for row, settings in all_but_target.shared(rows):
+        row |= {"settings": _as_json(settings), "variant": _variant(row, settings, row["split"])}
     same_name: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     places = _places(rows)
     for row in rows:

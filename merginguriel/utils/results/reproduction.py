@@ -14,9 +14,11 @@ from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 from merginguriel.utils.merging.modes import MODES
 from merginguriel.utils.merging.record import adaptation_of, choice_of, settings_of
+from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.results import adapted_identity
-from merginguriel.utils.storage import naming
+from merginguriel.utils.similarity.transfer import RUN_JSON
+from merginguriel.utils.storage import atomic, naming
 from merginguriel.utils.storage.settings import shell_line, tokens
 
 VOTE = "ensemble_"  # begins the mode of a vote
@@ -32,7 +34,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
         return _adapting(experiment, info, [experiment["target"]])
     if not sources or not all("path" in source for source in sources):
         return None
-    mode, given = experiment["mode"], given_models(experiment)
+    mode, target, given = experiment["mode"], experiment["target"], given_models(experiment)
     if mode not in MODES and not mode.startswith(VOTE):
         return None
     if given and experiment["similarity"]["selection"] != "explicit":
@@ -40,9 +42,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     script = ["run_merging_pipeline_refactored.py", "--mode", mode]
     if mode.startswith(VOTE):
         script = ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix(VOTE)]
-    return shell_line(
-        *script, "--target-lang", experiment["target"], *_settings(experiment, info), *source_flags(given)
-    )
+    return shell_line(*script, "--target-lang", target, *_settings(experiment, info, [target]), *source_flags(given))
 
 
 def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root: Path) -> str | None:
@@ -61,7 +61,7 @@ def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root
     else:
         script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
     where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
-    return shell_line(*script, *targets, *_settings(experiment, info, named=True), *where)
+    return shell_line(*script, *targets, *_settings(experiment, info, targets, named=True), *where)
 
 
 def _is_adapted_model(experiment: Mapping[str, Any]) -> bool:
@@ -83,8 +83,8 @@ def _adapting(
         return None
     told = {one["locale"]: one["path"] for one in teachers}
     own = {one["locale"]: one.get("path") for one in experiment.get("sources") or []}
-    if len(targets) > 1 and told != own and set(targets) & set(told):
-        return None  # a target's own model may not teach
+    if told != own and set(targets) & set(told):
+        return None  # a target's own model may not teach, and the first target's would in its place
     seed = [] if adapt.get("seed") in (None, 42) else ["--seed", adapt["seed"]]
     where = [] if results_root in (None, naming.RESULTS_ROOT) else ["--results-dir", results_root]
     settings = tokens(adaptation_of(experiment), without=() if adapt["adapt"] == "self" else ("adapt",))
@@ -92,20 +92,22 @@ def _adapting(
     return shell_line("adapt_to_target.py", "--model", model, *which, *flags)
 
 
-def _settings(experiment: Mapping[str, Any], info: Mapping[str, Any], *, named: bool = False) -> list[Any]:
+def _settings(
+    experiment: Mapping[str, Any], info: Mapping[str, Any], targets: Sequence[str], *, named: bool = False
+) -> list[Any]:
     """Flags that commands for one target and for many share; `named`: the mode says that the merge is adapted."""
     given, root = given_models(experiment), Path(experiment["sources"][0]["path"]).parent
     root = naming.MODELS_ROOT if experiment.get("nxn_dir") else root
     data = task_flags(info) if given else [*task_flags(info), *store_flags(info, experiment["base_model"], root)]
     if experiment["mode"].startswith(VOTE):
         settings = _vote(experiment, info)
-        return [*data, *_choice(settings.choice), *tokens(settings)]
+        return [*data, *_choice(settings.choice, targets), *tokens(settings)]
     merge = settings_of(experiment)
     if given and experiment.get("base"):
         merge = replace(merge, base=Path(experiment["base"]["path"]))  # where its own would be is not told
     own = [*tokens(merge), *hyperparameter_tokens(merge.hyperparameters.items()), *tokens(merge.texts)]
     adaptation = tokens(merge.adaptation, without=("adapt",) if named else ())
-    return [*data, *_choice(merge.choice, merge.weighs_by_hand), *own, *adaptation]
+    return [*data, *_choice(merge.choice, targets, merge.weighs_by_hand), *own, *adaptation]
 
 
 def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:
@@ -138,10 +140,18 @@ def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSetting
     )
 
 
-def _choice(choice: Any, by_hand: bool = False) -> list[Any]:
+def _choice(choice: SourceSettings, targets: Sequence[str], by_hand: bool = False) -> list[Any]:
     """How many sources are always told, where they are not named."""
+    if choice.selection != "real" and choice.nxn_matrix and not _has(choice.nxn_matrix, targets):
+        choice = replace(choice, nxn_matrix=None)  # the models are asked themselves, and say the same
     number = [] if choice.sources or by_hand else ["--num-languages", choice.num_languages]
     return [*number, *tokens(choice, without=("num_languages",))]
+
+
+def _has(nxn: Path, targets: Sequence[str]) -> bool:
+    """Whether an N×N evaluation is there that has all of these."""
+    run = (nxn if nxn.is_dir() else nxn.parent) / RUN_JSON
+    return run.is_file() and set(targets) <= atomic.read_json(run)["data"].keys()
 
 
 def task_flags(info: Mapping[str, Any]) -> list[str]:

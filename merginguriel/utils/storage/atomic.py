@@ -11,11 +11,15 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 
+class PlaceTakenError(InputError):
+    """Something stands where a folder was to be put."""
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path, *, overwrite: bool = False):
     """Yield an empty folder beside `path` that becomes `path` if the block ends well, else vanishes.
 
-    Raises InputError where `path` exists and `overwrite` is false, or is nothing that the toolkit made.
+    Raises PlaceTakenError where `path` exists and `overwrite` is false, InputError where it is nothing of the toolkit.
     """
     check_replaceable(path, overwrite)
     _remove_abandoned(path)
@@ -48,11 +52,11 @@ MARKS = ("merge_details.json", "merge_details.txt", "results.json", "training.js
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:
-    """Raise InputError unless a folder may be put at `path`."""
+    """Raise InputError unless a folder may be put at `path`; PlaceTakenError where only `overwrite` is missing."""
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
-        raise InputError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
+        raise PlaceTakenError(f"{path} exists already; use --overwrite to replace it or choose another output folder")
     is_empty = path.is_dir() and not any(path.iterdir())
     if not is_empty and not any((path / mark).is_file() for mark in MARKS):
         raise InputError(
