@@ -57,6 +57,7 @@ class Cell(NamedTuple):
     right: np.ndarray | None
 
 
+WHOLE = 0.75  # share of a seed's targets that a method must have to count with this seed
 COLUMNS = ["method", "sources_by", "number", "rounds", "texts"]
 OWN = Method("own model", "", 1)
 HOWS = ("own model", "best source", "average", "regmean", "vote", "adapted")
@@ -86,6 +87,7 @@ class Measured:
         self._ids: list[str] | None = None
         for root in sorted(folder.glob(f"{corpus}[0-9]*")):
             self._read_seed(root, int(root.name.removeprefix(corpus)))
+        self._leave_out_begun()
 
     @property
     def methods(self) -> list[Method]:
@@ -119,6 +121,20 @@ class Measured:
         self._references(singles, seed)
         for target, similarity in polls.items():
             self._choose(singles, target, seed, similarity)
+
+    def _leave_out_begun(self) -> None:
+        """A method with few of a seed's targets was stopped there; its mean over them would say nothing."""
+        counted = Counter((method, seed) for method, cells in self.cells.items() for _, seed in cells)
+        most: Counter[int] = Counter()
+        for (_, seed), count in counted.items():
+            most[seed] = max(most[seed], count)
+        for (method, seed), count in counted.items():
+            if count < WHOLE * most[seed]:
+                self.cells[method] = {at: cell for at, cell in self.cells[method].items() if at[1] != seed}
+                self.notes.append(
+                    f"{' '.join(map(str, method))}, seed {seed}: {count} of {most[seed]} targets, left out"
+                )
+        self.cells = defaultdict(dict, {method: cells for method, cells in self.cells.items() if cells})
 
     def _keep(self, method: Method, target: str, seed: int, cell: Cell) -> None:
         if (target, seed) in self.cells[method]:
@@ -447,9 +463,8 @@ def part_rows(folder: Path) -> list[dict]:
     told = atomic.read_json(folder / "run.json")
     if told.get("failures"):
         print(f"failed in {folder}:", *told["failures"], sep="\n  ")
-    seeds = sorted({seed for _, seed in archives(folder)})
-    head = {"seeds": " ".join(seeds), "workers": told["workers"], "gpus": told["gpus"]}
-    return [head | {"part": part, "seconds": seconds} for part, seconds in told["seconds"].items()]
+    seeds = " ".join(sorted({seed for _, seed in archives(folder)}))
+    return [{"seeds": seeds, "part": part, **of} for part, of in told["parts"].items()]
 
 
 def archives(folder: Path) -> list[tuple[Path, str]]:

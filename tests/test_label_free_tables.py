@@ -96,8 +96,10 @@ def made(tmp_path_factory):
                 archive.add("regmean", "consensus", 3, target)
                 archive.add("regmean", "consensus", 3, target, rounds=2)
                 archive.add("regmean", "consensus", NUMBER, target, rounds=2, examples=100)
+            if seed == 43 and target == "nl-NL":
+                archive.add("regmean", "consensus", NUMBER, target, rounds=3)  # stopped after one target
         archive.pack()
-        run = {"seconds": {"train": 1.5}, "workers": 7, "gpus": 1}
+        run = {"parts": {"train": {"seconds": 1.5, "workers": 7, "gpus": 1}}, "failures": []}
         (collected / "run.json").write_text(json.dumps(run))
     for name in ("label-free", "which-way"):
         shutil.copy(ROOT / f"docs/{name}.md", folder)
@@ -159,6 +161,11 @@ def test_the_best_sources_are_those_of_the_matrix(made):
     expected = [np.mean(values) for values in (own, best, best_of_five)]
     assert [float(row["accuracy"]) for row in found] == pytest.approx(expected, abs=1e-4)
     assert {row["drawn"] for row in found} == {"targets"}  # no items of them were kept
+
+
+def test_a_method_with_few_of_a_seeds_targets_is_left_out(made):
+    folder, _ = made
+    assert not [row for row in read(folder / "csv/massive_targets.csv") if row["rounds"] == "3"]
 
 
 def test_growth_is_over_what_all_its_rows_have(made):
