@@ -558,7 +558,7 @@ def damage(path, what):
         ("nan", "NaN"),
         ("inf", "infinite"),
         ("shape", "shapes"),
-        ("vocabulary", "vocabular"),
+        ("vocabulary", "different tokenizers"),
         ("labels", "label"),
         ("head", "initial head"),
         ("architecture", "hidden_size"),
