@@ -45,9 +45,6 @@ def test_what_was_written_is_read(folder):
 
 CONTRADICTIONS = {
     "predictions": (lambda kept: {"predictions": kept["predictions"][[1, 1, 0, 0]], "logits": None}, "predicted_label"),
-        lambda kept: {"predictions": np.array([PLAY, PLAY, ALARM, ALARM]), "logits": None},
-        "predicted_label",
-    ),
     "accuracy": (
         lambda kept: {"predictions": kept["labels"], "logits": None},
         "correct_predictions is 4 by its answers",

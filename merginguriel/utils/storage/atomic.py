@@ -77,7 +77,7 @@ def check_apart(model: Path, results: Iterable[Path]) -> None:
 
 def _prefix(path: Path) -> str:
     """Of the name of what is to become `path`: whose it is, as PARTIAL reads it. A name has at most 255 bytes."""
-    return f".{path.name[:60]}.partial-{platform.node()[:60]}-{os.getpid()}-"
+    return f".{path.name[:64]}.partial-{platform.node()[:64]}-{os.getpid()}-"
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -89,7 +89,7 @@ def _remove_abandoned(path: Path) -> None:
             Path(entry.path)
             for entry in beside_it
             if (match := PARTIAL.fullmatch(entry.name))
-            and match[1] == platform.node()[:60]
+            and match[1] == platform.node()[:64]
             and not _is_running(int(match[2]))
         ]
     for one in left:
