@@ -11,6 +11,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.massive import MASSIVE
+from merginguriel.utils.evaluation.agreement import check_counts
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.evaluation.results import metric_in
 from merginguriel.utils.evaluation.statistics import wilson_interval
@@ -83,6 +84,7 @@ def read_row(folder: Path, root: Path) -> dict:
     content = atomic.read_json(folder / RESULTS_JSON)
     try:
         row = _measured(content)
+        check_counts(folder, content)
         row |= identified(content, folder, row["split"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
@@ -108,6 +110,8 @@ def _measured(content: dict) -> dict:
     if interval is None and total and correct is not None:
         interval = wilson_interval(correct, total)
     low, high = interval or (None, None)
+    if interval and not 0 <= interval[0] <= accuracy <= interval[1] <= 1:
+        raise ValueError(f"accuracy {accuracy} is not in its interval from {low} to {high}")
     split, metric, task = info.get("split") or "test", metric_in(content), info.get("task") or MASSIVE.name
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
