@@ -98,6 +98,15 @@ def beside(path: Path):
         raise
 
 
+def set_aside(path: Path) -> Path:
+    """Rename what stands where something whole is to be, it may be somebody's; its new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.incomplete{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
 def write_text(path: Path, text: str) -> None:
     with beside(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training.settings import TrainingRun
+from merginguriel.utils.training.whole_checkpoints import find_best_again, newest_whole
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +52,14 @@ def claim(run: TrainingRun, overwrite: bool) -> None:
     atomic.write_json(settings, record)
 
 
-def newest_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that is whole."""
-    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*") if _is_whole(path)}
-    if not steps:
+def newest_checkpoint(work: Path, *, scaled: bool = False) -> str | None:
+    """The newest checkpoint that is whole; see newest_whole. Those that are not are told."""
+    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*")}
+    checkpoint = newest_whole([steps[step] for step in sorted(steps)], scaled=scaled)
+    if checkpoint is None:
+        if steps:
+            log.warning("warning: no checkpoint in %s is whole; training begins again", work)
         return None
-    log.info("going on from %s", steps[max(steps)])
-    return str(steps[max(steps)])
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Trainer writes trainer_state.json last, and a run that is killed in that moment leaves it empty."""
-    try:
-        atomic.read_json(checkpoint / "trainer_state.json")
-    except InputError:
-        return False
-    return True
+    find_best_again(checkpoint)
+    log.info("going on from %s", checkpoint)
+    return str(checkpoint)
