@@ -74,6 +74,8 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there the signal would end it
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

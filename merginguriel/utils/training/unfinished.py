@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
-from filelock import FileLock, Timeout
 
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.locks import LockedError, locked
 from merginguriel.utils.training.settings import TrainingRun
 from merginguriel.utils.training.whole_checkpoints import find_best_again, newest_whole
 
@@ -24,17 +24,18 @@ def unfinished(output_dir: Path) -> Path:
 @contextlib.contextmanager
 def alone(output_dir: Path) -> Iterator[None]:
     """Inside, no other process trains `output_dir`; InputError where one does."""
-    lock = FileLock(output_dir.with_name(f".{unfinished(output_dir).name}.lock"), timeout=0)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"another process trains {output_dir}; wait for it or choose another --output-dir") from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+    lock = output_dir.with_name(f".{unfinished(output_dir).name}.lock")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, timeout=0))
+        except LockedError:
+            raise InputError(
+                f"another process trains {output_dir}; wait for it or choose another --output-dir"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def claim(run: TrainingRun, overwrite: bool) -> None:
