@@ -65,9 +65,24 @@ def load_model(path: Path, device: str, dtype):
             f"{path} holds weights that a model of its config.json has no place for, {encoder[0]} among them; copy the "
             "model's own config.json again"
         )
+    check_padding(model, path)
     if surplus:
         log.warning("%s: weights that no classifier has are left out, %s among them", path, surplus[0])
     return model.to(device).eval()
+
+
+def check_padding(model, name: str | Path) -> None:
+    """InputError where the model has no padding token, which batches need, or one without a row."""
+    pad_id, rows = model.config.pad_token_id, model.get_input_embeddings().num_embeddings
+    if pad_id is None:
+        raise InputError(
+            f"{name} has no padding token, which batches need; name one as pad_token in its tokenizer_config.json, and "
+            "its number as pad_token_id in its config.json"
+        )
+    if not 0 <= pad_id < rows:
+        raise InputError(
+            f"{name}: the padding token {pad_id} has no row in the {rows} embeddings; name one of the vocabulary"
+        )
 
 
 def read_model(

@@ -133,7 +133,7 @@ def read_json(path: Path) -> dict:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no file {path}; check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no JSON, not UTF-8, a number of 5,000 digits, 100,000 brackets
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path} is no JSON object; it is damaged, remove it and run again")
