@@ -63,7 +63,6 @@ GRID = {
         "--length 0.8",
         "--length 1.25",
     ],
-    "regmean_plus": ["", "--data-mode own"],
     "adamerging": [
         "",
         "--learning-rate 1e-2",

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.methods.base import LearningMethod, SolvingMethod
+from auto_merge_llm.methods.base import LearningMethod
 
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
@@ -38,9 +38,9 @@ def method_of(mode: str) -> "Method":
 
 
 def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns or solves something, on text."""
+    """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)
-    return method.measurement is not None or isinstance(method, (LearningMethod, SolvingMethod))
+    return method.measurement is not None or isinstance(method, LearningMethod)
 
 
 def mode_lines(*, baseline: bool = False) -> str:
