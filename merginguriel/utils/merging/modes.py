@@ -20,7 +20,7 @@ MODES = {
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
 # What is better than a mode's defaults, the paper's, on several sources of one task: docs/methods.md, Measured.
-BETTER = {"breadcrumbs": "--beta 1 --gamma 0", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
+BETTER = {"breadcrumbs": "--scaling 0.5", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel", "consensus")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
