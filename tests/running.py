@@ -56,7 +56,7 @@ class Started:
     """A script at work. It leads a process group of its own, as what a terminal starts."""
 
     def __init__(self, zygote: Zygote, script, flags, folder: Path, output: Path, first: str = "", **variables: str):
-        """`first`: Python that it runs before; `variables`: of its environment; its output goes to files in `output`."""
+        """`first`: Python that it runs before; what it prints goes to files in `output`; `variables`: as above."""
         self.args, self._zygote, self._output = [script, *map(str, flags)], zygote, output
         self._code: int | None = None
         self.pid: int = zygote.ask(

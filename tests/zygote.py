@@ -85,11 +85,14 @@ def get_ready():
     transformers.utils.logging.get_logger()
     get_checkpoint_conversion_mapping("xlm-roberta")  # compiles a thousand patterns
     if "--bare" in sys.argv:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+        sys.meta_path[:] = [
+            finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")
+        ]
     else:
         utils = importlib.import_module("merginguriel.utils")
         for module in pkgutil.walk_packages(utils.__path__, "merginguriel.utils."):
             importlib.import_module(module.name)
+        importlib.import_module("merginguriel.utils.data.task").USUAL_BASES.add("tiny")
     gc.collect()
     gc.freeze()  # else each collection in a child goes through all of this, and copies it
 

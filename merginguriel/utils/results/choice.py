@@ -9,6 +9,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import MINI
 from merginguriel.utils.data.task_file import task_named
+from merginguriel.utils.merging.modes import mode_named
 from merginguriel.utils.results.formatting import many
 from merginguriel.utils.results.single_models import SINGLE
 
@@ -42,11 +43,12 @@ def choose(
 
 def of_types(rows: pd.DataFrame, types: list[str]) -> pd.DataFrame:
     """Those of some methods or variants, and single models; InputError where a type has no result."""
-    wanted = {{"baseline": "native"}.get(name, name) for name in types}
-    unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
+    known = {*rows.method, *rows.variant}
+    wanted = {name if name in known else {"baseline": "native"}.get(name, mode_named(name)) for name in types}
+    unknown = sorted(wanted - {*known, "native"})  # which only a note says that it is missing
     if unknown:
         splits, there = " and ".join(sorted(set(rows.split))), sorted({*rows.method[rows.kind != "nxn"]})
-        close = [one for name in unknown for one in get_close_matches(name, {*rows.method, *rows.variant}, 2)]
+        close = [one for name in unknown for one in get_close_matches(name, known, 2)]
         meant = f"did you mean {' or '.join(close)}? " if close else ""
         raise InputError(
             f"no result of {', '.join(unknown)} on the {splits} split; {meant}there are some of {', '.join(there)}"
