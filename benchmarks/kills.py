@@ -39,16 +39,11 @@ from running import Started, Zygote  # noqa: E402
 from tiny_encoder import make_tiny_encoder  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-# Of records: when, how long, on which machine.
-FIELDS = {"timestamp", "created", "time", "seconds", "hostname", "train_runtime", "train_samples_per_second"}
+# Of records: when, how long, where; a job's hash rests on when the models that it takes were written.
+FIELDS = {"timestamp", "seconds", "job", "merge_duration", "total_merge_time", "average_merge_time"}
 FIELDS |= {
-    "train_steps_per_second",
-    "eval_runtime",
-    "eval_samples_per_second",
-    "eval_steps_per_second",
-    "epoch_seconds",
+    f"{part}_{speed}" for part in ("train", "eval") for speed in ("runtime", "samples_per_second", "steps_per_second")
 }
-# Of text: a day, a time of the day, a duration.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?|\d{8}_\d{6}")
 KEPT = {
     "results.json",
@@ -303,7 +298,8 @@ def one_round(bench: Bench, case: Case, more: str, draw: random.Random, count: C
 def check_end(case: Case, folder: Path, done, stood: dict, count: Count, processes: bool) -> None:
     """Judge a round by what it left, and remove that where it is as it should be."""
     now, faults = finished(folder), []
-    again = [str(path.relative_to(folder)) for path, told in stood.items() if now.get(path) != told]
+    # What is not there at all any more is a difference, if it should be.
+    again = [str(path.relative_to(folder)) for path, told in stood.items() if now.get(path, told) != told]
     differing = different(contents(folder), case.expected)
     if done.returncode:
         faults.append(f"exit {done.returncode}: {done.stderr[-600:]}")
