@@ -1,0 +1,94 @@
+"""What is right, computed without a line of the toolkit: by transformers, numpy and the files alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import worlds
+from safetensors.torch import load_file
+
+NEAR = 1e-3  # logits closer than this may be told apart either way
+
+
+def rows(root: Path, language: str, partition: str = "test") -> list[dict]:
+    """Of the undamaged layout."""
+    lines = (root / "data" / f"{language}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [row for row in map(json.loads, lines) if row["partition"] == partition]
+
+
+class PlainModel:
+    """A model folder as transformers alone has it."""
+
+    def __init__(self, folder: Path):
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True
+        )
+        self.model.eval()
+        surplus = [name for name in report["unexpected_keys"] if name.startswith(self.model.base_model_prefix)]
+        # A model of other weights than the folder's answers, and wrongly.
+        self.whole = not report["missing_keys"] and not surplus and not report["mismatched_keys"]
+        self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+
+    def logits(self, texts: list[str], max_tokens: int = worlds.MAX_TOKENS) -> np.ndarray:
+        """(texts, the task's labels), a text at a time; -inf for a label that the model lacks."""
+        found = np.full((len(texts), len(worlds.LABELS)), -np.inf)
+        places = [worlds.LABELS.index(label) for label in self.labels]
+        for place, text in enumerate(texts):
+            tokens = self.tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+            with torch.inference_mode():
+                known = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+                found[place, places] = self.model(**known).logits[0].double().numpy()
+        return found
+
+
+def kept(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def check_result(folder: Path, items: list[dict], logits: np.ndarray) -> None:
+    """A result folder says of `items` what `logits` (items, labels) say, and its numbers follow from it."""
+    finite = logits[np.isfinite(logits).any(-1).nonzero()[0]]
+    assert not np.isnan(logits).any() and len(finite) == len(items), "answers that are not numbers"
+    found, told = kept(folder), json.loads((folder / "results.json").read_text())
+    gold = [worlds.LABELS.index(row["topic"]) for row in items]
+    assert found["ids"].tolist() == [str(row["id"]) for row in items]
+    assert found["labels"].tolist() == gold
+    assert tuple(found["intents"]) == worlds.LABELS
+    answered = np.take_along_axis(logits, found["predictions"].astype(int)[:, None], 1)[:, 0]
+    assert (answered >= logits.max(-1) - NEAR * np.maximum(1, abs(logits.max(-1)))).all(), "another answer"
+    check_numbers(told, found)
+
+
+def check_numbers(told: dict, found: dict[str, np.ndarray]) -> None:
+    """results.json says what predictions.npz does."""
+    right = int((found["labels"] == found["predictions"]).sum())
+    performance = told["performance"]
+    assert performance["correct_predictions"] == right
+    assert performance["total_predictions"] == len(found["labels"]) == told["dataset_info"]["total_examples"]
+    assert abs(performance["accuracy"] - right / len(found["labels"])) < 1e-12
+
+
+def check_average(root: Path, merged: Path, weights: dict[str, float]) -> None:
+    """Every tensor is the weighted mean of the sources', rows of the head by label."""
+    sources = {language: (load_file(root / worlds.model(language) / "model.safetensors")) for language in weights}
+    labels = {language: label_rows(root / worlds.model(language)) for language in weights}
+    result, order = load_file(merged / "model.safetensors"), label_rows(merged)
+    for name, tensor in result.items():
+        mean = torch.zeros(tensor.shape, dtype=torch.float64)
+        for language, weight in weights.items():
+            values = sources[language][name].double()
+            if name.startswith("classifier.out_proj"):
+                values = values[[labels[language].index(label) for label in order]]
+            mean += weight * values
+        assert torch.isfinite(mean).all() and torch.isfinite(tensor).all(), name
+        assert torch.allclose(tensor.double(), mean, rtol=1e-2 if tensor.dtype != torch.float32 else 1e-5, atol=1e-5)
+
+
+def label_rows(folder: Path) -> list[str]:
+    named = json.loads((folder / "config.json").read_text())["id2label"]
+    return [named[str(row)] for row in range(len(named))]
