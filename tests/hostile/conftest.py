@@ -1,10 +1,13 @@
-"""The world that every input of tests/hostile damages a copy of."""
+"""How the tests of this folder draw inputs, and the world that every input damages a copy of."""
 
 import os
 
+import edits
 import pytest
+import verdicts
 import worlds
-from hypothesis import HealthCheck, configuration, settings
+from hypothesis import HealthCheck, configuration, given, settings
+from hypothesis import strategies as st
 
 # How many times as many inputs as the tests draw by themselves; more than once, other ones every time.
 TIMES = int(os.environ.get("HOSTILE", "1"))
@@ -21,12 +24,32 @@ def world(tmp_path_factory):
     return worlds.make_world(tmp_path_factory.mktemp("hostile") / "world")
 
 
-@pytest.fixture
-def inputs():
-    """inputs(number): of how many inputs a test is, as settings of hypothesis."""
+@pytest.fixture(scope="session")
+def world_of_results(tmp_path_factory, world):
+    """The same after a sweep and an N×N."""
+    return worlds.with_results(world, tmp_path_factory.mktemp("results") / "world")
 
-    def call(number):
-        return settings(
+
+@pytest.fixture
+def hold(tmp_path):
+    """hold(world, number, strategy, check, known): check(a damaged copy of the world) -> Verdict.
+
+    The damage is none, `known`, then `number` draws of one or two edits.
+    """
+
+    def call(world, number, strategy, check, known=()):
+        seen = []
+
+        def holds(damaged):
+            with verdicts.copy_of(world, tmp_path) as root:
+                edits.damage(root, damaged)
+                seen.append(check(root))
+
+        holds([])
+        assert seen[0].code == 0, seen[0].err
+        for damaged in known:
+            holds(damaged)
+        drawn = settings(
             max_examples=number * TIMES,
             derandomize=TIMES == 1,
             database=None,
@@ -35,5 +58,12 @@ def inputs():
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
+        drawn(given(st.lists(strategy, min_size=1, max_size=2))(holds))()
+        assert len(seen) >= number
+        codes = [verdict.code for verdict in seen[1:]]
+        # A generator of which everything is refused, or nothing, shows little.
+        assert 2 in codes or 1 in codes
+        assert 0 in codes
+        print(f"{len(seen)} inputs, {codes.count(2)} refused, {codes.count(1)} in part")
 
     return call

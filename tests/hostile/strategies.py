@@ -82,7 +82,8 @@ def of_config(model: str) -> st.SearchStrategy[Edit]:
         ("position_embedding_type", "relative_key"), ("pruned_heads", {"0": [0]}), ("chunk_size_feed_forward", 1),
     ]  # fmt: skip
     return st.one_of(
-        st.sampled_from([Edit("set_value", file, ((key,), value)) for key, value in likely]), of_json(file, CONFIG_PATHS)
+        st.sampled_from([Edit("set_value", file, ((key,), value)) for key, value in likely]),
+        of_json(file, CONFIG_PATHS),
     )
 
 
@@ -130,7 +131,14 @@ def of_tokenizer(model: str) -> st.SearchStrategy[Edit]:
         (("truncation",), {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}),
         (("padding",), {"strategy": {"Fixed": 15}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"}),
     ]  # fmt: skip
-    classes = ("BertTokenizer", "XLMRobertaTokenizerFast", "GPT2TokenizerFast", "Evil", "TokenizersBackend", "ByT5Tokenizer")
+    classes = (
+        "BertTokenizer",
+        "XLMRobertaTokenizerFast",
+        "GPT2TokenizerFast",
+        "Evil",
+        "TokenizersBackend",
+        "ByT5Tokenizer",
+    )
     return st.one_of(
         st.sampled_from([Edit("set_value", file, rule) for rule in rules]),
         of_json(file, _TOKENIZER),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def make_base(folder: Path) -> None:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     named = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token"), SPECIAL))
-    PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>", **named).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>", **named).save_pretrained(
+        folder
+    )
     torch.manual_seed(0)
     config = XLMRobertaConfig(
         vocab_size=len(vocabulary),
@@ -117,4 +120,18 @@ def make_world(root: Path) -> Path:
     (root / "merged" / "thesis" / "results.json").write_text("[]")
     (root / "merged" / "thesis" / "chapter.txt").write_text("years of work")
     (root / "notes.txt").write_text("dear diary")
+    return root
+
+
+STORE = ["--task", "task.yaml", "--base-model", "tiny", "--models-root", "models"]
+
+
+def with_results(world: Path, root: Path) -> Path:
+    """A copy of the world in which a sweep and an N×N have been made."""
+    import verdicts
+
+    shutil.copytree(world, root)
+    sweep = ["--locales", TARGET, "--modes", "average", "similarity", "--num-languages", 3, "--workers", 1]
+    verdicts.judge(root, "run_large_scale_experiment", [*STORE, *sweep, "--similarity-matrix", MATRIX])
+    verdicts.judge(root, "run_nxn_evaluation", [*STORE, "--targets", TARGET, "nl-NL", "--results-dir", "nxn"])
     return root
