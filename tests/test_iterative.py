@@ -404,6 +404,34 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
         assert not list((tmp_path / folder).rglob("checkpoint-*"))
 
 
+def test_a_damaged_checkpoint_is_trained_again(train, flags, tmp_path, monkeypatch, capsys):
+    wanted = ["--max-epochs", "3", "--retain-merge-checkpoints", "5"]
+    whole = final_bytes(train(*wanted))
+    shutil.rmtree(tmp_path / "results")
+    merge = run.Turns._merge
+
+    def stop_before_the_last(self, epoch, *args):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        merge(self, epoch, *args)
+
+    argv = [*flags, *wanted, "--output-dir", "damaged"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run.Turns, "_merge", stop_before_the_last)
+        assert run_iterative_training.main(argv) == 130
+    folder = tmp_path / "damaged"
+    for locale, name in (("nl-NL", "optimizer.pt"), ("de-DE", "checkpoint_metadata.json")):
+        (newest(folder, locale).path / name).write_bytes(b"")
+    gone = folder / "merged_models/merged_cycle_1"
+    gone.rename(tmp_path / "kept")
+    assert run_iterative_training.main(argv) == 2
+    assert re.search(r"merged_cycle_1, from which .* is not there any more; use --overwrite", capsys.readouterr().err)
+    (tmp_path / "kept").rename(gone)
+    assert run_iterative_training.main(argv) == 0
+    assert final_bytes(folder) == whole
+    assert len(list(folder.glob("*/checkpoints/*.incomplete1"))) == 2
+
+
 @contextlib.contextmanager
 def in_a_child(argv: list[str]):
     """(process id of a child in which the command runs, what it says on stderr)"""

@@ -11,7 +11,10 @@ PER_INTENT = "per_intent.csv"
 
 def write_per_intent(evaluation: Evaluation) -> None:
     """per_intent.csv into the evaluation's folder; an empty cell where there is nothing to divide by."""
-    with atomic.beside(evaluation.folder / PER_INTENT) as partial, open(partial, "w", newline="") as out:
+    with (
+        atomic.beside(evaluation.folder / PER_INTENT) as partial,
+        open(partial, "w", newline="", encoding="utf-8") as out,
+    ):
         writer = csv.writer(out)
         writer.writerow(("intent", *LabelScores._fields[1:]))
         for name, row in _rows(evaluation):

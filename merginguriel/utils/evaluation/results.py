@@ -83,10 +83,12 @@ def data_settings(settings: dict, split: Split) -> dict:
 
 
 def info_of(labels: list[str], config: dict) -> dict:
+    architectures = config.get("architectures")
+    named = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     return {
         "num_labels": len(labels),
         "model_type": config.get("model_type"),
-        "architecture": (config.get("architectures") or [None])[0],
+        "architecture": named[0] if named else None,
         **label_maps(labels),
     }
 

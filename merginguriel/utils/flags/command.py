@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import functools
+import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -23,6 +25,7 @@ def command(main):
 
     @functools.wraps(main)
     def run(argv=None):
+        write_whatever_the_encoding()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         for library in ("httpx", "httpcore", "datasets", "filelock", "fontTools", "matplotlib"):
             logging.getLogger(library).setLevel(logging.WARNING)
@@ -54,22 +57,29 @@ def command(main):
     return run
 
 
+def write_whatever_the_encoding() -> None:
+    """Terminals, pipes and files that are not UTF-8 get \\xd7 for a sign that they lack, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def answering_interrupts(seconds: float = 1.5):
     """Inside, Ctrl+C ends the process after `seconds` at the latest, even in a computation that Python cannot leave.
 
     A backward pass on a CPU can take long. Only for work whose files are whole, or known as half, at any moment.
     """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    before, left = signal.set_wakeup_fd(writing, warn_on_full_buffer=False), threading.Event()
+    reading, writing = socket.socketpair()  # no pipe: Windows takes none
+    writing.setblocking(False)
+    before, left = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False), threading.Event()
 
     def watch():
-        while received := os.read(reading, 1):
+        while received := reading.recv(1):
             if received[0] == signal.SIGINT and not left.wait(seconds):
                 print(INTERRUPTED, file=sys.stderr, flush=True)
                 os._exit(130)
-        os.close(reading)
+        reading.close()
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -77,7 +87,7 @@ def answering_interrupts(seconds: float = 1.5):
     finally:
         left.set()
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        writing.close()
 
 
 def _refuse(message) -> int:

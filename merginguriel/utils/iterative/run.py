@@ -24,6 +24,7 @@ from merginguriel.utils.iterative.run_folder import RunFolder
 from merginguriel.utils.jobs import processes
 from merginguriel.utils.storage import atomic, messages
 from merginguriel.utils.training import tracking
+from merginguriel.utils.training.checkpoints import set_aside_damaged
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.parts import Part, Trainers
 from merginguriel.utils.training.trainer import check_environment, device_of, free_memory
@@ -67,6 +68,8 @@ class Turns:
         self._make = functools.partial(Trainers, training, plan.initial, plan.settings.max_gpu_memory)
         self._merger = Merger(plan, folder, self._development)
         self._history = read_history(folder.path)
+        for locale in plan.locales:
+            set_aside_damaged(folder.checkpoints_of(locale), scaled=training.settings.fp16)
         reached = {locale: folder.epoch(locale) for locale in plan.locales}
         self._progress = EpochProgress(plan.settings.max_epochs, reached, self._trained)
 
@@ -74,6 +77,8 @@ class Turns:
         if self._merged_at == self._settings.max_epochs:
             return
         with self._tracked(), self._progress:
+            for entry in self._history:  # what was lost with a damaged checkpoint
+                self._train_all(entry["epoch"])
             while self._merged_at < self._settings.max_epochs:
                 self._merge(*self._train_to_next_merge())
 
@@ -118,9 +123,11 @@ class Turns:
         return planned, "end of training" if is_last else f"{interval} epoch{'s' * (interval > 1)}", decisions
 
     def _train_all(self, epoch: int) -> None:
-        """Until every language has reached `epoch`."""
+        """Until every language has reached `epoch`, from the last merge before it on."""
         settings, folder = self._settings, self._folder
-        merges = tuple(entry["epoch"] for entry in self._history)
+        before = [entry for entry in self._history if entry["epoch"] < epoch]
+        merged = folder.merged(before[-1]["name"]) if before else None
+        merged_at, merges = before[-1]["epoch"] if before else 0, tuple(entry["epoch"] for entry in self._history)
         parts = [
             (
                 locale,
@@ -129,14 +136,19 @@ class Turns:
                     folder.checkpoints_of(locale),
                     epoch,
                     settings.save_strategy == "epoch",
-                    folder.merged(self._history[-1]["name"]) if self._history else None,
-                    self._merged_at,
+                    merged,
+                    merged_at,
                     merges[-settings.retain :] if settings.checkpoint_before_merge else (),
                 ),
             )
             for locale in self._plan.locales
             if folder.epoch(locale) < epoch
         ]
+        if merged and not merged.exists() and any(folder.epoch(locale) == merged_at for locale, _ in parts):
+            raise InputError(
+                f"{merged}, from which {', '.join(locale for locale, _ in parts)} would go on, is not there any more; "
+                "use --overwrite to begin the run again"
+            )
         if len(parts) > 1 and not settings.sequential:
             processes.in_processes(self._make, parts, len(parts), self._progress)
         elif parts:

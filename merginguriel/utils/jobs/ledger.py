@@ -139,14 +139,26 @@ def undone(results_root: Path) -> tuple[list[Undone], dict[Path, str]]:
             lists.append(_undone(file))
         except InputError as error:
             damaged[file] = str(error)
+        except OSError as error:  # a name of 5,000 letters
+            damaged[file] = f"{file} is no list of jobs: {error.strerror}; remove it"
     return lists, damaged
+
+
+def _is_list(content: Mapping[str, Any]) -> bool:
+    jobs = content.get("jobs")
+    return (
+        isinstance(jobs, dict)
+        and isinstance(content.get("command"), str)
+        and all(isinstance(told.get("mark"), str) and "job" in told for told in jobs.values() if isinstance(told, dict))
+    )
 
 
 def _undone(file: Path) -> Undone:
     content = atomic.read_json(file)
-    if not isinstance(content.get("jobs"), dict) or "command" not in content:
+    failures = content.get("failures") or {}
+    if not (_is_list(content) and isinstance(failures, dict)):
         raise InputError(f"{file} is no list of jobs; remove it")
-    failures, missing = content.get("failures") or {}, {}
+    missing: dict[str, str] = {}
     for name, expected in content["jobs"].items():
         if not isinstance(expected, dict):  # a list of an earlier version has the hash alone
             expected = {"job": expected, "mark": f"{name}/{RESULTS_JSON}"}

@@ -65,6 +65,7 @@ def load_model(path: Path, device: str, dtype):
             f"{path} holds weights that a model of its config.json has no place for, {encoder[0]} among them; copy the "
             "model's own config.json again"
         )
+    check_padding(model, path)
     if surplus:
         log.warning("%s: weights that no classifier has are left out, %s among them", path, surplus[0])
     model = model.to(device).eval()
@@ -80,6 +81,20 @@ def _check_answers(model: Any, path: Path) -> None:
         scores = model(input_ids=torch.tensor([[0, end if type(end) is int else 0]], device=model.device)).logits
         if scores.shape != (1, model.config.num_labels):
             raise ValueError(f"it answers a text with scores of shape {tuple(scores.shape)}")
+
+
+def check_padding(model, name: str | Path) -> None:
+    """InputError where the model has no padding token, which batches need, or one without a row."""
+    pad_id, rows = model.config.pad_token_id, model.get_input_embeddings().num_embeddings
+    if pad_id is None:
+        raise InputError(
+            f"{name} has no padding token, which batches need; name one as pad_token in its tokenizer_config.json, and "
+            "its number as pad_token_id in its config.json"
+        )
+    if not 0 <= pad_id < rows:
+        raise InputError(
+            f"{name}: the padding token {pad_id} has no row in the {rows} embeddings; name one of the vocabulary"
+        )
 
 
 def read_model(

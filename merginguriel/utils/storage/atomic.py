@@ -74,6 +74,8 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there the signal would end it
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -96,6 +98,15 @@ def beside(path: Path):
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what stands where something whole is to be, it may be somebody's; its new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.incomplete{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
 
 
 def write_text(path: Path, text: str) -> None:
@@ -122,7 +133,7 @@ def read_json(path: Path) -> dict:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no file {path}; check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no JSON, not UTF-8, a number of 5,000 digits, 100,000 brackets
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path} is no JSON object; it is damaged, remove it and run again")

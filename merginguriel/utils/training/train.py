@@ -16,13 +16,14 @@ from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic, environment
-from merginguriel.utils.training.callbacks import reporting_progress
+from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_loss, reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
-from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
+from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.tracking import tracked
 from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
 from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, unfinished
 from merginguriel.utils.training.vocabulary import TrimmedVocabulary
+from merginguriel.utils.training.whole_checkpoints import stopped_early
 
 
 def train(
@@ -56,7 +57,7 @@ def _train(
     trainer, trimmed = _trainer(run, work, start, splits)
     trainer.add_callback(reporting_progress(progress))
     with tracked(run, trainer) as keep:
-        metrics: dict[str, Any] = fit(trainer, newest_checkpoint(work))
+        metrics: dict[str, Any] = _fit(run.settings, trainer, work)
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
         if trimmed:
@@ -75,6 +76,21 @@ def _train(
         keep({name: value for name, value in metrics.items() if isinstance(value, (int, float))})
     shutil.rmtree(work, ignore_errors=True)
     return metrics
+
+
+def _fit(settings: TrainingSettings, trainer: Any, work: Path) -> dict[str, Any]:
+    """Train from the newest checkpoint in `work` on; the metrics are those of a training that was never stopped."""
+    checkpoint = newest_checkpoint(work, scaled=settings.fp16)
+    if checkpoint and settings.selects_best and settings.early_stopping_patience:
+        stopped = stopped_early(Path(checkpoint), settings.early_stopping_patience)
+        if stopped is not None:  # just before its model was written: no step is left
+            trainer.args.max_steps = stopped
+    if settings.save_strategy == "no":  # it is never gone on with
+        return fit(trainer, checkpoint)
+    trainer.add_callback(logging_what_is_saved())
+    metrics: dict[str, Any] = fit(trainer, checkpoint)
+    # Trainer's is over the steps since it was started.
+    return metrics | {"train_loss": mean_loss(trainer.state.log_history)}
 
 
 def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]:

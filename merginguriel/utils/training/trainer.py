@@ -160,6 +160,8 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         load_best_model_at_end=evaluates and settings.selects_best,
         metric_for_best_model=metric,
         greater_is_better=True if evaluates else None,
+        # How long early stopping has waited is a part of where a training is.
+        restore_callback_states_from_checkpoint=True,
         # The filter would wait for the GPU at every step; a loss that is not finite is seen in the log.
         logging_nan_inf_filter=not on_gpu,
         # Copies from pinned memory run beside the computation.

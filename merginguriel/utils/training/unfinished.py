@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
-from filelock import FileLock, Timeout
 
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.locks import LockedError, locked
 from merginguriel.utils.training.settings import TrainingRun
+from merginguriel.utils.training.whole_checkpoints import find_best_again, newest_whole
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +24,18 @@ def unfinished(output_dir: Path) -> Path:
 @contextlib.contextmanager
 def alone(output_dir: Path) -> Iterator[None]:
     """Inside, no other process trains `output_dir`; InputError where one does."""
-    lock = FileLock(output_dir.with_name(f".{unfinished(output_dir).name}.lock"), timeout=0)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"another process trains {output_dir}; wait for it or choose another --output-dir") from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+    lock = output_dir.with_name(f".{unfinished(output_dir).name}.lock")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, timeout=0))
+        except LockedError:
+            raise InputError(
+                f"another process trains {output_dir}; wait for it or choose another --output-dir"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def claim(run: TrainingRun, overwrite: bool) -> None:
@@ -51,19 +53,14 @@ def claim(run: TrainingRun, overwrite: bool) -> None:
     atomic.write_json(settings, record)
 
 
-def newest_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that is whole."""
-    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*") if _is_whole(path)}
-    if not steps:
+def newest_checkpoint(work: Path, *, scaled: bool = False) -> str | None:
+    """The newest checkpoint that is whole; see newest_whole. Those that are not are told."""
+    steps = {int(path.name.rpartition("-")[2]): path for path in work.glob("checkpoint-*")}
+    checkpoint = newest_whole([steps[step] for step in sorted(steps)], scaled=scaled)
+    if checkpoint is None:
+        if steps:
+            log.warning("warning: no checkpoint in %s is whole; training begins again", work)
         return None
-    log.info("going on from %s", steps[max(steps)])
-    return str(steps[max(steps)])
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Trainer writes trainer_state.json last, and a run that is killed in that moment leaves it empty."""
-    try:
-        atomic.read_json(checkpoint / "trainer_state.json")
-    except InputError:
-        return False
-    return True
+    find_best_again(checkpoint)
+    log.info("going on from %s", checkpoint)
+    return str(checkpoint)
