@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import worlds
 from safetensors.torch import load_file
 
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
 NEAR = 1e-3  # logits closer than this may be told apart either way
 
 
@@ -17,15 +19,43 @@ def rows(root: Path, language: str, partition: str = "test") -> list[dict]:
     return [row for row in map(json.loads, lines) if row["partition"] == partition]
 
 
+def tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def token_ids(folder: Path, texts: list[str]) -> list | None:
+    """None where the folder has no tokenizer that can be read."""
+    try:
+        reads = tokenizer(folder)
+    except Exception:
+        return None
+    return [reads(text)["input_ids"] for text in texts]
+
+
 class PlainModel:
     """A model folder as transformers alone has it."""
 
     def __init__(self, folder: Path):
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
+        self.tokenizer = tokenizer(folder)
+        config = AutoConfig.from_pretrained(folder)
+        weights = load_file(folder / "model.safetensors")
+        wrapper = next((word for word in WRAPPERS if all(name.startswith(word) for name in weights)), None)
+        # Without a state dict transformers reads the file itself.
+        start = (
+            AutoModelForSequenceClassification
+            if wrapper is None
+            else type(AutoModelForSequenceClassification.from_config(config))
+        )
+        self.model, report = start.from_pretrained(
+            folder if wrapper is None else None,
+            config=config,
+            state_dict=wrapper and {name.removeprefix(wrapper): tensor for name, tensor in weights.items()},
+            dtype=torch.float32,
+            output_loading_info=True,
         )
         self.model.eval()
         surplus = [name for name in report["unexpected_keys"] if name.startswith(self.model.base_model_prefix)]
@@ -62,6 +92,18 @@ def check_result(folder: Path, items: list[dict], logits: np.ndarray) -> None:
     answered = np.take_along_axis(logits, found["predictions"].astype(int)[:, None], 1)[:, 0]
     assert (answered >= logits.max(-1) - NEAR * np.maximum(1, abs(logits.max(-1)))).all(), "another answer"
     check_numbers(told, found)
+
+
+def check_accuracy(told: dict, items: list[dict], logits: np.ndarray) -> None:
+    """Of a result without predictions; near ties may be counted either way."""
+    assert not np.isnan(logits).any() and np.isfinite(logits).any(-1).all(), "answers that are not numbers"
+    right = sum(worlds.LABELS[answer] == row["topic"] for answer, row in zip(logits.argmax(-1), items))
+    two = np.sort(logits, -1)[:, -2:]
+    near = int((two[:, 1] - two[:, 0] < NEAR).sum())
+    performance = told["performance"]
+    assert abs(performance["correct_predictions"] - right) <= near
+    assert performance["total_predictions"] == len(items)
+    assert abs(performance["accuracy"] - performance["correct_predictions"] / len(items)) < 1e-12
 
 
 def check_numbers(told: dict, found: dict[str, np.ndarray]) -> None:

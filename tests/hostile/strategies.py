@@ -187,7 +187,7 @@ _TASK_TEXTS = (
     "name: tiny", "data: data", "text: utt", "label: topic", "labels: [alarm, music, weather]", "max_tokens: 12",
     "languages: [af-ZA, nl-NL, de-DE, en-US]",
 )  # fmt: skip
-_YAML = (
+YAML = (
     "", "[]", "null", "no", "{}", "~", "data", ".", "..", "/", "../../etc", "utt", "[utt, utt]", "[utt, nothing]", "topic",
     "[alarm]", "[alarm, alarm]", "[alarm, music]", "[weather, music, alarm]", "[alarm, music, weather, more]", "[1, 2, 3]",
     "tiny/../x", "LOLO", "=x", "0", "-1", "1.5", "3", "1000000000000", "٣", "&a [*a]", "!!python/object/apply:os.system [ls]",
@@ -199,7 +199,7 @@ _YAML = (
 def of_task() -> st.SearchStrategy[Edit]:
     file = "task.yaml"
     keys = st.sampled_from(_TASK_TEXTS)
-    value = st.sampled_from(_YAML)
+    value = st.sampled_from(YAML)
 
     def valued(drawn: tuple[str, str]) -> Edit:
         line, text = drawn

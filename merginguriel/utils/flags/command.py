@@ -1,7 +1,6 @@
 """How every command ends: 0 done, 1 some work failed, 2 wrong input, 130 interrupted."""
 
 import contextlib
-import errno
 import functools
 import io
 import logging
@@ -13,8 +12,9 @@ import threading
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.storage.messages import of_disk
+
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
-NO_SPACE = "no space left on the disk; free some and run the same command again"
 
 
 def command(main):
@@ -41,17 +41,9 @@ def command(main):
             # The reader (head, less) has what it wanted; keep Python's exit flush quiet.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return _refuse(NO_SPACE)
-            if error.filename is None:
-                raise
-            # A path that the user gave is a folder, a file, too long, forbidden, …
-            return _refuse(f"cannot use {error.filename}: {error.strerror}; check the path and its rights")
         except Exception as error:
-            # safetensors and torch report a full disk as errors of their own.
-            if "No space left on device" in str(error):
-                return _refuse(NO_SPACE)
+            if reason := of_disk(error):
+                return _refuse(reason)
             raise
 
     return run

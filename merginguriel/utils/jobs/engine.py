@@ -18,6 +18,7 @@ from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
 from merginguriel.utils.storage.locks import LockedError, locked
+from merginguriel.utils.storage.messages import of_disk
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +140,8 @@ def _done_or_why(job: Job, shared: dict[str, Any]) -> tuple:
     except InputError as error:
         return "job_failed", job.name, str(error)
     except Exception as error:
+        if reason := of_disk(error):
+            return "job_failed", job.name, reason
         log.exception("%s", job.name)
         _check_device()
         return "job_failed", job.name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
