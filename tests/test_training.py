@@ -61,6 +61,27 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
     assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
 
 
+def test_all_epochs_are_trained_unless_stopping_early_is_asked_for(flags, tmp_path, monkeypatch, capsys):
+    """At a learning rate of 0 no epoch is better than the first."""
+    monkeypatch.chdir(tmp_path)
+    few = [
+        "--max_train_samples",
+        "32",
+        "--max_eval_samples",
+        "12",
+        "--do_train",
+        "--do_eval",
+        "--num_train_epochs",
+        "5",
+    ]
+    few += ["--dataset_config_name", "af-ZA", "--learning_rate", "0", "--output_dir"]
+    for more, epochs in (([], 5), (["--early_stopping_patience", "2"], 3)):
+        assert training_bert.main([*flags, *few, f"m/{epochs}", *more]) == 0
+        assert atomic.read_json(tmp_path / f"m/{epochs}/trainer_state.json")["epoch"] == epochs
+        stopped = "stopped after epoch 3 of 5: 2 epochs without a better validation accuracy"
+        assert (stopped in capsys.readouterr().out) == bool(more)
+
+
 def test_all_runs_start_from_one_initial_head(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ["--do_train", "--num_train_epochs", "1", "--max_train_samples", "32", "--learning_rate", "0"]
@@ -339,3 +360,29 @@ def test_a_trained_model_is_not_overwritten(run, flags, tmp_path):
     (tmp_path / "m").mkdir()
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m", "--do_train")
     assert done.returncode == 2 and "--overwrite-output-dir" in done.stderr
+
+
+def test_overwriting_leaves_models_of_other_languages_and_what_is_somebody_elses(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = [*flags, "--do_train", "--num_train_epochs", "1", "--max_train_samples", "32", "--output_dir", "m/x"]
+
+    def said(language, *more):
+        code = training_bert.main([*few, "--dataset_config_name", language, *more])
+        return code, capsys.readouterr().err
+
+    assert said("af-ZA")[0] == 0
+    before = (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns
+    code, error = said("nl-NL", "--overwrite_output_dir")
+    assert code == 2 and "m/x is the model of af-ZA, not of nl-NL" in error
+    (tmp_path / "m/x/thesis.tex").touch()
+    code, error = said("af-ZA", "--overwrite_output_dir")
+    assert code == 2 and "holds more than a trained model, thesis.tex for one" in error
+    (tmp_path / "m/x/thesis.tex").unlink()
+    (tmp_path / "m/x.training").mkdir()
+    (tmp_path / "m/x.training/plan.md").touch()
+    code, error = said("af-ZA", "--overwrite_output_dir")
+    assert code == 2 and "plan.md in it is of no training" in error and (tmp_path / "m/x.training/plan.md").exists()
+    assert (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns == before
+    shutil.rmtree(tmp_path / "m/x.training")
+    assert said("af-ZA", "--overwrite_output_dir")[0] == 0
+    assert (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns != before

@@ -80,6 +80,14 @@ def kept(folder: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def kept_or_none(folder: Path) -> dict[str, np.ndarray] | None:
+    """None where there is no such file, or a damaged one."""
+    try:
+        return kept(folder)
+    except Exception:
+        return None
+
+
 def check_result(folder: Path, items: list[dict], logits: np.ndarray) -> None:
     """A result folder says of `items` what `logits` (items, labels) say, and its numbers follow from it."""
     finite = logits[np.isfinite(logits).any(-1).nonzero()[0]]

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +20,7 @@ from merginguriel.utils.iterative.merge_step import Merger
 from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.progress import EpochProgress
 from merginguriel.utils.iterative.result import check_result, judge
-from merginguriel.utils.iterative.run_folder import RunFolder
+from merginguriel.utils.iterative.run_folder import CONFIG_JSON, RunFolder
 from merginguriel.utils.jobs import processes
 from merginguriel.utils.storage import atomic, messages
 from merginguriel.utils.training import tracking
@@ -31,7 +31,6 @@ from merginguriel.utils.training.trainer import check_environment, device_of, fr
 from merginguriel.utils.training.unfinished import alone
 
 log = logging.getLogger(__name__)
-CONFIG_JSON = "experiment_config.json"
 
 
 def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] | None = None) -> Evaluation:
@@ -46,6 +45,8 @@ def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] 
     if settings.max_gpu_memory and device_of(settings.training.settings) == "cpu":
         raise InputError("--max-gpu-memory needs a CUDA GPU; leave it out")
     check_result(plan.job, result, overwrite)
+    if result.resolve() in (settings.folder.resolve(), *settings.folder.resolve().parents):
+        raise InputError(f"the result {result} would hold the run {settings.folder}; choose another --output-dir")
     folder = RunFolder(settings.folder)
     with alone(folder.path.resolve()):  # "." has no name
         folder.claim(settings.record, plan.data, overwrite)
@@ -138,7 +139,7 @@ class Turns:
                     settings.save_strategy == "epoch",
                     merged,
                     merged_at,
-                    merges[-settings.retain :] if settings.checkpoint_before_merge else (),
+                    tuple(self._last(merges)) if settings.checkpoint_before_merge else (),
                 ),
             )
             for locale in self._plan.locales
@@ -172,8 +173,13 @@ class Turns:
         self._history.append(entry)
         write_history(self._folder.path, self._history)
         self._write_state()
-        for old in self._history[: -self._settings.retain]:
+        for old in self._history[: len(self._history) - len(self._last(self._history))]:
             shutil.rmtree(self._folder.merged(old["name"]), ignore_errors=True)
+
+    def _last(self, merges: Sequence[Any]) -> Sequence[Any]:
+        """Those that are kept."""
+        retain = self._settings.retain
+        return merges if retain is None else merges[-retain:]
 
     def _write_state(self) -> None:
         self._folder.write_state(self._settings.record, self._plan.data, self._plan.locales)

@@ -18,6 +18,7 @@ from merginguriel.utils.results.csv_tables import advanced_summary
 from merginguriel.utils.results.formatting import many
 from merginguriel.utils.results.rows import find_results
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.csv_cells import csv_text
 
 
 def chosen_data(args: Namespace) -> tuple[ReportData, str]:
@@ -44,7 +45,7 @@ def draw(data: ReportData, kinds: Collection[str], folder: Path, formats: Collec
     with own_codes(data.own_codes):
         names = pictures.write(data, kinds, folder, time, formats)
     table = Path(f"advanced_analysis_summary_{time}.csv")
-    atomic.write_text(table, advanced_summary(data.frame, data.comparison.metric).to_csv(index=False))
+    atomic.write_text(table, csv_text(advanced_summary(data.frame, data.comparison.metric)))
     lines = [
         f"{many(len(names), 'picture')}, {folder}/<name>_{time}.{' .'.join(formats)}:",
         *(f"  {name}" for name in names),

@@ -13,6 +13,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.results import csv_tables, json_files, paper_tables, text_report
 from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.csv_cells import csv_text
 
 FORMATS = ("csv", "json", "markdown")
 
@@ -78,5 +79,5 @@ def _as_bytes(content: pd.DataFrame | dict | str, name: str) -> bytes:
         except ImportError:
             raise InputError("--export parquet needs the package pyarrow; install it, or use --export csv") from None
     if isinstance(content, pd.DataFrame):
-        content = content.to_csv(index=False)
+        content = csv_text(content)
     return (json_files.as_json(content) if isinstance(content, dict) else content).encode()

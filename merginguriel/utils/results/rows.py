@@ -11,6 +11,7 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.massive import MASSIVE
+from merginguriel.utils.evaluation.agreement import check_counts
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.evaluation.results import metric_in
 from merginguriel.utils.evaluation.statistics import wilson_interval
@@ -89,6 +90,7 @@ def read_row(folder: Path, root: Path) -> dict:
     place = folder.relative_to(root).parent
     try:
         row = _measured(content)
+        check_counts(folder, content)
         row |= identified(content, folder, row["split"])
         row.setdefault("target", row["locale"])
         if row["kind"] in COMPARED and row["merge_timestamp"] is None:
@@ -116,6 +118,8 @@ def _measured(content: dict) -> dict:
     if interval is None and total and correct is not None:
         interval = wilson_interval(correct, total)
     low, high = interval or (None, None)
+    if interval and not 0 <= interval[0] <= accuracy <= interval[1] <= 1:
+        raise ValueError(f"accuracy {accuracy} is not in its interval from {low} to {high}")
     split, metric, task = info.get("split") or "test", metric_in(content), info.get("task") or MASSIVE.name
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")

@@ -15,6 +15,10 @@ def of_disk(error: Exception) -> str | None:
     # A path that the user gave is a folder, a file, too long, forbidden, …
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {error.filename}: {error.strerror}; check the path and its rights"
+    if isinstance(error, RuntimeError) and str(error).startswith(
+        "Symlink loop from "
+    ):  # of pathlib, before Python 3.13
+        return f"cannot use {str(error).removeprefix('Symlink loop from ')}: a link that leads to itself; remove it"
     # safetensors and torch report a full disk as errors of their own.
     return NO_SPACE if "No space left on device" in str(error) else None
 

@@ -1,6 +1,7 @@
 """One training, from the shared initial checkpoint to a whole model; stopped before, it goes on where it was."""
 
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.made_folders import TRAINED
 from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_loss, reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
@@ -38,7 +40,8 @@ def train(
     if steps.do_train and run.output_dir.exists() and not steps.overwrite:
         raise InputError(f"{run.output_dir} exists already; use --overwrite-output-dir to train it again")
     if steps.do_train:
-        atomic.check_replaceable(run.output_dir, steps.overwrite)
+        atomic.check_replaceable(run.output_dir, TRAINED, steps.overwrite)
+        _check_same_languages(run)
     check_environment(run.settings)
     limits = run.settings.limits
     splits = load(run, {split: limits[split] for split in steps.splits})
@@ -48,6 +51,17 @@ def train(
     with alone(run.output_dir):
         claim(run, steps.overwrite)
         return _train(run, start, splits, steps.overwrite, progress)
+
+
+def _check_same_languages(run: TrainingRun) -> None:
+    """InputError where the model of other languages would be replaced."""
+    record = run.output_dir / TRAINING_JSON
+    told = atomic.read_json(record).get("settings", {}).get("locales") if record.is_file() else None
+    if told and sorted(told) != sorted(run.locales):
+        raise InputError(
+            f"{run.output_dir} is the model of {', '.join(told)}, not of {', '.join(run.locales)}, so it is not "
+            "replaced; remove it yourself or choose another --output-dir"
+        )
 
 
 def _train(
@@ -62,7 +76,7 @@ def _train(
             metrics |= trainer.evaluate(metric_key_prefix="eval")
         if trimmed:
             trimmed.restore()
-        with atomic.whole_folder(run.output_dir, overwrite=overwrite) as partial:
+        with atomic.whole_folder(run.output_dir, TRAINED, overwrite=overwrite) as partial:
             trainer.save_model(partial)
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
@@ -98,9 +112,8 @@ def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]
     metrics: dict[str, Any] = {}
     if "validation" in splits:
         # Trainer still wants a folder of its own.
-        work = run.output_dir.with_name(run.output_dir.name + ".evaluating")
-        metrics |= _trainer(run, work, run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
-        shutil.rmtree(work, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="merginguriel.") as work:
+            metrics |= _trainer(run, Path(work), run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
     if "test" in splits:
         metrics |= predict(run.output_dir, splits["test"], run)[1]
     return metrics

@@ -64,7 +64,10 @@ def make_trainer(
         from merginguriel.utils.training.graphed_trainer import GraphedTrainer
 
         kind, multiple = GraphedTrainer, PAD_TO_MULTIPLE_OF
-    stopping: list[Any] = [transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
+    stopping: list[Any] = []
+    patience = settings.early_stopping_patience
+    if patience and evaluates and settings.selects_best:
+        stopping = [transformers.EarlyStoppingCallback(patience)]
     trainer = kind(
         model=model,
         args=_arguments(settings, work, metric if evaluates else None),
@@ -73,7 +76,7 @@ def make_trainer(
         train_dataset=datasets.get("train"),
         eval_dataset=datasets.get("validation"),
         compute_metrics=_metrics,
-        callbacks=stopping if evaluates and settings.selects_best else None,
+        callbacks=stopping,
     )
     # XLM-R's loss is the mean of its batch whatever it is told, so Trainer has to divide by the accumulation steps.
     trainer.model_accepts_loss_kwargs = False

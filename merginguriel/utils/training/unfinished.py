@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.locks import LockedError, locked
+from merginguriel.utils.storage.made_folders import PARTIAL
 from merginguriel.utils.training.settings import TrainingRun
 from merginguriel.utils.training.whole_checkpoints import find_best_again, newest_whole
 
 log = logging.getLogger(__name__)
+_SETTINGS = "settings.json"
+_WRITTEN = re.compile(rf"{re.escape(_SETTINGS)}|(tmp-)?checkpoint-\d+")
 
 
 def unfinished(output_dir: Path) -> Path:
@@ -40,10 +44,11 @@ def alone(output_dir: Path) -> Iterator[None]:
 
 def claim(run: TrainingRun, overwrite: bool) -> None:
     """Make the folder of an unfinished run, or find the one that the same settings have left (else InputError)."""
-    work = unfinished(run.output_dir)
+    work, record = unfinished(run.output_dir), run.record
+    settings = work / _SETTINGS
+    _check_ours(work)
     if overwrite or not list(work.glob("checkpoint-*")):
         shutil.rmtree(work, ignore_errors=True)
-    settings, record = work / "settings.json", run.record
     elsewhere = ("output_dir", "models_root", "dataset_name")
     if settings.exists() and {**atomic.read_json(settings), **{name: record[name] for name in elsewhere}} != record:
         raise InputError(
@@ -51,6 +56,18 @@ def claim(run: TrainingRun, overwrite: bool) -> None:
             "--overwrite-output-dir to start again"
         )
     atomic.write_json(settings, record)
+
+
+def _check_ours(work: Path) -> None:
+    """InputError where the place of an unfinished run is somebody's folder."""
+    names = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
+    inside = [name for name in names if not PARTIAL.fullmatch(name)]
+    foreign = [name for name in inside if not _WRITTEN.fullmatch(name)] if _SETTINGS in inside else inside
+    if foreign:
+        raise InputError(
+            f"{work} is where checkpoints would go, and {foreign[0]} in it is of no training with these commands; move "
+            "it or choose another --output-dir"
+        )
 
 
 def newest_checkpoint(work: Path, *, scaled: bool = False) -> str | None:
