@@ -191,3 +191,21 @@ def test_only_whole_names_are_models(tmp_path):
         (tmp_path / name).mkdir()
     assert list(naming.find_models(tmp_path, "org/base", "massive")) == ["af-ZA", "afrikaans"]
     assert list(ModelStore("org/base", MASSIVE, tmp_path).find()) == ["af-ZA"]
+
+
+def test_merge_details_tell_what_was_asked():
+    told = {"Preweight": "uriel", "Fisher Data Mode": "both", "Examples": "20 (af-ZA 10, nl-NL 10)"}
+    text = details.merge_details(
+        mode="fisher_dataset",
+        base_model="b",
+        target="af-ZA",
+        timestamp="now",
+        sources=[Source("nl-NL", Path("m/nl"), 1.0)],
+        settings=told,
+    )
+    assert [line for line in text.splitlines() if line.partition(": ")[0] in told] == [
+        "Preweight: uriel",
+        "Fisher Data Mode: both",
+        "Examples: 20 (af-ZA 10, nl-NL 10)",
+    ]
+    assert details.read_merge_details(text)["sources"] == [{"path": "m/nl", "locale": "nl-NL", "weight": 1.0}]

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from filelock import FileLock
+from running import ROOT
 from safetensors.numpy import load_file
 
 from merginguriel import training_bert
@@ -21,7 +23,7 @@ from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.training import cuda_graphs, trainer, unfinished, vocabulary
+from merginguriel.utils.training import cuda_graphs, tracking, trainer, unfinished, vocabulary
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
 
@@ -335,7 +337,6 @@ def test_wrong_input(refused, flags, tmp_path):
         "f": ["--model_name_or_path", "./absent"],
         "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
         "h": ["--fp16", "--use_cpu"],
-        "i": ["--wandb"],
         "j": ["--cuda_graphs", "--use_cpu"],
         "k": ["--wandb_project", "x"],
         "l": ["--cuda_graphs", "--torch_compile"],
@@ -345,8 +346,16 @@ def test_wrong_input(refused, flags, tmp_path):
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
     assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
-    assert "--fp16 needs a GPU" in said["h"] and "pip install wandb" in said["i"] and "needs a CUDA GPU" in said["j"]
+    assert "--fp16 needs a GPU" in said["h"] and "needs a CUDA GPU" in said["j"]
     assert "without --wandb" in said["k"] and "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
+
+
+def test_tracking_is_installed_with_the_project_and_said_to_be_missing(monkeypatch):
+    project = (ROOT / "pyproject.toml").read_text()
+    assert re.search(r'^dependencies = \[\n(    "[^\n]*\n)*    "wandb\b', project, re.MULTILINE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install wandb"):
+        tracking.check_installed()
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):

@@ -12,7 +12,7 @@ import threading
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.storage.messages import of_disk
+from merginguriel.utils.storage.disk import of_disk
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
 

@@ -17,8 +17,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
+from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.locks import LockedError, locked
-from merginguriel.utils.storage.messages import of_disk
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,7 @@ from merginguriel.utils.merging.examples import Examples, draw_examples
 from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
@@ -79,9 +80,23 @@ class Prepared:
             target=plan.target,
             sources=plan.sources,
             timestamp=timestamp,
-            length=plan.settings.length,
+            settings=self._told(plan),
         )
         return {DETAILS_TXT: by_people, DETAILS_JSON: atomic.as_json(told)}
+
+    def _told(self, plan: MergePlan) -> dict[str, object]:
+        """What merge_details.txt tells beside sources and weights, of what has an effect in the mode."""
+        settings = plan.settings
+        told: dict[str, object] = {}
+        if settings.length != 1:
+            told["Length"] = f"{settings.length:g}"
+        if (MergeSettings.__name__, "preweight") in settings.used():
+            told["Preweight"] = settings.preweight
+        if self.examples:
+            counts = self.examples.counts
+            told["Fisher Data Mode"] = settings.texts.scope
+            told["Examples"] = f"{sum(counts.values())} ({', '.join(f'{name} {n}' for name, n in counts.items())})"
+        return told
 
 
 class Merged(ABC):

@@ -168,7 +168,7 @@ def plan_merge(
     method, target = settings.method, settings.target
     if target in (settings.weights or ()) or target in (settings.choice.sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
-    available = store.available() if available is None else available
+    available = store.available([target]) if available is None else available
     hashes = WeightHashes(available) if weights_sha256 is None else weights_sha256
     shares, selection = weigh(settings, task, available, hashes, polls or Polls(task, available, store.root, hashes))
     missing = [locale for locale in shares if locale not in available]

@@ -12,7 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.base_model import settle
-from merginguriel.utils.models.loading import one_line, quiet_loading
+from merginguriel.utils.models.loading import name_portable_tokenizer, one_line, quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
 from merginguriel.utils.storage.locks import locked
@@ -115,6 +115,7 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
     model_folder.tell_task(model.config, task, task.max_tokens)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    name_portable_tokenizer(folder)
     write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})
 
 

@@ -76,7 +76,9 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
     """Rows of the cells that have no results.json: of older runs, and of those whose folders were removed."""
     if not matrix.is_file():
         return
+    log.info("Loading evaluation matrix: %s", matrix)
     measured, summary = transfer.read_csv(matrix), matrix.with_name(transfer.SUMMARY_JSON)
+    log.info("Loaded evaluation matrix with shape %s", measured.values.shape)
     content = atomic.read_json(summary) if summary.is_file() else {}
     split = SPLITS.get(content.get("split", "test"), "")
     of_run = {

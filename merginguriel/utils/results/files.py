@@ -1,5 +1,6 @@
 """The files that aggregate_results.py writes."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
@@ -61,9 +62,10 @@ def write(
         moment += timedelta(seconds=1)
     paths = _paths(files, folder, prefix, moment)
     contents = [_as_bytes(file.content(results), file.name) for file in files]  # all, before the first is written
-    for path, content in zip(paths.values(), contents):
-        with atomic.beside(path) as partly:
-            partly.write_bytes(content)
+    with contextlib.ExitStack() as whole:  # all appear, or, where the disk is full, none
+        partly = [whole.enter_context(atomic.beside(path)) for path in paths.values()]
+        for part, content in zip(partly, contents):
+            part.write_bytes(content)
     return paths
 
 

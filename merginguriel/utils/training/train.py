@@ -78,6 +78,7 @@ def _train(
             trimmed.restore()
         with atomic.whole_folder(run.output_dir, TRAINED, overwrite=overwrite) as partial:
             trainer.save_model(partial)
+            loading.name_portable_tokenizer(partial)
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
             trainer.state.save_to_json(str(partial / "trainer_state.json"))

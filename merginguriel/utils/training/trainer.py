@@ -11,6 +11,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import measure_all
 from merginguriel.utils.models.devices import default_device
+from merginguriel.utils.storage.disk import NO_SPACE, is_full
 from merginguriel.utils.training import tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
 from merginguriel.utils.training.callbacks import log_to_stderr
@@ -103,7 +104,7 @@ def trim_vocabulary(
 def fit(
     trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None, advice: str = _SMALLER
 ) -> dict[str, float]:
-    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends.
+    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory or disk end.
 
     `max_gpu_memory`, in MiB, is what the caller allowed of the GPU; `advice` says by which flags it needs less.
     """
@@ -116,6 +117,10 @@ def fit(
             else ("the GPU's memory", "fewer workers")
         )
         raise InputError(f"{what} is too small; {advice}, or {more}") from None
+    except Exception as error:
+        if is_full(error):
+            raise InputError(NO_SPACE) from None
+        raise
 
 
 def free_memory() -> None:
