@@ -638,6 +638,26 @@ def test_damaged_or_foreign_sources(refused, source_copies, what, message):
     assert message in error and "nl-NL" in error
 
 
+def test_sources_whose_texts_were_cut_differently_are_told(run, source_copies):
+    file = source_copies / "tiny_massive_k_nl-NL/config.json"
+    config = json.loads(file.read_text())
+    config["merginguriel_task"]["max_tokens"] = 64
+    file.write_text(json.dumps(config))
+    merge = [
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--dataset-name",
+        "mini",
+        "--dry-run",
+    ]
+    assert "cut at 64 and 128 tokens" in run(SCRIPT, *merge, "--sources", "nl-NL,de-DE").stderr
+    assert "cut at" not in run(SCRIPT, *merge, "--sources", "en-US,de-DE").stderr
+
+
 def test_mismatched_heads_can_be_allowed(run, source_copies):
     damage(source_copies / "tiny_massive_k_nl-NL", "head")
     done = run(
