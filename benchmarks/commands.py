@@ -63,7 +63,7 @@ def read_study(args) -> ModelStore:
 
 def archive(target: Path, root: Path, files: Iterable[Path]) -> None:
     """`files`, all below `root`, as the tar.xz `target`, without the logits of predictions."""
-    partial = target.with_name(f".{target.name}")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
     with tarfile.open(partial, "w:xz", preset=2) as tar:
         for path in files:
             inside = str(path.relative_to(root))

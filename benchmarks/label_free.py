@@ -35,6 +35,8 @@ TARGETS = (
     "quy_Latn ayr_Latn grn_Latn wol_Latn lug_Latn kin_Latn sna_Latn tir_Ethi bem_Latn tso_Latn ewe_Latn fon_Latn "
     "ilo_Latn pag_Latn mri_Latn smo_Latn lao_Laoo kir_Cyrl uig_Arab eus_Latn"
 ).split()
+# Whose validation items choose settings for small corpora: few speakers as well, no targets and no sources.
+SMALL = "hau_Latn xho_Latn plt_Latn war_Latn fij_Latn tat_Cyrl kmr_Latn gle_Latn".split()
 # What is tried on DEVELOPMENT, each beside the defaults.
 TRIALS = {
     "rounds1": "--adapt-rounds 1",
@@ -45,6 +47,20 @@ TRIALS = {
     "lr5e-5": "--adapt-lr 5e-5 --adapt-rounds 2",
     "lr2e-4": "--adapt-lr 2e-4 --adapt-rounds 2",
     "epochs5": "--adapt-epochs 5 --adapt-rounds 2",
+}
+# What is tried on SMALL; {all}: every source.
+SMALL_TRIALS = {
+    "defaults": "",
+    "epochs10": "--adapt-epochs 10",
+    "epochs30": "--adapt-epochs 30",
+    "epochs10, sharpen1": "--adapt-epochs 10 --sharpen 1",
+    "all": "--teachers {all}",
+    "all, epochs10": "--teachers {all} --adapt-epochs 10",
+    "all, epochs30": "--teachers {all} --adapt-epochs 30",
+    "all, epochs10, sharpen1": "--teachers {all} --adapt-epochs 10 --sharpen 1",
+    "all, epochs10, sharpen4": "--teachers {all} --adapt-epochs 10 --sharpen 4",
+    "all, epochs10, lr5e-5": "--teachers {all} --adapt-epochs 10 --adapt-lr 5e-5",
+    "all, epochs10, batch16": "--teachers {all} --adapt-epochs 10 --adapt-batch-size 16",
 }
 OF_SIB = "--train-bs 32 --lr 1e-4 --epochs 10 --warmup-ratio 0.1"
 OF_MASSIVE = "--lr 2e-4 --epochs 5 --warmup-ratio 0.1"
@@ -61,8 +77,8 @@ class Corpus:
     targets: list[str]
     training: str
 
-    def flags(self, base: str) -> list:
-        return ["--task", self.task, "--base-model", base, "--dataset-name", self.data]
+    def flags(self, base: str | None) -> list:
+        return ["--task", self.task, *(["--base-model", base] if base else []), "--dataset-name", self.data]
 
 
 def build_parser():
@@ -87,8 +103,6 @@ class Study:
     def __init__(self, args):
         self.args, self.dir = args, args.dir.resolve()
         self.commands = Commands(self.dir, args.workers)
-        told = self.dir / "collected" / "run.json"
-        self.seconds: dict[str, float] = atomic.read_json(told)["seconds"] if told.is_file() else {}
         self.failures: list[str] = []
         self._lock = threading.Lock()
         self.massive = Corpus(
@@ -124,12 +138,17 @@ class Study:
         self._done(part, start)
 
     def _done(self, part: str, start: float) -> None:
-        self.seconds[part] = round(time.monotonic() - start, 1)
-        print(f"{part}: {self.seconds[part]:.0f} s", flush=True)
-        folder = self.dir / "collected"
-        folder.mkdir(exist_ok=True)
-        told = {"seconds": self.seconds, "failures": self.failures, "workers": self.args.workers, "gpus": len(gpus())}
-        atomic.write_json(folder / "run.json", told)
+        seconds = round(time.monotonic() - start, 1)
+        print(f"{part}: {seconds:.0f} s", flush=True)
+        told = self.dir / "collected" / "run.json"
+        told.parent.mkdir(exist_ok=True)
+        # Another process may do other parts on other GPUs.
+        before = atomic.read_json(told) if told.is_file() else {"seconds": {}, "failures": []}
+        failures = list(dict.fromkeys([*before["failures"], *self.failures]))
+        parts = {**before["seconds"], part: seconds}
+        atomic.write_json(
+            told, {"seconds": parts, "failures": failures, "workers": self.args.workers, "gpus": len(gpus())}
+        )
 
     def _one(self, line: list, number: int | None = None) -> None:
         try:
@@ -164,7 +183,7 @@ class Study:
         ]
         line += ["--nxn-matrix", self.nxn(corpus, seed, "train")]
         line += ["--results-dir", self.root(corpus, seed) / naming.RESULTS_ROOT, *self.workers(share)]
-        speed = ["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() and "+" in modes else []
+        speed = _speed() if "+" in modes else []
         quick = ["--adapt-epochs", 1] if self.args.quick and "+" in modes else []
         return [*line, "--modes", *modes.split(), *more, *speed, *quick]
 
@@ -197,63 +216,111 @@ def nxn(study: Study) -> None:
 
 def tune(study: Study) -> None:
     """Settings of the adaptation on the validation items of DEVELOPMENT, with sources of the first seed."""
-    corpus, seed = study.massive, study.args.seeds[0]
-    targets = [code for code in DEVELOPMENT if code in corpus.languages]
-    merged = study.dir / "tuned" / naming.MERGED_ROOT
-    line = study.sweep(corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number)
-    line[line.index("--locales") + 1 : line.index("--nxn-matrix")] = targets
-    line[line.index("--results-dir") + 1] = study.dir / "tuned" / "unread"
-    study.run("tune, merges", [[*line, "--keep-merged", "--merged-models-dir", merged, *_few(study)]])
-    name, lines = f"regmean_merge_{{target}}_{study.number}merged_consensus", []
     trials = dict(list(TRIALS.items())[:2]) if study.args.quick else TRIALS
-    for trial, flags in trials.items():
-        line = ["adapt_to_target.py", "--model", merged / (name + _words(study)), "--targets", *targets, "--no-eval"]
-        line += ["--task", corpus.task, "--dataset-name", corpus.data, *flags.split(), "--seed", seed]
-        line += ["--output-dir", study.dir / "tuned" / trial / "{target}", *study.workers(1 / len(trials))]
-        lines.append(line + (["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() else []))
-    study.run("tune, adaptations", lines)
+    targets = [code for code in DEVELOPMENT if code in study.massive.languages]
+    _try(
+        study,
+        study.massive,
+        targets,
+        trials,
+        "tuned",
+        ["--nxn-matrix", study.nxn(study.massive, _first(study), "train")],
+    )
+
+
+def small(study: Study) -> None:
+    """Settings for small corpora on the validation items of SMALL; the best is then applied to SIB-200's targets."""
+    corpus, everyone = study.sib200, ",".join(study.sib200.languages)
+    trials = dict(list(SMALL_TRIALS.items())[::4]) if study.args.quick else SMALL_TRIALS
+    trials = {name: flags.replace("{all}", everyone) for name, flags in trials.items()}
+    targets = SMALL[:2] if study.args.quick else SMALL
+    _try(study, corpus, targets, trials, "tuned_small", [])
+    scores = atomic.read_json(study.dir / "collected" / "tuned_small.json")
+    best = max(trials, key=lambda trial: np.mean([*scores[trial].values()]))
+    print("best for small corpora:", best, flush=True)
+    seed, lines = _first(study), []
+    merged = study.root(corpus, seed) / "small" / "merged"
+    line = study.sweep(
+        corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number, *_few(study)
+    )
+    line[line.index("--results-dir") + 1] = study.root(corpus, seed) / "small" / "merges"
+    study.run("small, merges", [[*line, "--keep-merged", "--merged-models-dir", merged]])
+    for target in corpus.targets:
+        # A target has a model of its own here, which must not teach it.
+        flags = trials[best].replace(everyone, ",".join(code for code in corpus.languages if code != target))
+        model = merged / _merge_name(study).format(target=target)
+        line = ["adapt_to_target.py", "--model", model, "--target-lang", target, "--no-baselines"]
+        line += [*(study.models(corpus, seed) if "--teachers" in flags else corpus.flags(None)), *flags.split()]
+        line += ["--seed", seed, "--output-dir", study.root(corpus, seed) / "small" / "models" / target, *_speed()]
+        lines.append([*line, "--results-dir", study.root(corpus, seed) / "small" / "results"])
+    study.run_small("small, adaptations", lines)
+
+
+def _try(study: Study, corpus: Corpus, targets: list[str], trials: dict[str, str], name: str, more: list) -> None:
+    """Collected as `name`.json: validation accuracy of every trial, and of the merges before, on every target."""
+    seed, folder = _first(study), study.dir / name
+    merged = folder / naming.MERGED_ROOT
+    line = study.sweep(corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number)
+    start, stop = line.index("--locales") + 1, line.index("--results-dir")
+    line[start:stop] = [*targets, *more]
+    line[line.index("--results-dir") + 1] = folder / "unread"
+    study.run(f"{name}, merges", [[*line, "--keep-merged", "--merged-models-dir", merged, *_few(study)]])
     lines = []
-    for trial in [*trials, "merges"]:
+    for number, flags in enumerate(trials.values()):
+        line = ["adapt_to_target.py", "--model", merged / _merge_name(study), "--targets", *targets, "--no-eval"]
+        line += [*(study.models(corpus, seed) if "--teachers" in flags else corpus.flags(None)), *flags.split()]
+        line += ["--seed", seed, "--output-dir", folder / str(number) / "{target}", *_speed()]
+        lines.append([*line, *study.workers(1 / len(trials))])
+    study.run(f"{name}, adaptations", lines)
+    places = {trial: str(folder / str(number) / "{target}") for number, trial in enumerate(trials)}
+    places["merges"] = str(merged / _merge_name(study))
+    lines, found = [], {}
+    for number, (trial, place) in enumerate(places.items()):
         for target in targets:
-            folder = study.dir / "tuned" / trial / target
-            if trial == "merges":
-                folder = merged / (name + _words(study)).format(target=target)
-            line = ["evaluate_specific_model.py", "--model-path", folder, "--locale", target, "--split", "validation"]
-            line += ["--task", corpus.task, "--dataset-name", corpus.data, "--prefix", trial]
-            lines.append([*line, "--results-dir", study.dir / "tuned" / "validation"])
-    study.run_small("tune, validation", lines)
+            line = ["evaluate_specific_model.py", "--model-path", place.format(target=target), "--locale", target]
+            line += ["--split", "validation", *corpus.flags(None), "--prefix", f"trial{number}"]
+            lines.append([*line, "--results-dir", folder / "validation"])
+            found[trial, target] = folder / "validation" / f"trial{number}_{target}_validation" / naming.RESULTS_JSON
+    study.run_small(f"{name}, validation", lines)
     scores = {
-        trial: {
-            target: atomic.read_json(study.dir / f"tuned/validation/{trial}_{target}_validation" / naming.RESULTS_JSON)[
-                "performance"
-            ]["accuracy"]
-            for target in targets
-        }
-        for trial in [*trials, "merges"]
+        trial: {target: atomic.read_json(found[trial, target])["performance"]["accuracy"] for target in targets}
+        for trial in places
     }
-    atomic.write_json(study.dir / "collected" / "tuned.json", scores)
+    atomic.write_json(study.dir / "collected" / f"{name}.json", scores)
     print(json.dumps({trial: round(float(np.mean([*of.values()])), 4) for trial, of in scores.items()}), flush=True)
+
+
+def _first(study: Study) -> int:
+    return study.args.seeds[0]
+
+
+def _speed() -> list:
+    return ["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() else []
+
+
+def _merge_name(study: Study) -> str:
+    return f"regmean_merge_{{target}}_{study.number}merged_consensus{'100' if study.args.quick else ''}"
 
 
 def _few(study: Study) -> list:
     return ["--consensus-examples", 100] if study.args.quick else []
 
 
-def _words(study: Study) -> str:
-    return "_consensus100" if study.args.quick else ""
-
-
 def merges(study: Study) -> None:
-    """Averages, regmean and their adaptation in two rounds, sources by cosine and by consensus; votes of the same."""
-    lines, both = [], ["--selection", "cosine", "consensus", "--num-languages", study.number]
-    share = 1 / len(study.args.seeds)
+    """Averages, regmean and its adaptation, sources by cosine and by consensus; votes of the same.
+
+    What a user would do, all targets adapted with sources by consensus, is timed by itself.
+    """
+    share, few = 1 / len(study.args.seeds), _few(study)
+    usual = ["--selection", "consensus", "--num-languages", study.number, *few]
+    both = ["--selection", "cosine", "consensus", "--num-languages", study.number, *few]
+    adapted = [study.sweep(study.massive, seed, "regmean+vote", *usual, share=share) for seed in study.args.seeds]
+    study.run("all targets merged and adapted", adapted)
+    lines = []
     for seed in study.args.seeds:
-        few = _few(study)
-        modes = "average regmean"
-        lines.append(study.sweep(study.massive, seed, modes, *both, *few, share=0.2 * share))
-        lines.append(study.sweep(study.massive, seed, "regmean+vote", *both, *few, share=0.65 * share))
-        own = f"baseline {modes} regmean+vote"
-        lines.append(study.sweep(study.sib200, seed, own, *both, *few, share=0.15 * share))
+        lines.append(study.sweep(study.massive, seed, "average regmean regmean+vote", *both, share=0.8 * share))
+        own = "baseline average regmean regmean+vote"
+        lines.append(study.sweep(study.sib200, seed, own, *both, share=0.2 * share))
     study.run("merges", lines)
     study.run("votes", [line for seed in study.args.seeds for line in _votes(study, seed)])
 
@@ -273,11 +340,11 @@ def _votes(study: Study, seed: int) -> list[list]:
 
 
 def rounds(study: Study) -> None:
-    """One round, and three."""
+    """One round, and three, with sources by consensus."""
     lines = []
     for seed in study.args.seeds:
         for number in (3, 1):
-            more = ["--selection", "cosine", "consensus", "--num-languages", study.number, "--adapt-rounds", number]
+            more = ["--selection", "consensus", "--num-languages", study.number, "--adapt-rounds", number]
             share = number / 4 / len(study.args.seeds)
             lines.append(study.sweep(study.massive, seed, "regmean+vote", *more, *_few(study), share=share))
     study.run("rounds", lines)
@@ -296,17 +363,15 @@ def curves(study: Study) -> None:
 
 def collect(study: Study) -> None:
     """Results without logits but those of the N×N of SIB-200, one archive a corpus and seed."""
-    start = time.monotonic()
     for corpus in study.corpora:
         for seed in study.args.seeds:
             _archive(study, study.root(corpus, seed), f"{corpus.name}{seed}.tar.xz")
-    study.seconds["collect"] = round(time.monotonic() - start, 1)
 
 
 def _archive(study: Study, root: Path, file: str) -> None:
     def is_wanted(path: Path) -> bool:
         parts = path.relative_to(study.dir).parts
-        hidden = any(part[0] == "." for part in parts) or naming.MODELS_ROOT.name in parts
+        hidden = any(part[0] == "." for part in parts) or {naming.MODELS_ROOT.name, "models", "merged"} & {*parts}
         # The logits of MASSIVE's N×N are gigabytes.
         large = path.suffix == ".safetensors" and not root.name.startswith(study.sib200.name)
         return path.is_file() and not (hidden or large or "_on_" in path.parent.name or path.suffix == ".lock")
@@ -314,7 +379,7 @@ def _archive(study: Study, root: Path, file: str) -> None:
     archive(study.dir / "collected" / file, study.dir, sorted(path for path in root.rglob("*") if is_wanted(path)))
 
 
-PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "curves": curves}
+PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "curves": curves, "small": small}
 
 
 def main(argv=None) -> int:
@@ -327,7 +392,7 @@ def main(argv=None) -> int:
         shutil.copy(args.matrix, DENSE_CSV)  # where commands look for it
     for part in args.parts:
         PARTS[part](study)
-        if part in ("merges", "rounds", "curves"):
+        if part in ("merges", "rounds", "curves", "small"):
             collect(study)
     return 1 if study.failures else 0
 

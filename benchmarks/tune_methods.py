@@ -1,13 +1,16 @@
 """Every method under several settings: dev accuracy chooses, test accuracy of the defaults and of the choice is shown.
 
-The sources of a target are loaded once; every setting is merged in memory and scored there. A setting is chosen by its
-mean dev accuracy over the targets. What is done is not repeated, so the command also prints the table of finished runs.
+A setting is written as the flags of the merging command. The sources of a target are loaded once; every setting is
+merged in memory and scored there. A setting is chosen by its mean dev accuracy over the targets. What is done is not
+repeated, so the command also prints the table of finished runs.
 
     python benchmarks/tune_methods.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
         --models-root haryos_model --targets af-ZA,id-ID,de-DE --output tuning --workers 3
 """
 
 import argparse
+import csv
+import shlex
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,40 +20,58 @@ from commands import call, languages
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
-from merginguriel.utils.evaluation.statistics import mcnemar, wilson_interval
-from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.evaluation.classifier import evaluate
+from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.evaluation.statistics import bootstrap_interval
+from merginguriel.utils.flags import flag_groups, merge_command
+from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.merging import selection
-from merginguriel.utils.merging.examples import TextSettings, draw_examples
-from merginguriel.utils.merging.settings import MergeSettings
-from merginguriel.utils.models import devices, loading, model_folder, scoring, tokens
+from merginguriel.utils.merging.memory_bench import Alone, MemoryBench
+from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.storage import argument_types, atomic
 
-OF_TEXT = ("scope", "num_examples")
-# Method -> settings, the first its defaults: those OF_TEXT, the rest the method's own.
+# Mode -> flags, the first its defaults.
 GRID = {
-    "linear": [{}],
-    "slerp": [{}],
-    "karcher": [{}],
-    "fisher_simple": [{}],
-    "widen": [{}],
-    "stock": [{}],
-    "task_arithmetic": [{}, {"scaling": 0.2}, {"scaling": 0.25}, {"scaling": 0.4}],
-    "ties": [{}, {"density": 0.5}, {"density": 1.0}, {"scaling": 0.7}],
-    "dare": [{}, {"drop_rate": 0.1}],
-    "dare_ties": [{}, {"density": 1.0}, {"drop_rate": 0.1, "density": 1.0}, {"density": 1.0, "scaling": 0.5}],
-    "breadcrumbs": [{}, {"scaling": 0.5}, {"beta": 0.5}, {"beta": 0.994, "scaling": 0.2}, {"beta": 1.0, "gamma": 0.0}],
+    "average": ["", "--length 0.8", "--length 1.25"],
+    "slerp": [""],
+    "karcher": [""],
+    "fisher_simple": [""],
+    "widen": ["", "--widen-embeddings features", "--length 1.25"],
+    "stock": ["", "--length 2"],
+    "task_arithmetic": ["", "--scaling 0.2", "--scaling 0.25", "--scaling 0.4"],
+    "ties": ["", "--density 0.5", "--density 1", "--scaling 0.7"],
+    "dare": ["", "--drop-rate 0.1"],
+    "dare_ties": ["", "--density 1", "--drop-rate 0.1 --density 1", "--density 1 --scaling 0.5"],
+    "breadcrumbs": ["", "--scaling 0.5", "--beta 0.5", "--beta 0.994 --scaling 0.2", "--beta 1 --gamma 0"],
     "fisher_dataset": [
-        {},
-        {"floor": 0.1},
-        {"floor": 1.0},
-        {"normalize": False},
-        {"scope": "sources"},
-        {"scope": "sources", "floor": 1.0},
+        "",
+        "--floor 0.1",
+        "--floor 1",
+        "--no-normalize-fisher",
+        "--data-mode sources",
+        "--data-mode sources --floor 1",
+        "--data-mode own",
     ],
-    "regmean": [{}, {"alpha": 0.5}, {"alpha": 1.0}, {"ridge": 0.1}, {"scope": "sources"}],
-    "adamerging": [{}, {"learning_rate": 1e-2}, {"per": "model", "learning_rate": 1e-2}],
+    "regmean": [
+        "",
+        "--alpha 0.5",
+        "--alpha 1",
+        "--ridge 0.1",
+        "--data-mode sources",
+        "--data-mode own",
+        "--length 0.8",
+        "--length 1.25",
+    ],
+    "regmean_plus": ["", "--data-mode own"],
+    "adamerging": [
+        "",
+        "--learning-rate 1e-2",
+        "--per model --learning-rate 1e-2",
+        "--adamerging-start 0.3 --adamerging-clamp",
+    ],
 }
+DEV, TEST = "validation", "test"
 
 
 def build_parser():
@@ -59,171 +80,120 @@ def build_parser():
     flag_groups.add_task(parser)
     parser.add_argument("--targets", type=language_arguments.locale_list, help="default: the task's first three")
     parser.add_argument("--methods", nargs="+", choices=GRID, default=list(GRID))
+    parser.add_argument("--chosen-by", default="--selection cosine", help="flags that choose the sources")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5)
-    parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
     parser.add_argument("--seed", type=argument_types.seed, default=42)
     parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="targets at a time")
     parser.add_argument("--output", type=Path, default=Path("tuning"), help="folder, written after each setting")
     return parser
 
 
-class Target:
-    """The sources of one target on the device, and everything that is made of them."""
-
-    def __init__(self, args, target: str):
-        import torch
-
-        store = flag_groups.read_store(args)
-        self.target, self.seed, self.task = target, args.seed, store.task
-        found = store.available()
-        choice = selection.SourceSettings(selection="cosine", matrix=args.similarity_matrix)
-        among = selection.Neighbours(target, tuple(self.task.neighbours([target, *found])))
-        matrix = selection.similarity_matrix(choice, among)
-        scores = selection.select_sources(matrix, target, args.num_languages, found)
-        self.device = devices.default_device()
-        self.sources = {
-            locale: loading.load_classifier(found[locale], self.device, torch.float32)[0] for locale in scores
-        }
-        self.states = {locale: model.state_dict() for locale, model in self.sources.items()}
-        initial = store.initial(args.seed)
-        self.model, self.tokenizer = loading.load_classifier(initial, self.device, torch.float32)
-        self.base = {name: values.clone() for name, values in self.model.state_dict().items()}
-        self.judge = loading.load_classifier(initial, self.device, devices.evaluation_dtype(self.device))[0]
-        self.labels = model_folder.read_labels(initial, self.task)
-        self.longest = loading.longest_input(self.model, self.task.max_tokens)
-        self.autocast = torch.bfloat16 if self.device == "cuda" else None
-        self.weights = dict.fromkeys(scores, 1 / len(scores))
-        self.measured, self.items = {}, {}
-
-    def batches(self, setting: dict, **options):
-        from auto_merge_llm.methods.fisher_dataset import shared_dataloader
-
-        texts = TextSettings(**{key: value for key, value in setting.items() if key in OF_TEXT})
-        examples = draw_examples(self.task, texts, texts.locales(self.target, list(self.sources)), self.seed)
-        labels = self.outputs(examples.labels)
-        return shared_dataloader(self.tokenizer, examples.texts, labels, max_length=self.longest, **options)
-
-    def outputs(self, labels: list[int]) -> list[int]:
-        """The models' outputs that stand for labels of the task."""
-        return [self.labels.index(self.task.labels[label]) for label in labels]
-
-    def merge(self, name: str, setting: dict) -> dict:
-        from auto_merge_llm.merge import merge_state_dicts
-        from auto_merge_llm.methods.base import LearningMethod
-
-        own = {key: value for key, value in setting.items() if key not in OF_TEXT}
-        method, measurements = MergeSettings(name, self.target, hyperparameters=own, seed=self.seed).method, None
-        if isinstance(method, LearningMethod):
-            method = method.learn(
-                self.model,
-                self.states,
-                self.base,
-                self.batches(setting, shuffle_seed=self.seed),
-                self.weights,
-                autocast=self.autocast,
-            )
-        if method.measurement:
-            key = (method.measurement, setting.get("estimator"), setting.get("scope"), setting.get("num_examples"))
-            if key not in self.measured:
-                self.measured[key] = {
-                    locale: method.measure(model, self.batches(setting), autocast=self.autocast)
-                    for locale, model in self.sources.items()
-                }
-            measurements = self.measured[key]
-        return merge_state_dicts(
-            method, self.states, self.weights, base=self.base if method.needs_base else None, measurements=measurements
-        )
-
-    def correct(self, state: dict, split_name: str) -> np.ndarray:
-        if split_name not in self.items:
-            split = self.task.load(self.target, split_name)
-            self.items[split_name] = (
-                np.array(self.outputs(split.labels)),
-                tokens.tokenise(self.tokenizer, split.texts, self.longest),
-            )
-        labels, ids = self.items[split_name]
-        self.judge.load_state_dict(state)
-        scores = scoring.logits(self.judge, ids, self.tokenizer.pad_token_id)
-        return scores.argmax(-1) == labels
+def plan(args, target: str, mode: str, flags: str) -> MergePlan:
+    parser = merge_command.build_parser("tune_methods.py", "")
+    add_mode(parser, required=True)
+    line = ["--mode", mode, "--target-lang", target, "--num-languages", args.num_languages, "--seed", args.seed]
+    line += ["--models-root", args.models_root]
+    line += ["--base-model", args.base_model] if args.base_model else []
+    line += [*task_tokens(flag_groups.read_task(args)), *shlex.split(args.chosen_by), *shlex.split(flags)]
+    settings, store = merge_command.read_merge(parser.parse_args(list(map(str, line))))
+    return plan_merge(settings, store.task, store, merged_root=args.output / "merged")
 
 
-def run_target(args, name: str) -> None:
-    """Fill `<output>/<target>.npz`: by setting, or `alone <locale>`, which items of dev and test are right."""
-    file = args.output / f"{name}.npz"
-    done = dict(np.load(file)) if file.exists() else {}
-    jobs = [(method, setting) for method in args.methods for setting in GRID[method]]
-    missing = [job for job in jobs if f"test {label(*job)}" not in done]
+def run_target(args, target: str) -> None:
+    """A result of every setting, and of every source alone, on dev and test."""
+    jobs = [(mode, flags) for mode in args.methods for flags in GRID[mode]]
+    missing = [job for job in jobs if not correct(args, TEST, target, label(*job)).any()]
     if not missing:
         return
-    target = Target(args, name)
+    bench, task = MemoryBench(args.output / "measurements"), flag_groups.read_task(args)
+    splits = {name: task.load(target, name) for name in (DEV, TEST)}
 
-    def keep(called: str, state: dict) -> None:
-        for split in ("dev", "test"):
-            done[f"{split} {called}"] = target.correct(state, split)
-        with atomic.beside(file) as partial, open(partial, "wb") as out:
-            np.savez_compressed(out, **done)
+    def keep(name: str, evaluated) -> None:
+        for split, items in splits.items():
+            evaluated(items, folder(args, split, target, name))
 
-    for locale, state in target.states.items():
-        keep(f"alone {locale}", state)
-    for job in tqdm(missing, desc=name):
-        keep(label(*job), target.merge(*job))
+    for source in plan(args, target, "average", "").sources:
+        alone = Alone(bench, source.path, task)
+        keep(
+            f"alone {source.locale}",
+            lambda items, to, alone=alone: evaluate(alone, items, to, name=to.name, overwrite=True),
+        )
+    for job in tqdm(missing, desc=target):
+        made = plan(args, target, *job)
+        merged = bench.merge(made, made.record(), overwrite=True)
+        keep(label(*job), lambda items, to, merged=merged: merged.evaluate(items, to, overwrite=True, job=None))
+
+
+def folder(args, split: str, target: str, name: str) -> Path:
+    return args.output / split / target / name.replace(" ", "_")
+
+
+def correct(args, split: str, target: str, name: str) -> np.ndarray:
+    """(items,) bool, none where it is not done."""
+    file = folder(args, split, target, name) / PREDICTIONS
+    if not file.is_file():
+        return np.zeros(0, bool)
+    kept = read_predictions(file)
+    return (kept["labels"] == kept["predictions"])[np.argsort(kept["ids"])]
 
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
     args.targets = languages(args.targets, flag_groups.read_task(args), 3)
-    args.methods = list(dict.fromkeys(["linear", *args.methods]))  # the average that all are compared with
-    args.output.mkdir(parents=True, exist_ok=True)
+    args.methods = list(dict.fromkeys(["average", *args.methods]))  # what all are compared with
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(run_target, [args] * len(args.targets), args.targets))
-    print(table(args, {name: dict(np.load(args.output / f"{name}.npz")) for name in args.targets}))
+    rows = rows_of(args)
+    with (
+        atomic.beside(args.output / "settings.csv") as partial,
+        open(partial, "w", encoding="utf-8", newline="") as out,
+    ):
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(table(args, rows))
 
 
-def table(args, correct: dict[str, dict[str, np.ndarray]]) -> str:
-    """Markdown: dev means of all settings, then test accuracies of the defaults and of the best by dev."""
-    dev = {
-        label(method, setting): np.mean([kept[f"dev {label(method, setting)}"].mean() for kept in correct.values()])
-        for method in args.methods
-        for setting in GRID[method]
-    }
-    lines = ["| setting | mean dev accuracy |", "|---|---|", *(f"| {job} | {mean:.4f} |" for job, mean in dev.items())]
-    lines += [
-        "",
-        "| mode | " + " | ".join(f"{target} | against best source | against average" for target in correct) + " |",
-        "|---|" + "---|" * (3 * len(correct)),
+def rows_of(args) -> list[dict]:
+    """A row for each target and setting: accuracies on dev and test."""
+    return [
+        {"mode": mode, "flags": flags, "target": target}
+        | {split: round(float(correct(args, split, target, label(mode, flags)).mean()), 6) for split in (DEV, TEST)}
+        for mode in args.methods
+        for flags in GRID[mode]
+        for target in args.targets
     ]
-    alone = {}
-    for target, kept in correct.items():
-        sources = {job.removeprefix("test "): right for job, right in kept.items() if job.startswith("test alone")}
-        alone[target] = max(sources.items(), key=lambda pair: pair[1].mean())
-    shown = ["best source"]
-    for method in args.methods:
-        own = [label(method, setting) for setting in GRID[method]]
-        shown += dict.fromkeys([own[0], max(own, key=dev.get)])
-    for job in shown:
-        cells = []
-        for target, kept in correct.items():
-            best_name, best = alone[target]
-            right = best if job == "best source" else kept[f"test {job}"]
-            low, high = wilson_interval(int(right.sum()), len(right))
-            cells.append(
-                f"{right.mean():.4f} ({low:.3f} to {high:.3f})"
-                + (f" {best_name.removeprefix('alone ')}" if job == "best source" else "")
-            )
-            cells += [against(right, best), against(right, kept["test linear"])]
-        lines.append(f"| {job} | " + " | ".join(cells) + " |")
+
+
+def table(args, rows: list[dict]) -> str:
+    """Markdown: dev means of all settings, test means of the defaults and of the best by dev, points to the average."""
+    of = {(row["mode"], row["flags"]): [] for row in rows}
+    for row in rows:
+        of[row["mode"], row["flags"]].append((row[DEV], row[TEST]))
+    means = {setting: np.mean(values, axis=0) for setting, values in of.items()}
+    lines = [f"| setting | {DEV} | {TEST} | points to average | above it |", "|---|---|---|---|---|"]
+    for mode in args.methods:
+        settings = [(mode, flags) for flags in GRID[mode]]
+        best = max(settings, key=lambda setting: means[setting][0])
+        for setting in settings:
+            dev, test = means[setting]
+            cells = ["", "", ""]
+            if setting in (settings[0], best):
+                items = [correct(args, TEST, target, label(*setting)) for target in args.targets]
+                base = [correct(args, TEST, target, "average") for target in args.targets]
+                gains = [a.astype(float) - b for a, b in zip(items, base)]
+                low, high = bootstrap_interval(gains, resample_locales=True)
+                above = sum(gain.mean() > 0 for gain in gains)
+                cells = [f"{test:.4f}", f"{100 * np.mean([gain.mean() for gain in gains]):+.2f} "]
+                cells[1] += f"[{100 * low:+.2f}, {100 * high:+.2f}]"
+                cells.append(f"{above} of {len(gains)}")
+            mark = "**" if setting == best and len(settings) > 1 else ""
+            lines.append(f"| {label(*setting)} | {mark}{dev:.4f}{mark} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def against(right: np.ndarray, other: np.ndarray) -> str:
-    """Points of accuracy, and the exact McNemar p where they differ."""
-    if right is other or (right == other).all():
-        return ""
-    return f"{100 * (right.mean() - other.mean()):+.1f} (p {mcnemar(right, other):.1g})"
-
-
-def label(method: str, setting: dict) -> str:
-    return " ".join([method, *(f"{key} {value}" for key, value in setting.items())])
+def label(mode: str, flags: str) -> str:
+    return f"{mode} {flags}".strip()
 
 
 if __name__ == "__main__":

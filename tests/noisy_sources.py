@@ -14,6 +14,6 @@ def make_noisy_sources(start: Path, folders: Iterable[Path]) -> None:
         torch.manual_seed(seed)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
+                parameter.add_(0.01 * torch.randn_like(parameter))
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(start).save_pretrained(folder)

@@ -246,6 +246,16 @@ def test_short_reads_and_writes_are_completed(three, new_folder, output, monkeyp
     assert (other / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
 
 
+def test_systems_without_positioned_calls_write_the_same_bytes(three, new_folder, output, monkeypatch):
+    """Windows: what is opened there has one position, and threads share it."""
+    merge_checkpoints(LINEAR, three, WEIGHTS, output)
+    for name in ("pread", "preadv", "pwrite"):
+        monkeypatch.delattr(os, name)
+    other = new_folder()
+    merge_checkpoints(LINEAR, three, WEIGHTS, other)
+    assert (other / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
+
+
 def test_progress_ends_at_the_total(three, output):
     calls = []
     report = merge_checkpoints(LINEAR, three, WEIGHTS, output, progress=lambda *counts: calls.append(counts))

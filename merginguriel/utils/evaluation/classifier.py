@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from auto_merge_llm.checkpoint import Checkpoint
-from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import Split, Text
 from merginguriel.utils.data.task import Task
@@ -97,11 +96,4 @@ def evaluate(
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
     path = classifier.path
     origin = Origin(name, classifier.task, str(path), model_info(path, classifier.labels), settings, **told)
-    try:
-        return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)
-    except InputError:
-        # The same command may have been started twice.
-        kept = kept_evaluation(folder, settings, name, overwrite)
-        if kept is None:
-            raise
-        return kept
+    return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)

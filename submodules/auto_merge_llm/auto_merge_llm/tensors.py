@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import torch
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.positioned import BINARY, read_into
 
 # Index tables that old checkpoints saved beside the parameters; every model rebuilds them.
 _BUFFERS = ("position_ids", "token_type_ids")
@@ -45,7 +46,7 @@ class OpenFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = os.open(path, os.O_RDONLY | BINARY)
         weakref.finalize(self, os.close, self.descriptor)
 
 
@@ -62,7 +63,7 @@ class FileTensor(TensorReader):
         rest = values.view(torch.uint8).numpy().data
         position = self._offset + start * self.dtype.itemsize
         while rest:
-            count = os.preadv(self._file.descriptor, [rest], position)
+            count = read_into(self._file.descriptor, rest, position)
             if not count:
                 raise InputError(f"{self._file.path} became shorter while it was read; copy it again")
             rest, position = rest[count:], position + count
