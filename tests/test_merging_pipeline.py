@@ -776,3 +776,11 @@ def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
     path = source_copies / "tiny_massive_k_nl-NL"
     damage(path, what)
     assert message in refused(EVALUATE, "--base-model", path, "--locale", "de-DE", "--dataset-name", "mini")
+
+
+@pytest.mark.parametrize("target", ["af-ZA", "az-AZ"])
+@pytest.mark.parametrize("script", [SCRIPT, "merginguriel/uriel_ensemble_inference.py"])
+def test_no_target_is_advised_as_its_own_source(refused, script, target):
+    flags = ["--mode", "average"] if script == SCRIPT else []
+    said = refused(script, *flags, "--target-lang", target, "--base-model", "absent", "--dataset-name", "mini")
+    assert "train one with" in said and f"--dataset-config-name {target}" not in said

@@ -153,3 +153,12 @@ def test_votes_in_the_results_are_rounded_once():
                 told = re.match(r" (\d\.\d{3})(?: \(([-+]\d+\.\d)\)\*?)?", cell)
                 assert told[1] == f"{count / items:.3f}", (selection, target, cell)
                 assert told[2] in (None, f"{100 * (count - best) / items:+.1f}"), (selection, target, cell)
+
+
+def test_a_part_of_an_array_has_the_same_shards():
+    """SLURM_ARRAY_TASK_COUNT is the number of tasks that were submitted this time."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            assert "SLURM_ARRAY_TASK_COUNT" not in block and "SLURM_ARRAY_TASK_MAX" not in block
+            if array := re.search(r"#SBATCH --array=1-(\d+)", block):
+                assert re.search(r"--shard \$SLURM_ARRAY_TASK_ID/(\d+)", block)[1] == array[1]
