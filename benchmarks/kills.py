@@ -222,13 +222,16 @@ def different(one: dict[str, str], other: dict[str, str]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def finished(folder: Path) -> dict[Path, tuple[int, int]]:
-    """The finished pieces: (inode, time of the last change)."""
-    names = [path for path in folder.rglob("*") if path.name in KEPT]
-    whole = [
-        path for path in names if not any(part.startswith(".") or part.endswith(".training") for part in path.parts)
-    ]
-    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in whole}
+def finished(case: Case, folder: Path) -> dict[Path, tuple[int, int]]:
+    """The finished pieces: (inode, time of the last change); of merges whose models are kept, where both are there."""
+    found = {}
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") or part.endswith((".training", ".adapting")) for part in path.parts)
+        model = folder / "merged_models" / path.parent.name
+        alone = "--keep-merged" in case.line and "_merge_" in model.name and not model.exists()
+        if path.name in KEPT and not hidden and not alone:
+            found[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    return found
 
 
 @dataclass
@@ -267,12 +270,12 @@ def with_flags(line: str, more: str) -> str:
     return own + more + additional + others
 
 
-def one_round(bench: Bench, case: Case, more: str, draw: random.Random, count: Count) -> None:
+def one_round(bench: Bench, case: Case, draw: random.Random, count: Count) -> None:
     folder = bench.fresh(case, Path(tempfile.mkdtemp(prefix="round ", dir=bench.folder)))
     stood: dict[Path, tuple[int, int]] = {}
     begun, hits = [], 0
     while True:
-        process = bench.begin(with_flags(case.line, more), folder)
+        process = bench.begin(case.line, folder)
         begun.append(process)
         until = time.monotonic() + draw.uniform(0, case.seconds)
         while process.poll() is None and time.monotonic() < until:
@@ -286,7 +289,7 @@ def one_round(bench: Bench, case: Case, more: str, draw: random.Random, count: C
             break
         hits, count.hits = hits + 1, count.hits + 1
         count.signals[sent.name] += 1
-        stood |= finished(folder)
+        stood |= finished(case, folder)
         if "Traceback" in done.stderr or (sent == signal.SIGINT and done.returncode not in (130, -2)):
             count.faults.append(f"{case.name}, {sent.name}: exit {done.returncode}: {done.stderr[-600:]}")
     done = process.end()
@@ -298,7 +301,7 @@ def one_round(bench: Bench, case: Case, more: str, draw: random.Random, count: C
 
 def check_end(case: Case, folder: Path, done, stood: dict, count: Count, processes: bool) -> None:
     """Judge a round by what it left, and remove that where it is as it should be."""
-    now, faults = finished(folder), []
+    now, faults = finished(case, folder), []
     # What is not there at all any more is a difference, if it should be.
     again = [str(path.relative_to(folder)) for path, told in stood.items() if now.get(path, told) != told]
     differing = different(contents(folder), case.expected)
@@ -327,7 +330,7 @@ def full_disk(bench: Bench, case: Case, draw: random.Random, count: Count) -> No
         if done.returncode == 0:
             return  # there was room enough after all
         count.hits += 1
-        stood = finished(folder)
+        stood = finished(case, folder)
         if "Traceback" in done.stderr or "no space left" not in (done.stderr + done.stdout).lower():
             count.faults.append(f"{case.name}, full disk: exit {done.returncode}: {done.stderr[-900:]}")
         subprocess.run(["mount", "-o", f"remount,size={case.size * 4}", str(folder)], check=True)
@@ -430,21 +433,17 @@ def main() -> int:
     folder, table = Path(tempfile.mkdtemp(prefix="kills ")), Table()
     bench = Bench(folder)
     try:
-        rounds_of(
-            bench, cases, "signals", args.kills, args, table, lambda *turn: one_round(bench, turn[0], "", *turn[1:])
-        )
+        rounds_of(bench, cases, "signals", args.kills, args, table, lambda *turn: one_round(bench, *turn))
         rounds_of(bench, cases, "full disk", args.full_disks, args, table, lambda *turn: full_disk(bench, *turn))
         if args.ray_kills:
-            of_ray = [replace(case, line=case.line.replace(" --workers 2", "")) for case in cases if case.on_ray]
             with ray_cluster() as flags:
+                of_ray = [
+                    replace(case, line=with_flags(case.line.replace(" --workers 2", ""), flags), expected={})
+                    for case in cases
+                    if case.on_ray
+                ]
                 rounds_of(
-                    bench,
-                    of_ray,
-                    "signals, Ray",
-                    args.ray_kills,
-                    args,
-                    table,
-                    lambda *turn: one_round(bench, turn[0], flags, *turn[1:]),
+                    bench, of_ray, "signals, Ray", args.ray_kills, args, table, lambda *turn: one_round(bench, *turn)
                 )
     finally:
         bench.zygote.close()

@@ -107,7 +107,12 @@ def _is_running(process: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    # Who has ended, and whose parent does not ask how: in a container that may be for ever.
+    status = Path(f"/proc/{process}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # it has just ended, or this system has no such file
+        return not status.parent.parent.is_dir()
 
 
 @contextlib.contextmanager
@@ -122,7 +127,8 @@ def beside(path: Path):
         os.chmod(partial, 0o644)
         os.replace(partial, path)
     except BaseException:
-        os.unlink(partial)
+        with contextlib.suppress(FileNotFoundError):  # Ctrl+C just after it got its name
+            os.unlink(partial)
         raise
 
 
