@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
+from auto_merge_llm.compatibility import check_checkpoints
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.executor import Stretch
 from auto_merge_llm.folder_checks import check_model_folder
@@ -135,8 +136,10 @@ class Bench(measuring.Models):
         """Measure or learn what the plan's method has to know."""
         if not plan.texts:
             return Prepared(plan.method)
-        for model in (*(source.path for source in plan.sources), *([plan.base] if plan.base else [])):
-            check_model_folder(self.checkpoint(model))  # not after hours of measuring the others
+        # Not after hours of measuring.
+        opened = [check_model_folder(self.checkpoint(source.path)) for source in plan.sources]
+        start = check_model_folder(self.checkpoint(plan.base)) if plan.base else None
+        check_checkpoints(opened, start, plan.settings.allow_mismatched_heads)
         settings = plan.settings
         key = plan.task, settings.texts, plan.texts, settings.seed
         if key not in self._examples:
