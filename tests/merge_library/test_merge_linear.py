@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm import executor
+from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts
 from auto_merge_llm.methods import create
 from auto_merge_llm.output_folder import OutputFolder
@@ -244,6 +245,13 @@ def test_short_reads_and_writes_are_completed(three, new_folder, output, monkeyp
     monkeypatch.setattr(os, "pwrite", lambda file, data, offset: pwrite(file, data[:1000], offset))
     merge_checkpoints(LINEAR, three, WEIGHTS, other)
     assert (other / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
+
+
+def test_systems_that_cannot_read_at_a_position_are_told(three, output, monkeypatch):
+    monkeypatch.delattr(os, "preadv")
+    with pytest.raises(InputError, match="on Windows, work in WSL"):
+        merge_checkpoints(LINEAR, three, WEIGHTS, output)
+    assert not any(output.iterdir())
 
 
 def test_progress_ends_at_the_total(three, output):

@@ -41,9 +41,14 @@ class TensorReader(ABC):
 
 
 class OpenFile:
-    """A file held open from check to merge, so that a folder replaced in between cannot mix versions."""
+    """A file held open from check to merge, so that a folder replaced in between cannot mix versions.
+
+    Raises InputError on Windows, whose Python cannot read at a position without moving that of other threads.
+    """
 
     def __init__(self, path: Path):
+        if not hasattr(os, "preadv"):
+            raise InputError(f"cannot read {path}: weights are read on Linux and macOS only; on Windows, work in WSL")
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.descriptor)
