@@ -143,12 +143,10 @@ class Study:
         told = self.dir / "collected" / "run.json"
         told.parent.mkdir(exist_ok=True)
         # Another process may do other parts on other GPUs.
-        before = atomic.read_json(told) if told.is_file() else {"seconds": {}, "failures": []}
+        before = atomic.read_json(told) if told.is_file() else {"parts": {}, "failures": []}
         failures = list(dict.fromkeys([*before["failures"], *self.failures]))
-        parts = {**before["seconds"], part: seconds}
-        atomic.write_json(
-            told, {"seconds": parts, "failures": failures, "workers": self.args.workers, "gpus": len(gpus())}
-        )
+        here = {"seconds": seconds, "workers": self.args.workers, "gpus": len(gpus())}
+        atomic.write_json(told, {"parts": {**before["parts"], part: here}, "failures": failures})
 
     def _one(self, line: list, number: int | None = None) -> None:
         try:

@@ -57,6 +57,7 @@ class Cell(NamedTuple):
     right: np.ndarray | None
 
 
+WHOLE = 0.75  # share of a seed's targets that a method must have to count with this seed
 COLUMNS = ["method", "sources_by", "number", "rounds", "texts"]
 OWN = Method("own model", "", 1)
 HOWS = ("own model", "best source", "average", "regmean", "vote", "adapted")
@@ -86,6 +87,7 @@ class Measured:
         self._ids: list[str] | None = None
         for root in sorted(folder.glob(f"{corpus}[0-9]*")):
             self._read_seed(root, int(root.name.removeprefix(corpus)))
+        self._leave_out_begun()
 
     @property
     def methods(self) -> list[Method]:
@@ -119,6 +121,20 @@ class Measured:
         self._references(singles, seed)
         for target, similarity in polls.items():
             self._choose(singles, target, seed, similarity)
+
+    def _leave_out_begun(self) -> None:
+        """A method with few of a seed's targets was stopped there; its mean over them would say nothing."""
+        counted = Counter((method, seed) for method, cells in self.cells.items() for _, seed in cells)
+        most: Counter[int] = Counter()
+        for (_, seed), count in counted.items():
+            most[seed] = max(most[seed], count)
+        for (method, seed), count in counted.items():
+            if count < WHOLE * most[seed]:
+                self.cells[method] = {at: cell for at, cell in self.cells[method].items() if at[1] != seed}
+                self.notes.append(
+                    f"{' '.join(map(str, method))}, seed {seed}: {count} of {most[seed]} targets, left out"
+                )
+        self.cells = defaultdict(dict, {method: cells for method, cells in self.cells.items() if cells})
 
     def _keep(self, method: Method, target: str, seed: int, cell: Cell) -> None:
         if (target, seed) in self.cells[method]:
@@ -447,9 +463,8 @@ def part_rows(folder: Path) -> list[dict]:
     told = atomic.read_json(folder / "run.json")
     if told.get("failures"):
         print(f"failed in {folder}:", *told["failures"], sep="\n  ")
-    seeds = sorted({seed for _, seed in archives(folder)})
-    head = {"seeds": " ".join(seeds), "workers": told["workers"], "gpus": told["gpus"]}
-    return [head | {"part": part, "seconds": seconds} for part, seconds in told["seconds"].items()]
+    seeds = " ".join(sorted({seed for _, seed in archives(folder)}))
+    return [{"seeds": seeds, "part": part, **of} for part, of in told["parts"].items()]
 
 
 def archives(folder: Path) -> list[tuple[Path, str]]:
@@ -648,6 +663,49 @@ OF_MASSIVE = ("best of its sources", "best of all", "vote of the same", "vote by
 OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
 
 
+# Of the picture: label, colour, and which rows.
+SHOWN = {
+    "best of all 48 sources, in hindsight": ("#9a9a9a", Method("best source", ALL, 48)),
+    "vote of five": ("#e08214", Method("vote", "consensus", 5)),
+    "five merged and adapted: one model": ("#1f5fa8", Method("adapted", "consensus", 5, 2, ALL)),
+}
+
+
+def draw(folder: Path) -> None:
+    """targets.png: accuracy on every target of MASSIVE, mean over the seeds, of what SHOWN names."""
+    from matplotlib.figure import Figure
+
+    of: dict[str, dict[str, list[float]]] = {label: defaultdict(list) for label in SHOWN}
+    for row in read_rows(folder, "massive_targets"):
+        method = Method(row["method"], row["sources_by"], int(row["number"]), int(row["rounds"]), row["texts"])
+        for label, (_, shown) in SHOWN.items():
+            if method == shown:
+                of[label][row["target"]].append(float(row["accuracy"]))
+    means = {label: {target: float(np.mean(values)) for target, values in found.items()} for label, found in of.items()}
+    first = next(iter(SHOWN))
+    if not all(means.values()):
+        return
+    order = sorted(means[first], key=lambda target: means[first][target])
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for label, (colour, _) in SHOWN.items():
+        axes.plot(order, [means[label][target] for target in order], "o", color=colour, markersize=5, label=label)
+    axes.vlines(
+        order,
+        [means[first][target] for target in order],
+        [means[[*SHOWN][-1]][target] for target in order],
+        color="#1f5fa8",
+        linewidth=1,
+        zorder=0,
+    )
+    axes.tick_params(axis="x", labelrotation=90, labelsize=8)
+    axes.set(ylabel="test accuracy", xlim=(-1, len(order)))
+    axes.grid(axis="y", linewidth=0.5, color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    figure.savefig(folder / "targets.png", dpi=110, metadata={"Software": None})
+
+
 def fill_pages(folder: Path, pages: Path) -> None:
     names = ("means", "comparisons", "tuned", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
@@ -669,6 +727,7 @@ def main(argv=None) -> None:
     args = build_parser().parse_args(argv)
     if args.collected:
         write_tables(args.collected, args.dir, args.output)
+        draw(args.output)
     fill_pages(args.output, args.pages)
 
 

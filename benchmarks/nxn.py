@@ -89,8 +89,8 @@ def straightforward(task: Task, path: Path, target: str, bf16: bool, folder: Pat
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
     start = time.perf_counter()
-    model = AutoModelForSequenceClassification.from_pretrained(path)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForSequenceClassification.from_pretrained(path, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     split = task.load(target, "test")
     longest = loading.longest_input(model, task.max_tokens)
     encoded = tokenizer(split.texts, truncation=True, padding="max_length", max_length=longest)

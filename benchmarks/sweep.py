@@ -85,8 +85,14 @@ def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     method = modes.method_of(mode)
-    loaded = {path: AutoModelForSequenceClassification.from_pretrained(path) for path in sources}
-    start = AutoModelForSequenceClassification.from_pretrained(base).state_dict() if method.needs_base else None
+    loaded = {
+        path: AutoModelForSequenceClassification.from_pretrained(path, trust_remote_code=False) for path in sources
+    }
+    start = (
+        AutoModelForSequenceClassification.from_pretrained(base, trust_remote_code=False).state_dict()
+        if method.needs_base
+        else None
+    )
     merged = merge_state_dicts(
         method,
         {path: model.state_dict() for path, model in loaded.items()},
@@ -96,7 +102,7 @@ def merge_plainly(mode: str, output: str, base: str, *sources: str) -> None:
     model = loaded[sources[0]]
     model.load_state_dict(merged)
     model.save_pretrained(output)
-    AutoTokenizer.from_pretrained(sources[0]).save_pretrained(output)
+    AutoTokenizer.from_pretrained(sources[0], trust_remote_code=False).save_pretrained(output)
 
 
 def evaluate_plainly(model_path: str, locale: str, *task_flags: str) -> None:
@@ -107,12 +113,12 @@ def evaluate_plainly(model_path: str, locale: str, *task_flags: str) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = (
         AutoModelForSequenceClassification.from_pretrained(
-            model_path, dtype=torch.bfloat16 if device == "cuda" else torch.float32
+            model_path, dtype=torch.bfloat16 if device == "cuda" else torch.float32, trust_remote_code=False
         )
         .to(device)
         .eval()
     )
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
     parser = ArgumentParser()
     flag_groups.add_task(parser)
     task = flag_groups.read_task(parser.parse_args(task_flags))

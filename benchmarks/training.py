@@ -89,7 +89,10 @@ def straightforward(args, run: TrainingRun, folder: Path) -> dict:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
     start = initial.initial_checkpoint(run.store, run.settings.seed)
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(start), AutoTokenizer.from_pretrained(start)
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(start, trust_remote_code=False),
+        AutoTokenizer.from_pretrained(start, trust_remote_code=False),
+    )
     longest = loading.longest_input(model, run.max_tokens)
     items = load(run, {"train": args.max_train_samples})["train"]
     encoded = tokenizer([item.text for item in items], truncation=True, padding="max_length", max_length=longest)

@@ -78,19 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     from merginguriel.utils.results.missing import missing
     from merginguriel.utils.results.summary import summarise
 
+    log.info("Aggregating experiment results...")
     collection = collect.collect(args.results_dir, nxn)
     among = choose(collection.long, args.split, args.locales, task=args.task)
     long = of_types(among, args.experiment_types) if args.experiment_types else among
+    log.info("Processing %d experiment results", len(long))
+    log.info("Creating comparison table...")
     comparison = compare(long, baselines=not args.no_baselines, tests=not args.no_tests, among=among)
+    log.info("Generating summary statistics...\nAnalyzing win rates...")
     results = Aggregate(long, comparison, summarise(comparison), not args.no_baselines)
-    log.info("%d results, %d of them merges and ensembles", len(long), len(comparison.frame))
+    log.info("%d of them merges and ensembles", len(comparison.frame))
     formats = files.FORMATS if args.format == "all" else [args.format]
     written = files.write(
         results, args.output_dir, args.output_prefix, formats=formats, export=args.export, tables=args.tables
     )
 
     print(text_report.printed(results))
-    print("\nFiles generated:", *(f"  {name}: {path}" for name, path in written.items()), sep="\n")
+    print("\nFiles generated:", *(f"  {name}_filename: {path}" for name, path in written.items()), sep="\n")
     damaged = collection.damaged | comparison.damaged
     if args.show_missing:
         lines, damaged_lists = missing(args.results_dir, comparison.frame, args.locales)

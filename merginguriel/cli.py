@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from merginguriel.utils.flags.command import write_whatever_the_encoding
+
 COMMANDS = {
     "demo": ("demo", "the whole job on the shipped mini corpus, in minutes"),
     "similarity": ("generate_sparse_similarity_unified", "build the language similarity matrices"),
@@ -28,6 +30,7 @@ COMMANDS = {
 
 
 def main(argv=None) -> int:
+    write_whatever_the_encoding()
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]

@@ -18,6 +18,12 @@ def main(argv=None):
     from merginguriel.utils.training.train import train
 
     metrics = train(run, steps)
+    epochs, patience = run.settings.num_train_epochs, run.settings.early_stopping_patience
+    if steps.do_train and patience and metrics["epoch"] < epochs - 1e-6:
+        print(
+            f"stopped after epoch {metrics['epoch']:g} of {epochs:g}: {patience} epochs without a better validation "
+            f"{run.task.metric} (--early-stopping-patience)"
+        )
     for name, key in (("validation", "eval_accuracy"), ("test", "predict_accuracy")):
         if key in metrics:
             print(f"{name} accuracy {metrics[key]:.4f} on {', '.join(run.locales)}")

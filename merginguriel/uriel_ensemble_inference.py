@@ -44,7 +44,7 @@ def main(argv=None):
 
     store = flag_groups.read_store(args)
     context = VoteContext(store.task, open_kept(settings))
-    planner = Planner(settings, store, context, default_device())
+    planner = Planner(settings, store, context, default_device(), [args.target_lang])
     plan = planner.plan(args.target_lang)
     if args.dry_run:
         print(plan.describe())

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -478,7 +479,7 @@ def read_csv(file):
 
 
 def generated(done, kind):
-    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"  {kind}: ")]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"  {kind}_filename: ")]
     return line.split(": ", 1)[1]
 
 
@@ -592,6 +593,32 @@ def test_command_writes_six_files(run, results, tmp_path):
     assert "| similarity_2lang | 2 | 0.8000 | +5.0 (" in (tmp_path / generated(done, "markdown_tables")).read_text()
     exported = read_csv(tmp_path / generated(done, "export"))
     assert list(exported[0]) == list(COLUMNS) and len(exported) == 13
+
+
+def test_its_lines_and_the_newest_name_of_a_mode(results, tmp_path, monkeypatch, capsys, caplog):
+    """The lines that its documentation has always shown; and fisher, as the mode is called everywhere else too."""
+    monkeypatch.chdir(tmp_path)
+    write_merge(results, "fisher_dataset", "af-ZA", {"nl-NL": 0.5, "de-DE": 0.5}, "1111111000")
+    matrix = tmp_path / "evaluation_matrix.csv"
+    matrix.write_text(",af-ZA\nid-ID,0.5\n")
+    flags = ["--evaluation-matrix", str(matrix), "--experiment-types", "similarity", "fisher"]
+    with caplog.at_level("INFO"):
+        assert aggregate_results.main(flags) == 0
+    said = [line for record in caplog.records for line in record.getMessage().splitlines()]
+    wanted = [
+        "Aggregating experiment results...",
+        f"Loading evaluation matrix: {matrix}",
+        "Loaded evaluation matrix with shape (1, 1)",
+        "Creating comparison table...",
+        "Generating summary statistics...",
+        "Analyzing win rates...",
+    ]
+    assert [line for line in said if line in wanted] == wanted
+    assert any(re.fullmatch(r"Processing \d+ experiment results", line) for line in said)
+    printed = capsys.readouterr().out
+    assert "fisher_dataset_2lang: 1 experiments" in printed
+    files = re.findall(r"^  (\w+)_filename: ", printed, re.MULTILINE)
+    assert files == ["raw", "comparison", "comprehensive", "summary", "win_analysis", "markdown"]
 
 
 def test_command_filters_and_names_damage(run, results, nxn, tmp_path):

@@ -16,11 +16,12 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from auto_merge_llm.common_start import lowest_cosine
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.example_gradients import plain_parameters
 from auto_merge_llm.fisher import diagonal_fisher
 from auto_merge_llm.forward import evaluating
-from auto_merge_llm.heads import head_of, label_layer, lowest_cosine
+from auto_merge_llm.heads import head_of, label_layer
 from auto_merge_llm.input_grams import input_grams
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.methods import create

@@ -404,6 +404,34 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
         assert not list((tmp_path / folder).rglob("checkpoint-*"))
 
 
+def test_a_damaged_checkpoint_is_trained_again(train, flags, tmp_path, monkeypatch, capsys):
+    wanted = ["--max-epochs", "3", "--retain-merge-checkpoints", "5"]
+    whole = final_bytes(train(*wanted))
+    shutil.rmtree(tmp_path / "results")
+    merge = run.Turns._merge
+
+    def stop_before_the_last(self, epoch, *args):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        merge(self, epoch, *args)
+
+    argv = [*flags, *wanted, "--output-dir", "damaged"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run.Turns, "_merge", stop_before_the_last)
+        assert run_iterative_training.main(argv) == 130
+    folder = tmp_path / "damaged"
+    for locale, name in (("nl-NL", "optimizer.pt"), ("de-DE", "checkpoint_metadata.json")):
+        (newest(folder, locale).path / name).write_bytes(b"")
+    gone = folder / "merged_models/merged_cycle_1"
+    gone.rename(tmp_path / "kept")
+    assert run_iterative_training.main(argv) == 2
+    assert re.search(r"merged_cycle_1, from which .* is not there any more; use --overwrite", capsys.readouterr().err)
+    (tmp_path / "kept").rename(gone)
+    assert run_iterative_training.main(argv) == 0
+    assert final_bytes(folder) == whole
+    assert len(list(folder.glob("*/checkpoints/*.incomplete1"))) == 2
+
+
 @contextlib.contextmanager
 def in_a_child(argv: list[str]):
     """(process id of a child in which the command runs, what it says on stderr)"""
@@ -465,6 +493,11 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     assert run_iterative_training.main([*flags, "--max-epochs", "2"]) == 2
     assert "other settings" in capsys.readouterr().err
+    for mine in ("notes.txt", "de-DE/notes.txt", "merged_models/final_merged_model/notes.txt"):
+        (folder / mine).touch()
+        assert run_iterative_training.main([*flags, "--max-epochs", "2", "--overwrite"]) == 2
+        assert "was not written by a run" in capsys.readouterr().err and (folder / mine).exists()
+        (folder / mine).unlink()
     # What is replaced is other settings' run, not this one when the command is given again.
     again = [history(train("--max-epochs", 2, "--overwrite"))[-1] for _ in range(2)]
     assert again[0]["epoch"] == 2 and again[0] == again[1]
@@ -472,6 +505,12 @@ def test_a_finished_run_is_kept_and_others_are_refused(train, flags, tmp_path, c
     (tmp_path / "mine/file").touch()
     assert run_iterative_training.main([*flags, "--overwrite", "--output-dir", "mine"]) == 2
     assert "left alone" in capsys.readouterr().err and (tmp_path / "mine/file").exists()
+
+
+def test_every_merge_is_kept_unless_another_number_is_asked_for(train):
+    for retained, kept in (([], 5), (["--retain-merge-checkpoints", 2], 2)):
+        folder = train("--max-epochs", 5, "--max-train-samples", 32, *retained, "--output-dir", f"kept{kept}")
+        assert len(history(folder)) == 5 and len(list((folder / "merged_models").iterdir())) == kept
 
 
 def test_other_items_are_another_run(train, corpus, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 import toy_jobs
 
 from merginguriel.utils.flags.parser import ArgumentTypeError
-from merginguriel.utils.jobs import engine
+from merginguriel.utils.jobs import engine, ledger
 from merginguriel.utils.jobs import outcome as outcomes
 from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.storage import argument_types, atomic
@@ -113,3 +113,19 @@ def test_two_runs_share_the_jobs(toy_run, tmp_path):
     assert sorted(log_of(tmp_path)) == sorted(
         f"{what} job{number}" for number in range(9) for what in ("began", "ended")
     )
+
+
+def test_two_commands_in_one_folder_keep_their_progress_and_end(tmp_path):
+    commands, jobs = [f"python x.py --number {number}" for number in (0, 1)], toy_jobs.make_jobs(tmp_path)
+    lists = [ledger.Ledger(tmp_path, command, jobs, prefix="all") for command in commands]
+    for one in lists:
+        one.begin()
+    for number in (1, 0):
+        lists[number].end(outcomes.Outcome(failures={f"job{number}": f"reason {number}"}))
+    for what in ("progress", "final_results"):
+        own = [atomic.read_json(path) for path in tmp_path.glob(f"all_{what}_*.json")]
+        told = {one["command"]: one["failures"] for one in own}
+        assert told == {command: {f"job{number}": f"reason {number}"} for number, command in enumerate(commands)}
+        assert atomic.read_json(tmp_path / f"all_{what}.json")["command"] == commands[0]  # which wrote last
+    reasons = [found.missing for found in ledger.undone(tmp_path)[0]]
+    assert sorted((missing["job0"], missing["job1"]) for missing in reasons) == [("", "reason 1"), ("reason 0", "")]

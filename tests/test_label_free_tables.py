@@ -96,8 +96,10 @@ def made(tmp_path_factory):
                 archive.add("regmean", "consensus", 3, target)
                 archive.add("regmean", "consensus", 3, target, rounds=2)
                 archive.add("regmean", "consensus", NUMBER, target, rounds=2, examples=100)
+            if seed == 43 and target == "nl-NL":
+                archive.add("regmean", "consensus", NUMBER, target, rounds=3)  # stopped after one target
         archive.pack()
-        run = {"seconds": {"train": 1.5}, "workers": 7, "gpus": 1}
+        run = {"parts": {"train": {"seconds": 1.5, "workers": 7, "gpus": 1}}, "failures": []}
         (collected / "run.json").write_text(json.dumps(run))
     for name in ("label-free", "which-way"):
         shutil.copy(ROOT / f"docs/{name}.md", folder)
@@ -159,6 +161,11 @@ def test_the_best_sources_are_those_of_the_matrix(made):
     expected = [np.mean(values) for values in (own, best, best_of_five)]
     assert [float(row["accuracy"]) for row in found] == pytest.approx(expected, abs=1e-4)
     assert {row["drawn"] for row in found} == {"targets"}  # no items of them were kept
+
+
+def test_a_method_with_few_of_a_seeds_targets_is_left_out(made):
+    folder, _ = made
+    assert not [row for row in read(folder / "csv/massive_targets.csv") if row["rounds"] == "3"]
 
 
 def test_growth_is_over_what_all_its_rows_have(made):
@@ -230,3 +237,22 @@ def test_votes_of_kept_logits_are_of_the_best_by_each_score(tmp_path):
         cell = measured.cells[tables.Method("vote", by, NUMBER)]["af-ZA", 42]
         assert cell.accuracy == pytest.approx((chances.argmax(1) == labels).mean())
         assert cell.right is not None
+
+
+def test_what_the_readme_says_first_is_what_was_measured():
+    told = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[0]
+    means = {(row["corpus"], row["group"], *list(row.values())[2:7]): row for row in read(tables.TABLES / "means.csv")}
+    adapted = means["massive", "all", "adapted", "consensus", "5", "2", "all"]
+    rows = [
+        row
+        for row in read(tables.TABLES / "comparisons.csv")
+        if all(row[name] == adapted[name] for name in ("corpus", "group", *tables.COLUMNS))
+    ]
+    best, vote = (next(row for row in rows if row["baseline"] == name) for name in ("best of all", "vote of the same"))
+    own = means["massive", "all", "own model", "", "1", "0", ""]
+    points = [f"{100 * float(row['gain']):.1f}" for row in (best, vote)]
+    between = [f"{100 * float(row['low']):.1f} to {100 * float(row['high']):.1f}" for row in (best, vote)]
+    assert f"accuracy {float(adapted['accuracy']):.3f}, mean of {adapted['targets']} languages" in told
+    assert f"{points[0]} points above the best" in told and f"{points[1]} above the vote" in told
+    assert f"intervals {between[0]} and {between[1]}" in told and f"have {float(own['accuracy']):.3f}" in told
+    assert [(row["above"], row["targets"], row["seeds"]) for row in (best, vote)] == [("49", "49", "42 43")] * 2

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, CanineConfig
 
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.model_folder import files_of
+from merginguriel.utils.storage import atomic
 
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "jazz", "speel", "##en")
 
@@ -175,3 +176,17 @@ def test_old_names_are_read(tmp_path):
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     for name, value in load_model(folder).state_dict().items():
         assert torch.equal(value, model.state_dict()[name] + ("LayerNorm" in name) * 0.5), name
+
+
+def test_tokenizers_are_saved_and_read_under_a_name_that_transformers_4_and_5_have(tiny_base, models_root, tmp_path):
+    """5 writes TokenizersBackend, which 4.57 does not know; folders that have it are read all the same."""
+    by_5 = json.loads((tiny_base / "tokenizer_config.json").read_text())
+    assert by_5["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    initial = models_root / "init/tiny_seed42"
+    assert json.loads((initial / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+    folder = shutil.copytree(initial, tmp_path / "m")
+    expected = loading.load_tokenizer(folder)("wakker word")["input_ids"]
+    atomic.write_json(folder / "tokenizer_config.json", {**by_5, "tokenizer_class": "TokenizersBackend"})
+    with pytest.MonkeyPatch.context() as patch:  # as where no class has that name
+        patch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *args, **kwargs: 1 / 0)
+        assert loading.load_tokenizer(folder)("wakker word")["input_ids"] == expected

@@ -105,6 +105,15 @@ def test_folder_without_the_locale_says_what_it_has(folder):
         ('["id"]', "line 577"),
         ('{"id": "1", "utt": "x", "intent": "alarm_set"}', "line 577 of .* no partition"),
         ('{"id": "1", "partition": "test", "utt": null, "intent": "alarm_set"}', "no text"),
+        ('{"id": null, "partition": "test", "utt": "x", "intent": "alarm_set"}', "row 577: id is None; give every"),
+        ('{"id": " ", "partition": "test", "utt": "x", "intent": "alarm_set"}', "row 577: id is ' '; give"),
+        ('{"partition": "test", "utt": "x", "intent": "alarm_set"}', "row 577: it has no 'id'"),
+        ('{"id": "x", "partition": null, "utt": "x", "intent": "alarm_set"}', "line 577 .* says partition None"),
+        ('{"id": "x", "partition": "tset", "utt": "x", "intent": "alarm_set"}', "partition 'tset'; did you mean test"),
+        (
+            '{"id": "x", "locale": "nl-NL", "partition": "test", "utt": "x", "intent": "alarm_set"}',
+            "line 577 .* says locale 'nl-NL', which its file does not",
+        ),
     ],
 )
 def test_damaged_lines(folder, line, message):
@@ -112,3 +121,50 @@ def test_damaged_lines(folder, line, message):
         out.write(line + "\n")
     with pytest.raises(InputError, match=message):
         massive_in(folder).load("af-ZA", "test")
+
+
+def test_rows_that_stand_twice(folder):
+    """Intervals and tests would take them for items of their own."""
+    lines = (folder / "af-ZA.jsonl").read_text(encoding="utf-8")
+    (folder / "af-ZA.jsonl").write_text(lines * 2, encoding="utf-8")
+    with pytest.raises(InputError, match="the test items of af-ZA in .*: id \\d+ stands 2 times"):
+        massive_in(folder).load("af-ZA", "test")
+    test = [line for line in lines.splitlines(keepends=True) if '"partition": "test"' in line]
+    (folder / "af-ZA.jsonl").write_text("".join([lines, test[7] * 49]), encoding="utf-8")
+    with pytest.raises(InputError, match="stands 50 times"):
+        massive_in(folder).load("af-ZA", "test")
+    massive_in(folder).load("af-ZA", "train")
+
+
+def test_texts_that_stand_often_under_ids_of_their_own(folder, caplog):
+    rows = [row for row in mini.records("af-ZA") if row["partition"] == "test"]
+    copies = [{**rows[7], "id": f"copy{number}"} for number in range(50)]
+    (folder / "af-ZA.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, *copies]))
+    assert len(massive_in(folder).load("af-ZA", "test")) == len(rows) + 50
+    assert f"50 of {len(rows) + 50} texts stand there before" in caplog.text
+    caplog.clear()
+    massive_in(folder).load("nl-NL", "test")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "said, is_other",
+    [
+        ("af", False),
+        ("afr", False),
+        ("Afrikaans", False),
+        ("af_za", False),
+        ("nl", True),
+        ("af-NA", True),
+        ("x", False),
+    ],
+)
+def test_what_else_a_file_may_call_its_language(folder, said, is_other):
+    """Its name without place, in another spelling, or in words."""
+    rows = [json.dumps({**row, "locale": said}) for row in mini.records("af-ZA")]
+    (folder / "af-ZA.jsonl").write_text("\n".join(rows))
+    if is_other:
+        with pytest.raises(InputError, match=f"says locale '{said}'"):
+            massive_in(folder).load("af-ZA", "test")
+    else:
+        assert len(massive_in(folder).load("af-ZA", "test")) == 144

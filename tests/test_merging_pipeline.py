@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from auto_merge_llm.methods import METHODS
 from running import ROOT, environment, renaming
 from safetensors.numpy import load_file, save_file
 
+from merginguriel import run_merging_pipeline_refactored
 from merginguriel.utils.data import massive
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import mcnemar
+from merginguriel.utils.merging import bench
 from merginguriel.utils.merging.record import settings_of
 from merginguriel.utils.models import devices
 from merginguriel.utils.similarity import matrix
@@ -511,6 +515,58 @@ def test_overwrite_never_touches_a_source(refused, source_copies, output):
     assert "is a source of this merge or holds one" in error
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        ["--results-dir", "merged_models"],
+        ["--output-dir", "results/x"],
+        ["--output-dir", "results/tiny_massive_k_nl-NL_af-ZA"],
+        ["--output-dir", "results"],
+    ],
+)
+def test_a_result_never_takes_the_place_of_its_model(refused, flags, where):
+    error = refused(SCRIPT, *flags, "--mode", "average", "--sources", "nl-NL,de-DE", "--overwrite", *where)
+    assert "would be in one folder" in error
+
+
+def test_overwrite_never_touches_the_base_or_what_is_no_merge(run, flags, tmp_path, models_root):
+    base = Path(shutil.copytree(models_root / "init/tiny_seed42", tmp_path / "base"))
+    other = Path(shutil.copytree(models_root / "tiny_massive_k_en-US", tmp_path / "other"))
+    for folder, mark in ((base, "merge_details.json"), (other, "training.json")):
+        (folder / mark).write_text("{}")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/results.json").write_text("{}")
+    (tmp_path / "documents/thesis.tex").write_text("mine")
+    merge = [*flags, "--mode", "task_arithmetic", "--sources", "nl-NL,de-DE", "--base-checkpoint", base]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for output, said in (
+        ("base", "is the base of this merge"),
+        ("other", "nothing that"),
+        ("documents", "nothing that"),
+    ):
+        done = run(SCRIPT, *merge, "--no-eval", "--overwrite", "--output-dir", output)
+        assert done.returncode == 2 and said in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_same_merge_started_twice(flags, tmp_path, monkeypatch, capsys):
+    """The one that ends later finds the other's, and has its accuracies to tell."""
+    monkeypatch.chdir(tmp_path)
+    merge = [*map(str, flags), "--mode", "average", "--sources", "nl-NL,de-DE", "--no-baselines"]
+    stream = bench._stream
+
+    def slower(plan, prepared, output):
+        if not plan.output.exists():
+            monkeypatch.setattr(bench, "_stream", stream)
+            assert run_merging_pipeline_refactored.main(merge) == 0
+        return stream(plan, prepared, output)
+
+    monkeypatch.setattr(bench, "_stream", slower)
+    assert run_merging_pipeline_refactored.main(merge) == 0
+    first, second = capsys.readouterr().out.split("merged model: ")[:2]
+    assert "average_merge_af-ZA_2merged" in first and "average_merge_af-ZA_2merged" in second
+
+
 def test_a_result_of_something_else_is_found_before_merging(refused, flags, tmp_path):
     (tmp_path / "results/average_merge_af-ZA_2merged").mkdir(parents=True)
     error = refused(SCRIPT, *flags, "--mode", "average", "--num-languages", 2)
@@ -563,7 +619,7 @@ def damage(path, what):
         ("nan", "NaN"),
         ("inf", "infinite"),
         ("shape", "shapes"),
-        ("vocabulary", "vocabular"),
+        ("vocabulary", "different tokenizers"),
         ("labels", "label"),
         ("head", "initial head"),
         ("architecture", "hidden_size"),
@@ -585,6 +641,26 @@ def test_damaged_or_foreign_sources(refused, source_copies, what, message):
         "mini",
     )
     assert message in error and "nl-NL" in error
+
+
+def test_sources_whose_texts_were_cut_differently_are_told(run, source_copies):
+    file = source_copies / "tiny_massive_k_nl-NL/config.json"
+    config = json.loads(file.read_text())
+    config["merginguriel_task"]["max_tokens"] = 64
+    file.write_text(json.dumps(config))
+    merge = [
+        "--mode",
+        "average",
+        "--target-lang",
+        "af-ZA",
+        "--base-model",
+        "tiny",
+        "--dataset-name",
+        "mini",
+        "--dry-run",
+    ]
+    assert "cut at 64 and 128 tokens" in run(SCRIPT, *merge, "--sources", "nl-NL,de-DE").stderr
+    assert "cut at" not in run(SCRIPT, *merge, "--sources", "en-US,de-DE").stderr
 
 
 def test_mismatched_heads_can_be_allowed(run, source_copies):
@@ -701,3 +777,11 @@ def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
     path = source_copies / "tiny_massive_k_nl-NL"
     damage(path, what)
     assert message in refused(EVALUATE, "--base-model", path, "--locale", "de-DE", "--dataset-name", "mini")
+
+
+@pytest.mark.parametrize("target", ["af-ZA", "az-AZ"])
+@pytest.mark.parametrize("script", [SCRIPT, "merginguriel/uriel_ensemble_inference.py"])
+def test_no_target_is_advised_as_its_own_source(refused, script, target):
+    flags = ["--mode", "average"] if script == SCRIPT else []
+    said = refused(script, *flags, "--target-lang", target, "--base-model", "absent", "--dataset-name", "mini")
+    assert "train one with" in said and f"--dataset-config-name {target}" not in said

@@ -13,6 +13,7 @@ import torch
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from running import renaming
+from safetensors.torch import load_file, save_file
 
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
@@ -268,6 +269,29 @@ def test_a_damaged_model_fails_alone_and_its_repair_fills_its_row(run, source_co
     assert not np.isnan(transfer.read_csv(folder / "evaluation_matrix.csv").values).any()
     assert nxn_logits.open_logits(folder).logits("en-US", "nl-NL").shape == (144, 60)
     assert nxn_logits.open_logits(folder).logits("nl-NL", "nl-NL").shape == (144, 60)
+
+
+def test_what_is_no_model_fails_alone(run, source_copies, tmp_path):
+    """A checkpoint of a training, whose vocabulary is cut, and a tokenizer with a token without a row."""
+    checkpoint, grown = (source_copies / f"tiny_massive_k_{locale}" for locale in ("en-US", "id-ID"))
+    for folder, rows in ((checkpoint, 9), (grown, -1)):
+        weights = load_file(folder / "model.safetensors")
+        name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+        weights[name] = weights[name][:rows].clone()
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        config = atomic.read_json(folder / "config.json")
+        atomic.write_json(folder / "config.json", {**config, "vocab_size": len(weights[name])})
+    (checkpoint / "optimizer.pt").touch()
+    done = run(SCRIPT, "--base-model", "tiny", "--dataset-name", "mini", "--targets", "nl-NL")
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    (folder,) = runs(tmp_path)
+    failures = atomic.read_json(folder / "evaluation_summary.json")["failures"]
+    assert "is a checkpoint of a training" in failures["en-US"] and "copy the tokenizer" in failures["id-ID"]
+    matrix = transfer.read_csv(folder / "evaluation_matrix.csv")
+    assert [source for source, row in zip(matrix.sources, matrix.values) if not np.isnan(row).any()] == [
+        "de-DE",
+        "nl-NL",
+    ]
 
 
 def test_a_source_whose_process_dies_fails_alone(begin, flags, tmp_path):

@@ -352,8 +352,14 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
         "results_comprehensive_20260202_000000.csv",
         "results_comprehensive_20260101_000000.csv",
     ]
-    assert plot_results.main(["--list-num-languages"]) == 0
+    # The newest table, until there is a result that it cannot have; what only results know is read from them.
+    newest = "1 result of 1 method on 1 locale, from results_comprehensive_20260202"
+    assert plot_results.main(["--plot-types", "accuracy"]) == 0 and newest in capsys.readouterr().out
+    assert plot_results.main(["--list-num-languages"]) == 0 and capsys.readouterr().out == "3  1 results\n"
+    assert plot_results.main(["--list-num-languages", "--split", "test"]) == 0
     assert capsys.readouterr().out.splitlines() == ["2  2 results", "3  1 results"]
+    later = (tmp_path / "results_comprehensive_20260202_000000.csv").stat().st_mtime + 1
+    os.utime(results / "similarity_merge_af-ZA_2merged/results.json", (later, later))
     assert plot_results.main(["--plot-types", "accuracy"]) == 0 and "from results\n" in capsys.readouterr().out
     results.rename(tmp_path / "elsewhere")
     assert plot_results.main(["--plot-types", "accuracy"]) == 0

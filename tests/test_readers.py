@@ -358,10 +358,17 @@ def test_a_file_whose_rows_say_another_split_or_language(tmp_path):
     write_delimited(",")(tmp_path / "sw/test.csv", chosen("sw"))
     refused(tmp_path, match="line 2 of .*test.csv says split 'train'")
     write_delimited(",")(tmp_path / "sw/test.csv", chosen("nl-NL", "test"))
-    assert len(read(tmp_path, "sw", "test")) == 3
+    refused(tmp_path, match="line 2 of .*test.csv says language 'nl-NL'")
     refused(tmp_path, column="language", match="line 2 of .*test.csv says language 'nl-NL'")
     write_delimited(",")(tmp_path / "sw/dev.csv", [{**row, "split": "validation"} for row in chosen("sw", "dev")])
     assert read(tmp_path, "sw", "dev", {"dev"}) == chosen("sw", "dev", ["language", "split"])
+
+
+def test_a_language_in_two_spellings_loses_no_row(tmp_path):
+    for ending, write in ((".jsonl", write_jsonl), (".csv", write_delimited(",")), (".parquet", write_parquet)):
+        rows = [*chosen("sw"), *({**row, "language": "SW", "id": f"{row['id']}x"} for row in chosen("sw"))]
+        write(tmp_path / f"all{ending}", rows)
+        refused(tmp_path / f"all{ending}", match="says language 'SW' beside 'sw'; write them alike")
 
 
 def test_what_a_column_says_instead(tmp_path):
@@ -464,13 +471,14 @@ def test_offline_a_config_with_a_column_of_languages(cache):
 
 
 def test_offline_the_snapshot_of_the_branch_comes_first(cache):
-    cache("sw/test/0000.parquet", rows=chosen("sw", "test"), commit="aaaa")
-    folder = cache("sw/test/0000.parquet", rows=chosen("nl-NL", "test"), commit="bbbb")
+    older, newer = chosen("sw", "test"), chosen("sw", "test")[:1]
+    cache("sw/test/0000.parquet", rows=older, commit="aaaa")
+    folder = cache("sw/test/0000.parquet", rows=newer, commit="bbbb")
     branch = folder / "refs/refs/convert/parquet"
     branch.parent.mkdir(parents=True)
-    for commit, language in (("aaaa", "sw"), ("bbbb", "nl-NL")):
+    for commit, rows in (("aaaa", older), ("bbbb", newer)):
         branch.write_text(commit)
-        assert read("owner/data", "sw", "test") == chosen(language, "test", ["language", "split"])
+        assert [row["text"] for row in read("owner/data", "sw", "test")] == [row["text"] for row in rows]
     for blob in (folder / "blobs").glob("bbbb*"):
         blob.unlink()
     assert read("owner/data", "sw", "test") == chosen("sw", "test", ["language", "split"])

@@ -129,3 +129,36 @@ def test_means_in_the_results_are_those_of_the_tables():
             if row["selection"] == selection:
                 means.setdefault(row["method"], []).append(float(row["accuracy"]))
         assert stated == [pytest.approx(sum(values) / len(values), abs=1e-4) for values in means.values()]
+
+
+def test_votes_in_the_results_are_rounded_once():
+    """From numbers of right answers, which four digits of 2,974 items tell; three digits of four may be off by one."""
+    items = 2974
+    with open(ROOT / "docs/results/votes_and_merges.csv", newline="", encoding="utf-8") as lines:
+        right = {
+            (row["selection"], row["target"], row["method"]): round(float(row["accuracy"]) * items)
+            for row in csv.DictReader(lines)
+        }
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    tables = text[text.index("| target | best source |") :].split("| target | best source |")[1:]
+    assert len(tables) == 3
+    for selection, table in zip(("cosine", "sinkhorn", "real"), tables):
+        methods = ("best source", *(name.strip() for name in table.splitlines()[0].strip("| ").split("|")))
+        rows = re.findall(r"^\| ([a-z]{2}-[A-Z]{2}) \|(.*)\|$", table, re.MULTILINE)
+        assert len(rows) == 12
+        for target, cells in rows:
+            best = right[selection, target, "best source"]
+            for method, cell in zip(methods, cells.split("|"), strict=True):
+                count = right[selection, target, method]
+                told = re.match(r" (\d\.\d{3})(?: \(([-+]\d+\.\d)\)\*?)?", cell)
+                assert told[1] == f"{count / items:.3f}", (selection, target, cell)
+                assert told[2] in (None, f"{100 * (count - best) / items:+.1f}"), (selection, target, cell)
+
+
+def test_a_part_of_an_array_has_the_same_shards():
+    """SLURM_ARRAY_TASK_COUNT is the number of tasks that were submitted this time."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            assert "SLURM_ARRAY_TASK_COUNT" not in block and "SLURM_ARRAY_TASK_MAX" not in block
+            if array := re.search(r"#SBATCH --array=1-(\d+)", block):
+                assert re.search(r"--shard \$SLURM_ARRAY_TASK_ID/(\d+)", block)[1] == array[1]

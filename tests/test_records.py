@@ -2,12 +2,15 @@
 
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
+from running import environment
 
 from merginguriel.utils.data.massive import MASSIVE
 from merginguriel.utils.evaluation import predictions
@@ -15,6 +18,9 @@ from merginguriel.utils.merging import details
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.made_folders import ADAPTED, ANSWERS, MERGED, RESULT, TRAINED
+
+KINDS = (RESULT, MERGED, ADAPTED, TRAINED, ANSWERS)
 
 
 def test_merge_details_layout():
@@ -65,21 +71,74 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
 def test_folder_is_replaced_only_on_demand_and_only_by_a_whole_one(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
-    (target / "old").write_text("kept")
-    with pytest.raises(InputError, match="nothing that this toolkit made"):
-        with atomic.whole_folder(target, overwrite=True):
+    (target / "predictions.npz").write_text("kept")
+    with pytest.raises(InputError, match="nothing that this toolkit made as a result"):
+        with atomic.whole_folder(target, RESULT, overwrite=True):
             pass
     (target / "results.json").write_text("{}")
     with pytest.raises(InputError, match="--overwrite"):
-        with atomic.whole_folder(target):
+        with atomic.whole_folder(target, RESULT):
             pass
     with pytest.raises(RuntimeError):
-        with atomic.whole_folder(target, overwrite=True):
+        with atomic.whole_folder(target, RESULT, overwrite=True):
             raise RuntimeError
-    assert (target / "old").read_text() == "kept"
-    with atomic.whole_folder(target, overwrite=True) as partial:
+    assert (target / "predictions.npz").read_text() == "kept"
+    with atomic.whole_folder(target, RESULT, overwrite=True) as partial:
         (partial / "new").write_text("")
     assert [path.name for path in target.iterdir()] == ["new"] and [target] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.purpose)
+def test_a_folder_is_replaced_only_by_one_of_its_kind_and_not_with_what_is_somebody_elses(tmp_path, kind):
+    target = tmp_path / "out"
+    for other in KINDS:
+        target.mkdir()
+        for name in (*other.marks, *(["model.safetensors", "config.json"] if "config.json" in other.files else [])):
+            (target / name).write_text("{}")
+        if other is kind:
+            for mine in ("notes.docx", ".git", "results.json.bak"):
+                (target / mine).write_text("mine")
+                with pytest.raises(InputError, match=f"holds more than {kind.purpose}, {mine} for one"):
+                    atomic.check_replaceable(target, kind, True)
+                (target / mine).unlink()
+            (target / "nested").mkdir()
+            with pytest.raises(InputError, match="nested for one"):
+                atomic.check_replaceable(target, kind, True)
+            (target / "nested").rmdir()
+            (target / f".config.json.partial-{platform.node()}-1-x_1").write_text("left by a kill")
+            atomic.check_replaceable(target, kind, True)
+        else:
+            with pytest.raises(InputError, match="is not replaced"):
+                atomic.check_replaceable(target, kind, True)
+        shutil.rmtree(target)
+
+
+def test_who_was_quicker_is_not_replaced(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(InputError, match="exists already"):
+        with atomic.whole_folder(target, RESULT) as partial:
+            (partial / "results.json").write_text("mine")
+            target.mkdir()
+            (target / "results.json").write_text("theirs")
+    assert (target / "results.json").read_text() == "theirs" and [target] == list(tmp_path.iterdir())
+
+
+def test_what_a_kill_leaves_of_one_file_goes_with_the_next(tmp_path):
+    file = tmp_path / "measurements" / "fisher.safetensors"
+    kill = "import os, sys\nfrom pathlib import Path\nfrom merginguriel.utils.storage import atomic\n"
+    kill += "with atomic.beside(Path(sys.argv[1])) as partial:\n    partial.write_text('half')\n    os._exit(9)"
+    subprocess.run([sys.executable, "-c", kill, file], check=False, env=environment())
+    (left,) = file.parent.iterdir()
+    assert left.name.startswith(".fisher") and left.read_text() == "half"
+    atomic.write_text(file.with_name("another"), "whole")
+    assert [path.name for path in file.parent.iterdir()] == ["another"]
+
+
+def test_models_and_results_lie_apart(tmp_path):
+    for result in ("m", "m/x", "."):
+        with pytest.raises(InputError, match="would be in one folder"):
+            atomic.check_apart(tmp_path / "m", [tmp_path / "r", tmp_path / result])
+    atomic.check_apart(tmp_path / "m", [tmp_path / "r/m", tmp_path / "mm"])
 
 
 def test_leftovers_of_killed_runs_are_removed_but_not_those_of_running_ones(tmp_path):
@@ -132,3 +191,21 @@ def test_only_whole_names_are_models(tmp_path):
         (tmp_path / name).mkdir()
     assert list(naming.find_models(tmp_path, "org/base", "massive")) == ["af-ZA", "afrikaans"]
     assert list(ModelStore("org/base", MASSIVE, tmp_path).find()) == ["af-ZA"]
+
+
+def test_merge_details_tell_what_was_asked():
+    told = {"Preweight": "uriel", "Fisher Data Mode": "both", "Examples": "20 (af-ZA 10, nl-NL 10)"}
+    text = details.merge_details(
+        mode="fisher_dataset",
+        base_model="b",
+        target="af-ZA",
+        timestamp="now",
+        sources=[Source("nl-NL", Path("m/nl"), 1.0)],
+        settings=told,
+    )
+    assert [line for line in text.splitlines() if line.partition(": ")[0] in told] == [
+        "Preweight: uriel",
+        "Fisher Data Mode: both",
+        "Examples: 20 (af-ZA 10, nl-NL 10)",
+    ]
+    assert details.read_merge_details(text)["sources"] == [{"path": "m/nl", "locale": "nl-NL", "weight": 1.0}]

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from filelock import FileLock
+from running import ROOT
 from safetensors.numpy import load_file
 
 from merginguriel import training_bert
@@ -21,7 +23,7 @@ from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.training import cuda_graphs, trainer, unfinished, vocabulary
+from merginguriel.utils.training import cuda_graphs, tracking, trainer, unfinished, vocabulary
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.train import train
 
@@ -59,6 +61,27 @@ def test_trains_evaluates_and_predicts(run, flags, tmp_path):
         "merginguriel/evaluate_specific_model.py", "--base-model", folder, "--locale", "af-ZA", "--dataset-name", "mini"
     )
     assert f"accuracy {metrics['predict_accuracy']:.4f}" in evaluated.stdout
+
+
+def test_all_epochs_are_trained_unless_stopping_early_is_asked_for(flags, tmp_path, monkeypatch, capsys):
+    """At a learning rate of 0 no epoch is better than the first."""
+    monkeypatch.chdir(tmp_path)
+    few = [
+        "--max_train_samples",
+        "32",
+        "--max_eval_samples",
+        "12",
+        "--do_train",
+        "--do_eval",
+        "--num_train_epochs",
+        "5",
+    ]
+    few += ["--dataset_config_name", "af-ZA", "--learning_rate", "0", "--output_dir"]
+    for more, epochs in (([], 5), (["--early_stopping_patience", "2"], 3)):
+        assert training_bert.main([*flags, *few, f"m/{epochs}", *more]) == 0
+        assert atomic.read_json(tmp_path / f"m/{epochs}/trainer_state.json")["epoch"] == epochs
+        stopped = "stopped after epoch 3 of 5: 2 epochs without a better validation accuracy"
+        assert (stopped in capsys.readouterr().out) == bool(more)
 
 
 def test_all_runs_start_from_one_initial_head(flags, tmp_path, monkeypatch):
@@ -314,7 +337,6 @@ def test_wrong_input(refused, flags, tmp_path):
         "f": ["--model_name_or_path", "./absent"],
         "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
         "h": ["--fp16", "--use_cpu"],
-        "i": ["--wandb"],
         "j": ["--cuda_graphs", "--use_cpu"],
         "k": ["--wandb_project", "x"],
         "l": ["--cuda_graphs", "--torch_compile"],
@@ -324,8 +346,16 @@ def test_wrong_input(refused, flags, tmp_path):
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
     assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
-    assert "--fp16 needs a GPU" in said["h"] and "pip install wandb" in said["i"] and "needs a CUDA GPU" in said["j"]
+    assert "--fp16 needs a GPU" in said["h"] and "needs a CUDA GPU" in said["j"]
     assert "without --wandb" in said["k"] and "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
+
+
+def test_tracking_is_installed_with_the_project_and_said_to_be_missing(monkeypatch):
+    project = (ROOT / "pyproject.toml").read_text()
+    assert re.search(r'^dependencies = \[\n(    "[^\n]*\n)*    "wandb\b', project, re.MULTILINE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install wandb"):
+        tracking.check_installed()
 
 
 def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_path):
@@ -339,3 +369,29 @@ def test_a_trained_model_is_not_overwritten(run, flags, tmp_path):
     (tmp_path / "m").mkdir()
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m", "--do_train")
     assert done.returncode == 2 and "--overwrite-output-dir" in done.stderr
+
+
+def test_overwriting_leaves_models_of_other_languages_and_what_is_somebody_elses(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = [*flags, "--do_train", "--num_train_epochs", "1", "--max_train_samples", "32", "--output_dir", "m/x"]
+
+    def said(language, *more):
+        code = training_bert.main([*few, "--dataset_config_name", language, *more])
+        return code, capsys.readouterr().err
+
+    assert said("af-ZA")[0] == 0
+    before = (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns
+    code, error = said("nl-NL", "--overwrite_output_dir")
+    assert code == 2 and "m/x is the model of af-ZA, not of nl-NL" in error
+    (tmp_path / "m/x/thesis.tex").touch()
+    code, error = said("af-ZA", "--overwrite_output_dir")
+    assert code == 2 and "holds more than a trained model, thesis.tex for one" in error
+    (tmp_path / "m/x/thesis.tex").unlink()
+    (tmp_path / "m/x.training").mkdir()
+    (tmp_path / "m/x.training/plan.md").touch()
+    code, error = said("af-ZA", "--overwrite_output_dir")
+    assert code == 2 and "plan.md in it is of no training" in error and (tmp_path / "m/x.training/plan.md").exists()
+    assert (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns == before
+    shutil.rmtree(tmp_path / "m/x.training")
+    assert said("af-ZA", "--overwrite_output_dir")[0] == 0
+    assert (tmp_path / "m/x/model.safetensors").stat().st_mtime_ns != before

@@ -10,6 +10,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.jobs import engine, processes
 from merginguriel.utils.jobs.job import KINDS, Job
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import RESULT
 
 KINDS["toy"] = "toy_jobs"
 
@@ -28,7 +29,7 @@ def run(job, shared):
         os._exit(9)
     time.sleep(job.options.get("seconds", 0))
     shared["count"] = shared.get("count", 0) + 1
-    with atomic.whole_folder(job.folder, overwrite=True) as partial:
+    with atomic.whole_folder(job.folder, RESULT, overwrite=True) as partial:
         (partial / "part").write_text("x")
         atomic.write_json(partial / "results.json", {"job": job.hash})
     with open(job.folder.parent / "log", "a") as log:

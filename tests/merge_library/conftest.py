@@ -16,7 +16,7 @@ from transformers import XLMRobertaForSequenceClassification
 def tiny_model():
     """State dict and config.json of one random XLM-R classifier, the start of all sources."""
     torch.manual_seed(0)
-    config = tiny_config(vocab_size=50, max_position_embeddings=20, initializer_range=0.02)
+    config = tiny_config(vocab_size=50, max_position_embeddings=20, initializer_range=0.3)
     model = XLMRobertaForSequenceClassification(config)
     described = {**json.loads(config.to_json_string()), "architectures": [type(model).__name__], "dtype": "float32"}
     return {name: value.clone() for name, value in model.state_dict().items()}, described

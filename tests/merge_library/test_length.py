@@ -122,5 +122,10 @@ def test_what_is_wrong_is_named(make_checkpoint, new_folder):
     start = make_checkpoint("base", noise=0, dtype=torch.float16)
     with pytest.raises(InputError, match="too large for torch.float16"):
         merge_checkpoints(
-            create("linear"), folders, [0.5, 0.5], OutputFolder(new_folder("out")), base=Stretch(start, 1e4)
+            create("linear"),
+            folders,
+            [0.5, 0.5],
+            OutputFolder(new_folder("out")),
+            base=Stretch(start, 1e4),
+            allow_mismatched_heads=True,
         )

@@ -97,7 +97,7 @@ def test_a_config_key_that_one_file_lacks_is_no_difference(two, output):
 
 
 def test_other_vocabulary(two, refused):
-    refused(two(tokenizer="piece"), "different vocabularies", "tokenizer.json")
+    refused(two(tokenizer="piece"), "different tokenizers (model)")
 
 
 def test_tokenizer_comes_from_a_source_that_has_one(make_checkpoint, output, caplog):
@@ -178,10 +178,15 @@ def one_layer_head(state):
 
 def test_one_layer_heads_are_aligned_too(make_checkpoint, output):
     a = make_checkpoint("a", edit=one_layer_head, labels=("x", "y"))
-    b = make_checkpoint("b", edit=one_layer_head, labels=("y", "x"))
+
+    def turned(state):
+        one_layer_head(state)
+        state["classifier.weight"] = state["classifier.weight"].flip(0) + 0.5
+
+    b = make_checkpoint("b", edit=turned, labels=("y", "x"))
     merge_checkpoints(LINEAR, [a, b], HALVES, output)
     weight = read_tensors(a)["classifier.weight"]
-    assert torch.equal(read_tensors(output)["classifier.weight"], weight / 2 + weight.flip(0) / 2)
+    assert torch.allclose(read_tensors(output)["classifier.weight"], weight + 0.25)
 
 
 OTHER_HEAD = "b" * 64
@@ -223,10 +228,39 @@ def test_missing_fingerprints_with_like_heads_go_on(two, output, caplog):
     assert "initial_head" not in json.loads((output / "config.json").read_text())
 
 
-def test_same_fingerprints_are_believed(two, output):
-    pair = two(edit=scramble_head)
-    report = merge_checkpoints(LINEAR, pair, HALVES, output)
+def scramble_encoder(state):
+    generator = torch.Generator().manual_seed(12)
+    for name in [name for name in state if ".layer." in name and name.endswith(".weight")]:
+        state[name] = torch.randn(state[name].shape, generator=generator)
+
+
+def test_fingerprints_are_claims_that_tensors_must_not_contradict(two, make_checkpoint, refused, output):
+    report = merge_checkpoints(LINEAR, two(), HALVES, output)
     assert (report.findings.head_evidence, report.findings.initial_head) == ("fingerprint", HEAD)
+    for file in output.iterdir():
+        file.unlink()
+    good = make_checkpoint("good")
+    refused([good, make_checkpoint("c", edit=scramble_head)], "their heads have not grown from one", "cosine between")
+    refused([good, make_checkpoint("d", edit=scramble_encoder)], "/d and ", "do not seem to share a base model")
+
+
+def test_a_base_that_only_claims_the_initial_head(pair, make_checkpoint, output):
+    base = make_checkpoint("base", edit=scramble_encoder)
+    with pytest.raises(InputError, match="do not seem to share a base model"):
+        merge_checkpoints(create("task_arithmetic"), pair, HALVES, output, base=base)
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4, 0), (1, 0, 2, 3, 4)], ids=["rotated", "two swapped"])
+def test_names_of_labels_that_are_on_the_wrong_rows(two, refused, order):
+    """Under the same fingerprint, id2label and label2id in accord."""
+    names = tuple(LABELS[place] for place in order)
+    one, other = two()
+    config = json.loads((other / "config.json").read_text())
+    config["id2label"] = {str(place): name for place, name in enumerate(names)}
+    config["label2id"] = {name: place for place, name in enumerate(names)}
+    (other / "config.json").write_text(json.dumps(config))
+    refused([one, other], f"the row of {LABELS[0]} in {one} is like that of", "correct id2label")
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "bin"])

@@ -27,6 +27,7 @@ from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.made_folders import ADAPTED
 from merginguriel.utils.training.trainer import check_environment, freeze_modules
 from merginguriel.utils.training.unfinished import alone
 
@@ -84,7 +85,7 @@ def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool) -> bool
             f"{output} exists already and is not this adaptation; use --overwrite to replace it or choose another "
             "--output-dir"
         )
-    atomic.check_replaceable(output, overwrite)
+    atomic.check_replaceable(output, ADAPTED, overwrite)
     check_claim(output, record, overwrite)
     return False
 
@@ -112,7 +113,7 @@ class _Adaptation:
             for number in range(1, run.settings.rounds + 1):
                 before = self._round(number, student, voted, before, bar)
             bar.say("writing the model")
-            with atomic.whole_folder(run.output, overwrite=overwrite) as partial:
+            with atomic.whole_folder(run.output, ADAPTED, overwrite=overwrite) as partial:
                 student.save(partial)
                 atomic.write_text(partial / MODEL_CARD, model_card(run, self._record))
                 atomic.write_json(partial / ADAPTATION_JSON, self._details())

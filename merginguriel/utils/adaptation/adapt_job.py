@@ -23,6 +23,7 @@ from merginguriel.utils.jobs.job import Job, tells
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.training.trainer import free_memory
 
 MODELS_HELD = 6  # the size of: the model, what its training holds, and a teacher
@@ -112,6 +113,7 @@ def check_places(job: Job) -> None:
     asked: AdaptRun = job.options["run"]
     is_adapted(asked.output, asked.record(), job.options["overwrite"])
     if "split" in job.settings:
+        atomic.check_apart(asked.output, [job.folder, job.options["before"]])
         check_result(job, asked)
 
 
@@ -121,7 +123,7 @@ def check_result(job: Job, asked: AdaptRun) -> None:
         return
     if asked.start.is_dir() and tells(job.folder / ADAPTATION_JSON, {"run": asked.record()}):
         return
-    atomic.check_replaceable(job.folder, job.options["overwrite"])
+    atomic.check_replaceable(job.folder, RESULT, job.options["overwrite"])
 
 
 def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any], overwrite: bool) -> Evaluation:

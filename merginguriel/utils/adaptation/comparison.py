@@ -9,8 +9,8 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.adaptation.adapt_job import AdaptOutput
 from merginguriel.utils.adaptation.run import AdaptRun
 from merginguriel.utils.adaptation.soft_labels import probabilities, vote
+from merginguriel.utils.evaluation.agreement import read_answers
 from merginguriel.utils.evaluation.comparison import best_first, comparison_table, gain_intervals
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.evaluation.results import Evaluation, read_evaluation
 from merginguriel.utils.evaluation.statistics import wilcoxon
 
@@ -44,7 +44,7 @@ def standing(run: AdaptRun, output: AdaptOutput) -> Standing:
 
 def voted(results: Sequence[Evaluation], weights: Sequence[float], who: str) -> Evaluation:
     """What the models of these results elect together on their items, from the logits that they have kept."""
-    logits = [read_predictions(one.folder / PREDICTIONS, ["logits"])["logits"] for one in results]
+    logits = [read_answers(one.folder, ["logits"])["logits"] for one in results]
     elected = vote([probabilities(one) for one in logits], weights).argmax(-1)
     return replace(results[0], name=f"vote of {len(results)} {who}", predicted=elected)
 

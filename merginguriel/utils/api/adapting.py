@@ -27,6 +27,7 @@ from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import read_evaluation
 from merginguriel.utils.flags import adapt_flags, flag_groups
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import ADAPTED
 
 _ADAPT = Keywords("adapt")
 adapt_flags.add_model(_ADAPT)
@@ -98,7 +99,7 @@ class Adapted(Scored):
         """
         place, measured = Path(folder), self.evaluated.evaluation if self.evaluated else None
         self.run.check_place(place)
-        with atomic.whole_folder(place, overwrite=overwrite) as partial:
+        with atomic.whole_folder(place, ADAPTED, overwrite=overwrite) as partial:
             shutil.copytree(self.folder, partial, dirs_exist_ok=True)
             card = model_card(replace(self.run, output=place), self.report.details["run"], measured)
             atomic.write_text(partial / MODEL_CARD, card)

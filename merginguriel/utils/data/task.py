@@ -6,7 +6,9 @@ A task is data: nothing outside this wing knows how many labels there are or wha
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,13 @@ from merginguriel.utils.data.languages import Language, check_locale, language
 from merginguriel.utils.data.readers import languages_in, read_rows
 from merginguriel.utils.data.split import SPLITS, Split, Text, Texts
 
+log = logging.getLogger(__name__)
 DEFAULT_TASK = "massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
 MINI = "mini"  # the name of the shipped corpus, and of the encoder that is made for it
 # What data call their splits where a task says nothing else.
 SPLIT_NAMES = (("train", ("train",)), ("dev", ("dev", "validation", "valid", "val")), ("test", ("test",)))
+MOST_REPEATED = 0.2  # of MASSIVE's texts at most 7 % stand twice
 _ID_COLUMNS = ("id", "index_id", "guid", "idx")
 
 
@@ -154,12 +158,13 @@ class Task:
             try:
                 texts.append(self._text(row))
                 look(row)
-                ids.append(str(row[id_column]) if id_column else str(number))
+                ids.append(_id_of(row, id_column) if id_column else str(number))
             except (InputError, KeyError) as error:
                 reason = f"it has no {error}; the file is damaged" if isinstance(error, KeyError) else error
                 raise InputError(f"{where}, row {number + 1}: {reason}") from None
         if not ids:
             raise InputError(f"no {split} items of {code} in {where}; check the data, and splits in the task's file")
+        _check_distinct(ids, texts, f"the {split} items of {code} in {where}", id_column)
         return Texts(code, split, ids, texts)
 
     def _check_columns(self, row: Mapping[str, Any], wanted: Iterable[str], where: str) -> None:
@@ -195,6 +200,31 @@ class Task:
                 "or declare it under labels in the task's file"
             )
         return index
+
+
+def _id_of(row: Mapping[str, Any], column: str) -> str:
+    value = row[column]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value != value or not str(value).strip():
+        raise InputError(f"{column} is {value!r}; give every item its own, or rename the column")
+    return str(value)
+
+
+def _check_distinct(ids: Sequence[str], texts: Sequence[Text], whose: str, id_column: str | None) -> None:
+    """InputError where two items have one id: what counts items, or pairs them, would be wrong. Warns of repeats."""
+    if len(set(ids)) < len(ids):
+        twice, times = Counter(ids).most_common(1)[0]
+        raise InputError(
+            f"{whose}: {id_column} {twice} stands {times} times; remove the rows that are repeated, or rename the "
+            "column where it does not tell items apart"
+        )
+    repeated = len(texts) - len(set(texts))
+    if repeated > MOST_REPEATED * len(texts):
+        log.warning(
+            "warning: %s: %d of %d texts stand there before; intervals and tests take all for independent",
+            whose,
+            repeated,
+            len(texts),
+        )
 
 
 class Fingerprints(dict[tuple[str, str], str]):

@@ -36,12 +36,17 @@ class VotePlan:
 
 
 class Planner:
-    """Plans target after target. `available`: the models, or those that an N×N evaluation has kept logits of."""
+    """Plans target after target, of `targets` where they are known.
 
-    def __init__(self, settings: VoteSettings, store: ModelStore, context: VoteContext, device: str):
+    `available`: the models, or those that an N×N evaluation has kept logits of.
+    """
+
+    def __init__(
+        self, settings: VoteSettings, store: ModelStore, context: VoteContext, device: str, targets: Sequence[str] = ()
+    ):
         self.settings, self.store, self.context = settings, store, context
         self._kept = kept = context.kept
-        self.available: Mapping[str, Path] = kept.available(settings, store) if kept else store.available()
+        self.available: Mapping[str, Path] = kept.available(settings, store) if kept else store.available(targets)
         self._hashes = kept.matrix.weights_sha256 if kept else WeightHashes(self.available)
         self._polls = Polls(context.task, self.available, store.root, self._hashes)
         self.precision = kept.matrix.precision if kept else precision_on(device)

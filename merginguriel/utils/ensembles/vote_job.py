@@ -10,8 +10,8 @@ from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.ensembles.kept_logits import KeptLogits
 from merginguriel.utils.ensembles.votes import VOTES
+from merginguriel.utils.evaluation.agreement import read_answers
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
 from merginguriel.utils.evaluation.results import (
     Evaluation,
     Origin,
@@ -37,7 +37,7 @@ class VoteContext(EvaluationContext):
         """Of every source of a vote, (items, labels) each."""
         if self.kept:
             return [self.kept.logits(source.locale, split) for source in job.options["sources"]]
-        return [read_predictions(folder / PREDICTIONS)["logits"] for folder in job.options["alone"]]
+        return [read_answers(folder, ["logits"])["logits"] for folder in job.options["alone"]]
 
     def alone(self, job: Job, split: Split) -> list[Evaluation]:
         """Every source of a vote by itself."""

@@ -96,11 +96,4 @@ def evaluate(
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
     path = classifier.path
     origin = Origin(name, classifier.task, str(path), model_info(path, classifier.labels), settings, **told)
-    try:
-        return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)
-    except atomic.PlaceTakenError:
-        # The same command may have been started twice.
-        kept = kept_evaluation(folder, settings, name, overwrite)
-        if kept is None:
-            raise
-        return kept
+    return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)

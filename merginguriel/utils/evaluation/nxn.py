@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from auto_merge_llm.errors import InputError
-from filelock import FileLock
 from tqdm import tqdm
 
 from merginguriel.utils.data.split import DRAW_SEED, Split
@@ -22,6 +21,7 @@ from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, RUN_JSON, SUMMARY_JSON, TransferMatrix
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.locks import locked
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 TOKENS = ".tokens"  # folder of token ids, in that of the runs
@@ -160,7 +160,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
 def begin(run: Run, *, anew: bool = False) -> Run:
     """Write down that the run is at work, so that whoever asks for the same goes on with it; which run it is."""
     run.plan.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.plan.folder / ".lock"):
+    with locked(run.plan.folder / ".lock"):
         # Another process may have begun it just now.
         run = _find(run, anew)
         run.folder.mkdir(exist_ok=True)

@@ -17,6 +17,7 @@ from merginguriel.utils.models import devices, loading, scoring
 from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.models.tokens import TokenCache
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
@@ -49,7 +50,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     origin = Origin(job.name, context.task, str(path), info, data_settings(settings["model"], split), told, job.hash)
     result = results_record(split, by_label.argmax(-1), origin)
     # What may stand there is a cell without a result.
-    with atomic.whole_folder(job.folder, overwrite=True) as partial:
+    with atomic.whole_folder(job.folder, RESULT, overwrite=True) as partial:
         np.save(partial / CELL_LOGITS, halved(by_label))
         atomic.write_json(partial / RESULTS_JSON, result)
     accuracies = shared.setdefault("accuracies", {})

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from auto_merge_llm.safetensors_writer import SafetensorsWriter
-from filelock import FileLock
 
 from merginguriel.utils.evaluation.nxn import Run
 from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, LOGITS, Logits
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON, TransferMatrix
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.locks import locked
 
 
 def gather(run: Run) -> bool:
     """Write matrix, logits and, last, the summary; False, and nothing, while cells are left to other processes."""
     if any(source not in run.failures for source in run.missing()):
         return False
-    with FileLock(run.folder / ".lock"):
+    with locked(run.folder / ".lock"):
         matrix = run.matrix()
         matrix.to_csv(run.folder / MATRIX_CSV)
         _gather_logits(run)

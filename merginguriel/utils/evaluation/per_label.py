@@ -5,17 +5,22 @@ import csv
 from merginguriel.utils.evaluation.metrics import LabelScores, per_label
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.csv_cells import cell
 
 PER_INTENT = "per_intent.csv"
 
 
 def write_per_intent(evaluation: Evaluation) -> None:
     """per_intent.csv into the evaluation's folder; an empty cell where there is nothing to divide by."""
-    with atomic.beside(evaluation.folder / PER_INTENT) as partial, open(partial, "w", newline="") as out:
+    with (
+        atomic.beside(evaluation.folder / PER_INTENT) as partial,
+        open(partial, "w", newline="", encoding="utf-8") as out,
+    ):
         writer = csv.writer(out)
         writer.writerow(("intent", *LabelScores._fields[1:]))
         for name, row in _rows(evaluation):
-            writer.writerow([name, *(f"{score:.6f}" if score == score else "" for score in row[1:4]), row.support])
+            scores = (f"{score:.6f}" if score == score else "" for score in row[1:4])
+            writer.writerow([cell(name), *scores, row.support])
 
 
 def per_intent_table(evaluation: Evaluation) -> str:

@@ -31,11 +31,44 @@ def read_predictions(path: Path, names=None) -> dict:
 
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or arrays}
+            kept = {name: arrays[name] for name in names or arrays}
     except FileNotFoundError:
         raise InputError(f"no predictions at {path}; evaluate the model again with --overwrite") from None
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
         raise InputError(f"{path} is damaged; evaluate the model again with --overwrite") from None
+    wrong = _wrong(kept)
+    if wrong:
+        raise InputError(f"{path} is damaged ({wrong}); evaluate the model again with --overwrite")
+    return kept
+
+
+def _wrong(kept: dict) -> str | None:
+    """What is impossible among the arrays that were read."""
+    import numpy as np
+
+    kinds = {"ids": "U", "labels": "iu", "predictions": "iu", "intents": "U", "logits": "f"}
+    for name, values in kept.items():
+        if values.ndim != 1 + (name == "logits") or values.dtype.kind not in kinds.get(name, values.dtype.kind):
+            return f"{name} has the shape {list(values.shape)} and the type {values.dtype}"
+    of_items = [values for name, values in kept.items() if name in ("ids", "labels", "predictions", "logits")]
+    if len({len(values) for values in of_items}) > 1 or (of_items and not len(of_items[0])):
+        return "its arrays are of different numbers of items, or of none"
+    if "ids" in kept and len(np.unique(kept["ids"])) < len(kept["ids"]):
+        return "an id stands twice"
+    if "intents" in kept:
+        count = len(kept["intents"])
+        outside = [name for name in ("labels", "predictions") if name in kept and not _are_below(kept[name], count)]
+        if outside or ("logits" in kept and kept["logits"].shape[1] != count):
+            return f"{(*outside, 'logits')[0]} are of other than its {count} labels"
+    if {"logits", "predictions"} <= kept.keys() and kept["logits"].dtype == np.float32:
+        # Older ones were kept in half precision, where near ties become ties.
+        if not np.array_equal(kept["logits"].argmax(-1), kept["predictions"]):
+            return "its predictions are not those of its logits"
+    return None
+
+
+def _are_below(values, count: int) -> bool:
+    return bool((values >= 0).all() and (values < count).all())
 
 
 PREDICTIONS = "predictions.npz"

@@ -13,10 +13,12 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import predictions
+from merginguriel.utils.evaluation.agreement import read_answers
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS, measure_all
 from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.evaluation.statistics import wilson_interval
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 log = logging.getLogger(__name__)
@@ -83,10 +85,12 @@ def data_settings(settings: dict, split: Split) -> dict:
 
 
 def info_of(labels: list[str], config: dict) -> dict:
+    architectures = config.get("architectures")
+    named = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     return {
         "num_labels": len(labels),
         "model_type": config.get("model_type"),
-        "architecture": (config.get("architectures") or [None])[0],
+        "architecture": named[0] if named else None,
         **label_maps(labels),
     }
 
@@ -113,12 +117,12 @@ def kept_evaluation(folder: Path, settings: dict, name: str, overwrite: bool) ->
             f"{folder} holds the result of another model or other weights, data or precision; use "
             "--overwrite to replace it or choose another folder"
         )
-    atomic.check_replaceable(folder, overwrite)
+    atomic.check_replaceable(folder, RESULT, overwrite)
     return None
 
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
-    kept = predictions.read_predictions(folder / PREDICTIONS)
+    kept = read_answers(folder)
     label_names, metric = tuple(map(str, kept["intents"])), metric_in(atomic.read_json(folder / RESULTS_JSON))
     return Evaluation(name, folder, kept["ids"], kept["labels"], kept["predictions"], label_names, metric)
 
@@ -139,16 +143,24 @@ def write_evaluation(
 ) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
+    A result of the same settings that has come into its place meanwhile is kept.
     `predicted` (items,) and `logits` (items, labels) index the split's label names.
     """
     results = results_record(split, predicted, origin)
-    with atomic.whole_folder(folder, overwrite=overwrite) as partial:
-        predictions.write_predictions(
-            partial / PREDICTIONS, split.ids, split.labels, predicted, split.label_names, logits
-        )
-        for file, text in origin.attachments.items():
-            atomic.write_text(partial / file, text)
-        atomic.write_json(partial / RESULTS_JSON, results)
+    try:
+        with atomic.whole_folder(folder, RESULT, overwrite=overwrite) as partial:
+            predictions.write_predictions(
+                partial / PREDICTIONS, split.ids, split.labels, predicted, split.label_names, logits
+            )
+            for file, text in origin.attachments.items():
+                atomic.write_text(partial / file, text)
+            atomic.write_json(partial / RESULTS_JSON, results)
+    except atomic.PlaceTakenError:
+        # The same command may have been started twice.
+        kept = kept_evaluation(folder, origin.settings, origin.name, overwrite)
+        if kept is None:
+            raise
+        return kept
     return read_evaluation(folder, origin.name)
 
 

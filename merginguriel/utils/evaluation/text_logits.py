@@ -22,6 +22,7 @@ from merginguriel.utils.jobs.engine import Backend, work_off
 from merginguriel.utils.jobs.job import Job, tells
 from merginguriel.utils.models import devices, model_folder
 from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.made_folders import ANSWERS
 
 FOLDER = ".texts"  # in that of the models
 MARK = "texts.json"
@@ -84,7 +85,8 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     scores = context.classifier(job.options["model"], shared).logits(texts.texts, job.name.replace("_", " "))
     file = io.BytesIO()
     np.save(file, halved(scores))
-    with atomic.whole_folder(job.folder, overwrite=True) as partial:  # what may stand there is of another model
+    # What may stand there is another model's.
+    with atomic.whole_folder(job.folder, ANSWERS, overwrite=True) as partial:
         (partial / CELL_LOGITS).write_bytes(file.getvalue())
         atomic.write_json(partial / MARK, _mark(job, file.getvalue()))
     return ""

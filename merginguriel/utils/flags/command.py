@@ -1,18 +1,20 @@
 """How every command ends: 0 done, 1 some work failed, 2 wrong input, 130 interrupted."""
 
 import contextlib
-import errno
 import functools
+import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.storage.disk import NO_SPACE, is_full
+
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
-NO_SPACE = "no space left on the disk; free some and run the same command again"
 
 
 def command(main):
@@ -23,6 +25,7 @@ def command(main):
 
     @functools.wraps(main)
     def run(argv=None):
+        write_whatever_the_encoding()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         for library in ("httpx", "httpcore", "datasets", "filelock", "fontTools", "matplotlib"):
             logging.getLogger(library).setLevel(logging.WARNING)
@@ -39,19 +42,25 @@ def command(main):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 return _refuse(NO_SPACE)
             if error.filename is None:
                 raise
             # A path that the user gave is a folder, a file, too long, forbidden, …
             return _refuse(f"cannot use {error.filename}: {error.strerror}; check the path and its rights")
         except Exception as error:
-            # safetensors and torch report a full disk as errors of their own.
-            if "No space left on device" in str(error):
+            if is_full(error):
                 return _refuse(NO_SPACE)
             raise
 
     return run
+
+
+def write_whatever_the_encoding() -> None:
+    """Terminals, pipes and files that are not UTF-8 get \\xd7 for a sign that they lack, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -60,16 +69,16 @@ def answering_interrupts(seconds: float = 1.5):
 
     A backward pass on a CPU can take long. Only for work whose files are whole, or known as half, at any moment.
     """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    before, left = signal.set_wakeup_fd(writing, warn_on_full_buffer=False), threading.Event()
+    reading, writing = socket.socketpair()  # no pipe: Windows takes none
+    writing.setblocking(False)
+    before, left = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False), threading.Event()
 
     def watch():
-        while received := os.read(reading, 1):
+        while received := reading.recv(1):
             if received[0] == signal.SIGINT and not left.wait(seconds):
                 print(INTERRUPTED, file=sys.stderr, flush=True)
                 os._exit(130)
-        os.close(reading)
+        reading.close()
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -77,7 +86,7 @@ def answering_interrupts(seconds: float = 1.5):
     finally:
         left.set()
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        writing.close()
 
 
 def _refuse(message) -> int:

@@ -1,5 +1,6 @@
 """The job of an iterative run: each of many targets is trained in a folder of its own and continued there."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,9 @@ def keep_final_model(folder: Path) -> None:
     """Remove a run's checkpoints and the merges before the last one."""
     for entry in read_history(folder):
         for locale in entry["active_locales"]:
-            shutil.rmtree(folder / locale, ignore_errors=True)
+            shutil.rmtree(RunFolder(folder).checkpoints_of(locale), ignore_errors=True)
+            with contextlib.suppress(OSError):  # nothing of ours is in it
+                (folder / locale).rmdir()
         if entry["name"] != FINAL:
             shutil.rmtree(RunFolder(folder).merged(entry["name"]), ignore_errors=True)
 

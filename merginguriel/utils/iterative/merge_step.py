@@ -11,7 +11,7 @@ from typing import Any
 from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.iterative import timing
 from merginguriel.utils.iterative.plan import IterativePlan
-from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
+from merginguriel.utils.iterative.run_folder import FINAL, MEASUREMENTS, RunFolder
 from merginguriel.utils.merging.bench import FolderBench
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.plan import MergePlan
@@ -32,7 +32,7 @@ class Merger:
 
     def __init__(self, plan: IterativePlan, folder: RunFolder, development: Development):
         self._plan, self._folder, self._development = plan, folder, development
-        self._bench = FolderBench(folder.path / ".measurements")
+        self._bench = FolderBench(folder.path / MEASUREMENTS)
         self._data = Fingerprints(plan.settings.training.task)
 
     def merge(self, before: list[dict[str, Any]], epoch: int, reason: str, decisions: list[dict]) -> dict[str, Any]:

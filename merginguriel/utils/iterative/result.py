@@ -12,6 +12,7 @@ from merginguriel.utils.iterative.run_folder import RunFolder
 from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
@@ -24,7 +25,7 @@ def check_result(job: str, folder: Path, overwrite: bool) -> None:
             f"{folder} exists already; use --overwrite to replace it or choose another --results-dir: it is the result "
             "of another run, or of an earlier version"
         )
-    atomic.check_replaceable(folder, overwrite)
+    atomic.check_replaceable(folder, RESULT, overwrite)
 
 
 def judge(plan: IterativePlan, folder: RunFolder, overwrite: bool) -> Evaluation:

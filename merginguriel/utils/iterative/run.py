@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,17 +20,17 @@ from merginguriel.utils.iterative.merge_step import Merger
 from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.progress import EpochProgress
 from merginguriel.utils.iterative.result import check_result, judge
-from merginguriel.utils.iterative.run_folder import RunFolder
+from merginguriel.utils.iterative.run_folder import CONFIG_JSON, RunFolder
 from merginguriel.utils.jobs import processes
 from merginguriel.utils.storage import atomic, messages
 from merginguriel.utils.training import tracking
+from merginguriel.utils.training.checkpoints import set_aside_damaged
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.parts import Part, Trainers
 from merginguriel.utils.training.trainer import check_environment, device_of, free_memory
 from merginguriel.utils.training.unfinished import alone
 
 log = logging.getLogger(__name__)
-CONFIG_JSON = "experiment_config.json"
 
 
 def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] | None = None) -> Evaluation:
@@ -45,6 +45,8 @@ def run(plan: IterativePlan, *, overwrite: bool = False, config: dict[str, Any] 
     if settings.max_gpu_memory and device_of(settings.training.settings) == "cpu":
         raise InputError("--max-gpu-memory needs a CUDA GPU; leave it out")
     check_result(plan.job, result, overwrite)
+    if result.resolve() in (settings.folder.resolve(), *settings.folder.resolve().parents):
+        raise InputError(f"the result {result} would hold the run {settings.folder}; choose another --output-dir")
     folder = RunFolder(settings.folder)
     with alone(folder.path.resolve()):  # "." has no name
         folder.claim(settings.record, plan.data, overwrite)
@@ -67,6 +69,8 @@ class Turns:
         self._make = functools.partial(Trainers, training, plan.initial, plan.settings.max_gpu_memory)
         self._merger = Merger(plan, folder, self._development)
         self._history = read_history(folder.path)
+        for locale in plan.locales:
+            set_aside_damaged(folder.checkpoints_of(locale), scaled=training.settings.fp16)
         reached = {locale: folder.epoch(locale) for locale in plan.locales}
         self._progress = EpochProgress(plan.settings.max_epochs, reached, self._trained)
 
@@ -74,6 +78,8 @@ class Turns:
         if self._merged_at == self._settings.max_epochs:
             return
         with self._tracked(), self._progress:
+            for entry in self._history:  # what was lost with a damaged checkpoint
+                self._train_all(entry["epoch"])
             while self._merged_at < self._settings.max_epochs:
                 self._merge(*self._train_to_next_merge())
 
@@ -118,9 +124,11 @@ class Turns:
         return planned, "end of training" if is_last else f"{interval} epoch{'s' * (interval > 1)}", decisions
 
     def _train_all(self, epoch: int) -> None:
-        """Until every language has reached `epoch`."""
+        """Until every language has reached `epoch`, from the last merge before it on."""
         settings, folder = self._settings, self._folder
-        merges = tuple(entry["epoch"] for entry in self._history)
+        before = [entry for entry in self._history if entry["epoch"] < epoch]
+        merged = folder.merged(before[-1]["name"]) if before else None
+        merged_at, merges = before[-1]["epoch"] if before else 0, tuple(entry["epoch"] for entry in self._history)
         parts = [
             (
                 locale,
@@ -129,14 +137,19 @@ class Turns:
                     folder.checkpoints_of(locale),
                     epoch,
                     settings.save_strategy == "epoch",
-                    folder.merged(self._history[-1]["name"]) if self._history else None,
-                    self._merged_at,
-                    merges[-settings.retain :] if settings.checkpoint_before_merge else (),
+                    merged,
+                    merged_at,
+                    tuple(self._last(merges)) if settings.checkpoint_before_merge else (),
                 ),
             )
             for locale in self._plan.locales
             if folder.epoch(locale) < epoch
         ]
+        if merged and not merged.exists() and any(folder.epoch(locale) == merged_at for locale, _ in parts):
+            raise InputError(
+                f"{merged}, from which {', '.join(locale for locale, _ in parts)} would go on, is not there any more; "
+                "use --overwrite to begin the run again"
+            )
         if len(parts) > 1 and not settings.sequential:
             processes.in_processes(self._make, parts, len(parts), self._progress)
         elif parts:
@@ -160,8 +173,13 @@ class Turns:
         self._history.append(entry)
         write_history(self._folder.path, self._history)
         self._write_state()
-        for old in self._history[: -self._settings.retain]:
+        for old in self._history[: len(self._history) - len(self._last(self._history))]:
             shutil.rmtree(self._folder.merged(old["name"]), ignore_errors=True)
+
+    def _last(self, merges: Sequence[Any]) -> Sequence[Any]:
+        """Those that are kept."""
+        retain = self._settings.retain
+        return merges if retain is None else merges[-retain:]
 
     def _write_state(self) -> None:
         self._folder.write_state(self._settings.record, self._plan.data, self._plan.locales)

@@ -8,11 +8,24 @@ from typing import Any
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.made_folders import MERGED as MERGED_MODEL
+from merginguriel.utils.storage.made_folders import PARTIAL
 from merginguriel.utils.training.checkpoints import LocaleCheckpoint, checkpoints, newest
 
 STATE_JSON = "state_summary.json"
 MERGED = "merged_models"
 FINAL = "final_merged_model"
+MEASUREMENTS = ".measurements"
+CONFIG_JSON = "experiment_config.json"
+FILES = (STATE_JSON, CONFIG_JSON, "merge_history.json")
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a run writes such a thing into its folder: a file of its own, merges, a language's checkpoints."""
+    if path.is_file():
+        return path.name in FILES or bool(PARTIAL.fullmatch(path.name))
+    inside = [part.name for part in path.iterdir()]
+    return path.name in (MERGED, MEASUREMENTS) or not set(inside) - {"checkpoints"}
 
 
 class RunFolder:
@@ -62,11 +75,25 @@ class RunFolder:
                     f"{self.path} holds a run with other {what}; repeat those to finish it, choose another "
                     "--output-dir, or use --overwrite to replace it"
                 )
+            self._check_ours()
             # The state goes last: without it the folder would not be known as a run's.
             for path in sorted(self.path.iterdir(), key=lambda path: path == state):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not state.exists():
             atomic.write_json(state, {"settings": settings, "data": data, "models": {}})
+
+    def _check_ours(self) -> None:
+        """InputError where something in the folder was not written by a run."""
+        foreign = [path for path in sorted(self.path.iterdir()) if not _is_written(path)]
+        merges = self.path / MERGED
+        for merge in sorted(merges.iterdir()) if merges.is_dir() and not foreign else ():
+            if not PARTIAL.fullmatch(merge.name) and MERGED_MODEL.objection(merge):
+                foreign.append(merge)
+        if foreign:
+            raise InputError(
+                f"{foreign[0]} was not written by a run, so {self.path} is not replaced; move it or choose another "
+                "--output-dir"
+            )
 
     def write_state(self, settings: dict[str, Any], data: dict[str, str], locales: Iterable[str]) -> None:
         """What every language has reached, for people; nothing but the settings is read again."""

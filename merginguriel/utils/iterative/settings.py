@@ -52,8 +52,9 @@ class LanguageTraining(TrainingSettings):
 class IterativeSettings:
     """`training` holds what all languages share; its `locales` are those that were asked for, () to choose them.
 
-    `retain`: of so many merges the models are kept, and with `checkpoint_before_merge` the languages' checkpoints from
-    before them. `command`: the line for a shell that asked for the run. What has a word changes the final model.
+    `retain`: of so many merges, None for all, the models are kept, and with `checkpoint_before_merge` the languages'
+    checkpoints from before them. `command`: the line for a shell that asked for the run. What has a word changes the
+    final model.
     """
 
     training: TrainingRun
@@ -85,9 +86,9 @@ class IterativeSettings:
     checkpoint_before_merge: bool = setting(
         False, "keep the languages' checkpoints from before merges", "--checkpoint-before-merge"
     )
-    retain: int = setting(
-        3,
-        "merges, the last ones, that are kept; their checkpoints too with the flag above",
+    retain: int | None = setting(
+        None,
+        "keep the last N merges only, and their checkpoints with the flag above (default: all)",
         "--retain-merge-checkpoints",
         read=positive_int,
         metavar="N",

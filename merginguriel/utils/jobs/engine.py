@@ -1,5 +1,6 @@
 """Many jobs: what is done is skipped, what fails is named and the others go on, in processes here or on a cluster."""
 
+import contextlib
 import functools
 import gc
 import logging
@@ -10,13 +11,14 @@ from typing import Any, Protocol
 
 import torch
 from auto_merge_llm.errors import InputError
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
+from merginguriel.utils.storage.disk import NO_SPACE, is_full
+from merginguriel.utils.storage.locks import LockedError, locked
 
 log = logging.getLogger(__name__)
 
@@ -111,28 +113,23 @@ class Worker:
         while waiting:
             job = waiting.popleft()
             # Another run has this job in hand: the others first, and wait only where there are no others.
-            lock = FileLock(_lock_file(job), timeout=-1 if busy > len(waiting) else 0)
-            try:
-                lock.acquire()
-            except Timeout:
-                waiting.append(job)
-                busy += 1
-                continue
-            busy = 0
-            try:
+            with contextlib.ExitStack() as held:
+                try:
+                    held.enter_context(locked(_lock_file(job), timeout=-1 if busy > len(waiting) else 0))
+                except LockedError:
+                    waiting.append(job)
+                    busy += 1
+                    continue
+                busy = 0
                 yield "job_started", job.name
                 shared["progress"] = functools.partial(report, "job_share", job.name)
                 yield _done_or_why(job, shared)
-            finally:
-                lock.release()
         shared.clear()
         gc.collect()  # what it held on a GPU may refer to itself
 
 
 def _lock_file(job: Job) -> Path:
-    folder = job.folder.parent / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{job.folder.name}.lock"
+    return job.folder.parent / ".locks" / f"{job.folder.name}.lock"
 
 
 def _done_or_why(job: Job, shared: dict[str, Any]) -> tuple:
@@ -143,6 +140,8 @@ def _done_or_why(job: Job, shared: dict[str, Any]) -> tuple:
     except InputError as error:
         return "job_failed", job.name, str(error)
     except Exception as error:
+        if is_full(error):
+            return "job_failed", job.name, NO_SPACE
         log.exception("%s", job.name)
         _check_device()
         return "job_failed", job.name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

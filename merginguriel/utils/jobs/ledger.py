@@ -24,6 +24,8 @@ JOBS = "experiment_jobs"  # in the names of files
 class Ledger:
     """The list of one `command` whose results go into `folder`.
 
+    Progress and end are written twice: with a hash of the command in their names, and plainly, which the next command
+    in the folder overwrites.
     `planned_failures`: name -> why a job could not even be planned. `config`: the command's flags. `prefix`: of the
     names of progress and end, "" for none; `describe(jobs, outcome)` is what the end tells beside.
     """
@@ -43,7 +45,7 @@ class Ledger:
     def changed(self, outcome: Outcome) -> None:
         """A job has ended."""
         if self.prefix:
-            atomic.write_json(self._file("progress"), self.progress(outcome))
+            self._write("progress", self.progress(outcome))
 
     def end(self, outcome: Outcome) -> Path | None:
         """Put what could not be planned among the failures, and write everything; the file that tells the end."""
@@ -55,10 +57,11 @@ class Ledger:
         said = self.progress(outcome)
         modes = dict.fromkeys(job.label for job in self.jobs if job.label)
         counts = {mode: sum(of.get(mode, False) for of in said["results"].values()) for mode in modes}
-        atomic.write_json(
-            self._file("final_results"),
+        return self._write(
+            "final_results",
             {
                 "timestamp": said["timestamp"],
+                "command": self.command,
                 "config": dict(self.config),
                 "summary": {"total_locales": said["total_locales"], "mode_success_counts": counts},
                 "detailed_results": said["results"],
@@ -66,7 +69,6 @@ class Ledger:
                 **self.describe(self.jobs, outcome),
             },
         )
-        return self._file("final_results")
 
     def progress(self, outcome: Outcome) -> dict[str, Any]:
         """A locale's mode is true where all its jobs are done, false where one failed.
@@ -85,6 +87,7 @@ class Ledger:
         locales = {job.options.get("locale", job.group) for job in self.jobs}
         return {
             "timestamp": utc_now(),
+            "command": self.command,
             "total_locales": len(locales),
             "processed_locales": len(locales) - len(set(left)),
             "current_locale": left[0] if left else None,
@@ -106,8 +109,13 @@ class Ledger:
             },
         )
 
-    def _file(self, what: str) -> Path:
-        return self.folder / f"{self.prefix}_{what}{self.ending}.json"
+    def _write(self, what: str, content: dict[str, Any]) -> Path:
+        """Once for this command alone, and once as that of the command that wrote last; the former."""
+        latest = self.folder / f"{self.prefix}_{what}{self.ending}.json"
+        own = latest.with_name(f"{latest.stem}_{short_hash(self.command)}.json")
+        for file in (own, latest):
+            atomic.write_json(file, content)
+        return own
 
 
 def ending_of(part: tuple[int, int] | None) -> str:
@@ -139,14 +147,26 @@ def undone(results_root: Path) -> tuple[list[Undone], dict[Path, str]]:
             lists.append(_undone(file))
         except InputError as error:
             damaged[file] = str(error)
+        except OSError as error:  # a name of 5,000 letters
+            damaged[file] = f"{file} is no list of jobs: {error.strerror}; remove it"
     return lists, damaged
+
+
+def _is_list(content: Mapping[str, Any]) -> bool:
+    jobs = content.get("jobs")
+    return (
+        isinstance(jobs, dict)
+        and isinstance(content.get("command"), str)
+        and all(isinstance(told.get("mark"), str) and "job" in told for told in jobs.values() if isinstance(told, dict))
+    )
 
 
 def _undone(file: Path) -> Undone:
     content = atomic.read_json(file)
-    if not isinstance(content.get("jobs"), dict) or "command" not in content:
+    failures = content.get("failures") or {}
+    if not (_is_list(content) and isinstance(failures, dict)):
         raise InputError(f"{file} is no list of jobs; remove it")
-    failures, missing = content.get("failures") or {}, {}
+    missing: dict[str, str] = {}
     for name, expected in content["jobs"].items():
         if not isinstance(expected, dict):  # a list of an earlier version has the hash alone
             expected = {"job": expected, "mark": f"{name}/{RESULTS_JSON}"}

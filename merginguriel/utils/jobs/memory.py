@@ -24,6 +24,8 @@ def _of_machine(meminfo: Path) -> int:
     for line in meminfo.read_text().splitlines() if meminfo.is_file() else ():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
+    if not hasattr(os, "sysconf"):  # Windows: as if there were enough
+        return 1 << 40
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -28,7 +28,7 @@ def adapted_merge_job(
     if output.keep_merged:
         before, adapted = plan.before.output, plan.output
         made = [(str(adapted / ADAPTATION_JSON), {})]
-    options = {
+    options: dict[str, Any] = {
         "plan": plan,
         "before": before,
         "adapted": adapted,
@@ -41,6 +41,7 @@ def adapted_merge_job(
     }
     settings = merge_settings(plan, split, precision, data)
     folder = output.results_root / name
+    output.check_apart(plan, [folder, *options["alone"].values()])
     # A group of its own: it takes much longer than merging once more.
     return Job("adapted_merge", name, name, folder, settings, options, tuple(made), label=plan.label)
 

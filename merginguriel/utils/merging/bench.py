@@ -3,9 +3,10 @@
 memory_bench.py has the other bench, for many merges of the same models. Both make the same bytes and the same results.
 """
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ from merginguriel.utils.merging.examples import Examples, draw_examples
 from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
+from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage.made_folders import MERGED
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +79,23 @@ class Prepared:
             target=plan.target,
             sources=plan.sources,
             timestamp=timestamp,
-            length=plan.settings.length,
+            settings=self._told(plan),
         )
         return {DETAILS_TXT: by_people, DETAILS_JSON: atomic.as_json(told)}
+
+    def _told(self, plan: MergePlan) -> dict[str, object]:
+        """What merge_details.txt tells beside sources and weights, of what has an effect in the mode."""
+        settings = plan.settings
+        told: dict[str, object] = {}
+        if settings.length != 1:
+            told["Length"] = f"{settings.length:g}"
+        if (MergeSettings.__name__, "preweight") in settings.used():
+            told["Preweight"] = settings.preweight
+        if self.examples:
+            counts = self.examples.counts
+            told["Fisher Data Mode"] = settings.texts.scope
+            told["Examples"] = f"{sum(counts.values())} ({', '.join(f'{name} {n}' for name, n in counts.items())})"
+        return told
 
 
 class Merged(ABC):
@@ -185,7 +202,7 @@ class FolderBench(Bench):
             log.info("already merged: %s", plan.output)
             return MergedFolder(plan)
         prepared = self.prepare(plan)
-        with atomic.whole_folder(plan.output, overwrite=overwrite) as partial:
+        with made_at_once(plan, record), atomic.whole_folder(plan.output, MERGED, overwrite=overwrite) as partial:
             report = _stream(plan, prepared, partial)
             for name, text in {**prepared.details(plan, record, report), MODEL_CARD: model_card(plan)}.items():
                 atomic.write_text(partial / name, text)
@@ -218,10 +235,22 @@ def stretched(plan: MergePlan, base: Any) -> Any:
 
 
 def refuse_sources(plan: MergePlan) -> None:
-    """InputError where the merge would take the place of one of its sources."""
-    folders = [source.path.resolve() for source in plan.sources]
-    if plan.output.resolve() in [place for folder in folders for place in (folder, *folder.parents)]:
-        raise InputError(f"{plan.output} is a source of this merge or holds one; choose another --output-dir")
+    """InputError where the merge would take the place of one of its sources, or of its base."""
+    sources, bases = [source.path for source in plan.sources], [plan.base] if plan.base else []
+    for what, models in (("a source", sources), ("the base", bases)):
+        folders = [model.resolve() for model in models]
+        if plan.output.resolve() in [place for folder in folders for place in (folder, *folder.parents)]:
+            raise InputError(f"{plan.output} is {what} of this merge or holds one; choose another --output-dir")
+
+
+@contextlib.contextmanager
+def made_at_once(plan: MergePlan, record: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, it is no error that the same command, started twice, has put this very merge in its place before."""
+    try:
+        yield
+    except InputError:
+        if not tells(plan.output / DETAILS_JSON, {"plan": dict(record)}):
+            raise
 
 
 def is_merged(plan: MergePlan, record: Mapping[str, Any], overwrite: bool) -> bool:

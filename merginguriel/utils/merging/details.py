@@ -1,20 +1,25 @@
 """What a merge leaves beside its weights: merge_details.txt for people, merge_details.json for programs."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 DETAILS_TXT = "merge_details.txt"
 DETAILS_JSON = "merge_details.json"
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-def merge_details(*, mode: str, base_model: str, target: str, sources, timestamp: str, length: float = 1.0) -> str:
+def merge_details(
+    *, mode: str, base_model: str, target: str, sources, timestamp: str, settings: Mapping[str, object] = NOTHING
+) -> str:
     """The text of merge_details.txt for people; merge_details.json is its twin for programs.
 
-    `sources` have `locale`, `path` and `weight`; weights are fractions of 1.
+    `sources` have `locale`, `path` and `weight`; weights are fractions of 1. `settings`: what else to tell, by name.
     """
     total = sum(source.weight for source in sources)
     lines = [
         f"Merge Mode: {mode}",
-        *([] if length == 1 else [f"Length: {length:g}"]),
+        *(f"{name}: {value}" for name, value in settings.items()),
         f"Timestamp (UTC): {timestamp}",
         "",
         f"Base Model (for architecture): {base_model}",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage.argument_types import positive_int
 from merginguriel.utils.storage.settings import setting
 
+log = logging.getLogger(__name__)
 NUM_EXAMPLES = 1000
 
 
@@ -99,10 +101,10 @@ class Examples:
 
 
 def draw_examples(task: Task, settings: TextSettings, locales: Sequence[str], seed: int) -> Examples:
-    """Exactly `num_examples` items: an equal share of each locale, one more of the first where it does not divide.
+    """`num_examples` items: an equal share of each locale, one more of the first where it does not divide.
 
-    Each locale's items are drawn at random by `seed` and the locale's name. Raises InputError where a locale has
-    too few items.
+    Each locale's items are drawn at random by `seed` and the locale's name. Of a locale that has fewer than its share
+    all are taken, which a warning tells; `counts` of the result has the numbers.
     """
     splits = [task.load(locale, settings.split) for locale in locales]
     total = settings.num_examples
@@ -115,10 +117,15 @@ def draw_examples(task: Task, settings: TextSettings, locales: Sequence[str], se
     for place, (locale, split) in enumerate(zip(locales, splits)):
         count = share + (place < rest)
         if count > len(split):
-            raise InputError(
-                f"--num-fisher-examples {total} asks for {count} examples of {locale}, "
-                f"whose {settings.split} split has {len(split)}; ask for fewer"
+            log.warning(
+                "warning: --num-fisher-examples %d asks for %d examples of %s, whose %s split has %d: all are taken",
+                total,
+                count,
+                locale,
+                settings.split,
+                len(split),
             )
+            count = len(split)
         chosen = random.Random(f"{seed} {locale}").sample(range(len(split)), count)
         counts[locale] = count
         texts += [split.texts[item] for item in chosen]

@@ -22,7 +22,7 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_settings, settings_of
 from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import Evaluation, Origin, data_settings, info_of, write_evaluation
-from merginguriel.utils.merging.bench import Bench, Merged, is_merged, refuse_sources, stretched
+from merginguriel.utils.merging.bench import Bench, Merged, is_merged, made_at_once, refuse_sources, stretched
 from merginguriel.utils.merging.examples import Examples
 from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
@@ -31,6 +31,7 @@ from merginguriel.utils.models import devices, loading, scoring
 from merginguriel.utils.models.model_folder import max_tokens, read_labels
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import MERGED
 
 
 class MemoryBench(Bench):
@@ -209,7 +210,8 @@ class MergedInMemory(Merged):
         """
         plan = replace(self._plan, output=folder)
         refuse_sources(plan)
-        with atomic.whole_folder(folder, overwrite=overwrite) as partial:
+        atomic.check_replaceable(folder, MERGED, overwrite)
+        with made_at_once(plan, self._record), atomic.whole_folder(folder, MERGED, overwrite=overwrite) as partial:
             self._model.save(partial)
             for name, text in {**self._details, MODEL_CARD: model_card(plan, result)}.items():
                 atomic.write_text(partial / name, text)

@@ -1,7 +1,7 @@
 """The job of a merge: merge a plan on a bench, and evaluate it on its target."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from merginguriel.utils.merging.details import DETAILS_JSON
 from merginguriel.utils.merging.memory_bench import Alone, MemoryBench
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,11 @@ class MergeOutput(ResultsOutput):
     @property
     def measurements(self) -> Path:
         return self.results_root / "measurements"
+
+    def check_apart(self, plan: MergePlan, results: Iterable[Path]) -> None:
+        """InputError where a result would take the place of the merged model, or of the adapted one."""
+        for model in (plan.output, plan.before.output) if self.keep_merged else ():
+            atomic.check_apart(model, results)
 
 
 class MergeContext(EvaluationContext):
@@ -82,6 +88,7 @@ def merge_job(
     options = {"plan": plan, "alone": alone, "overwrite": output.overwrite, "num_items": len(split)}
     options["locale"] = plan.target
     folder = output.results_root / plan.output.name
+    output.check_apart(plan, [folder, *alone.values()])
     return Job("merge", plan.output.name, plan.target, folder, settings, options, made, label=plan.label)
 
 
@@ -146,7 +153,7 @@ def check_results(job: Job) -> None:
     if job.folder.exists() and not (
         file.is_file() and atomic.read_json(file).get("experiment") == job.settings["experiment"]
     ):
-        atomic.check_replaceable(job.folder, job.options["overwrite"])
+        atomic.check_replaceable(job.folder, RESULT, job.options["overwrite"])
 
 
 def do_here(jobs: Sequence[Job], context: FolderContext) -> None:

@@ -1,6 +1,7 @@
 """The plan of a merge: sources, weights, method, base and texts, decided before anything is read or written."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,13 @@ from merginguriel.utils.merging.modes import ADAPTED, MODES, needs_text
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.weighing import weigh
-from merginguriel.utils.models.model_folder import WeightHashes, check_task, files_of
+from merginguriel.utils.models.model_folder import WeightHashes, check_task, files_of, max_tokens
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.atomic import read_json
 from merginguriel.utils.storage.settings import plain
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def plan_merge(
     method, target = settings.method, settings.target
     if target in (settings.weights or ()) or target in (settings.choice.sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
-    available = store.available() if available is None else available
+    available = store.available([target]) if available is None else available
     hashes = WeightHashes(available) if weights_sha256 is None else weights_sha256
     shares, selection = weigh(settings, task, available, hashes, polls or Polls(task, available, store.root, hashes))
     missing = [locale for locale in shares if locale not in available]
@@ -186,12 +190,24 @@ def plan_merge(
     texts = tuple(settings.texts.locales(target, list(shares))) if needs_text(settings.mode) else ()
     for source in sources:
         check_task(source.path, task)
+    _check_cuts(sources, task)
     plan = MergePlan(settings, task, store.base_model, sources, selection, start, texts, output or merged_root)
     name = naming.merge_name(settings.mode, target, len(sources), plan.words)
     plan = plan if output else replace(plan, output=merged_root / name)
     if settings.adaptation.adapt:
         _check_adaptation(plan)
     return plan
+
+
+def _check_cuts(sources: Sequence[Source], task: Task) -> None:
+    """Warn where sources were trained on texts that were cut at different lengths."""
+    files = [file for source in sources if (file := source.path / "config.json").is_file()]
+    cuts = sorted({max_tokens(read_json(file), task) for file in files})
+    if len(cuts) > 1:
+        log.warning(
+            "warning: the sources were trained on texts cut at %s tokens; the merge cuts them as its first source",
+            " and ".join(map(str, cuts)),
+        )
 
 
 def _check_adaptation(plan: MergePlan) -> None:

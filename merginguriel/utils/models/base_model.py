@@ -4,7 +4,7 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.models.loading import counts_positions_from
+from merginguriel.utils.models.loading import check_padding, counts_positions_from
 
 
 def settle(model: Any, tokenizer: Any, name: str) -> None:
@@ -29,15 +29,7 @@ def settle(model: Any, tokenizer: Any, name: str) -> None:
         theirs, ours = getattr(tokenizer, role), getattr(config, role, None)
         if theirs is not None and theirs not in (ours if isinstance(ours, list) else [ours]):
             setattr(config, role, theirs)
-    pad_id, rows = config.pad_token_id, model.get_input_embeddings().num_embeddings
-    if pad_id is None:
-        raise InputError(
-            f"{name} has no padding token, which batches need; name one as pad_token in its tokenizer_config.json"
-        )
-    if not 0 <= pad_id < rows:
-        raise InputError(
-            f"{name}: the padding token {pad_id} has no row in the {rows} embeddings; name one of the vocabulary"
-        )
+    check_padding(model, name)
     # X-MOD has an adapter a language; a merged model has one as well.
     adapters = getattr(config, "languages", None) if config.model_type == "xmod" else None
     if adapters and config.default_language not in adapters:

@@ -53,4 +53,10 @@ def _told_base(model: Path, config: Mapping[str, Any]) -> str | None:
     if training.is_file() and (base := atomic.read_json(training).get("settings", {}).get("base_model")):
         return base
     loaded = config.get("_name_or_path")  # of a training on somebody's disk it is no name
-    return named[0] if named else None if not loaded or Path(loaded).is_absolute() else loaded
+    return (
+        named[0]
+        if named
+        else None
+        if not isinstance(loaded, str) or not loaded or Path(loaded).is_absolute()
+        else loaded
+    )

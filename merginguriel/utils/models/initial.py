@@ -12,9 +12,10 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.base_model import settle
-from merginguriel.utils.models.loading import one_line, quiet_loading
+from merginguriel.utils.models.loading import name_portable_tokenizer, one_line, quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
+from merginguriel.utils.storage.locks import locked
 
 log = logging.getLogger(__name__)
 INITIAL_JSON = "initial.json"
@@ -28,8 +29,6 @@ def initial_checkpoint(store: ModelStore, seed: int) -> Path:
     config.json as `initial_head`, so every save_pretrained carries it on, and merging checks it.
     Made once, under a lock, by whoever comes first.
     """
-    from filelock import FileLock
-
     base_model, folder = store.base_model, store.initial(seed)
     if folder.exists():
         _check_base(folder, base_model)
@@ -41,7 +40,7 @@ def initial_checkpoint(store: ModelStore, seed: int) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.parent / f".{folder.name}.lock"
     try:
-        with FileLock(lock):
+        with locked(lock):
             if not folder.exists():
                 log.info("making the initial checkpoint %s", folder)
                 with whole_folder(folder) as partial:
@@ -116,6 +115,7 @@ def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path
     model_folder.tell_task(model.config, task, task.max_tokens)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    name_portable_tokenizer(folder)
     write_json(folder / INITIAL_JSON, {"base_model": base_model, "base": _base_identity(base_model), "seed": seed})
 
 

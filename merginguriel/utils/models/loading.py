@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from auto_merge_llm.json_objects import read_json_object
 from auto_merge_llm.tokenizer_files import VOCABULARY_FILES, tokenizer_files, vocabulary_file
 
 log = logging.getLogger(__name__)
+TOKENIZER_CONFIG = "tokenizer_config.json"
+NAMED_BY_5 = "TokenizersBackend"  # what transformers 5 calls PreTrainedTokenizerFast, and 4 does not know
 
 
 def quiet_loading() -> None:
@@ -65,9 +68,24 @@ def load_model(path: Path, device: str, dtype):
             f"{path} holds weights that a model of its config.json has no place for, {encoder[0]} among them; copy the "
             "model's own config.json again"
         )
+    check_padding(model, path)
     if surplus:
         log.warning("%s: weights that no classifier has are left out, %s among them", path, surplus[0])
     return model.to(device).eval()
+
+
+def check_padding(model, name: str | Path) -> None:
+    """InputError where the model has no padding token, which batches need, or one without a row."""
+    pad_id, rows = model.config.pad_token_id, model.get_input_embeddings().num_embeddings
+    if pad_id is None:
+        raise InputError(
+            f"{name} has no padding token, which batches need; name one as pad_token in its tokenizer_config.json, and "
+            "its number as pad_token_id in its config.json"
+        )
+    if not 0 <= pad_id < rows:
+        raise InputError(
+            f"{name}: the padding token {pad_id} has no row in the {rows} embeddings; name one of the vocabulary"
+        )
 
 
 def read_model(
@@ -109,16 +127,28 @@ def read_model(
         )
 
 
+def name_portable_tokenizer(folder: Path) -> None:
+    """Let a tokenizer that was just saved be of a class that transformers 4 and 5 have."""
+    file = folder / TOKENIZER_CONFIG
+    settings = read_json_object(file)
+    if settings.get("tokenizer_class") == NAMED_BY_5:
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def load_tokenizer(path: Path):
     """Raises InputError where transformers would read another vocabulary than the folder's, or none."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     _check_has_tokenizer(path)
+    settings = Path(path) / TOKENIZER_CONFIG
+    named = read_json_object(settings).get("tokenizer_class") if settings.is_file() else None
+    kind: Any = PreTrainedTokenizerFast if named == NAMED_BY_5 else AutoTokenizer
     vocabulary = vocabulary_file(Path(path))
     if vocabulary is not None and vocabulary.suffix == ".model" and importlib.util.find_spec("sentencepiece") is None:
         raise InputError(f"{vocabulary} needs the library sentencepiece; pip install sentencepiece")
     with explained(path):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        tokenizer = kind.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     # Without a file that its class knows, transformers 5 makes a tokenizer of a handful of special tokens.
     known = [name for name in type(tokenizer).vocab_files_names.values() if name in VOCABULARY_FILES]
     if known and not any((Path(path) / name).is_file() for name in known):

@@ -1,9 +1,9 @@
 """The tiny XLM-RoBERTa encoder from which the mini corpus' sources are fine-tuned."""
 
-import json
 from pathlib import Path
 
 from merginguriel.utils.data.mini import LOCALES, records
+from merginguriel.utils.models.loading import name_portable_tokenizer
 
 VOCAB_SIZE = 2000
 HIDDEN_SIZE = 64
@@ -51,13 +51,6 @@ def _tokenizer(texts: list[str]):
         model_max_length=MAX_TOKENS,
         model_input_names=["input_ids", "attention_mask"],
     )
-
-
-def _name_portable_tokenizer_class(config_file: Path) -> None:
-    # transformers 5 writes TokenizersBackend, which 4.x does not know; both read this name.
-    settings = json.loads(config_file.read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    config_file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _pretrain(encoder, tokenizer, texts: list[list[str]]) -> None:
@@ -133,4 +126,4 @@ def build_base(folder: Path, seed: int) -> None:
         torch.set_num_threads(threads)
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    _name_portable_tokenizer_class(folder / "tokenizer_config.json")
+    name_portable_tokenizer(folder)

@@ -67,7 +67,7 @@ def check_task(path: Path, task: Task) -> None:
 def _check(path: Path, labels: Iterable[str], config: Mapping[str, Any], task: Task) -> None:
     known = set(task.labels)
     unknown = next((name for name in labels if name not in known), None)
-    told = config.get(TASK) or {}
+    told = _told(path, config)
     if unknown is not None:
         whose = f"it is a model of task {told.get('name')}; " if told.get("name") not in (None, task.name) else ""
         raise InputError(
@@ -81,8 +81,23 @@ def _check(path: Path, labels: Iterable[str], config: Mapping[str, Any], task: T
         )
 
 
+def _told(path: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `tell_task` has written, {} where it has not; InputError where that was changed by hand."""
+    told = config.get(TASK) or {}
+    tokens = told.get("max_tokens") if isinstance(told, dict) else ""
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise InputError(
+            f"{Path(path) / 'config.json'}: {TASK} is not what training has written; copy the model's own config.json "
+            "again"
+        )
+    return told
+
+
 def max_tokens(config: Mapping[str, Any], task: Task) -> int:
-    """Where a model's texts are cut: as in its training where its configuration tells, else as the task says."""
+    """Where a model's texts are cut: as in its training where its configuration tells, else as the task says.
+
+    The configuration is one that `read_labels` has read.
+    """
     return (config.get(TASK) or {}).get("max_tokens") or task.max_tokens
 
 

@@ -1,7 +1,7 @@
 """Where the models are: a folder for each language, found by name."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,15 @@ class ModelStore:
         found, declared = naming.find_models(self.root, self.base_model, self.task.name), dict(self.task.languages)
         return {code: folder for code, folder in found.items() if code in declared or not declared}
 
-    def available(self) -> dict[str, Path]:
-        """The same; InputError naming the training command where there is none."""
+    def available(self, targets: Collection[str] = ()) -> dict[str, Path]:
+        """The same; InputError naming the training command of a source where there is none.
+
+        `targets`: whom sources are wanted for, so that no target's own model is advised while there is another.
+        """
         models = self.find()
         if not models:
-            example = next(iter(self.task.default_codes), "af-ZA")
+            codes = self.task.default_codes or ("en-US",)
+            example = next((code for code in codes if code not in targets), codes[0])
             raise InputError(
                 f"no models {self.folder('<language>').name} in {self.root}; train one with python "
                 f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name {example} "

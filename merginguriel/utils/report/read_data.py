@@ -12,7 +12,7 @@ from merginguriel.utils.report.language_data import told_codes
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results import collect
 from merginguriel.utils.results.baselines import EVERY
-from merginguriel.utils.results.choice import choose, of_types
+from merginguriel.utils.results.choice import choose, in_own_names, of_types
 from merginguriel.utils.results.comparison import COMPARISON, Comparison, compare
 from merginguriel.utils.results.csv_tables import of_variant_comprehensive
 from merginguriel.utils.results.identity import COMPARED
@@ -120,6 +120,7 @@ def from_csv(
     if locales:
         long = long[long["locale"].isin(locales)]
     if types:
+        types = in_own_names(types, {*long["method"], *long["variant"]})
         missing = sorted({*types} - {*long["method"], *long["variant"], "baseline"})
         if missing:
             raise InputError(f"{path} has no result of {', '.join(missing)}; there are some of {', '.join(variants)}")

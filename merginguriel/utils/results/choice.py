@@ -1,6 +1,7 @@
 """Which of all results are asked for: those of one split and one task, by one metric."""
 
 import logging
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import MINI
 from merginguriel.utils.data.task_file import task_named
+from merginguriel.utils.merging.modes import ALIASES
 from merginguriel.utils.results.formatting import many
 from merginguriel.utils.results.single_models import SINGLE
 
@@ -42,7 +44,7 @@ def choose(
 
 def of_types(rows: pd.DataFrame, types: list[str]) -> pd.DataFrame:
     """Those of some methods or variants, and single models; InputError where a type has no result."""
-    wanted = {{"baseline": "native"}.get(name, name) for name in types}
+    wanted = {{"baseline": "native"}.get(name, name) for name in in_own_names(types, {*rows.method, *rows.variant})}
     unknown = sorted(wanted - {*rows.method, *rows.variant, "native"})  # which only a note says that it is missing
     if unknown:
         splits, there = " and ".join(sorted(set(rows.split))), sorted({*rows.method[rows.kind != "nxn"]})
@@ -52,6 +54,11 @@ def of_types(rows: pd.DataFrame, types: list[str]) -> pd.DataFrame:
             f"no result of {', '.join(unknown)} on the {splits} split; {meant}there are some of {', '.join(there)}"
         )
     return rows[rows.method.isin(wanted) | rows.variant.isin(wanted) | rows.kind.isin(SINGLE)]
+
+
+def in_own_names(types: Iterable[str], there: Collection[str]) -> list[str]:
+    """`types` with the modes' own names where results have no other: fisher is fisher_dataset."""
+    return [name if name in there else ALIASES.get(name, name) for name in types]
 
 
 def _of_task(rows: pd.DataFrame, asked: str | None) -> pd.DataFrame:

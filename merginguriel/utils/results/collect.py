@@ -13,7 +13,8 @@ from merginguriel.utils.data.split import SPLITS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.evaluation.metrics import ACCURACY
 from merginguriel.utils.results import identity
-from merginguriel.utils.results.rows import COLUMNS, find_results, read_row
+from merginguriel.utils.results.column_types import check_types
+from merginguriel.utils.results.rows import COLUMNS, ODD, find_results, read_row
 from merginguriel.utils.similarity import transfer
 from merginguriel.utils.storage import atomic, naming
 
@@ -53,6 +54,8 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
             rows += _other_cells(matrix, {(row["source"], row["locale"]) for row in cells})
         except InputError as error:
             damaged[matrix] = str(error)
+        except ODD as error:
+            damaged[matrix] = f"{matrix.with_name(transfer.SUMMARY_JSON)} is no summary of an N×N: {error}"
     identity.tell_apart(rows)
     long = pd.DataFrame(rows, columns=list(COLUMNS))
     return Collection(long.astype({name: "Int64" for name in ("num_sources", "seed", "correct", "total")}), damaged)
@@ -73,7 +76,9 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
     """Rows of the cells that have no results.json: of older runs, and of those whose folders were removed."""
     if not matrix.is_file():
         return
+    log.info("Loading evaluation matrix: %s", matrix)
     measured, summary = transfer.read_csv(matrix), matrix.with_name(transfer.SUMMARY_JSON)
+    log.info("Loaded evaluation matrix with shape %s", measured.values.shape)
     content = atomic.read_json(summary) if summary.is_file() else {}
     split = SPLITS.get(content.get("split", "test"), "")
     of_run = {
@@ -94,4 +99,5 @@ def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
             if not np.isnan(score) and (source, target) not in known:
                 row = of_source | {"locale": target, "target": target, "score": score, of_run["metric"]: score}
                 row["data"] = content.get("data_sha256", {}).get(target)
+                check_types(row)
                 yield {name: row.get(name) for name in COLUMNS}

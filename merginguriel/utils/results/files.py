@@ -1,5 +1,6 @@
 """The files that aggregate_results.py writes."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,6 +14,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.results import csv_tables, json_files, paper_tables, text_report
 from merginguriel.utils.results.csv_tables import Aggregate
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.csv_cells import csv_text
 
 FORMATS = ("csv", "json", "markdown")
 
@@ -60,9 +62,10 @@ def write(
         moment += timedelta(seconds=1)
     paths = _paths(files, folder, prefix, moment)
     contents = [_as_bytes(file.content(results), file.name) for file in files]  # all, before the first is written
-    for path, content in zip(paths.values(), contents):
-        with atomic.beside(path) as partly:
-            partly.write_bytes(content)
+    with contextlib.ExitStack() as whole:  # all appear, or, where the disk is full, none
+        partly = [whole.enter_context(atomic.beside(path)) for path in paths.values()]
+        for part, content in zip(partly, contents):
+            part.write_bytes(content)
     return paths
 
 
@@ -78,5 +81,5 @@ def _as_bytes(content: pd.DataFrame | dict | str, name: str) -> bytes:
         except ImportError:
             raise InputError("--export parquet needs the package pyarrow; install it, or use --export csv") from None
     if isinstance(content, pd.DataFrame):
-        content = content.to_csv(index=False)
+        content = csv_text(content)
     return (json_files.as_json(content) if isinstance(content, dict) else content).encode()

@@ -9,7 +9,8 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.ensembles.votes import soft
 from merginguriel.utils.evaluation import nxn_logits, predictions
-from merginguriel.utils.storage import naming
+from merginguriel.utils.evaluation.agreement import check_agreement, read_answers
+from merginguriel.utils.storage import atomic, naming
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class ItemReader:
         file = Path(folder) / predictions.PREDICTIONS
         try:
             if file.is_file():
-                kept = predictions.read_predictions(file, ("ids", "labels", "predictions"))
+                kept = read_answers(Path(folder), ())
                 return self._sorted(kept["ids"], kept["labels"], kept["predictions"])
             return self._of_cell(Path(folder))
         except InputError as error:
@@ -64,7 +65,7 @@ class ItemReader:
         """(what stands for the sorted ids, gold labels, logits (items, labels)) of a result; None where not kept."""
         file = Path(folder) / predictions.PREDICTIONS
         try:
-            kept = predictions.read_predictions(file) if file.is_file() else self._cell(Path(folder))
+            kept = read_answers(Path(folder)) if file.is_file() else self._cell(Path(folder))
             if kept is None or "logits" not in kept:
                 return None
         except InputError as error:
@@ -84,7 +85,11 @@ class ItemReader:
             return None
         source, target = cell
         kept = self._logits(folder.parent)
-        return {"ids": kept.ids(target), "labels": kept.labels(target), "logits": kept.logits(source, target)}
+        found = {"ids": kept.ids(target), "labels": kept.labels(target), "logits": kept.logits(source, target)}
+        if (folder / naming.RESULTS_JSON).is_file():
+            answers = {"labels": found["labels"], "predictions": found["logits"].argmax(-1)}
+            check_agreement(answers, atomic.read_json(folder / naming.RESULTS_JSON), kept.path)
+        return found
 
     def _sorted(self, ids: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> Answers:
         order, key = self._order(ids.tobytes(), ids.dtype.str)

@@ -11,9 +11,11 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.massive import MASSIVE
+from merginguriel.utils.evaluation.agreement import check_counts
 from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.evaluation.results import metric_in
 from merginguriel.utils.evaluation.statistics import wilson_interval
+from merginguriel.utils.results.column_types import check_types
 from merginguriel.utils.results.identity import COMPARED, identified, kept_merge_details
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
@@ -66,6 +68,10 @@ COLUMNS = {
 VERSIONS = ("git_commit", "merginguriel", "python", "torch", "transformers", "device")
 
 
+# What values of another kind than our own raise while a result is read.
+ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError)
+
+
 def find_results(root: Path) -> Iterator[Path]:
     """Every folder under `root` with a results.json, sorted; what is half-written is hidden and left out."""
     with os.scandir(root) as found:
@@ -81,17 +87,21 @@ def find_results(root: Path) -> Iterator[Path]:
 def read_row(folder: Path, root: Path) -> dict:
     """The row of the result in `folder`, under `root`; InputError where it is damaged."""
     content = atomic.read_json(folder / RESULTS_JSON)
+    place = folder.relative_to(root).parent
     try:
         row = _measured(content)
+        check_counts(folder, content)
         row |= identified(content, folder, row["split"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        row.setdefault("target", row["locale"])
+        if row["kind"] in COMPARED and row["merge_timestamp"] is None:
+            row["merge_timestamp"] = kept_merge_details(folder).get("timestamp")
+        row |= {"folder": str(folder), "subfolder": "" if place == Path(".") else str(place)}
+        check_types(row)
+    except ODD as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{folder / RESULTS_JSON} is no result: {reason}; remove it and evaluate again") from None
-    row.setdefault("target", row["locale"])
-    if row["kind"] in COMPARED and row["merge_timestamp"] is None:
-        row["merge_timestamp"] = kept_merge_details(folder).get("timestamp")
-    place = folder.relative_to(root).parent
-    row |= {"folder": str(folder), "subfolder": "" if place == Path(".") else str(place)}
+        raise InputError(
+            f"{folder / RESULTS_JSON} is no result: {str(reason)[:200]}; remove it and evaluate again"
+        ) from None
     return {name: row.get(name) for name in COLUMNS}
 
 
@@ -108,6 +118,8 @@ def _measured(content: dict) -> dict:
     if interval is None and total and correct is not None:
         interval = wilson_interval(correct, total)
     low, high = interval or (None, None)
+    if interval and not 0 <= interval[0] <= accuracy <= interval[1] <= 1:
+        raise ValueError(f"accuracy {accuracy} is not in its interval from {low} to {high}")
     split, metric, task = info.get("split") or "test", metric_in(content), info.get("task") or MASSIVE.name
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
@@ -120,9 +132,9 @@ def _measured(content: dict) -> dict:
         "ci_low": low,
         "ci_high": high,
         **{name: performance.get(name) for name in METRICS if name != ACCURACY},
-        "locale": str(info["locale"]),
+        "locale": info["locale"],
         "split": "validation" if split == "dev" else split,
-        "model": str(info["model_name"]),
+        "model": info["model_name"],
         "timestamp": info.get("timestamp"),
         "task": task,
         "task_hash": info.get("task_hash") or (MASSIVE.model_hash if task == MASSIVE.name else None),

@@ -14,6 +14,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.lang2vec_files import PROJECT_ROOT
 from merginguriel.utils.data.languages import check_locale
 from merginguriel.utils.storage.atomic import write_text
+from merginguriel.utils.storage.csv_cells import cell
 
 SPARSE_CSV = "sparsed_language_similarity_matrix_unified.csv"
 DENSE_CSV = "language_similarity_matrix_unified.csv"
@@ -59,9 +60,9 @@ class LanguageMatrix:
         names, cells = self.in_file()
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["", *names[-1]])
+        writer.writerow(["", *map(cell, names[-1])])
         for name, row in zip(names[0], cells):
-            writer.writerow([name, *("" if np.isnan(value) else repr(float(value)) for value in row)])
+            writer.writerow([cell(name), *("" if np.isnan(value) else repr(float(value)) for value in row)])
         write_text(path, out.getvalue())
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import transformers
@@ -43,3 +43,23 @@ def reporting_progress(progress: Callable[[float], None]) -> Any:
             progress(state.global_step / state.max_steps)
 
     return Reporting()
+
+
+def logging_what_is_saved() -> Any:
+    """The callback that has the loss until a checkpoint logged before it is written, so that its log has all of it."""
+
+    class Logging(transformers.TrainerCallback):
+        def on_epoch_end(self, args, state, control, **kwargs):
+            control.should_log = control.should_log or control.should_save
+
+    return Logging()
+
+
+def mean_loss(rows: Sequence[Mapping[str, Any]], start: int = 0) -> float:
+    """Over the steps after `start`; a row of the log has the mean since the one before."""
+    total, before = 0.0, start
+    for row in rows:
+        if "loss" in row and row["step"] > start:
+            total += row["loss"] * (row["step"] - before)
+            before = row["step"]
+    return total / (before - start)

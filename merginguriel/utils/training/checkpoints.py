@@ -1,5 +1,6 @@
 """The checkpoints of a locale that is trained in parts, and its accuracies until then."""
 
+import logging
 import re
 import shutil
 from collections.abc import Collection, Mapping
@@ -7,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.storage import atomic
+from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.training.whole_checkpoints import check_whole
+
+log = logging.getLogger(__name__)
 METADATA = "checkpoint_metadata.json"
 
 
@@ -40,6 +45,20 @@ def checkpoints(folder: Path) -> list[LocaleCheckpoint]:
 
 def newest(folder: Path) -> LocaleCheckpoint | None:
     return next(reversed(checkpoints(folder)), None)
+
+
+def set_aside_damaged(folder: Path, *, scaled: bool = False) -> None:
+    """Rename the newest in a locale's folder until one is whole; `scaled`: as of check_whole."""
+    for checkpoint in reversed(checkpoints(folder)):
+        try:
+            check_whole(checkpoint.path, scaled=scaled)
+            if isinstance(atomic.read_json(checkpoint.path / METADATA).get("metrics"), dict):
+                return
+            reason = f"{checkpoint.path / METADATA} tells no metrics"
+        except InputError as error:
+            reason = str(error)
+        aside = atomic.set_aside(checkpoint.path)
+        log.warning("warning: %s is left out and now called %s: %s", checkpoint.path, aside.name, reason)
 
 
 def keep(folder: Path, told: Mapping[str, Any], kept: Collection[int]) -> None:

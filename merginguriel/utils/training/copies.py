@@ -7,6 +7,7 @@ from merginguriel.utils.data import older_names
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.made_folders import TRAINED
 
 
 def plan(runs: list[Path] | None, models_root: Path) -> tuple[dict[Path, Path], dict[Path, str]]:
@@ -52,5 +53,5 @@ def _model_of(run: Path) -> str | None:
 
 def copy(run: Path, target: Path, overwrite: bool) -> None:
     """Copy beside and rename. InputError where `target` is there and `overwrite` is false."""
-    with atomic.whole_folder(target, overwrite=overwrite) as partial:
+    with atomic.whole_folder(target, TRAINED, overwrite=overwrite) as partial:
         shutil.copytree(run, partial, dirs_exist_ok=True)

@@ -6,7 +6,7 @@ over all epochs: checkpoints carry them from part to part, whatever weights the 
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from merginguriel.utils.models import loading, model_folder
+from merginguriel.utils.training.callbacks import mean_loss
 from merginguriel.utils.training.checkpoints import keep, newest
 from merginguriel.utils.training.development import Development
 from merginguriel.utils.training.items import encode, load
@@ -92,7 +93,7 @@ class Trainers:
         metrics = {
             "epoch": part.until,
             "step": trainer.state.global_step,
-            "train_loss": _mean_loss(trainer.state.log_history, last.step if last else 0),
+            "train_loss": mean_loss(trainer.state.log_history, last.step if last else 0),
             "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
             "eval_accuracy": self._development.score(own, part.locale),
         }
@@ -123,13 +124,3 @@ class _Stopping(transformers.TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if round(state.epoch) < self._part.until:
             self._part.keep(round(state.epoch), state.global_step, self._metrics)
-
-
-def _mean_loss(rows: Sequence[Mapping[str, Any]], start: int) -> float:
-    """Over the steps after `start`; a row has the mean since the one before."""
-    total, before = 0.0, start
-    for row in rows:
-        if "loss" in row and row["step"] > start:
-            total += row["loss"] * (row["step"] - before)
-            before = row["step"]
-    return total / (before - start)

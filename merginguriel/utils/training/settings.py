@@ -78,8 +78,10 @@ class TrainingSettings:
     load_best_model_at_end: bool = _switch(
         "keep the best epoch by the task's metric on validation, not the last", "--load-best-model-at-end", default=True
     )
-    early_stopping_patience: int = _count(
-        3, "epochs without a better validation accuracy before stopping", "--early-stopping-patience"
+    early_stopping_patience: int | None = _count(
+        None,
+        "stop after N epochs without a better validation accuracy (default: train all epochs)",
+        "--early-stopping-patience",
     )
     save_strategy: str = setting(
         "epoch",

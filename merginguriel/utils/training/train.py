@@ -1,6 +1,7 @@
 """One training, from the shared initial checkpoint to a whole model; stopped before, it goes on where it was."""
 
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,15 @@ from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic, environment
-from merginguriel.utils.training.callbacks import reporting_progress
+from merginguriel.utils.storage.made_folders import TRAINED
+from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_loss, reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
-from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
+from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.tracking import tracked
 from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
 from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, unfinished
 from merginguriel.utils.training.vocabulary import TrimmedVocabulary
+from merginguriel.utils.training.whole_checkpoints import stopped_early
 
 
 def train(
@@ -37,7 +40,8 @@ def train(
     if steps.do_train and run.output_dir.exists() and not steps.overwrite:
         raise InputError(f"{run.output_dir} exists already; use --overwrite-output-dir to train it again")
     if steps.do_train:
-        atomic.check_replaceable(run.output_dir, steps.overwrite)
+        atomic.check_replaceable(run.output_dir, TRAINED, steps.overwrite)
+        _check_same_languages(run)
     check_environment(run.settings)
     limits = run.settings.limits
     splits = load(run, {split: limits[split] for split in steps.splits})
@@ -49,6 +53,17 @@ def train(
         return _train(run, start, splits, steps.overwrite, progress)
 
 
+def _check_same_languages(run: TrainingRun) -> None:
+    """InputError where the model of other languages would be replaced."""
+    record = run.output_dir / TRAINING_JSON
+    told = atomic.read_json(record).get("settings", {}).get("locales") if record.is_file() else None
+    if told and sorted(told) != sorted(run.locales):
+        raise InputError(
+            f"{run.output_dir} is the model of {', '.join(told)}, not of {', '.join(run.locales)}, so it is not "
+            "replaced; remove it yourself or choose another --output-dir"
+        )
+
+
 def _train(
     run: TrainingRun, start: Path, splits: dict[str, list[Item]], overwrite: bool, progress: Callable[[float], None]
 ) -> dict[str, Any]:
@@ -56,13 +71,14 @@ def _train(
     trainer, trimmed = _trainer(run, work, start, splits)
     trainer.add_callback(reporting_progress(progress))
     with tracked(run, trainer) as keep:
-        metrics: dict[str, Any] = fit(trainer, newest_checkpoint(work))
+        metrics: dict[str, Any] = _fit(run.settings, trainer, work)
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
         if trimmed:
             trimmed.restore()
-        with atomic.whole_folder(run.output_dir, overwrite=overwrite) as partial:
+        with atomic.whole_folder(run.output_dir, TRAINED, overwrite=overwrite) as partial:
             trainer.save_model(partial)
+            loading.name_portable_tokenizer(partial)
             # A pickle that nothing reads; training.json says the same and more.
             (partial / "training_args.bin").unlink()
             trainer.state.save_to_json(str(partial / "trainer_state.json"))
@@ -77,14 +93,28 @@ def _train(
     return metrics
 
 
+def _fit(settings: TrainingSettings, trainer: Any, work: Path) -> dict[str, Any]:
+    """Train from the newest checkpoint in `work` on; the metrics are those of a training that was never stopped."""
+    checkpoint = newest_checkpoint(work, scaled=settings.fp16)
+    if checkpoint and settings.selects_best and settings.early_stopping_patience:
+        stopped = stopped_early(Path(checkpoint), settings.early_stopping_patience)
+        if stopped is not None:  # just before its model was written: no step is left
+            trainer.args.max_steps = stopped
+    if settings.save_strategy == "no":  # it is never gone on with
+        return fit(trainer, checkpoint)
+    trainer.add_callback(logging_what_is_saved())
+    metrics: dict[str, Any] = fit(trainer, checkpoint)
+    # Trainer's is over the steps since it was started.
+    return metrics | {"train_loss": mean_loss(trainer.state.log_history)}
+
+
 def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]:
     """The metrics of a model that is there."""
     metrics: dict[str, Any] = {}
     if "validation" in splits:
         # Trainer still wants a folder of its own.
-        work = run.output_dir.with_name(run.output_dir.name + ".evaluating")
-        metrics |= _trainer(run, work, run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
-        shutil.rmtree(work, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="merginguriel.") as work:
+            metrics |= _trainer(run, Path(work), run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
     if "test" in splits:
         metrics |= predict(run.output_dir, splits["test"], run)[1]
     return metrics

@@ -11,6 +11,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import measure_all
 from merginguriel.utils.models.devices import default_device
+from merginguriel.utils.storage.disk import NO_SPACE, is_full
 from merginguriel.utils.training import tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
 from merginguriel.utils.training.callbacks import log_to_stderr
@@ -64,7 +65,10 @@ def make_trainer(
         from merginguriel.utils.training.graphed_trainer import GraphedTrainer
 
         kind, multiple = GraphedTrainer, PAD_TO_MULTIPLE_OF
-    stopping: list[Any] = [transformers.EarlyStoppingCallback(settings.early_stopping_patience)]
+    stopping: list[Any] = []
+    patience = settings.early_stopping_patience
+    if patience and evaluates and settings.selects_best:
+        stopping = [transformers.EarlyStoppingCallback(patience)]
     trainer = kind(
         model=model,
         args=_arguments(settings, work, metric if evaluates else None),
@@ -73,7 +77,7 @@ def make_trainer(
         train_dataset=datasets.get("train"),
         eval_dataset=datasets.get("validation"),
         compute_metrics=_metrics,
-        callbacks=stopping if evaluates and settings.selects_best else None,
+        callbacks=stopping,
     )
     # XLM-R's loss is the mean of its batch whatever it is told, so Trainer has to divide by the accumulation steps.
     trainer.model_accepts_loss_kwargs = False
@@ -100,7 +104,7 @@ def trim_vocabulary(
 def fit(
     trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None, advice: str = _SMALLER
 ) -> dict[str, float]:
-    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory ends.
+    """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory or disk end.
 
     `max_gpu_memory`, in MiB, is what the caller allowed of the GPU; `advice` says by which flags it needs less.
     """
@@ -113,6 +117,10 @@ def fit(
             else ("the GPU's memory", "fewer workers")
         )
         raise InputError(f"{what} is too small; {advice}, or {more}") from None
+    except Exception as error:
+        if is_full(error):
+            raise InputError(NO_SPACE) from None
+        raise
 
 
 def free_memory() -> None:
@@ -160,6 +168,8 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         load_best_model_at_end=evaluates and settings.selects_best,
         metric_for_best_model=metric,
         greater_is_better=True if evaluates else None,
+        # How long early stopping has waited is a part of where a training is.
+        restore_callback_states_from_checkpoint=True,
         # The filter would wait for the GPU at every step; a loss that is not finite is seen in the log.
         logging_nan_inf_filter=not on_gpu,
         # Copies from pinned memory run beside the computation.

@@ -41,7 +41,8 @@ def is_done(job: Job) -> bool:
 
 def run(job: Job, shared: dict[str, Any]) -> str:
     if not is_whole(job.folder):
-        _set_aside(job.folder)
+        if job.folder.exists():
+            log.warning("%s was not whole; it is now %s", job.folder, atomic.set_aside(job.folder).name)
         try:
             train(job.options["run"], job.options["steps"], shared["progress"])
         finally:
@@ -49,16 +50,6 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     if job.options["held_out"]:
         _evaluate(job, *job.options["held_out"])
     return accuracies(job)
-
-
-def _set_aside(folder: Path) -> None:
-    """Rename what stands where a model is to be; it is not whole, but it may be somebody's."""
-    if folder.exists():
-        number = 1
-        while (aside := folder.with_name(f"{folder.name}.incomplete{number}")).exists():
-            number += 1
-        folder.rename(aside)
-        log.warning("%s was not whole; it is now %s", folder, aside.name)
 
 
 def _evaluate(job: Job, locale: str, result: Path) -> None:

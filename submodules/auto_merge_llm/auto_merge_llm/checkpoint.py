@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import cast
 
 import torch
 
-from auto_merge_llm import tokenizer_files
+from auto_merge_llm import tokenizer_files, tokenizer_rules
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.json_objects import read_json_object
 from auto_merge_llm.label_names import label_names
@@ -69,20 +68,17 @@ class Checkpoint:
         return tokenizer_files.vocabulary_file(self.path)
 
     @functools.cached_property
-    def vocabulary_file_sha256(self) -> str | None:
-        """sha256 of the file's bytes: quick, but it changes with settings such as truncation."""
-        return _sha256([self.vocabulary_file]) if self.vocabulary_file else None
-
-    @functools.cached_property
     def tokenizer_fingerprint(self) -> str | None:
-        """sha256 of the vocabulary alone, whatever else the file says; None where there is no such file."""
-        path, digest = self.vocabulary_file, self.vocabulary_file_sha256
-        if path is None or digest is None or path.name != "tokenizer.json":
-            return digest
+        """sha256 of all that decides which tokens a text becomes; None where there is no vocabulary."""
+        file = self.vocabulary_file
+        if file is None:
+            return None
         # XLM-R's file takes a second to parse, and the models of one sweep have the same.
-        if digest not in _FINGERPRINTS:
-            _FINGERPRINTS[digest] = _vocabulary_sha256(path)
-        return _FINGERPRINTS[digest]
+        beside = [path for path in (file.parent / "tokenizer_config.json",) if path.is_file()]
+        content = _sha256([file]), *([_sha256(beside)] if beside else [])
+        if content not in _FINGERPRINTS:
+            _FINGERPRINTS[content] = tokenizer_rules.fingerprint(file)
+        return _FINGERPRINTS[content]
 
     @functools.cached_property
     def weights_fingerprint(self) -> str:
@@ -101,24 +97,8 @@ def _refuse_adapter(path: Path) -> None:
         )
 
 
-# Of a tokenizer.json: sha256 of its bytes -> that of its vocabulary.
-_FINGERPRINTS: dict[str, str] = {}
-
-
-def _vocabulary_sha256(path: Path) -> str:
-    tokenizer = read_json_object(path)
-    try:
-        vocabulary = tokenizer["model"]["vocab"]
-        # Unigram lists [piece, score] by id; the other models map pieces to ids.
-        pieces = (
-            [entry[0] for entry in vocabulary]
-            if isinstance(vocabulary, list)
-            else sorted(vocabulary, key=vocabulary.get)
-        )
-        added = [[token["id"], token["content"]] for token in tokenizer.get("added_tokens") or []]
-    except (KeyError, TypeError, IndexError):
-        raise InputError(f"{path} has no vocabulary; copy the tokenizer again") from None
-    return hashlib.sha256(json.dumps([pieces, added]).encode()).hexdigest()
+# sha256 of the bytes of a vocabulary file, and of the settings beside it -> fingerprint.
+_FINGERPRINTS: dict[tuple[str, ...], str] = {}
 
 
 def _sha256(paths: list[Path]) -> str:

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auto_merge_llm import tokenizer_rules
 from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.checks import check_equal, check_tensors
+from auto_merge_llm.common_start import check_common_start
 from auto_merge_llm.errors import InputError
-from auto_merge_llm.heads import align_labels, check_common_start, check_is_classifier
+from auto_merge_llm.heads import align_labels, check_is_classifier
 from auto_merge_llm.tensors import Source
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ class Findings:
     `labels`: class names in the order of the merged head, None where one source needs no labels.
     `reordered`: sources whose head rows were put into that order.
     `initial_head`: the fingerprint that all sources share, else None.
-    `head_evidence`: how the common start of the heads was established: "one source", "fingerprint", "cosine",
-    "mismatch allowed" or "none" (the models have no head matrix).
-    `head_cosine`: the lowest pairwise cosine of the heads, where it was needed.
+    `head_evidence`: how the common start of the heads was established: "one source", "fingerprint" (which the
+    tensors do not contradict), "cosine", "mismatch allowed" or "none" (the models have no head matrix).
+    `head_cosine`: the lowest pairwise cosine of the heads.
     """
 
     labels: tuple[str, ...] | None
@@ -73,7 +75,7 @@ def check_checkpoints(
         check_equal(everyone[0], other, "labels", set(labels) ^ set(other.labels), "of one label set")
     reordered = tuple(checkpoint.name for checkpoint in everyone if checkpoint.labels != labels)
     sources = [align_labels(source, checkpoint.labels, labels) for source, checkpoint in zip(sources, everyone)]
-    shared, evidence, cosine = check_common_start(everyone, sources, allow_mismatched_heads)
+    shared, evidence, cosine = check_common_start(everyone, sources, labels, allow_mismatched_heads)
     findings = Findings(labels, reordered, shared, evidence, cosine)
     return sources[: len(checkpoints)], sources[-1] if base else None, findings
 
@@ -97,8 +99,5 @@ def _check_vocabulary(one: Checkpoint, other: Checkpoint) -> None:
         log.info(
             "%s and %s keep their vocabularies in different formats: only the sizes were compared", one.name, other.name
         )
-    elif (
-        one.vocabulary_file_sha256 != other.vocabulary_file_sha256
-        and one.tokenizer_fingerprint != other.tokenizer_fingerprint
-    ):
-        check_equal(one, other, "vocabularies", [file.name], "that share one tokenizer")
+    elif one.tokenizer_fingerprint != other.tokenizer_fingerprint:
+        check_equal(one, other, "tokenizers", tokenizer_rules.differences(file, others), "that share one tokenizer")

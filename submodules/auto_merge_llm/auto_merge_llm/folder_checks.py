@@ -44,6 +44,9 @@ def head(tensors: Mapping[str, TensorReader]) -> str | None:
 def _check_layers(checkpoint: Checkpoint) -> None:
     """Models with too few layers answer, and wrongly; those with too many get random ones."""
     where, config = checkpoint.path / "config.json", checkpoint.config
+    for size in ("hidden_size", "num_attention_heads"):
+        if isinstance(config.get(size), (int, float)) and config[size] < 1:
+            raise InputError(f"{where}: {size} is {config[size]!r}; copy the model's own config.json again")
     key = next((key for key in _LAYER_COUNTS if config.get(key) is not None), None)
     if key is None or any(other in config for other in _MANY_STACKS):
         return

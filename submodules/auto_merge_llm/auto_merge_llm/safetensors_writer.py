@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.positioned import BINARY, write_at
 from auto_merge_llm.weight_files import SAFETENSORS_DTYPES
 
 _CODES = {dtype: code for code, dtype in SAFETENSORS_DTYPES.items()}
@@ -59,7 +60,7 @@ class SafetensorsWriter:
                 for path, names in self._shards.items():
                     header, places, end = _header(names, self._layout)
                     self._created.append(_partial(path))
-                    descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                    descriptor = os.open(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o666)
                     self._descriptors.append(descriptor)
                     os.truncate(descriptor, end)
                     _write_all(descriptor, memoryview(header), 0)
@@ -152,7 +153,7 @@ def _partial(path: Path) -> Path:
 def _write_all(descriptor: int, data: memoryview, position: int) -> None:
     # A nearly full disk takes a part of the data first and fails on the next call.
     while data:
-        count = os.pwrite(descriptor, data, position)
+        count = write_at(descriptor, data, position)
         data, position = data[count:], position + count
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import torch
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.positioned import BINARY, read_into
 
 # Index tables that old checkpoints saved beside the parameters; every model rebuilds them.
 _BUFFERS = ("position_ids", "token_type_ids")
@@ -41,16 +42,11 @@ class TensorReader(ABC):
 
 
 class OpenFile:
-    """A file held open from check to merge, so that a folder replaced in between cannot mix versions.
-
-    Raises InputError on Windows, whose Python cannot read at a position without moving that of other threads.
-    """
+    """A file held open from check to merge, so that a folder replaced in between cannot mix versions."""
 
     def __init__(self, path: Path):
-        if not hasattr(os, "preadv"):
-            raise InputError(f"cannot read {path}: weights are read on Linux and macOS only; on Windows, work in WSL")
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = os.open(path, os.O_RDONLY | BINARY)
         weakref.finalize(self, os.close, self.descriptor)
 
 
@@ -67,7 +63,7 @@ class FileTensor(TensorReader):
         rest = values.view(torch.uint8).numpy().data
         position = self._offset + start * self.dtype.itemsize
         while rest:
-            count = os.preadv(self._file.descriptor, [rest], position)
+            count = read_into(self._file.descriptor, rest, position)
             if not count:
                 raise InputError(f"{self._file.path} became shorter while it was read; copy it again")
             rest, position = rest[count:], position + count

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.positioned import read_at
 from auto_merge_llm.tensors import FileTensor, LoadedTensor, OpenFile, TensorReader
 
 # The order in which transformers looks for them.
@@ -112,11 +113,11 @@ def open_file(path: Path) -> Mapping[str, TensorReader]:
 def _open_safetensors(path: Path) -> dict[str, FileTensor]:
     file = OpenFile(path)
     size = os.fstat(file.descriptor).st_size
-    length = int.from_bytes(os.pread(file.descriptor, 8, 0), "little")
+    length = int.from_bytes(read_at(file.descriptor, 8, 0), "little")
     if length > min(size - 8, _MAX_HEADER):
         raise _damaged(path, "its header is cut short")
     try:
-        header = json.loads(os.pread(file.descriptor, length, 8))
+        header = json.loads(read_at(file.descriptor, length, 8))
         header.pop("__metadata__", None)
         tensors, expected = {}, 0
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):

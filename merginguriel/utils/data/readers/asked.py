@@ -1,5 +1,6 @@
 """Which rows of a table are asked for, and what its other rows say: other splits, other languages, slips of the pen."""
 
+import functools
 import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
@@ -7,6 +8,7 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.language_codes import isos
 from merginguriel.utils.storage.messages import some
 
 # The column of a row's split, and that of its language: the first that a table has.
@@ -65,6 +67,15 @@ class Asked:
                 _check_spelling(column, name, self.wanted[column], place)
         return False
 
+    def check_left_out(self, where: str) -> None:
+        """InputError where rows were left out that name what was asked for, but for case, sign or space."""
+        for column, values in self.met.items():
+            wanted = {spelling_of(name): name for name in self.wanted[column]}
+            for slip in sorted(value for value in values if spelling_of(value.strip()) in wanted):
+                raise InputError(
+                    f"{where} says {column} {slip!r} beside {wanted[spelling_of(slip.strip())]!r}; write them alike"
+                )
+
     def nothing(self, where: str, what: str) -> InputError:
         """What to say where no row passed: at the last column that was reached."""
         for column, values in reversed(self.met.items()):
@@ -98,6 +109,24 @@ def contradicts(names: Collection[str], split: str) -> Callable[[str], bool]:
     own = {split, *names}
     others = frozenset().union(*(words for words in SYNONYMS if not words & own))
     return lambda value: value in others
+
+
+def of_other_language(code: str) -> Callable[[str], bool]:
+    """Whether a value is the code of another language than `code`, or of another place or script of the same.
+
+    Names of languages, and codes of somebody's own, contradict nothing.
+    """
+
+    @functools.cache
+    def is_other(said: str) -> bool:
+        if spelling_of(said) == spelling_of(code):
+            return False
+        mine, theirs = isos(code), isos(said)
+        if not mine or not theirs:
+            return False
+        return not set(mine) & set(theirs) or ("-" in spelling_of(code) and "-" in spelling_of(said))
+
+    return is_other
 
 
 def nearest(name: str, known: Collection[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.readers import hub, near_misses
-from merginguriel.utils.data.readers.asked import SPLIT_COLUMNS, Asked, contradicts
+from merginguriel.utils.data.readers.asked import LANGUAGE_COLUMNS, SPLIT_COLUMNS, Asked, contradicts, of_other_language
 from merginguriel.utils.data.readers.layouts import Place, language_column_of, languages_of, locate, split_column_of
 from merginguriel.utils.data.readers.table import Table, file_table
 from merginguriel.utils.storage.messages import some
@@ -82,6 +82,8 @@ def _asked(place: Place, language: str, split: str, names: Collection[str], lang
         wanted[said] = {language}
     elif language_column in columns:
         barred[str(language_column)] = lambda said: said != language
+    else:
+        barred |= {column: of_other_language(language) for column in LANGUAGE_COLUMNS if column in columns}
     of_split = split_column_of(columns)
     if of_split and place.mixes_splits:
         wanted[of_split] = names
@@ -104,6 +106,7 @@ def _some_rows(table: Table, asked: Asked, where: str, split: str) -> Iterator[t
             yield row
     if is_empty:
         raise asked.nothing(where, split)
+    asked.check_left_out(where)
 
 
 @contextlib.contextmanager
