@@ -1,7 +1,8 @@
-"""Makes the packages of a checkout that is not installed importable: scripts that are run by path import this first."""
+"""Scripts that are run by path import this first: they use their own checkout, whether or not another is installed."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT), str(ROOT / "submodules/auto_merge_llm")]
+# After the script's own folder.
+sys.path[1:1] = [str(ROOT), str(ROOT / "submodules/auto_merge_llm")]

@@ -78,8 +78,8 @@ class LayerStack:
                     raise self._refusal(self._model, f"something stands between its layers {number} and {number + 1}")
                 output = forward(*args, **named) if args else forward(hidden_states=hidden, **named)
                 last, beside = (output[0], tuple(output[1:])) if isinstance(output, tuple) else (output, None)
-                # A decoder's cache has grown by this call, and would by every other.
-                named = {key: None if key == "past_key_values" else value for key, value in named.items()}
+                # A decoder's cache, under whatever name, has grown by this call, and would by every other.
+                named = {key: None if hasattr(value, "get_seq_length") else value for key, value in named.items()}
                 passage.calls.append(Call(bool(args), args[1:], named, beside))
                 return output
 
