@@ -46,17 +46,17 @@ def test_help_is_light_and_fits_80_columns(script):
     assert done.stdout.startswith("usage: ") and max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_scripts_run_by_path_from_a_bare_checkout(tmp_path):
-    """Another folder than the installed one, without PYTHONPATH."""
+@pytest.mark.parametrize("path", [{}, {"PYTHONPATH": environment()["PYTHONPATH"]}])
+def test_scripts_run_by_path_from_a_bare_checkout(tmp_path, path):
+    """Another folder than the installed one, and than one that would be imported before what is installed."""
     for part in ("merginguriel", "submodules"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     registry = tmp_path / "submodules/auto_merge_llm/auto_merge_llm/methods/__init__.py"
     registry.write_text(registry.read_text().replace('"one source, unchanged"', '"of this very checkout"'))
     script = tmp_path / "merginguriel/run_merging_pipeline_refactored.py"
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, str(script), "--list-modes"], cwd="/", env=bare, text=True, capture_output=True, check=False
-    )
+    command = [sys.executable, str(script), "--list-modes"]
+    done = subprocess.run(command, cwd="/", env=bare | path, text=True, capture_output=True, check=False)
     assert done.returncode == 0 and "of this very checkout" in done.stdout, done.stderr
     for name in SCRIPTS:
         assert "if not __package__:\n    import _checkout" in (ROOT / f"merginguriel/{name}.py").read_text(), name

@@ -58,7 +58,7 @@ def assert_weighted_mean(folder, models_root, weights):
 
 
 def test_sinkhorn_and_cosine_select_and_weigh_differently(run, flags):
-    shares = matrix.read_matrix(matrix.PROJECT_ROOT / matrix.SPARSE_CSV).for_target("af-ZA")
+    shares = matrix.read_matrix(matrix.find_matrix(matrix.SPARSE_CSV)).for_target("af-ZA")
     sinkhorn = sources_in(run(SCRIPT, *flags, "--mode", "similarity", "--num-languages", 2, "--dry-run").stdout)
     assert list(sinkhorn) == ["id-ID", "nl-NL"]
     assert sinkhorn["id-ID"] == pytest.approx(shares["id-ID"] / (shares["id-ID"] + shares["nl-NL"]), abs=1e-6)

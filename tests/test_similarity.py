@@ -12,7 +12,7 @@ from flores import SIB
 from merginguriel.utils.data.languages import language
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.similarity import sparsify, uriel
-from merginguriel.utils.similarity.matrix import PROJECT_ROOT, SPARSE_CSV, read_matrix
+from merginguriel.utils.similarity.matrix import SPARSE_CSV, find_matrix, read_matrix
 
 PACKAGE = Path(importlib.util.find_spec("lang2vec").submodule_search_locations[0]) / "data"
 GOLDEN = Path(__file__).parent / "golden"
@@ -216,7 +216,7 @@ def test_shipped_matrix_is_the_commands_output(run, tmp_path):
         "sparse.csv",
     )
     assert done.returncode == 0 and "row error 1.43e-03" in done.stdout
-    shipped = read_matrix(PROJECT_ROOT / SPARSE_CSV)
+    shipped = read_matrix(find_matrix(SPARSE_CSV))
     made = read_matrix(tmp_path / "sparse.csv")
     assert made.targets == shipped.targets == DEFAULT_LOCALES
     # Not byte for byte: the last bits of a sum differ between builds of NumPy.

@@ -1,7 +1,7 @@
 """The files of the package lang2vec: which languages URIEL knows, and their families. Data CC BY-SA 4.0."""
 
 import functools
-import importlib.util
+import sys
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
@@ -36,12 +36,11 @@ NO_FAMILIES = frozenset(
 
 def folder() -> Path | None:
     """Where its arrays are, in a checkout first; None where lang2vec is not installed."""
-    roots = [PROJECT_ROOT / "submodules/lang2vec/lang2vec"]
-    # find_spec, not import: importing lang2vec takes seconds and breaks with setuptools >= 82.
-    spec = importlib.util.find_spec("lang2vec")
-    if spec and spec.submodule_search_locations:
-        roots += [Path(location) for location in spec.submodule_search_locations]
-    return next((root / "data" for root in roots if (root / "data" / "feature_predictions.npz").is_file()), None)
+    # Not imported: that takes seconds and breaks with setuptools >= 82. Nor asked where it would be imported from: for
+    # a command in an environment's bin/ that is lang2vec's own command there, lang2vec.py.
+    roots = [PROJECT_ROOT / "submodules/lang2vec", *map(Path, sys.path)]
+    folders = (root / "lang2vec/data" for root in roots)
+    return next((data for data in folders if (data / "feature_predictions.npz").is_file()), None)
 
 
 @functools.cache

@@ -118,5 +118,6 @@ def read_matrix(path: Path) -> SimilarityMatrix:
 
 
 def find_matrix(name: str) -> Path | None:
-    """`name` in the working directory, else the one that the project ships."""
-    return next((path for path in (Path(name), PROJECT_ROOT / name) if path.is_file()), None)
+    """`name` in the working directory, else the one that the project ships, in a checkout or in the package."""
+    places = (Path(name), PROJECT_ROOT / name, PROJECT_ROOT / "merginguriel" / name)
+    return next((path for path in places if path.is_file()), None)

@@ -1,0 +1,71 @@
+"""What `pip install` puts into an environment is enough, away from every checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from running import ROOT
+
+from merginguriel.utils.data import lang2vec_files
+from merginguriel.utils.similarity.matrix import SPARSE_CSV
+
+BUILT_OF = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "README.md", SPARSE_CSV, f"{SPARSE_CSV}.license")
+BUILD = (
+    "import os; from setuptools import build_meta as b; b.build_sdist('.')\n"
+    "import glob, tarfile; tarfile.open(glob.glob('*.tar.gz')[0]).extractall('unpacked', filter='data')\n"
+    "os.chdir(glob.glob('unpacked/*')[0]); b.build_wheel(os.environ['TO'])"
+)
+READ = (
+    "from merginguriel.utils.similarity.matrix import SPARSE_CSV, find_matrix, read_matrix\n"
+    "print(find_matrix(SPARSE_CSV), len(read_matrix(find_matrix(SPARSE_CSV)).targets))"
+)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel of the source archive of a copy of the checkout, unpacked."""
+    copy, wheels, site = (tmp_path_factory.mktemp(name) for name in ("copy", "wheels", "site"))
+    for part in ("merginguriel", "submodules"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in BUILT_OF:
+        shutil.copy(ROOT / name, copy)
+    environment = {**os.environ, "TO": str(wheels)}
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    return site
+
+
+def test_the_matrix_is_where_the_package_is(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", READ], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [str(installed / "merginguriel" / SPARSE_CSV), "49"], done.stderr
+    licence = installed / "merginguriel" / f"{SPARSE_CSV}.license"
+    assert "CC-BY-SA-4.0" in licence.read_text(encoding="utf-8")
+
+
+def test_every_module_and_data_file_is_in_the_package(installed):
+    packages = [ROOT / "merginguriel", ROOT / "submodules/auto_merge_llm/auto_merge_llm"]
+    wanted = {
+        path.relative_to(package.parent)
+        for package in packages
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path for path in wanted if not (installed / path).exists()} == set()
+
+
+def test_lang2vec_is_found_beside_its_own_command(tmp_path, monkeypatch):
+    """An environment's bin/ has lang2vec.py, and is first on the path of every command there."""
+    found = lang2vec_files.folder()
+    (tmp_path / "lang2vec.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found is not None and lang2vec_files.folder() == found
