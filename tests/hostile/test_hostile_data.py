@@ -127,4 +127,5 @@ def test_tasks(world, hold):
 
 
 def test_matrices(world, hold):
-    hold(world, 50, strategies.of_matrix(), similar)
+    loop = Edit("become_link_to_own", worlds.MATRIX)
+    hold(world, 50, strategies.of_matrix(), similar, [[loop, loop]])
