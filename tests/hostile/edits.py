@@ -36,11 +36,11 @@ def damage(root: Path, edits: Sequence[Edit]) -> None:
     for edit in edits:
         try:
             edit.apply(root)
-        except _Impossible:
+        except ImpossibleError:
             continue
 
 
-class _Impossible(Exception):
+class ImpossibleError(Exception):
     pass
 
 
@@ -81,7 +81,7 @@ def create(file: Path, content: bytes) -> None:
 def substitute(file: Path, old: bytes, new: bytes, count: int) -> None:
     content = _bytes(file)
     if old not in content:
-        raise _Impossible
+        raise ImpossibleError
     file.write_bytes(content.replace(old, new, count))
 
 
@@ -119,7 +119,7 @@ def recode(file: Path, encoding: str) -> None:
     try:
         file.write_bytes(_bytes(file).decode("utf-8").encode(encoding))
     except UnicodeError:
-        raise _Impossible from None
+        raise ImpossibleError from None
 
 
 @_edit
@@ -140,10 +140,10 @@ def set_value(file: Path, path: tuple, value: Any) -> None:
         for step in steps:
             holder = holder[step]
         if not isinstance(holder, dict | list):
-            raise _Impossible
+            raise ImpossibleError
         holder[last] = value
     except (KeyError, IndexError, TypeError):
-        raise _Impossible from None
+        raise ImpossibleError from None
     _dump(file, content)
 
 
@@ -157,7 +157,7 @@ def drop_value(file: Path, path: tuple) -> None:
             holder = holder[step]
         del holder[last]
     except (KeyError, IndexError, TypeError):
-        raise _Impossible from None
+        raise ImpossibleError from None
     _dump(file, content)
 
 
@@ -172,7 +172,7 @@ def nest(file: Path, depth: int) -> None:
 def nest_value(file: Path, key: str, depth: int) -> None:
     content = _json(file)
     if not isinstance(content, dict):
-        raise _Impossible
+        raise ImpossibleError
     content[key] = "HERE"
     file.write_text(json.dumps(content).replace('"HERE"', "[" * depth + "]" * depth))
 
@@ -204,7 +204,7 @@ def drop_cell(file: Path, lines: tuple[int, ...], key: str) -> None:
 def copy_line(file: Path, line: int, to: int, times: int) -> None:
     rows = _lines(file)
     if line >= len(rows):
-        raise _Impossible
+        raise ImpossibleError
     _write_lines(file, [*rows[:to], *[rows[line]] * times, *rows[to:]])
 
 
@@ -232,7 +232,7 @@ def set_header(file: Path, tensor: int, key: str, value: Any) -> None:
     header, body = _header(content)
     name = sorted(header)[tensor % len(header)]
     if not isinstance(header[name], dict):
-        raise _Impossible
+        raise ImpossibleError
     header[name][key] = value
     _write_header(file, header, body)
 
@@ -350,11 +350,11 @@ def change_array(file: Path, array: str, how: str) -> None:
     with np.load(file, allow_pickle=False) as arrays:
         kept = dict(arrays)
     if array not in kept:
-        raise _Impossible
+        raise ImpossibleError
     try:
         changed = _ARRAY_CHANGES[how](kept[array])
     except (ValueError, TypeError):
-        raise _Impossible from None
+        raise ImpossibleError from None
     if changed is None:
         del kept[array]
     else:
@@ -396,7 +396,7 @@ def set_csv(file: Path, row: int, column: int, value: str) -> None:
     try:
         rows[row][column] = value
     except IndexError:
-        raise _Impossible from None
+        raise ImpossibleError from None
     _write_lines(file, [",".join(cells) for cells in rows])
 
 
@@ -413,13 +413,13 @@ def drop_csv(file: Path, row: int, column: int) -> None:
         else:
             del rows[row][column]
     except IndexError:
-        raise _Impossible from None
+        raise ImpossibleError from None
     _write_lines(file, [",".join(cells) for cells in rows])
 
 
 def _bytes(file: Path) -> bytes:
     if not file.is_file():
-        raise _Impossible
+        raise ImpossibleError
     return file.read_bytes()
 
 
@@ -427,7 +427,7 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(_bytes(file))
     except (ValueError, RecursionError):
-        raise _Impossible from None
+        raise ImpossibleError from None
 
 
 def _dump(file: Path, content: Any) -> None:
@@ -439,16 +439,16 @@ def _lines(file: Path) -> list[str]:
     try:
         return _bytes(file).decode("utf-8").splitlines()
     except UnicodeDecodeError:
-        raise _Impossible from None
+        raise ImpossibleError from None
 
 
 def _row(rows: list[str], line: int) -> dict:
     try:
         row = json.loads(rows[line])
     except (IndexError, ValueError, RecursionError):
-        raise _Impossible from None
+        raise ImpossibleError from None
     if not isinstance(row, dict):
-        raise _Impossible
+        raise ImpossibleError
     return row
 
 
@@ -461,9 +461,9 @@ def _header(content: bytes) -> tuple[dict, bytes]:
     try:
         header = json.loads(content[8 : 8 + length])
     except (ValueError, RecursionError, OverflowError):
-        raise _Impossible from None
+        raise ImpossibleError from None
     if not isinstance(header, dict) or not header:
-        raise _Impossible
+        raise ImpossibleError
     return header, content[8 + length :]
 
 
@@ -478,10 +478,10 @@ def _tensors(file: Path) -> dict[str, np.ndarray]:
 
     try:
         return {name: values.copy() for name, values in load(_bytes(file)).items()}
-    except _Impossible:
+    except ImpossibleError:
         raise
     except Exception:
-        raise _Impossible from None
+        raise ImpossibleError from None
 
 
 def _save(file: Path, tensors: dict[str, np.ndarray]) -> None:

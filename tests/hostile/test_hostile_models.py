@@ -17,7 +17,8 @@ NAMED = ["--sources", ",".join(worlds.SOURCES)]
 MERGE = [*worlds.STORE, "--target-lang", "af-ZA", "--output-dir", "merged/new", "--results-dir", "out"]
 WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}
 # Of one source among three; a sound one may stand in its place.
-ANY = st.one_of(strategies.of_config(MODEL), strategies.of_weights(MODEL), strategies.of_tokenizer(MODEL), strategies.of_model(MODEL))  # fmt: skip
+ANY = st.one_of(strategies.of_config(MODEL), strategies.of_weights(MODEL), strategies.of_tokenizer(MODEL),
+    strategies.of_model(MODEL))  # fmt: skip
 
 
 def items_of(root, language="af-ZA"):
@@ -147,7 +148,11 @@ def test_tokenizers_evaluated(world, hold):
 
 
 def test_a_source_of_an_average(world, hold):
-    hold(world, 50, ANY, merged("average", *NAMED, weights=_EQUAL))
+    known = [
+        [Edit("become_link", f"{MODEL}/tokenizer.json", (".",))],
+        [Edit("create", f"{MODEL}/special_tokens_map.json", (b'{"pad_token": "w1"}',))],
+    ]
+    hold(world, 50, ANY, merged("average", *NAMED, weights=_EQUAL), known)
 
 
 def test_a_source_of_weights(world, hold):
@@ -156,11 +161,12 @@ def test_a_source_of_weights(world, hold):
 
 
 def test_a_source_of_regmean(world, hold):
-    hold(world, 30, ANY, merged("regmean", *NAMED, "--num-fisher-examples", "12", weights=_EQUAL))
+    known = [[Edit("set_value", f"{MODEL}/config.json", (("pad_token_id",), 0))]]
+    hold(world, 30, ANY, merged("regmean", *NAMED, "--num-fisher-examples", "12", weights=_EQUAL), known)
 
 
 def test_a_source_of_a_vote(world, hold):
-    hold(world, 40, ANY, voted)
+    hold(world, 40, ANY, voted, [[Edit("nest_value", f"{MODEL}/config.json", ("architectures", 20_000))]])
 
 
 def test_a_model_of_an_nxn(world, hold):
@@ -168,7 +174,7 @@ def test_a_model_of_an_nxn(world, hold):
 
 
 def test_a_source_of_a_sweep(world, hold):
-    hold(world, 25, ANY, swept)
+    hold(world, 25, ANY, swept, [[Edit("become_link", f"{MODEL}/config.json", (".",))]])
 
 
 def test_a_teacher(world, hold):

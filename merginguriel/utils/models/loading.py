@@ -77,7 +77,7 @@ def load_model(path: Path, device: str, dtype):
 
 
 def _check_answers(model: Any, path: Path) -> None:
-    """Many values of config.json are first read when a text passes through; better now than in the middle of the work."""
+    """Many values of config.json are first read when a text passes through: now, not in the middle of the work."""
     # Decoders of a pair of stacks answer at the end of a text.
     end = getattr(model.config, "eos_token_id", None)
     with explained(path), torch.inference_mode():
