@@ -79,31 +79,34 @@ SWEEP = (
 CASES = (
     Case(
         "train",
-        "training_bert.py --model_name_or_path {base} --dataset_name mini --dataset_config_name nl-NL,de-DE --output_dir "
-        "trained --num_train_epochs 4 --max_train_samples 64 --max_eval_samples 24 --max_predict_samples 24 "
+        "training_bert.py --model_name_or_path {base} --dataset_name mini --dataset_config_name nl-NL,de-DE "
+        "--output_dir trained --num_train_epochs 4 --max_train_samples 64 --max_eval_samples 24 "
+        "--max_predict_samples 24 "
         "--save_strategy epoch --do_train --do_eval --do_predict",
     ),
     Case(
         "train a batch",
-        f"train_missing_models.py --base-model {{base}} --dataset-name mini --models-root batch --epochs 2 --locales nl-NL "
-        f"de-DE af-ZA --workers 2 {SHORT}",
+        f"train_missing_models.py --base-model {{base}} --dataset-name mini --models-root batch --epochs 2 "
+        f"--locales nl-NL de-DE af-ZA --workers 2 {SHORT}",
         on_ray=True,
     ),
     Case(
         "train all but one",
-        "run_multilang_training.py --base-model {base} --dataset-name mini --models-root batch --locales nl-NL,de-DE,af-ZA "
-        f"--all-lolo {SHORT} --num_train_epochs 2",
+        "run_multilang_training.py --base-model {base} --dataset-name mini --models-root batch "
+        f"--locales nl-NL,de-DE,af-ZA --all-lolo {SHORT} --num_train_epochs 2",
     ),
     Case(
         "train in turns",
-        "run_iterative_training.py --mode similarity --target-lang af-ZA --locales nl-NL,de-DE --dataset-name mini "
-        "--model-name-or-path {base} --models-root batch --max-epochs 3 --merge-frequency 1 --max-train-samples 48 "
+        "run_iterative_training.py --mode similarity --target-lang af-ZA --locales nl-NL,de-DE "
+        "--dataset-name mini --model-name-or-path {base} --models-root batch --max-epochs 3 "
+        "--merge-frequency 1 --max-train-samples 48 "
         "--output-dir turns",
     ),
     Case(
         "train in turns, sweep",
-        "run_large_scale_iterative_training.py --target-languages af-ZA es-ES --locales nl-NL,de-DE --dataset-name mini "
-        "--model-name-or-path {base} --models-root batch --max-epochs 2 --merge-frequency 1 --max-train-samples 48 "
+        "run_large_scale_iterative_training.py --target-languages af-ZA es-ES --locales nl-NL,de-DE "
+        "--dataset-name mini --model-name-or-path {base} --models-root batch --max-epochs 2 "
+        "--merge-frequency 1 --max-train-samples 48 "
         "--output-dir turns --workers 2",
         on_ray=True,
     ),
@@ -117,7 +120,8 @@ CASES = (
     ),
     Case(
         "adapt",
-        f"adapt_to_target.py --model haryos_model/xlm-roberta-base_massive_k_nl-NL --targets af-ZA es-ES --teachers de-DE,en-US {MINI} "
+        f"adapt_to_target.py --model haryos_model/xlm-roberta-base_massive_k_nl-NL "
+        f"--targets af-ZA es-ES --teachers de-DE,en-US {MINI} "
         "--adapt-examples 64 --adapt-rounds 2 --workers 2",
         on_ray=True,
     ),
@@ -191,7 +195,7 @@ def size_of(folder: Path) -> int:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Path without times -> hash of what is in it without times; of files whose names differ in their time alone, one."""
+    """Path without times -> hash of what is in it without times; one of files whose names differ in time alone."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = TIMES.sub("<time>", str(path.relative_to(folder)))

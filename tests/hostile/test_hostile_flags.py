@@ -32,28 +32,51 @@ def weighed(root):
 
 
 KEYS = (
-    "sources", "num_languages", "mode", "target_lang", "output_dir", "seed", "selection", "similarity_matrix", "dtype",
-    "length", "models_root", "base_model", "task", "dry_run", "config", "overwrite", "density", "Mode", "num-languages",
-    "source", "weights", "", "dataset_name",
-)  # fmt: skip
+    "sources",
+    "num_languages",
+    "mode",
+    "target_lang",
+    "output_dir",
+    "seed",
+    "selection",
+    "similarity_matrix",
+    "dtype",
+    "length",
+    "models_root",
+    "base_model",
+    "task",
+    "dry_run",
+    "config",
+    "overwrite",
+    "density",
+    "Mode",
+    "num-languages",
+    "source",
+    "weights",
+    "",
+    "dataset_name",
+)
 FLAGS = st.one_of(
     st.tuples(st.sampled_from(KEYS), strategies.ODD).map(lambda pair: json.dumps(dict([pair])).encode()),
-    st.tuples(st.sampled_from(KEYS),
-        st.sampled_from(strategies.YAML)).map(lambda pair: f"{pair[0]}: {pair[1]}\n".encode()),
-    st.sampled_from([b"sources: [nl-NL, de-DE]\n", b"num_languages: 3\nsimilarity_matrix: matrix.csv\n",
-        b"sources: [no]\n"]),
+    st.tuples(st.sampled_from(KEYS), st.sampled_from(strategies.YAML)).map(
+        lambda pair: f"{pair[0]}: {pair[1]}\n".encode()
+    ),
+    st.sampled_from(
+        [b"sources: [nl-NL, de-DE]\n", b"num_languages: 3\nsimilarity_matrix: matrix.csv\n", b"sources: [no]\n"]
+    ),
     st.sampled_from(strategies.GARBAGE),
     st.sampled_from([b"[" * 20_000, b"a: &a [*a]\n", b"a: " + b"&b [" * 500, b"!!python/name:os.system\n"]),
-)  # fmt: skip
+)
 SHARES = st.one_of(strategies.ODD, st.sampled_from([0.5, "0.5", 1, 0.25, "1/2", 10**400]))
 WEIGHTS = st.one_of(
     st.dictionaries(st.sampled_from([*worlds.LANGUAGES, "nl", "NL-nl", "xx", ""]), SHARES, max_size=4).map(
         lambda weights: json.dumps(weights).encode()
     ),
-    st.sampled_from([b'{"nl-NL": 0.5, "nl-NL": 0.5, "de-DE": 0.5}', b'{"nl-NL": 0.6, "de-DE": 0.4}',
-        b'\xef\xbb\xbf{"nl-NL": 1}']),
+    st.sampled_from(
+        [b'{"nl-NL": 0.5, "nl-NL": 0.5, "de-DE": 0.5}', b'{"nl-NL": 0.6, "de-DE": 0.4}', b'\xef\xbb\xbf{"nl-NL": 1}']
+    ),
     st.sampled_from(strategies.GARBAGE),
-)  # fmt: skip
+)
 
 
 def test_files_of_flags(world, hold):

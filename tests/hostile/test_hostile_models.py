@@ -17,8 +17,12 @@ NAMED = ["--sources", ",".join(worlds.SOURCES)]
 MERGE = [*worlds.STORE, "--target-lang", "af-ZA", "--output-dir", "merged/new", "--results-dir", "out"]
 WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}
 # Of one source among three; a sound one may stand in its place.
-ANY = st.one_of(strategies.of_config(MODEL), strategies.of_weights(MODEL), strategies.of_tokenizer(MODEL),
-    strategies.of_model(MODEL))  # fmt: skip
+ANY = st.one_of(
+    strategies.of_config(MODEL),
+    strategies.of_weights(MODEL),
+    strategies.of_tokenizer(MODEL),
+    strategies.of_model(MODEL),
+)
 
 
 def items_of(root, language="af-ZA"):
