@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, CanineConfig
 
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.model_folder import files_of
+from merginguriel.utils.storage import atomic
 
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "jazz", "speel", "##en")
 
