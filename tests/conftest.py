@@ -152,6 +152,20 @@ def models_root(tiny_base, tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def distant_root(models_root, tmp_path_factory) -> Path:
+    """The same with more noise: models that answer differently, and that merge as mismatched only."""
+    import shutil
+
+    from noisy_sources import make_noisy_sources
+
+    root = tmp_path_factory.mktemp("distant")
+    shutil.copytree(models_root / "init", root / "init")
+    folders = [root / f"tiny_massive_k_{locale}" for locale in SOURCES]
+    make_noisy_sources(root / "init/tiny_seed42", folders, noise=0.05)
+    return root
+
+
 @pytest.fixture
 def source_copies(models_root, tmp_path) -> Path:
     """The four sources, to be damaged."""

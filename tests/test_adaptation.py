@@ -129,11 +129,11 @@ def in_float32(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["vote", "self"])
-def test_rounds_are_those_of_a_plain_loop(asked, tmp_path, models_root, in_float32, kind):
+def test_rounds_are_those_of_a_plain_loop(asked, tmp_path, distant_root, in_float32, kind):
     """Models of three orders of labels; all texts in one batch, so that their order does not count."""
     orders = np.random.default_rng(0)
     sources = {
-        code: still(models_root / f"tiny_massive_k_{code}", tmp_path / code, orders.permutation(len(massive.INTENTS)))
+        code: still(distant_root / f"tiny_massive_k_{code}", tmp_path / code, orders.permutation(len(massive.INTENTS)))
         for code in ("nl-NL", "de-DE", "en-US")
     }
     settings = replace(FEW, adapt=kind, batch_size=40, epochs=6, sharpen=3.0)

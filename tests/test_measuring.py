@@ -220,14 +220,14 @@ def expected_regmean(models_root, texts_of):
     return {name: np.linalg.solve(left[name], right[name]).T for name in left}
 
 
-def test_regmean_of_own_texts_counts_sources_and_not_their_tokens(run, flags, models_root, tmp_path):
-    merged = {}
+def test_regmean_of_own_texts_counts_sources_and_not_their_tokens(run, flags, distant_root, tmp_path):
+    merged, distant = {}, ["--models-root", distant_root, "--allow-mismatched-heads"]
     for scope in ("own", "sources"):
         options = ["--num-examples", 40, "--batch-size", 4, "--data-mode", scope, "--no-eval", "--output-dir", scope]
-        done = run(SCRIPT, *flags, "--mode", "regmean", *options)
+        done = run(SCRIPT, *flags, "--mode", "regmean", *options, *distant)
         assert done.returncode == 0 and "already measured" not in done.stderr, done.stderr
         merged[scope] = load_file(tmp_path / scope / "model.safetensors")
-    for name, expected in expected_regmean(models_root, own_texts(40)).items():
+    for name, expected in expected_regmean(distant_root, own_texts(40)).items():
         np.testing.assert_allclose(merged["own"][name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
         assert np.abs(merged["sources"][name] - expected).max() > 1e-3
 

@@ -47,14 +47,14 @@ def check_agreement(kept: Mapping[str, np.ndarray], results: Mapping[str, Any], 
         if told.get(name) is not None and not abs(float(told[name]) - value) < 1e-6:
             raise _contradiction(where, f"{name} is {value:g} by its answers and {told[name]}")
     for item, example in enumerate(results.get("examples") or () if "intents" in kept else ()):
-        mine = {
+        shown = {
             "example_id": str(kept["ids"][item]),
             "true_intent": str(kept["intents"][gold[item]]),
             "predicted_label": str(kept["intents"][predicted[item]]),
         }
-        for name, value in mine.items():
-            if example.get(name, value) != value:
-                raise _contradiction(where, f"{name} of item {item + 1} is {value!r} and {example[name]!r}")
+        for name, text in shown.items():
+            if example.get(name, text) != text:
+                raise _contradiction(where, f"{name} of item {item + 1} is {text!r} and {example[name]!r}")
 
 
 def _contradiction(where: Path, what: str) -> InputError:

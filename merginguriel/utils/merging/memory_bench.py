@@ -210,6 +210,7 @@ class MergedInMemory(Merged):
         """
         plan = replace(self._plan, output=folder)
         refuse_sources(plan)
+        atomic.check_replaceable(folder, MERGED, overwrite)
         with made_at_once(plan, self._record), atomic.whole_folder(folder, MERGED, overwrite=overwrite) as partial:
             self._model.save(partial)
             for name, text in {**self._details, MODEL_CARD: model_card(plan, result)}.items():
