@@ -82,7 +82,7 @@ WEIGHTS = st.one_of(
 def test_files_of_flags(world, hold):
     first = strategies.Edit("create", "flags.yaml", (b"sources: [nl-NL, de-DE]\n",))
     written = FLAGS.map(lambda content: strategies.Edit("create", "flags.yaml", (content,)))
-    hold(world, 50, written, planned, start=[first])
+    hold(world, 30, written, planned, start=[first])
 
 
 def test_lists_of_weights(world, hold):

@@ -156,7 +156,7 @@ def test_a_source_of_an_average(world, hold):
         [Edit("become_link", f"{MODEL}/tokenizer.json", (".",))],
         [Edit("create", f"{MODEL}/special_tokens_map.json", (b'{"pad_token": "w1"}',))],
     ]
-    hold(world, 50, ANY, merged("average", *NAMED, weights=_EQUAL), known)
+    hold(world, 35, ANY, merged("average", *NAMED, weights=_EQUAL), known)
 
 
 def test_a_source_of_weights(world, hold):
@@ -174,12 +174,12 @@ def test_a_source_of_a_vote(world, hold):
 
 
 def test_a_model_of_an_nxn(world, hold):
-    hold(world, 25, ANY, crossed)
+    hold(world, 10, ANY, crossed)
 
 
 def test_a_source_of_a_sweep(world, hold):
-    hold(world, 25, ANY, swept, [[Edit("become_link", f"{MODEL}/config.json", (".",))]])
+    hold(world, 12, ANY, swept, [[Edit("become_link", f"{MODEL}/config.json", (".",))]])
 
 
 def test_a_teacher(world, hold):
-    hold(world, 20, ANY, adapted)
+    hold(world, 15, ANY, adapted)

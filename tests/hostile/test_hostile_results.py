@@ -77,7 +77,7 @@ def test_tables(world_of_results, hold, tables):
         [Edit("set_value", f"{MERGE}/results.json", (("evaluation_info", "timestamp"), []))],
         [Edit("nest_value", f"{MERGE}/results.json", ("examples", 20_000))],
     ]
-    hold(world_of_results, 60, ANY, check, known)
+    hold(world_of_results, 35, ANY, check, known)
 
 
 def test_pages(world_of_results, hold):
@@ -88,7 +88,7 @@ def test_pages(world_of_results, hold):
             assert "<script>alert" not in page
         return verdict
 
-    hold(world_of_results, 15, ANY, check)
+    hold(world_of_results, 8, ANY, check)
 
 
 def test_pictures(world_of_results, hold):
@@ -96,4 +96,4 @@ def test_pictures(world_of_results, hold):
         flags = [*FLAGS, "--plots-dir", "out", "--plot-types", "win_rate"]
         return verdicts.judge(root, "plot_results", flags, partly=True)
 
-    hold(world_of_results, 8, ANY, check)
+    hold(world_of_results, 5, ANY, check)
