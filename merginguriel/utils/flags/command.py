@@ -13,6 +13,7 @@ import threading
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage.disk import of_disk
+from merginguriel.utils.storage.interrupts import is_interrupt
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
 
@@ -32,17 +33,16 @@ def command(main):
         logging.captureWarnings(True)
         try:
             return main(argv) or 0
-        except InputError as error:
-            return _refuse(error)
         except KeyboardInterrupt:
-            print(INTERRUPTED, file=sys.stderr)
-            return 130
+            return _interrupted()
         except BrokenPipeError:
             # The reader (head, less) has what it wanted; keep Python's exit flush quiet.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
-            if reason := of_disk(error):
+            if is_interrupt(error):
+                return _interrupted()
+            if reason := error if isinstance(error, InputError) else of_disk(error):
                 return _refuse(reason)
             raise
 
@@ -80,6 +80,11 @@ def answering_interrupts(seconds: float = 1.5):
         left.set()
         signal.set_wakeup_fd(before)
         writing.close()
+
+
+def _interrupted() -> int:
+    print(INTERRUPTED, file=sys.stderr)
+    return 130
 
 
 def _refuse(message) -> int:

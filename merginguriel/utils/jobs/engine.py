@@ -18,6 +18,7 @@ from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
 from merginguriel.utils.storage.disk import of_disk
+from merginguriel.utils.storage.interrupts import is_interrupt
 from merginguriel.utils.storage.locks import LockedError, locked
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,11 @@ def _done_or_why(job: Job, shared: dict[str, Any]) -> tuple:
         return "job_kept", job.name
     try:
         return "job_done", job.name, job.run(shared)
-    except InputError as error:
-        return "job_failed", job.name, str(error)
     except Exception as error:
+        if is_interrupt(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, InputError):
+            return "job_failed", job.name, str(error)
         if reason := of_disk(error):
             return "job_failed", job.name, reason
         log.exception("%s", job.name)
