@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from commands import call, languages
+from methods_table import DEV, TEST, table
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.evaluation.classifier import evaluate
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
-from merginguriel.utils.evaluation.statistics import bootstrap_interval
 from merginguriel.utils.flags import flag_groups, merge_command
 from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
@@ -63,7 +63,6 @@ GRID = {
         "--length 0.8",
         "--length 1.25",
     ],
-    "regmean_plus": ["", "--data-mode own"],
     "adamerging": [
         "",
         "--learning-rate 1e-2",
@@ -71,7 +70,6 @@ GRID = {
         "--adamerging-start 0.3 --adamerging-clamp",
     ],
 }
-DEV, TEST = "validation", "test"
 
 
 def build_parser():
@@ -151,7 +149,7 @@ def main(argv=None):
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    print(table(args, rows))
+    print("\n".join(table(rows)))
 
 
 def rows_of(args) -> list[dict]:
@@ -163,33 +161,6 @@ def rows_of(args) -> list[dict]:
         for flags in GRID[mode]
         for target in args.targets
     ]
-
-
-def table(args, rows: list[dict]) -> str:
-    """Markdown: dev means of all settings, test means of the defaults and of the best by dev, points to the average."""
-    of = {(row["mode"], row["flags"]): [] for row in rows}
-    for row in rows:
-        of[row["mode"], row["flags"]].append((row[DEV], row[TEST]))
-    means = {setting: np.mean(values, axis=0) for setting, values in of.items()}
-    lines = [f"| setting | {DEV} | {TEST} | points to average | above it |", "|---|---|---|---|---|"]
-    for mode in args.methods:
-        settings = [(mode, flags) for flags in GRID[mode]]
-        best = max(settings, key=lambda setting: means[setting][0])
-        for setting in settings:
-            dev, test = means[setting]
-            cells = ["", "", ""]
-            if setting in (settings[0], best):
-                items = [correct(args, TEST, target, label(*setting)) for target in args.targets]
-                base = [correct(args, TEST, target, "average") for target in args.targets]
-                gains = [a.astype(float) - b for a, b in zip(items, base)]
-                low, high = bootstrap_interval(gains, resample_locales=True)
-                above = sum(gain.mean() > 0 for gain in gains)
-                cells = [f"{test:.4f}", f"{100 * np.mean([gain.mean() for gain in gains]):+.2f} "]
-                cells[1] += f"[{100 * low:+.2f}, {100 * high:+.2f}]"
-                cells.append(f"{above} of {len(gains)}")
-            mark = "**" if setting == best and len(settings) > 1 else ""
-            lines.append(f"| {label(*setting)} | {mark}{dev:.4f}{mark} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def label(mode: str, flags: str) -> str:

@@ -36,12 +36,15 @@ def build_parser():
 def main(argv=None):
     args = build_parser().parse_args(argv)
 
-    from merginguriel.utils.training.copies import copy, plan  # opens the models
+    from merginguriel.utils.training.copies import copy, is_copied, plan  # opens the models
 
     copies, refused = plan(args.runs, args.models_root)
     if not copies and not refused:
         raise InputError(f"no runs in {naming.CHECKPOINTS_ROOT}; train with training_bert.py, or name some with --runs")
     for source, target in copies.items():
+        if is_copied(source, target):
+            print(f"copied already: {source} -> {target}")
+            continue
         try:
             if not args.dry_run:
                 copy(source, target, args.overwrite)

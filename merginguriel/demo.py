@@ -70,15 +70,15 @@ def scores(results: Path, nxn: Path) -> dict[str, list[float]]:
     alone = {(row.source, row.locale): row.accuracy for row in rows[rows.kind == "nxn"].itertuples()}
     found = {}
     for target in mini.LOCALES:
-        others = tuple(locale for locale in mini.LOCALES if locale != target)
         among = Neighbours(target, mini.LOCALES, MINI_TASK)
-        cosines = similarity_matrix(SourceSettings(selection="cosine"), among).for_target(target)
+        cosines = similarity_matrix(SourceSettings(selection="cosine"), among).for_target(target)  # best first
+        nearest = (source for source in cosines if source in mini.LOCALES)
         made = rows[(rows.target == target) & rows.kind.isin(["merge", "ensemble"])]
         of = {row.method: row.accuracy for row in made.itertuples()}
         its = [alone[source, target] for source in json.loads(made.sources.iloc[0])]
         found[target] = [
             sum(its) / len(its),
-            alone[max(others, key=lambda source, near=cosines: near[source]), target],
+            alone[next(iter(nearest)), target],
             *(of[method] for method in ("average", "ensemble_soft", "regmean", "regmean+vote")),
             max(its),
         ]

@@ -15,6 +15,8 @@ from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.storage import naming
 
+HEATMAP = "heatmap.png"
+
 
 def build_parser():
     parser = ArgumentParser(prog="run_nxn_evaluation.py", description=__doc__)
@@ -62,6 +64,8 @@ def main(argv=None):
         return 0
     if run.is_whole:
         print("already evaluated: every cell of these models, this data, split and precision; --anew starts again")
+        if not (run.folder / HEATMAP).is_file():  # the run was stopped before
+            heatmaps.save_transfer(run.matrix(), store.task, plan.split, run.folder / HEATMAP)
         print(nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}", sep="\n")
         return 0
     backend = backend_of(args, run.memory_needed)
@@ -70,7 +74,7 @@ def main(argv=None):
     outcome = carry_out(ledger, backend, context=context, unit="cells")
     run.add_failures(outcome.failures)
     if nxn_summary.gather(run):
-        heatmaps.save_transfer(run.matrix(), store.task, plan.split, run.folder / "heatmap.png")
+        heatmaps.save_transfer(run.matrix(), store.task, plan.split, run.folder / HEATMAP)
     lines = [nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
     return conclude(outcome, "\n".join(lines))
 

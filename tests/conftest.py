@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from running import Started, Zygote
 
+from merginguriel.utils.data.task import USUAL_BASES
+
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
+USUAL_BASES.add("tiny")  # it stands for the usual one, here and in tests/zygote.py
 # A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -95,42 +98,11 @@ def refused(run, tmp_path):
 def tiny_base(tmp_path_factory) -> Path:
     """A random XLM-R encoder with a word-level tokenizer of the mini corpus."""
     import datasets  # noqa: F401
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, Trainer, XLMRobertaConfig, XLMRobertaModel  # noqa: F401
+    from tiny_encoder import make_tiny_encoder
+    from transformers import Trainer  # noqa: F401
 
-    from merginguriel.utils.data import mini
-
-    words = sorted({word for locale in mini.LOCALES for row in mini.records(locale) for word in row["utt"].split()})
-    vocabulary = {word: index for index, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
     folder = tmp_path_factory.mktemp("base") / "tiny"
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        cls_token="<s>",
-        sep_token="</s>",
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    XLMRobertaModel(
-        XLMRobertaConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=66,
-            type_vocab_size=1,
-            pad_token_id=1,
-        )
-    ).save_pretrained(folder)
+    make_tiny_encoder(folder)
     # Each training collects garbage, and would go through all that has been imported.
     gc.collect()
     gc.freeze()

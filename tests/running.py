@@ -28,10 +28,19 @@ def renaming(part: str, what: str) -> str:
 class Zygote:
     """The process of tests/zygote.py."""
 
-    def __init__(self):
+    def __init__(self, checkout: Path | None = None, **variables: str):
+        """`checkout`: whose scripts find their packages by themselves; `variables`: of the environment, beside ours."""
         script = str(Path(__file__).with_name("zygote.py"))
+        self.root = checkout or ROOT
+        self.environment = {**environment(), **variables}
+        if checkout:
+            del self.environment["PYTHONPATH"]
         self._process = subprocess.Popen(
-            [sys.executable, script], env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, script, *(["--bare"] if checkout else [])],
+            env=self.environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def ask(self, **request):
@@ -46,16 +55,16 @@ class Zygote:
 class Started:
     """A script at work. It leads a process group of its own, as what a terminal starts."""
 
-    def __init__(self, zygote: Zygote, script, flags, folder: Path, output: Path, first: str = ""):
-        """`first`: Python that it runs before; what it prints goes to files in `output`."""
+    def __init__(self, zygote: Zygote, script, flags, folder: Path, output: Path, first: str = "", **variables: str):
+        """`first`: Python that it runs before; what it prints goes to files in `output`; `variables`: as above."""
         self.args, self._zygote, self._output = [script, *map(str, flags)], zygote, output
         self._code: int | None = None
         self.pid: int = zygote.ask(
-            script=str(ROOT / script),
+            script=str(zygote.root / script),
             flags=self.args[1:],
             folder=str(folder),
             output=str(output),
-            environment=environment(),
+            environment={**zygote.environment, **variables},
             first=first,
         )
 

@@ -652,6 +652,12 @@ def test_baseline_is_no_type_that_can_be_missing(results):
     assert set(chosen.method) == {"similarity", "source"}
 
 
+def test_types_have_their_other_names(results):
+    write_merge(results, "fisher_dataset", "af-ZA", {"nl-NL": 0.5, "de-DE": 0.5}, "1111111100")
+    chosen = choose(collect.collect(results, None).long, "test", None, ["fisher"])
+    assert set(chosen.method) == {"fisher_dataset", "source", "native"}
+
+
 def test_refusals(results, tmp_path, monkeypatch, capsys):
     def refused(*flags):
         assert aggregate_results.main(flags) == 2 and sorted(tmp_path.iterdir()) == [results]

@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from conftest import ROOT
+from running import ROOT
 
 from merginguriel import demo
 from merginguriel.utils.results import collect

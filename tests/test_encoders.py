@@ -54,7 +54,7 @@ PAGE = ROOT / "docs/encoders.md"
 GRAPHS = ROOT / "docs/results/cuda_graphs.csv"  # what tests/try_cuda_graphs.py has seen on a GPU
 TASK = MINI_TASK
 *SOURCES, TARGET = LOCALES
-MEASURED = {"fisher_dataset": "Fisher", "regmean": "RegMean", "regmean_plus": "RegMean++", "adamerging": "AdaMerging"}
+MEASURED = {"fisher_dataset": "Fisher", "regmean": "RegMean", "adamerging": "AdaMerging"}
 AVERAGES = [mode for mode in MODES if mode not in MEASURED]
 COLUMNS = (
     *("kind", "stands for", "train", "average family", *MEASURED.values()),

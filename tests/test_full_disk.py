@@ -27,6 +27,10 @@ def test_the_words_of_libraries():
     except RuntimeError as error:
         assert is_full(error)
     assert is_full(RuntimeError('Error while serializing: IoError(Os { message: "No space left on device" })'))
+    # Seen on full disks, of torch (files that it opens by itself) and numpy.
+    assert is_full(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 8576 vs 8468"))
+    assert is_full(RuntimeError("basic_ios::clear: iostream error"))
+    assert is_full(OSError("1044 requested and 480 written"))
     assert is_full(OSError(errno.EDQUOT, "quota")) and not is_full(OSError(errno.EIO, "broken"))
     assert not is_full(RuntimeError("a bug"))
 

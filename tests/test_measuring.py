@@ -287,7 +287,7 @@ def test_a_damaged_measurement_is_named(run, flags, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("mode", ["regmean", "regmean_plus", "adamerging"])
+@pytest.mark.parametrize("mode", ["regmean", "adamerging"])
 def test_regmean_and_adamerging_run_and_are_kept(run, flags, tmp_path, mode):
     line = [SCRIPT, *flags, "--mode", mode, "--num-examples", 8, "--batch-size", 4, "--no-baselines"]
     done = run(*line)

@@ -207,7 +207,7 @@ def test_list_modes(run):
         "fisher",
     ]
     assert "fisher          another name of fisher_dataset" in listed
-    for mode, better in (("breadcrumbs", "--beta 1 --gamma 0"), ("dare_ties", "--density 1 --scaling 0.5")):
+    for mode, better in (("breadcrumbs", "--scaling 0.5"), ("dare_ties", "--density 1 --scaling 0.5")):
         assert re.search(f"^  {mode} .*\\n +\\(of one task, better: {better}\\)$", listed, re.MULTILINE)
 
 

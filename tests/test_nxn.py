@@ -228,8 +228,10 @@ def test_killed_and_interrupted_runs_go_on(begin, run, flags, tmp_path):
     assert not list(tmp_path.rglob("logits.npy")) and not list(tmp_path.rglob("*partial*"))
     assert not (folder / ".logits.dead").exists()
 
+    (folder / "heatmap.png").unlink()  # as if it had been killed before that
     again = run(SCRIPT, *flags)
     assert again.returncode == 0 and "already evaluated" in again.stdout and cells(tmp_path) == third
+    assert (folder / "heatmap.png").is_file()
     # Other settings are another run, and so is a wish for one.
     for more in (["--split", "validation"], ["--anew"]):
         other = run(SCRIPT, *flags, *more, "--dry-run")

@@ -79,10 +79,11 @@ def workspace(models_root, tmp_path):
 
 def of_ones_own(models_root, folder):
     """The task and the models of the command that merges one's own: the mini corpus's under other names."""
-    for name, source in {"spanish": "nl-NL", "english": "de-DE", "portuguese-float16": "en-US"}.items():
+    sources = {"spanish": "nl-NL", "english": "de-DE", "portuguese": "en-US", "portuguese-float16": "en-US"}
+    for name, source in sources.items():
         shutil.copytree(models_root / f"tiny_massive_k_{source}", folder / "models" / name)
     shutil.copytree(models_root / "tiny_massive_k_id-ID", folder / "models/guarani-adapter")
-    rows = "".join(f"{json.dumps(row)}\n" for row in mini.records("af-ZA"))
+    rows = "".join(f"{json.dumps({**row, 'locale': 'quy_Latn'})}\n" for row in mini.records("af-ZA"))
     (folder / "quy_Latn.jsonl").write_text(rows, encoding="utf-8")
     told = {"name": "topics", "data": ".", "text": "utt", "label": "intent", "labels": list(massive.INTENTS)}
     (folder / "topics.yaml").write_text(json.dumps(told), encoding="utf-8")

@@ -431,7 +431,10 @@ def test_killed_at_random_points_it_ends_the_same(begin, run, tmp_path, flags, u
 
 
 def start_anew(folder, flags):
-    command = [sys.executable, str(ROOT / SCRIPT), *map(str, flags)]
+    usual = "from merginguriel.utils.data.task import USUAL_BASES; USUAL_BASES.add('tiny')"  # as in tests/conftest.py
+    run_it = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    where = f"import sys; sys.path[0] = {str(ROOT / 'merginguriel')!r}"
+    command = [sys.executable, "-c", f"{where}; {usual}; {run_it}", str(ROOT / SCRIPT), *map(str, flags)]
     return subprocess.Popen(
         command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -114,6 +114,12 @@ def make_models(base, file, root, languages, **change):
 # Through the commands
 
 
+def test_a_folders_name_tells_an_unusual_base():
+    assert MASSIVE.words("xlm-roberta-base") == MASSIVE.words("FacebookAI/xlm-roberta-base") == []
+    assert MASSIVE.words("FacebookAI/xlm-roberta-large") == MASSIVE.words("models/xlm-roberta-large/") != []
+    assert replace(MASSIVE, name="topics").words("xlm-roberta-large") == ["topics", "xlm-roberta-large"]
+
+
 def test_scenarios_of_massive(run, scenarios, tiny_base, tmp_path):
     store = make_models(tiny_base, scenarios, tmp_path / "haryos_model", ("nl-NL", "de-DE", "en-US"))
     assert store.folder("nl-NL").name == "tiny_scenarios_k_nl-NL" and len(store.task.labels) == 18

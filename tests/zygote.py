@@ -3,6 +3,9 @@
 Workers and scripts that a script starts are its forks as well, for they would import everything anew: what workers are
 told goes through pickle, as to a new process. Tests that start a script by an interpreter of its own have real ones.
 
+With --bare it imports what others wrote alone, and forgets where this project is installed: scripts then find their
+packages by themselves.
+
 Reads lines of JSON and answers each. script, flags, folder, environment, output, first: starts the script; its process
 id. What it prints goes to the files stdout and stderr in the folder `output`; `first` is Python that runs before.
 ended: a process id; its exit code, or null while it runs. ends: the same, when it has ended.
@@ -31,8 +34,6 @@ import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, XLMRobertaModel  # noqa: F401
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-import merginguriel.utils
-
 
 def run_here(command, *, env=None, run=subprocess.run, **more):
     """What a script of ours has subprocess.run start, be it another one, or a program."""
@@ -59,7 +60,7 @@ def work(script, flags, environment):
     """The script from its first line to the end of this process."""
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv, sys.path[0] = [script, *flags], os.path.dirname(script)
+    sys.argv, sys.path[0] = [script, *flags], script if os.path.isdir(script) else os.path.dirname(script)
     code = 1
     try:
         runpy.run_path(script, run_name="__main__")
@@ -83,8 +84,15 @@ def get_ready():
     torch.set_num_threads(1)
     transformers.utils.logging.get_logger()
     get_checkpoint_conversion_mapping("xlm-roberta")  # compiles a thousand patterns
-    for module in pkgutil.walk_packages(merginguriel.utils.__path__, "merginguriel.utils."):
-        importlib.import_module(module.name)
+    if "--bare" in sys.argv:
+        sys.meta_path[:] = [
+            finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")
+        ]
+    else:
+        utils = importlib.import_module("merginguriel.utils")
+        for module in pkgutil.walk_packages(utils.__path__, "merginguriel.utils."):
+            importlib.import_module(module.name)
+        importlib.import_module("merginguriel.utils.data.task").USUAL_BASES.add("tiny")
     gc.collect()
     gc.freeze()  # else each collection in a child goes through all of this, and copies it
 

@@ -8,11 +8,12 @@ import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.executor import Stretch
 from auto_merge_llm.merge import merge_checkpoints, merge_state_dicts, merge_to_memory
-from auto_merge_llm.methods import create
+from auto_merge_llm.methods import METHODS, create
 from auto_merge_llm.output_folder import OutputFolder
-from toys import LABELS, WEIGHTS, WITHOUT_TEXT, average, in_dtype, read_tensors, same_bits
+from toys import LABELS, WEIGHTS, average, in_dtype, read_tensors, same_bits
 
-every_method = pytest.mark.parametrize("name", [name for name in WITHOUT_TEXT if name != "passthrough"])
+EVERY = [name for name in METHODS if name != "passthrough" and not create(name).measurement]
+every_method = pytest.mark.parametrize("name", EVERY)
 
 
 def stretched(merged, base, length):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_state_dicts
-from auto_merge_llm.methods import create
+from auto_merge_llm.methods import METHODS, create
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from toys import WEIGHTS, WITHOUT_TEXT, in_dtype, read_tensors, same_bits
+from toys import WEIGHTS, in_dtype, read_tensors, same_bits
 
 # Each method as it comes, and every variant that takes another path. Those that rest on measurements have their own
-# files: test_fisher_merging.py, test_regmean.py, test_regmean_plus.py.
-SETTINGS = [(name, {}) for name in WITHOUT_TEXT if name != "passthrough"] + [
+# files: test_fisher_merging.py, test_regmean.py.
+SETTINGS = [(name, {}) for name in METHODS if name != "passthrough" and not create(name).measurement] + [
     ("task_arithmetic", {"form": "mean"}),
     ("widen", {"embeddings": "features"}),
     ("ties", {"scope": "tensor"}),

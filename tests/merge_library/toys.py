@@ -2,16 +2,12 @@
 
 import numpy as np
 import torch
-from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.methods.base import SolvingMethod
 from safetensors.torch import load_file
 from transformers import XLMRobertaConfig
 
 LABELS = ("alarm_set", "play_music", "qa_maths", "weather_query", "iot_coffee")
 HEAD = "a" * 64
 WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
-# The methods that merge as they come, without what was found on text before.
-WITHOUT_TEXT = [name for name in METHODS if not (create(name).measurement or isinstance(create(name), SolvingMethod))]
 
 
 def tiny_config(**options):

@@ -20,7 +20,7 @@ from merginguriel.utils.adaptation.settings import SPEED
 from merginguriel.utils.adaptation.soft_labels import agreement, sharpened, taught_by, vote
 from merginguriel.utils.adaptation.student import Student
 from merginguriel.utils.adaptation.teachers import Panel
-from merginguriel.utils.adaptation.work_folder import WorkFolder, check_claim
+from merginguriel.utils.adaptation.work_folder import WorkFolder, check_claim, unfinished
 from merginguriel.utils.data.split import Texts
 from merginguriel.utils.evaluation.evaluation_job import precision_on
 from merginguriel.utils.evaluation.model_card import MODEL_CARD
@@ -29,7 +29,7 @@ from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.storage.made_folders import ADAPTED
 from merginguriel.utils.training.trainer import check_environment, freeze_modules
-from merginguriel.utils.training.unfinished import alone
+from merginguriel.utils.training.unfinished import alone, remove_leftovers
 
 log = logging.getLogger(__name__)
 ADAPTATION_JSON = "adaptation.json"  # the mark of a finished adaptation
@@ -62,6 +62,7 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     record = run.record()
     if is_adapted(run.output, record, overwrite):
         log.info("already adapted: %s", run.output)
+        remove_leftovers(run.output, unfinished(run.output))
         return read_report(run.output)
     freeze_modules()
     with alone(run.output):

@@ -19,11 +19,14 @@ from merginguriel.utils.data import mini
 from merginguriel.utils.data.languages import Language, check_locale, language
 from merginguriel.utils.data.readers import languages_in, read_rows
 from merginguriel.utils.data.split import SPLITS, Split, Text, Texts
+from merginguriel.utils.storage import naming
 
 log = logging.getLogger(__name__)
 DEFAULT_TASK = "massive"
 DEFAULT_BASE_MODEL = "xlm-roberta-base"
 MINI = "mini"  # the name of the shipped corpus, and of the encoder that is made for it
+# Of others a folder's name tells which: results of two base models have two places.
+USUAL_BASES = {DEFAULT_BASE_MODEL, MINI}
 # What data call their splits where a task says nothing else.
 SPLIT_NAMES = (("train", ("train",)), ("dev", ("dev", "validation", "valid", "val")), ("test", ("test",)))
 MOST_REPEATED = 0.2  # of MASSIVE's texts at most 7 % stand twice
@@ -75,6 +78,11 @@ class Task:
     def word(self) -> str:
         """What a folder's name says of it; nothing of the task that names have always been for."""
         return "" if self.name == DEFAULT_TASK else self.name
+
+    def words(self, base_model: str) -> list[str]:
+        """What a folder's name says of models of this task: nothing of those that names have always been for."""
+        slug = naming.base_slug(base_model)
+        return [*filter(None, [self.word]), *([] if slug in USUAL_BASES else [naming.word(slug)])]
 
     @functools.cached_property
     def codes(self) -> tuple[str, ...]:

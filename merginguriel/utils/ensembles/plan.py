@@ -121,7 +121,7 @@ class Planner:
         }
         rests_on = {"experiment": experiment, "models": models, "split": split.name, "data": split.fingerprint()}
         name = naming.ensemble_name(method, plan.target, len(sources), split.name, settings.num_examples)
-        name = naming.with_words(name, [*filter(None, [self.context.task.word]), *settings.words()])
+        name = naming.with_words(name, [*self.context.task.words(self.store.base_model), *settings.words()])
         options = {
             "method": method,
             "sources": sources,

@@ -48,6 +48,8 @@ def _wrong(kept: dict) -> str | None:
 
     kinds = {"ids": "U", "labels": "iu", "predictions": "iu", "intents": "U", "logits": "f"}
     for name, values in kept.items():
+        if not isinstance(values, np.ndarray):  # what numpy makes of a member of the archive that is none of its own
+            return f"{name} is no array"
         if values.ndim != 1 + (name == "logits") or values.dtype.kind not in kinds.get(name, values.dtype.kind):
             return f"{name} has the shape {list(values.shape)} and the type {values.dtype}"
     of_items = [values for name, values in kept.items() if name in ("ids", "labels", "predictions", "logits")]

@@ -12,7 +12,7 @@ import threading
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.storage.disk import NO_SPACE, is_full
+from merginguriel.utils.storage.disk import of_disk
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
 
@@ -41,16 +41,9 @@ def command(main):
             # The reader (head, less) has what it wanted; keep Python's exit flush quiet.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except OSError as error:
-            if is_full(error):
-                return _refuse(NO_SPACE)
-            if error.filename is None:
-                raise
-            # A path that the user gave is a folder, a file, too long, forbidden, …
-            return _refuse(f"cannot use {error.filename}: {error.strerror}; check the path and its rights")
         except Exception as error:
-            if is_full(error):
-                return _refuse(NO_SPACE)
+            if reason := of_disk(error):
+                return _refuse(reason)
             raise
 
     return run

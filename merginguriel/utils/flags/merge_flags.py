@@ -62,7 +62,7 @@ def add_merging(parser: Any, *, beside_training: bool = False) -> None:
     add_hyperparameters(method, without=("learning_rate", "epochs") if beside_training else ())
     if not beside_training:
         add_settings(method, MergeSettings, ("base",))
-    text = parser.add_argument_group("text", "For fisher_dataset, regmean, regmean_plus and adamerging.")
+    text = parser.add_argument_group("text", "For fisher_dataset, regmean and adamerging.")
     add_settings(text, TextSettings, renamed=BESIDE_TRAINING if beside_training else None)
 
 

@@ -112,7 +112,8 @@ def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[J
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         check_environment(run.settings)
     backend = backend_of(args, memory_needed(run))
-    ledger = Ledger(jobs[0].folder.parent, args.command, jobs)
+    # All that are planned, so that it is the same list when the command goes on.
+    ledger = Ledger(jobs[0].folder.parent, args.command, planned)
     ledger.begin()
     outcome = work_off(jobs, backend, ledger.changed, unit="models")
     ledger.end(outcome)

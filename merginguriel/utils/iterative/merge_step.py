@@ -12,8 +12,10 @@ from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.iterative import timing
 from merginguriel.utils.iterative.plan import IterativePlan
 from merginguriel.utils.iterative.run_folder import FINAL, MEASUREMENTS, RunFolder
+from merginguriel.utils.jobs.job import tells
 from merginguriel.utils.merging.bench import FolderBench
 from merginguriel.utils.merging.consensus import Polls
+from merginguriel.utils.merging.details import DETAILS_JSON
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.merging.weighing import weigh
@@ -41,8 +43,10 @@ class Merger:
         name = FINAL if epoch == settings.max_epochs else f"merged_cycle_{len(before) + 1}"
         start = time.monotonic()
         merge = self._planned(name, before)
-        # What is there without standing in the history was made by a run that was killed just then.
-        self._bench.merge(merge, merge.record(self._data), overwrite=True)
+        # What is there without standing in the history was made by a run that was killed just then: it is kept, unless
+        # what it was merged from is made anew.
+        record = merge.record(self._data)
+        self._bench.merge(merge, record, overwrite=not tells(merge.output / DETAILS_JSON, {"plan": record}))
         seconds = time.monotonic() - start
         shutil.rmtree(self._bench.measurements, ignore_errors=True)
         own = {locale: self._folder.metrics(locale)[epoch]["eval_accuracy"] for locale in locales}

@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import Outcome, Progress
-from merginguriel.utils.storage.disk import NO_SPACE, is_full
+from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.locks import LockedError, locked
 
 log = logging.getLogger(__name__)
@@ -140,8 +140,8 @@ def _done_or_why(job: Job, shared: dict[str, Any]) -> tuple:
     except InputError as error:
         return "job_failed", job.name, str(error)
     except Exception as error:
-        if is_full(error):
-            return "job_failed", job.name, NO_SPACE
+        if reason := of_disk(error):
+            return "job_failed", job.name, reason
         log.exception("%s", job.name)
         _check_device()
         return "job_failed", job.name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
+from auto_merge_llm.compatibility import check_checkpoints
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.executor import Stretch
 from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
-from auto_merge_llm.methods.base import LearningMethod, Method, SolvingMethod
+from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.output_folder import OutputFolder
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from merginguriel.utils.evaluation.classifier import Classifier, evaluate
 from merginguriel.utils.evaluation.model_card import MODEL_CARD
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.jobs.job import tells
-from merginguriel.utils.merging import measuring, solving
+from merginguriel.utils.merging import measuring
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, merge_details
 from merginguriel.utils.merging.examples import Examples, draw_examples
 from merginguriel.utils.merging.model_card import model_card
@@ -106,9 +107,7 @@ class Merged(ABC):
 
 
 class Bench(measuring.Models):
-    """`measurements`: the folder for what methods find out on text, kept there if `keeps_measurements` is true."""
-
-    keeps_measurements = True
+    """`measurements`: the folder for what methods find out on text."""
 
     def __init__(self, measurements: Path):
         self.measurements, self.device = measurements, default_device()
@@ -137,8 +136,10 @@ class Bench(measuring.Models):
         """Measure or learn what the plan's method has to know."""
         if not plan.texts:
             return Prepared(plan.method)
-        for model in (*(source.path for source in plan.sources), *([plan.base] if plan.base else [])):
-            check_model_folder(self.checkpoint(model))  # not after hours of measuring the others
+        # Not after hours of measuring.
+        opened = [check_model_folder(self.checkpoint(source.path)) for source in plan.sources]
+        start = check_model_folder(self.checkpoint(plan.base)) if plan.base else None
+        check_checkpoints(opened, start, plan.settings.allow_mismatched_heads)
         settings = plan.settings
         key = plan.task, settings.texts, plan.texts, settings.seed
         if key not in self._examples:
@@ -146,10 +147,6 @@ class Bench(measuring.Models):
         examples = self._examples[key]
         if isinstance(plan.method, LearningMethod):
             return Prepared(measuring.learn(self, plan, plan.method, examples, self.measurements), examples)
-        if isinstance(plan.method, SolvingMethod):
-            keep = self.keeps_measurements
-            method, file = solving.solve(self, plan, plan.method, examples, self.measurements, keep=keep)
-            return Prepared(method, examples, files=(file,))
         of_source = {source: settings.texts.of_source(examples, source.locale) for source in plan.sources}
         files, measurements = zip(*(self.measured(plan, source, own) for source, own in of_source.items()))
         return Prepared(plan.method, examples, measurements, files)

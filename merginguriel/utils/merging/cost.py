@@ -29,13 +29,12 @@ PASSES = {
     "breadcrumbs": 3,
     "stock": 2,
     "regmean": 13,
-    "regmean_plus": 14,
     "fisher_dataset": 3,
     "fisher_simple": 2,
     "widen": 5,
 }
 # Forward passes that a text costs the methods that read some.
-FORWARDS = {"fisher": 6, "gram": 2, "solve": 3, "learn": 4}
+FORWARDS = {"fisher": 6, "gram": 2, "learn": 4}
 LEARNING = 3  # forward passes that a text costs in adapting, an epoch
 MERGES = ("merge", "adapted_merge")
 RESULT_BYTES = 1_000_000
@@ -96,7 +95,7 @@ def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:
         method = modes.method_of(experiment["mode"])
         texts = text["num_examples"] or examples.NUM_EXAMPLES
         learns = isinstance(method, LearningMethod)
-        passes = FORWARDS["learn"] if learns else FORWARDS[method.measurement or "solve"] * sources
+        passes = FORWARDS["learn"] if learns else FORWARDS[method.measurement or ""] * sources
         seconds += texts * TOKENS_OF_A_TEXT * of_token * passes
         if learns:
             seconds += texts / text["batch_size"] * (sources + 2) * _bytes(job) / bytes_a_second

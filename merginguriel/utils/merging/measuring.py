@@ -70,9 +70,9 @@ def measurement_file(
         "tokenizer": checkpoint.tokenizer_fingerprint,
         "labels": list(checkpoint.labels),
         **({"own_texts": True} if texts.scope == "own" else {}),
-        **rests_on(texts, examples),
+        **_rests_on(texts, examples),
     }
-    name = f"{checkpoint.path.name}_{method.measurement}_{digest(settings)}.safetensors"
+    name = f"{checkpoint.path.name}_{method.measurement}_{_digest(settings)}.safetensors"
     return MeasurementFile(folder / name, settings)
 
 
@@ -122,9 +122,9 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         "seed": plan.settings.seed,
         "base": initial.weights_fingerprint,
         "tokenizer": initial.tokenizer_fingerprint,
-        **rests_on(texts, examples),
+        **_rests_on(texts, examples),
     }
-    file = folder / f"{plan.method_name}_{plan.target}_{digest(settings)}.json"
+    file = folder / f"{plan.method_name}_{plan.target}_{_digest(settings)}.json"
     if file.is_file():
         log.info("already learnt: %s", file)
         kept: Any = {"coefficients": atomic.read_json(file)["coefficients"]}
@@ -164,8 +164,7 @@ def _check_labels(plan: MergePlan, base: Path) -> None:
             )
 
 
-def rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
-    """What of the texts decides what is found out on them, as plain data."""
+def _rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
     return {
         "examples": examples.fingerprint(),
         "batch_size": texts.batch_size,
@@ -174,6 +173,5 @@ def rests_on(texts: TextSettings, examples: Examples) -> dict[str, Any]:
     }
 
 
-def digest(settings: dict[str, Any]) -> str:
-    """What tells the file of these settings from others in its name."""
+def _digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

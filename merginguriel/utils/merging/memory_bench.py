@@ -39,7 +39,7 @@ class MemoryBench(Bench):
 
     def __init__(self, measurements: Path, *, keep_merged: bool = False, keep_measurements: bool = False):
         super().__init__(measurements)
-        self.keep_merged, self.keeps_measurements = keep_merged, keep_measurements
+        self.keep_merged, self._keep_measurements = keep_merged, keep_measurements
         self.dtype = devices.evaluation_dtype(self.device)
         self._loaded: dict[Path, Checkpoint] = {}
         self._modules: dict[torch.dtype, Any] = {}
@@ -97,7 +97,7 @@ class MemoryBench(Bench):
                 tensors = self._read(file.path)
             else:
                 tensors = self.measure(plan, source, examples)
-                if self.keeps_measurements:
+                if self._keep_measurements:
                     file.write(tensors)
             self._measured[file.path] = loaded_source(str(file.path), tensors)
         return file.path, self._measured[file.path]

@@ -124,7 +124,7 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     context, options, settings = shared["context"], job.options, job.settings
     check_precision(settings["precision"])
     # Without its merged model a result of these very settings is made once more.
-    overwrite = options["overwrite"] or job.has_result()
+    overwrite = options["overwrite"] or (job.has_result() and not job.is_done())
     merge = context.bench(shared).merge(options["plan"], settings["experiment"], overwrite=options["overwrite"])
     split = context.split(settings["locale"], settings["split"])
     result = merge.evaluate(split, job.folder, overwrite=overwrite, job=job.hash)

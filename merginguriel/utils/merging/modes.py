@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from auto_merge_llm.methods import METHODS, create
-from auto_merge_llm.methods.base import LearningMethod, SolvingMethod
+from auto_merge_llm.methods.base import LearningMethod
 
 if TYPE_CHECKING:
     from auto_merge_llm.methods.base import Method
@@ -20,7 +20,7 @@ MODES = {
     **{name: (name, text) for name, text in METHODS.items() if name not in ("linear", "fisher")},
 }
 # What is better than a mode's defaults, the paper's, on several sources of one task: docs/methods.md, Measured.
-BETTER = {"breadcrumbs": "--beta 1 --gamma 0", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
+BETTER = {"breadcrumbs": "--scaling 0.5", "stock": "mode average", "dare_ties": "--density 1 --scaling 0.5"}
 ALIASES = {"fisher": "fisher_dataset"}  # another name of a mode; folders and results have the mode's own
 WEIGHTINGS = ("average", "similarity", "uriel", "consensus")  # modes that are weights by themselves
 BASELINE = "baseline"  # in sweeps: the target's own model, nothing merged
@@ -38,9 +38,9 @@ def method_of(mode: str) -> "Method":
 
 
 def needs_text(mode: str) -> bool:
-    """Whether the mode's method measures its sources, or learns or solves something, on text."""
+    """Whether the mode's method measures its sources, or learns, on text."""
     method = method_of(mode)
-    return method.measurement is not None or isinstance(method, (LearningMethod, SolvingMethod))
+    return method.measurement is not None or isinstance(method, LearningMethod)
 
 
 def mode_lines(*, baseline: bool = False) -> str:

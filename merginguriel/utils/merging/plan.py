@@ -83,7 +83,7 @@ class MergePlan:
     @property
     def words(self) -> list[str]:
         """Of a folder's name, for what has not its default."""
-        return [*filter(None, [self.task.word]), *self.settings.words().values()]
+        return [*self.task.words(self.base_model), *self.settings.words().values()]
 
     @property
     def identities(self) -> dict[Path, str]:

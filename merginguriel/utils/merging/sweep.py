@@ -48,7 +48,7 @@ class Planner:
 
     def __init__(self, grid: Grid, task: Task, store: ModelStore, output: MergeOutput, merged_root: Path):
         self._grid, self._task, self._store = grid, task, store
-        self._output, self._merged_root = output, merged_root
+        self._output, self._merged_root, self._told = output, merged_root, task.words(store.base_model)
         self.available = store.available()
         self._hashes, self._data = WeightHashes(self.available), Fingerprints(task)
         self._polls = Polls(task, self.available, store.root, self._hashes)
@@ -92,7 +92,7 @@ class Planner:
                     try:
                         plans.append(self._plan(settings))
                     except InputError as error:
-                        failures[_name(settings, number, self._task.word)] = str(error)
+                        failures[_name(settings, number, self._told)] = str(error)
         return plans
 
     def _plan(self, settings: MergeSettings) -> MergePlan:
@@ -116,7 +116,7 @@ class Planner:
             return []
         split, output, jobs = self._task.load(target, "test"), self._output, []
         if own:
-            folder = output.results_root / naming.baseline_name(target, self._task.word)
+            folder = output.results_root / naming.baseline_name(target, self._told)
             jobs.append(
                 evaluation_job(
                     folder,
@@ -141,10 +141,10 @@ def _job(plan: MergePlan, split: Split, precision: str, output: MergeOutput, dat
     return make(plan, split, precision, output, data)
 
 
-def _name(settings: MergeSettings, number: int, task: str) -> str:
+def _name(settings: MergeSettings, number: int, told: Sequence[str]) -> str:
     """Of a merge that cannot be planned; bare where what its words tell cannot be read either."""
     try:
-        words = [task] * bool(task) + list(settings.effective().words().values())
+        words = [*told, *settings.effective().words().values()]
     except InputError:
         words = []
     return naming.merge_name(settings.mode, settings.target, number, words)

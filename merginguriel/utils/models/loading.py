@@ -71,7 +71,19 @@ def load_model(path: Path, device: str, dtype):
     check_padding(model, path)
     if surplus:
         log.warning("%s: weights that no classifier has are left out, %s among them", path, surplus[0])
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    _check_answers(model, path)
+    return model
+
+
+def _check_answers(model: Any, path: Path) -> None:
+    """Many values of config.json are first read when a text passes through: now, not in the middle of the work."""
+    # Decoders of a pair of stacks answer at the end of a text.
+    end = getattr(model.config, "eos_token_id", None)
+    with explained(path), torch.inference_mode():
+        scores = model(input_ids=torch.tensor([[0, end if type(end) is int else 0]], device=model.device)).logits
+        if scores.shape != (1, model.config.num_labels):
+            raise ValueError(f"it answers a text with scores of shape {tuple(scores.shape)}")
 
 
 def check_padding(model, name: str | Path) -> None:

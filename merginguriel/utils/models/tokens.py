@@ -1,6 +1,5 @@
 """Texts as token ids, kept in memory and in a folder."""
 
-import functools
 import hashlib
 import itertools
 import logging
@@ -73,12 +72,11 @@ class TokenCache:
     def __init__(self, folder: Path | None = None):
         self._folder = folder
         self._kept: dict[str, Tokens] = {}
-        self._fingerprints = functools.cache(loading.tokenizer_files_sha256)
         self._tokenizers: dict[str, Any] = {}
 
     def tokens(self, model_path: Path, texts: Sequence[Text], max_tokens: int) -> Tokens:
         """Raises InputError where `model_path` has no tokenizer, or a damaged one."""
-        fingerprint = self._fingerprints(model_path)
+        fingerprint = loading.tokenizer_files_sha256(model_path)
         joined = [text if isinstance(text, str) else "\1".join(text) for text in texts]
         content = f"{fingerprint}{max_tokens}\0".encode() + "\0".join(joined).encode()
         key = hashlib.sha256(content).hexdigest()

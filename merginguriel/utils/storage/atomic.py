@@ -28,9 +28,10 @@ def whole_folder(path: Path, kind: Made | None = None, *, overwrite: bool = Fals
     check_replaceable(path, kind, overwrite)
     _remove_abandoned(path)
     new_parents = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    partial = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))  # fails for a name that is too long
         yield partial
         # mkdtemp makes private folders; the result gets the rights that the user's umask gives.
         mask = os.umask(0)
@@ -45,7 +46,8 @@ def whole_folder(path: Path, kind: Made | None = None, *, overwrite: bool = Fals
         else:
             partial.rename(path)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):  # somebody else's work is in it by now
             for parent in new_parents:
                 parent.rmdir()
@@ -109,7 +111,12 @@ def _is_running(process: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    # Who has ended, and whose parent does not ask how: in a container that may be for ever.
+    status = Path(f"/proc/{process}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # it has just ended, or this system has no such file
+        return not status.parent.parent.is_dir()
 
 
 @contextlib.contextmanager
@@ -124,7 +131,8 @@ def beside(path: Path):
         os.chmod(partial, 0o644)
         os.replace(partial, path)
     except BaseException:
-        os.unlink(partial)
+        with contextlib.suppress(FileNotFoundError):  # Ctrl+C just after it got its name
+            os.unlink(partial)
         raise
 
 

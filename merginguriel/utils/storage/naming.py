@@ -37,9 +37,9 @@ def leave_one_out_name(base_model: str, task: str, excluded: str | None) -> str:
     return f"{base_slug(base_model)}_{task}_LOLO_{which}"
 
 
-def baseline_name(language: str, told: str = "") -> str:
-    """Of the result of a language's own model on its own items; `told`: what has not its default, the task."""
-    return f"baseline_{language}" + (f"_{told}" if told else "")
+def baseline_name(language: str, told: Iterable[str] = ()) -> str:
+    """Of the result of a language's own model on its own items; `told`: words for what has not its default."""
+    return with_words(f"baseline_{language}", told)
 
 
 def initial_name(base_model: str, seed: int, told: str = "") -> str:

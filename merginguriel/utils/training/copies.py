@@ -1,5 +1,6 @@
 """Finished training runs, found by name and copied to where merging looks for models."""
 
+import filecmp
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def _model_of(run: Path) -> str | None:
         return None if several else naming.model_name(told["base_model"], told["task"], told["locales"][0])
     parsed = older_names.parse_training_run(run.name.removesuffix(".training"))
     return naming.model_name(parsed[0], DEFAULT_TASK, parsed[1]) if parsed else None
+
+
+def is_copied(run: Path, target: Path) -> bool:
+    """Whether `target` has every file of the run, with the same bytes."""
+    files = [file.relative_to(run) for file in run.rglob("*") if file.is_file()]
+    return all((target / file).is_file() and filecmp.cmp(run / file, target / file, shallow=False) for file in files)
 
 
 def copy(run: Path, target: Path, overwrite: bool) -> None:

@@ -105,7 +105,10 @@ def _fit(settings: TrainingSettings, trainer: Any, work: Path) -> dict[str, Any]
     trainer.add_callback(logging_what_is_saved())
     metrics: dict[str, Any] = fit(trainer, checkpoint)
     # Trainer's is over the steps since it was started.
-    return metrics | {"train_loss": mean_loss(trainer.state.log_history)}
+    loss = mean_loss(trainer.state.log_history)
+    for row in trainer.state.log_history:
+        row |= {"train_loss": loss} if "train_loss" in row else {}
+    return metrics | {"train_loss": loss}
 
 
 def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]:

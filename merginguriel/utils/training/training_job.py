@@ -1,7 +1,6 @@
 """The job of a training: one model, and, where a language was held out of it, its result on that language."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON, bytes_of, files_of, is_whole
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
+from merginguriel.utils.training import unfinished
 from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
 from merginguriel.utils.training.train import train
 from merginguriel.utils.training.trainer import free_memory
-from merginguriel.utils.training.unfinished import unfinished
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +70,8 @@ def _held_out_hash(model: Path, locale: str) -> str:
 def remove_leftovers(jobs: Sequence[Job]) -> None:
     """Checkpoints beside whole models: of a run that was killed between finishing one and removing the other."""
     for job in jobs:
-        if unfinished(job.folder).exists() and is_whole(job.folder):
-            shutil.rmtree(unfinished(job.folder), ignore_errors=True)
+        if is_whole(job.folder):
+            unfinished.remove_leftovers(job.folder, unfinished.unfinished(job.folder))
 
 
 def memory_needed(run: TrainingRun) -> int:

@@ -25,10 +25,24 @@ def unfinished(output_dir: Path) -> Path:
     return output_dir.with_name(output_dir.name + ".training")
 
 
+def remove_leftovers(output_dir: Path, work: Path) -> None:
+    """Remove `work` and the lock beside a whole `output_dir`: of a run that was killed before it did.
+
+    Nothing where another process is at it.
+    """
+    if work.exists() or _lock_of(output_dir).exists():
+        with contextlib.suppress(InputError), alone(output_dir):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _lock_of(output_dir: Path) -> Path:
+    return output_dir.with_name(f".{unfinished(output_dir).name}.lock")
+
+
 @contextlib.contextmanager
 def alone(output_dir: Path) -> Iterator[None]:
     """Inside, no other process trains `output_dir`; InputError where one does."""
-    lock = output_dir.with_name(f".{unfinished(output_dir).name}.lock")
+    lock = _lock_of(output_dir)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(locked(lock, timeout=0))

@@ -74,8 +74,7 @@ class Checkpoint:
         if file is None:
             return None
         # XLM-R's file takes a second to parse, and the models of one sweep have the same.
-        beside = [path for path in (file.parent / "tokenizer_config.json",) if path.is_file()]
-        content = _sha256([file]), *([_sha256(beside)] if beside else [])
+        content = tuple(_sha256([one]) for one in (file, *tokenizer_rules.settings_files(file.parent)))
         if content not in _FINGERPRINTS:
             _FINGERPRINTS[content] = tokenizer_rules.fingerprint(file)
         return _FINGERPRINTS[content]

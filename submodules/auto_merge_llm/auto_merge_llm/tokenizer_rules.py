@@ -58,10 +58,16 @@ def fingerprint(file: Path) -> str:
     return hashlib.sha256(json.dumps([content, told], sort_keys=True).encode()).hexdigest()
 
 
+def settings_files(folder: Path) -> list[Path]:
+    """The files beside the vocabulary that have settings; what the later ones state counts."""
+    return [path for name in ("tokenizer_config.json", "special_tokens_map.json") if (path := folder / name).is_file()]
+
+
 def settings(folder: Path) -> dict[str, Any]:
-    """What tokenizer_config.json states of these; a token by its text."""
-    file = folder / "tokenizer_config.json"
-    told = read_json_object(file) if file.is_file() else {}
+    """What `settings_files` state of these; a token by its text."""
+    told: dict[str, Any] = {}
+    for file in settings_files(folder):
+        told |= read_json_object(file)
     found = {name: told.get(name) for name in _SETTINGS}
     plain = {name: value.get("content") if isinstance(value, Mapping) else value for name, value in found.items()}
     return {name: value for name, value in plain.items() if value is not None}

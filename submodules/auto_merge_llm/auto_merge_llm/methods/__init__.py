@@ -23,7 +23,6 @@ METHODS = {
     "breadcrumbs": "task vectors without largest and smallest elements, summed",
     "stock": "between base and average, by how far the task vectors agree",
     "regmean": "linear layers matched on their inputs, measured on data",
-    "regmean_plus": "regmean layer by layer, on the inputs that merged layers make",
     "fisher": "weighted by Fisher information measured before",
     "fisher_dataset": "weighted by Fisher information measured on data",
     "fisher_simple": "norm-weighted average: a heuristic, no Fisher information",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from auto_merge_llm.tensors import Source
-
     StateDict = Mapping[str, Tensor]
 
 
@@ -144,35 +142,6 @@ class LearningMethod(Method):
         state dicts on its device, in memory of their own. `batches` is iterated once an epoch. `weights`, by
         identity, are the start; as in a merge, a source of weight 0 takes no part. `autocast` runs the model in that
         dtype. `progress(step, steps, loss)` follows every step; `steps` is None where `batches` has no length.
-        """
-
-
-class SolvingMethod(Method):
-    """A method that computes tensors of the merge from all sources at once, on data: they are `solved`, by name."""
-
-    solved: StateDict | None
-
-    @abstractmethod
-    def solve(
-        self,
-        model: torch.nn.Module,
-        sources: Sequence[Source],
-        weights: Sequence[float],
-        batches: Sequence[Sequence[Mapping[str, Tensor]]],
-        *,
-        autocast: torch.dtype | None = None,
-        own_texts: bool = False,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> SolvingMethod:
-        """This method with what it has `solved`, in the dtype of `model` and on its device.
-
-        `model` maps `input_ids` and `attention_mask` (n, t) to `.logits` (n, classes); its parameters are overwritten.
-        `sources`, in the order in which a merge sorts them and with their heads in one order of labels, are read tensor
-        by tensor; one of weight 0 takes no part. `batches[i]` are those of `sources[i]`: the same object for sources of
-        the same texts, or with `own_texts` others, whose number and length then do not count. `autocast` runs the model
-        in that dtype. `progress(step, steps)` tells how far it is. Memory beside the arguments: the hidden states of
-        all texts, one layer of every source, and what is measured of it. Raises InputError for a model that the method
-        cannot take, no batches, or what is not finite.
         """
 
 
