@@ -33,7 +33,7 @@ LOWEST = "lowest"
 QUICK = (
     "merge_library/test_folder_checks.py",
     "merge_library/test_merge_checkpoint.py",
-    "merge_library/test_regmean_plus.py",
+    "merge_library/test_regmean.py",
     "test_encoders.py",
     "test_evaluation.py",
     "test_foreign_models.py",
