@@ -174,14 +174,12 @@ def today() -> str:
 
 
 def add_rows(path: Path, rows: list[dict], key: tuple[str, ...]) -> None:
-    """Put rows into a CSV; those of the same key are replaced."""
+    """Put one row or more into a CSV; those of the same key are replaced."""
     kept = {}
     if path.exists():
         with open(path, newline="", encoding="utf-8") as lines:
             kept = {tuple(row[name] for name in key): row for row in csv.DictReader(lines)}
     kept |= {tuple(row[name] for name in key): row for row in rows}
-    if not kept:
-        return
 
     def order(row) -> list[str]:
         return [re.sub(r"\d+", lambda number: number[0].zfill(4), row[name]) for name in key]
@@ -214,6 +212,27 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def run_all(args, folder: Path) -> tuple[list[Environment], int, list[str]]:
+    """The environments that could be had, how many tests failed in them, and what was not run and why."""
+    wheel, had, failed, not_run = build_wheel(folder / "wheel"), [], 0, []
+    for python, transformers in product(args.python, args.transformers):
+        name = f"Python {python}, transformers {transformers}"
+        print(name, flush=True)
+        try:
+            environment = Environment(python, transformers, wheel, args.torch, folder)
+            had.append(environment)
+            if args.no_tests:
+                continue
+            row = {**environment.versions(), **test(environment, args.workers), "date": today()}
+        except NotRunError as reason:
+            not_run.append(f"not run: {name}: {reason}")
+            continue
+        print(" ", row, flush=True)
+        add_rows(RESULTS / f"{TABLES[0]}.csv", [row], ("python", "torch", "transformers"))
+        failed += row["failed"]
+    return had, failed, not_run
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", nargs="+", default=PYTHONS, metavar="VERSION", help="or paths of interpreters")
@@ -228,25 +247,12 @@ def main() -> int:
         raise SystemExit("error: no uv; pip install uv")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.dir or Path(temporary)).resolve()
-        wheel, had, rows, not_run = build_wheel(folder / "wheel"), [], [], []
-        for python, transformers in product(args.python, args.transformers):
-            name = f"Python {python}, transformers {transformers}"
-            print(name, flush=True)
-            try:
-                environment = Environment(python, transformers, wheel, args.torch, folder)
-                had.append(environment)
-                if not args.no_tests:
-                    rows.append({**environment.versions(), **test(environment, args.workers), "date": today()})
-                    print(" ", rows[-1], flush=True)
-                    add_rows(RESULTS / f"{TABLES[0]}.csv", rows, ("python", "torch", "transformers"))
-            except NotRunError as reason:
-                not_run.append(f"not run: {name}: {reason}")
+        had, failed, not_run = run_all(args, folder)
         if not args.no_carry and len(had) > 1:
-            carried = carry(had, folder)
-            add_rows(RESULTS / f"{TABLES[1]}.csv", carried, ("written_by", "read_by"))
+            add_rows(RESULTS / f"{TABLES[1]}.csv", carry(had, folder), ("written_by", "read_by"))
     write_page()
     print(*not_run, sep="\n")
-    return 1 if not_run or any(row["failed"] for row in rows) else 0
+    return 1 if not_run or failed else 0
 
 
 if __name__ == "__main__":
