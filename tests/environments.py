@@ -100,7 +100,8 @@ class Environment:
 
     def command(self, line: str, folder: Path) -> None:
         """`merginguriel line` on the mini corpus, in `folder`; ends everything where it fails."""
-        done = self.run("merginguriel", *line.split(), "--dataset-name", "mini", folder=folder, settings={})
+        name, *flags = line.split()
+        done = self.run("merginguriel", name, "--dataset-name", "mini", *flags, folder=folder, settings={})
         if done.returncode:
             raise SystemExit(f"{self.folder.name}: merginguriel {line}: exit code {done.returncode}\n{done.stderr}")
 
@@ -124,6 +125,7 @@ def test(environment: Environment, workers: int) -> dict[str, int]:
 
 def make_models(environment: Environment, folder: Path) -> None:
     """Train three sources of the mini encoder, merge them and evaluate the merge."""
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     environment.command(f"train-missing --locales {' '.join(SOURCES)} --workers 1 {TRAIN}", folder)
     read_models(environment, folder, folder)
@@ -161,6 +163,7 @@ def carry(environments: list[Environment], folder: Path) -> list[dict]:
     for writer, reader in permutations(environments, 2):
         written = folder / f"made-in-{writer.folder.name}"
         read = folder / f"{reader.folder.name}-reads-{writer.folder.name}"
+        shutil.rmtree(read, ignore_errors=True)
         read_models(reader, written, read)
         names = {"written_by": writer.versions(), "read_by": reader.versions()}
         told = {role: f"{made['transformers']}, Python {made['python']}" for role, made in names.items()}
