@@ -45,7 +45,7 @@ class ModelStore:
         """
         models = self.find()
         if not models:
-            codes = self.task.default_codes or ("en-US",)
+            codes = self.task.default_codes or ("LANGUAGE",)
             example = next((code for code in codes if code not in targets), codes[0])
             raise InputError(
                 f"no models {self.folder('<language>').name} in {self.root}; train one with python "
