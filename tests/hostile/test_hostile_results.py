@@ -76,6 +76,8 @@ def test_tables(world_of_results, hold, tables):
         [Edit("set_value", f"{MERGE}/results.json", (("performance", "accuracy"), 10**400))],
         [Edit("set_value", f"{MERGE}/results.json", (("evaluation_info", "timestamp"), []))],
         [Edit("nest_value", f"{MERGE}/results.json", ("examples", 20_000))],
+        [Edit("nest_value", f"{MERGE}/results.json", ("examples", 900))],
+        [Edit("set_value", f"{SOURCE}/results.json", (("examples",), [None] * 30))],
     ]
     hold(world_of_results, 35, ANY, check, known)
 

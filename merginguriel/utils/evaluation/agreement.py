@@ -39,14 +39,20 @@ def check_counts(folder: Path, results: Mapping[str, Any]) -> None:
 
 def check_agreement(kept: Mapping[str, np.ndarray], results: Mapping[str, Any], where: Path) -> None:
     """InputError, naming the file `where`, unless it has the very answers that results.json counts."""
-    told, predicted, gold = results["performance"], kept["predictions"], kept["labels"]
+    told, predicted, gold = results.get("performance"), kept["predictions"], kept["labels"]
+    if not isinstance(told, Mapping):
+        raise _contradiction(where, "the performance is no list of numbers by name")
     hits = int((predicted == gold).sum())
     found: dict[str, float] = {"total_predictions": len(gold), "correct_predictions": hits}
     found |= {name: METRICS[name](predicted, gold) for name in METRICS if told.get(name) is not None}
     for name, value in found.items():
-        if told.get(name) is not None and not abs(float(told[name]) - value) < 1e-6:
+        if told.get(name) is not None and not _is_near(told[name], value):
             raise _contradiction(where, f"{name} is {value:g} by its answers and {told[name]}")
-    for item, example in enumerate(results.get("examples") or () if "intents" in kept else ()):
+    examples = results.get("examples") or []
+    are_items = isinstance(examples, list) and len(examples) <= len(gold)
+    if not are_items or not all(isinstance(example, dict) for example in examples):
+        raise _contradiction(where, "the examples are none of its items")
+    for item, example in enumerate(examples if "intents" in kept else ()):
         shown = {
             "example_id": str(kept["ids"][item]),
             "true_intent": str(kept["intents"][gold[item]]),
@@ -55,6 +61,11 @@ def check_agreement(kept: Mapping[str, np.ndarray], results: Mapping[str, Any], 
         for name, text in shown.items():
             if example.get(name, text) != text:
                 raise _contradiction(where, f"{name} of item {item + 1} is {text!r} and {example[name]!r}")
+
+
+def _is_near(told: Any, value: float) -> bool:
+    """Whether the number that is told, which may be anything, is `value`."""
+    return type(told) in (int, float) and abs(told) < 2**63 and abs(told - value) < 1e-6
 
 
 def _contradiction(where: Path, what: str) -> InputError:
