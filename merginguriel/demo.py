@@ -11,7 +11,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data import mini
 from merginguriel.utils.flags.command import command
@@ -37,7 +40,7 @@ Accuracy on test items of languages that no source was trained on. Of each targe
   best      the best of the {count}, picked by the labels of these test items: nobody can"""
 # tests/test_demo.py holds these numbers against docs/results/label_free/.
 REAL_DATA = """
-12 languages of a made-up corpus prove nothing. On real data (MASSIVE, 49 targets, 2 seeds):
+A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49 targets, 2 seeds):
 best of all 48 sources in hindsight 0.647, vote of five 0.672, five merged and adapted 0.697,
 above both on 49 of 49: docs/label-free.md. With 700 texts in place of 11,514 adapting gave
 nothing. What suits you: docs/which-way.md. With your models: README.md, "Your own task and models"."""
@@ -46,6 +49,14 @@ nothing. What suits you: docs/which-way.md. With your models: README.md, "Your o
 def build_parser():
     parser = ArgumentParser(prog="demo.py", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("demo"), metavar="DIR", help="working folder")
+    parser.add_argument(
+        "--locales",
+        nargs="+",
+        choices=mini.LOCALES,
+        default=mini.LOCALES,
+        metavar="LOC",
+        help=f"at least {NUM_SOURCES + 1} of {', '.join(mini.LOCALES)} (default: all)",
+    )
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="processes at a time")
     return parser
 
@@ -60,7 +71,7 @@ def step(script: str, *flags: object) -> None:
         raise SystemExit(done.returncode)  # the command has said why
 
 
-def scores(results: Path, nxn: Path) -> dict[str, list[float]]:
+def scores(results: Path, nxn: Path, locales: Sequence[str]) -> dict[str, list[float]]:
     """Of every target: the accuracies that SHOWN names, on its test items."""
     from merginguriel.utils.data.massive import MINI_TASK
     from merginguriel.utils.merging.selection import Neighbours, SourceSettings, similarity_matrix
@@ -69,10 +80,10 @@ def scores(results: Path, nxn: Path) -> dict[str, list[float]]:
     rows = collect.collect(results, nxn).long
     alone = {(row.source, row.locale): row.accuracy for row in rows[rows.kind == "nxn"].itertuples()}
     found = {}
-    for target in mini.LOCALES:
-        among = Neighbours(target, mini.LOCALES, MINI_TASK)
+    for target in locales:
+        among = Neighbours(target, tuple(locales), MINI_TASK)
         cosines = similarity_matrix(SourceSettings(selection="cosine"), among).for_target(target)  # best first
-        nearest = (source for source in cosines if source in mini.LOCALES)
+        nearest = (source for source in cosines if source in locales)
         made = rows[(rows.target == target) & rows.kind.isin(["merge", "ensemble"])]
         of = {row.method: row.accuracy for row in made.itertuples()}
         its = [alone[source, target] for source in json.loads(made.sources.iloc[0])]
@@ -101,26 +112,28 @@ def table(found: dict[str, list[float]]) -> str:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     folder = args.dir
+    if len(set(args.locales)) <= NUM_SOURCES:
+        raise InputError(f"--locales: {NUM_SOURCES} sources and a target are {NUM_SOURCES + 1} languages; name more")
     models, results = folder / naming.MODELS_ROOT, folder / naming.RESULTS_ROOT
     print(f"Every language once as the target of merges of others. Everything happens in {folder}/.", flush=True)
     data = ["--dataset-name", "mini"]
     common = [*data, "--models-root", models]
     workers = ["--workers", args.workers]
-    step("train_missing_models.py", *common, "--locales", *mini.LOCALES, *workers, *TRAINING)
-    step("run_nxn_evaluation.py", *common, "--results-dir", folder / naming.NXN_ROOT, *workers)
+    languages = ["--locales", *args.locales]
+    step("train_missing_models.py", *common, *languages, *workers, *TRAINING)
+    step("run_nxn_evaluation.py", *common, *languages, *workers, "--results-dir", folder / naming.NXN_ROOT)
     nxn = max((folder / naming.NXN_ROOT).glob(f"*/{SUMMARY_JSON}")).parent
 
-    chosen = ["--num-languages", NUM_SOURCES, "--selection", "cosine"]
+    chosen = ["--num-languages", NUM_SOURCES, "--selection", "cosine", "--results-dir", results]
     modes = ["--modes", "average", "regmean", "regmean+vote"]
-    line = [*common, "--locales", *mini.LOCALES, *modes, *chosen, "--results-dir", results, *workers]
-    step("run_large_scale_experiment.py", *line)
-    votes = ["--voting-methods", "soft", "--preweight", "equal", "--nxn-dir", nxn]
-    step("run_large_scale_ensemble_experiments.py", *data, *votes, *chosen, "--results-dir", results)
+    step("run_large_scale_experiment.py", *common, *languages, *workers, *modes, *chosen)
+    votes = ["--target-languages", *args.locales, "--voting-methods", "soft", "--preweight", "equal"]
+    step("run_large_scale_ensemble_experiments.py", *data, *votes, "--nxn-dir", nxn, *chosen)
 
     read = ["--results-dir", results, "--nxn-results-dir", nxn]
     step("aggregate_results.py", *read, "--output-dir", folder / "tables")
     step("report.py", *read, "--output", folder / "report.html", "--title", "The demo: every language merged for")
-    print(LEGEND.format(count=NUM_SOURCES), table(scores(results, nxn)), REAL_DATA, sep="\n")
+    print(LEGEND.format(count=NUM_SOURCES), table(scores(results, nxn, args.locales)), REAL_DATA, sep="\n")
 
 
 if __name__ == "__main__":

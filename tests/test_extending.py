@@ -26,7 +26,8 @@ def test_the_documented_method_is_one_file_and_one_line(models_root, tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            ROOT / "merginguriel/run_merging_pipeline_refactored.py",
+            "-m",  # by path it would take the library of its own checkout
+            "merginguriel.run_merging_pipeline_refactored",
             "--mode",
             "soft_threshold",
             "--density",

@@ -79,9 +79,10 @@ def load_model(path: Path, device: str, dtype):
 def _check_answers(model: Any, path: Path) -> None:
     """Many values of config.json are first read when a text passes through: now, not in the middle of the work."""
     # Decoders of a pair of stacks answer at the end of a text.
-    end = getattr(model.config, "eos_token_id", None)
+    end, rows = getattr(model.config, "eos_token_id", None), model.get_input_embeddings().num_embeddings
+    last = end if type(end) is int and 0 <= end < rows else 0
     with explained(path), torch.inference_mode():
-        scores = model(input_ids=torch.tensor([[0, end if type(end) is int else 0]], device=model.device)).logits
+        scores = model(input_ids=torch.tensor([[0, last]], device=model.device)).logits
         if scores.shape != (1, model.config.num_labels):
             raise ValueError(f"it answers a text with scores of shape {tuple(scores.shape)}")
 
