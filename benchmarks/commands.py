@@ -80,6 +80,12 @@ def archive(target: Path, root: Path, files: Iterable[Path]) -> None:
     os.replace(partial, target)
 
 
+def read_right(file: Path) -> np.ndarray:
+    """Which items a kept result got right, (items,) bool in the order of their ids."""
+    kept = read_predictions(file)
+    return (kept["labels"] == kept["predictions"])[np.argsort(kept["ids"])]
+
+
 class Commands:
     """Runs `workers` scripts at a time, on the GPUs in turn; their output goes to the working folder's log."""
 

@@ -9,27 +9,27 @@ repeated, so the command also prints the table of finished runs.
 """
 
 import argparse
-import csv
 import shlex
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from commands import call, languages
+from commands import call, languages, read_right
 from methods_table import DEV, TEST, table
+from sib200_tables import write_rows
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.evaluation.classifier import evaluate
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.flags import flag_groups, merge_command
 from merginguriel.utils.flags.merge_flags import add_mode
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging.memory_bench import Alone, MemoryBench
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
-from merginguriel.utils.storage import argument_types, atomic
+from merginguriel.utils.storage import argument_types
 
 # Mode -> flags, the first its defaults.
 GRID = {
@@ -129,10 +129,7 @@ def folder(args, split: str, target: str, name: str) -> Path:
 def correct(args, split: str, target: str, name: str) -> np.ndarray:
     """(items,) bool, none where it is not done."""
     file = folder(args, split, target, name) / PREDICTIONS
-    if not file.is_file():
-        return np.zeros(0, bool)
-    kept = read_predictions(file)
-    return (kept["labels"] == kept["predictions"])[np.argsort(kept["ids"])]
+    return read_right(file) if file.is_file() else np.zeros(0, bool)
 
 
 def main(argv=None):
@@ -142,13 +139,7 @@ def main(argv=None):
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(run_target, [args] * len(args.targets), args.targets))
     rows = rows_of(args)
-    with (
-        atomic.beside(args.output / "settings.csv") as partial,
-        open(partial, "w", encoding="utf-8", newline="") as out,
-    ):
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.output / "settings.csv", rows)
     print("\n".join(table(rows)))
 
 

@@ -20,14 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from commands import ROOT, Commands, archive, call, gpus
+from commands import ROOT, Commands, archive, call, gpus, read_right
 from label_free_tables import markdown
 from sib200_tables import fill, write_rows
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.data.task_file import task_tokens
-from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.evaluation.predictions import PREDICTIONS
 from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
@@ -149,7 +149,7 @@ def _is_told(path: Path) -> bool:
     return path.is_file() and path.parent.parent.name == "results" and path.suffix in (".json", ".npz")
 
 
-def read_right(folder: Path, told: dict) -> dict[tuple[str, str, int], np.ndarray]:
+def read_ways(folder: Path, told: dict) -> dict[tuple[str, str, int], np.ndarray]:
     """(way, target, seed) -> (items,) bool in the order of ids."""
     found = {}
     for seed in told["seeds"]:
@@ -161,8 +161,7 @@ def read_right(folder: Path, told: dict) -> dict[tuple[str, str, int], np.ndarra
                 is_adapted = (file.parent / "adaptation.json").is_file()
                 is_start = Path(name).name in ("joint", "final_merged_model")
                 if is_adapted if by else is_start:
-                    kept = read_predictions(file.with_name(PREDICTIONS))
-                    found[way, target, seed] = (kept["labels"] == kept["predictions"])[np.argsort(kept["ids"])]
+                    found[way, target, seed] = read_right(file.with_name(PREDICTIONS))
     return found
 
 
@@ -170,7 +169,7 @@ def tables(collected: Path) -> None:
     told = atomic.read_json(collected / "run.json")
     with tempfile.TemporaryDirectory() as folder, tarfile.open(collected / "turns.tar.xz") as tar:
         tar.extractall(folder, filter="data")
-        right = read_right(Path(folder), told)
+        right = read_ways(Path(folder), told)
     rows = [
         {"way": way, "target": target, "seed": seed, "accuracy": round(float(of.mean()), 6)}
         for (way, target, seed), of in sorted(right.items())
