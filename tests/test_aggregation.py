@@ -5,12 +5,15 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_results import merge_experiment, model_path, write_merge, write_old, write_result, write_single
-from running import ROOT
+from running import ROOT, environment
 
 from merginguriel import aggregate_results
 from merginguriel.utils.data import older_names
@@ -19,7 +22,7 @@ from merginguriel.utils.evaluation.statistics import mcnemar, paired_bootstrap
 from merginguriel.utils.jobs import ledger
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
-from merginguriel.utils.results import collect, reproduction, text_tables
+from merginguriel.utils.results import collect, csv_tables, reproduction, text_tables
 from merginguriel.utils.results.baselines import BASELINES
 from merginguriel.utils.results.choice import choose
 from merginguriel.utils.results.comparison import COMPARISON, compare
@@ -483,11 +486,20 @@ def generated(done, kind):
     return line.split(": ", 1)[1]
 
 
-def test_command_writes_six_files(run, results, tmp_path):
+def test_command_writes_its_files(run, results, tmp_path):
     done = run(SCRIPT, "--output-prefix", "mine", "--export", "csv", "--tables", "latex", "markdown")
     assert done.returncode == 0, done.stderr
     assert "  similarity_2lang: 2 experiments, mean accuracy = 0.8000" in done.stdout
     assert "  similarity_2lang: 50.0% win rate vs best source (1/2), +5.0 points on average" in done.stdout
+    files = [line.split("_filename: ")[0].strip() for line in done.stdout.split("Files generated:\n")[1].splitlines()]
+    assert files[0] == "gains"
+    gains = read_csv(tmp_path / generated(done, "gains"))
+    assert [(row["target"], row["variant"], row["score"]) for row in gains] == [
+        ("af-ZA", "similarity_2lang", "0.8"),
+        ("af-ZA", "average_3lang", "0.6"),
+        ("da-DK", "similarity_2lang", "0.8"),
+    ]
+    assert gains[0]["best_source"] == "nl-NL" and float(gains[0]["vs_best_source"]) == pytest.approx(0.1)
     raw = read_csv(tmp_path / generated(done, "raw"))
     assert list(raw[0])[:21] == [
         "locale",
@@ -595,6 +607,33 @@ def test_command_writes_six_files(run, results, tmp_path):
     assert list(exported[0]) == list(COLUMNS) and len(exported) == 13
 
 
+def test_the_table_to_open_first_fits_a_screen(results):
+    """With all baselines, of adapted models too."""
+    comparison = compared(results)
+    frame = comparison.frame.assign(vs_own_merge=0.1, vs_vote=0.1)
+    full = csv_tables.gains(Aggregate(comparison.frame, replace(comparison, frame=frame), summarise(comparison)))
+    assert {"vs_vote", "p_vote_holm", "vs_native", "p_best_zero_shot_holm"} < set(full) and len(full.columns) <= 25
+    bare = csv_tables.gains(Aggregate(comparison.frame, comparison, summarise(comparison), with_baselines=False))
+    assert not [name for name in bare if name.startswith(("vs_", "p_", "best_"))]
+
+
+def test_it_is_light(results):
+    """Of torch nothing is needed, though hyper-parameters are compared with the defaults of their methods."""
+    merge = next(path for path in results.rglob("results.json") if "similarity" in str(path))
+    content = atomic.read_json(merge)
+    content["experiment"] |= {"mode": "regmean", "hyperparameters": {"alpha": 0.9, "ridge": 1e-6}}
+    atomic.write_json(merge, content)
+    code = (
+        "import sys; from merginguriel import aggregate_results\n"
+        "assert aggregate_results.main(['--format', 'csv']) == 0\n"
+        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=results.parent, env=environment(), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0 and "regmean_2lang" in done.stdout, done.stderr
+
+
 def test_its_lines_and_the_newest_name_of_a_mode(results, tmp_path, monkeypatch, capsys, caplog):
     """The lines that its documentation has always shown; and fisher, as the mode is called everywhere else too."""
     monkeypatch.chdir(tmp_path)
@@ -618,7 +657,7 @@ def test_its_lines_and_the_newest_name_of_a_mode(results, tmp_path, monkeypatch,
     printed = capsys.readouterr().out
     assert "fisher_dataset_2lang: 1 experiments" in printed
     files = re.findall(r"^  (\w+)_filename: ", printed, re.MULTILINE)
-    assert files == ["raw", "comparison", "comprehensive", "summary", "win_analysis", "markdown"]
+    assert files == ["gains", "raw", "comparison", "comprehensive", "summary", "win_analysis", "markdown"]
 
 
 def test_command_filters_and_names_damage(run, results, nxn, tmp_path):
@@ -639,7 +678,7 @@ def test_command_filters_and_names_damage(run, results, nxn, tmp_path):
         assert any(text in line for line in left_out), (text, left_out)
     [table] = tmp_path.glob("results_comparison_*.csv")
     rows = read_csv(table)
-    assert list(rows[0])[:3] == ["locale", "baseline", "similarity_2lang"] and len(list(tmp_path.glob("*.csv"))) == 3
+    assert list(rows[0])[:3] == ["locale", "baseline", "similarity_2lang"] and len(list(tmp_path.glob("*.csv"))) == 4
     # Its N×N has the best model, and its damaged predictions do not keep it from the table.
     assert (rows[0]["similarity_2lang"], rows[0]["best_overall_accuracy"]) == ("0.8", "1.0")
     assert rows[1]["best_source_accuracy"] == ""

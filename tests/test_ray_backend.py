@@ -13,13 +13,9 @@ COMMAND = (
     "nl-NL",
     "--modes",
     "average",
-    "fisher",
-    "ties",
-    "slerp",
     "adamerging",
     "regmean",
     "stock",
-    "karcher",
     "--num-languages",
     "2",
     "3",
@@ -27,6 +23,9 @@ COMMAND = (
     "cosine",
     "--num-fisher-examples",
     "60",
+    # So that a node is still at work when it is killed.
+    "--epochs",
+    "15",
 )
 
 

@@ -40,8 +40,11 @@ SUBSTITUTIONS = (
     (r"run_large_scale_experiment\.py(?!.*--(locales|list))", "run_large_scale_experiment.py --locales af-ZA sq-AL"),
     (r"--start-from 25", "--start-from 1"),
     (r"(run_multilang_training\.py)", r"\1 --locales fr-FR,de-DE,en-US,sq-AL"),
-    # Pictures: of two methods in place of forty variants.
-    (r"^python plot_results\.py$", "python plot_results.py --experiment-types average fisher_simple"),
+    # Pictures: of one kind and two methods in place of all kinds and forty variants; other lines have each kind.
+    (
+        r"^python plot_results\.py$",
+        "python plot_results.py --plot-types accuracy --experiment-types average fisher_simple",
+    ),
     # Runs of other people and other days: the newest of ours.
     (r"nxn_results/nxn_eval_\d+_\d+/", "{newest nxn_results/*/}"),
     (r"checkpoint_results/\S+", "{newest checkpoint_results/*}"),

@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.merge import merge_state_dicts
-from auto_merge_llm.methods import METHODS, create
+from auto_merge_llm.methods import METHODS, create, defaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -253,3 +254,8 @@ def test_task_vectors_need_a_base(name):
     _, states = random_states()
     with pytest.raises(InputError, match="needs the base model"):
         merge_state_dicts(create(name), states, WEIGHTS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_are_those_of_the_class(name):
+    assert defaults(name) == asdict(create(name))

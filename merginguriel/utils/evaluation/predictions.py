@@ -42,6 +42,15 @@ def read_predictions(path: Path, names=None) -> dict:
     return kept
 
 
+def keeps_logits(path: Path) -> bool:
+    """Whether a predictions.npz has logits, by its directory; True where it cannot be opened: reading says why."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "logits.npy" in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return True
+
+
 def _wrong(kept: dict) -> str | None:
     """What is impossible among the arrays that were read."""
     import numpy as np

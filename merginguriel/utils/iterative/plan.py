@@ -11,10 +11,11 @@ from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.iterative.run_folder import FINAL, RunFolder
 from merginguriel.utils.iterative.settings import IterativeSettings
 from merginguriel.utils.jobs.job import settings_hash
-from merginguriel.utils.merging.consensus import ORIGIN, ConsensusMatrix, Polls
+from merginguriel.utils.merging.consensus import ConsensusMatrix, Polls
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.merging.selection import Neighbours, SourceSettings
 from merginguriel.utils.models.initial import initial_checkpoint
+from merginguriel.utils.similarity.consensus import ORIGIN
 from merginguriel.utils.storage import naming
 
 

@@ -19,11 +19,10 @@ from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.selection import Neighbours, SourceSettings, kept_matrix, scores_of, similarity_matrix
 from merginguriel.utils.similarity import uriel
-from merginguriel.utils.similarity.consensus import agree
+from merginguriel.utils.similarity.consensus import ORIGIN, agree
 from merginguriel.utils.similarity.matrix import DENSE_CSV, LanguageMatrix
 
 log = logging.getLogger(__name__)
-ORIGIN = "the consensus"
 MEASURE = "measure it with run_nxn_evaluation.py --split train"
 
 

@@ -50,6 +50,20 @@ class Aggregate:
         return self.comparison.metric
 
 
+def gains(results: Aggregate) -> pd.DataFrame:
+    """The table to open first: a row a target and variant, its score, and what it gained over each baseline."""
+    told = results.comparison.baselines if results.with_baselines else []
+    against = [[name, f"vs_{name}", f"p_{name}_holm"] for name in told]
+    columns = [
+        *("target", "method", "num_sources", "selection", "seed", "metric", "score", "ci_low", "ci_high", "total"),
+        *(column for columns in against for column in columns if column in results.frame),
+        *("variant", "folder"),
+    ]
+    order = results.frame.sort_values(["target", "score", "variant"], ascending=[True, False, True], ignore_index=True)
+    shares = [name for name in columns if name.startswith(("score", "ci_", "vs_"))]
+    return order[columns].round(dict.fromkeys(shares, 6)).rename(columns={"total": "items"})
+
+
 def aggregated(results: Aggregate) -> pd.DataFrame:
     """A row a result of the results folder, cells of N×N left out; baselines beside merges and ensembles."""
     rows = results.long[results.long.kind != "nxn"]

@@ -29,6 +29,7 @@ class File(NamedTuple):
 
 
 FILES = (
+    File("gains", "csv", "gains_{time}.csv", csv_tables.gains),
     File("raw", "csv", "aggregated_{time}.csv", csv_tables.aggregated),
     File("comparison", "csv", "comparison_{time}.csv", partial(csv_tables.compared, comprehensive=False)),
     File("comprehensive", "csv", "comprehensive_{time}.csv", partial(csv_tables.compared, comprehensive=True)),

@@ -6,19 +6,20 @@ import json
 import os
 import re
 from collections import defaultdict
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from auto_merge_llm.methods import defaults
 
 from merginguriel.utils.data import older_names
 from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
-from merginguriel.utils.merging import consensus
 from merginguriel.utils.merging.details import DETAILS_JSON, DETAILS_TXT, read_merge_details
 from merginguriel.utils.merging.examples import TextSettings
-from merginguriel.utils.merging.modes import MODES, method_of
+from merginguriel.utils.merging.modes import MODES
 from merginguriel.utils.merging.record import OLDER_TEXTS, is_initial, preweight_of
 from merginguriel.utils.results import adapted_identity, all_but_target
+from merginguriel.utils.similarity.consensus import ORIGIN
 from merginguriel.utils.storage import atomic, naming
 
 COMPARED = ("merge", "ensemble", "adapted")  # kinds of results that are made for a target, of models of others
@@ -212,7 +213,7 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
         settings["base"] = base
     if similarity.get("consensus_examples") not in (None, CONSENSUS_TEXTS):
         settings["consensus"] = similarity["consensus_examples"]
-    if similarity.get("matrix_sha256") and similarity.get("matrix") != consensus.ORIGIN:
+    if similarity.get("matrix_sha256") and similarity.get("matrix") != ORIGIN:
         # One that was computed is of its target's neighbours alone: its hash would make every target an experiment.
         computed = str(similarity.get("matrix")).startswith("lang2vec ")
         settings["matrix"] = similarity["matrix"] if computed else similarity["matrix_sha256"][:8]
@@ -229,7 +230,7 @@ def _settings(experiment: dict, weights: dict[str, float], is_ensemble: bool) ->
 
 @functools.cache
 def _defaults(mode: str) -> dict:
-    return asdict(method_of(mode)) if mode in MODES else {}
+    return defaults(MODES[mode][0]) if mode in MODES else {}
 
 
 def _as_json(value) -> str:

@@ -65,8 +65,11 @@ class ItemReader:
         """(what stands for the sorted ids, gold labels, logits (items, labels)) of a result; None where not kept."""
         file = Path(folder) / predictions.PREDICTIONS
         try:
-            kept = read_answers(Path(folder)) if file.is_file() else self._cell(Path(folder))
-            if kept is None or "logits" not in kept:
+            if file.is_file():
+                kept = read_answers(Path(folder)) if predictions.keeps_logits(file) else None
+            else:
+                kept = self._cell(Path(folder))
+            if kept is None:
                 return None
         except InputError as error:
             self.damaged[file] = str(error)

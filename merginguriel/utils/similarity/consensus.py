@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ORIGIN = "the consensus"  # what records call it
 ROUNDS = 15
 LOWEST, HIGHEST = 0.02, 0.98  # of an estimated accuracy, so that no source decides alone
 # Sources grew from one encoder and err alike, so that each is worth about half an independent witness.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auto_merge_llm.errors import InputError
@@ -49,3 +51,34 @@ def create(name: str, **hyperparameters: Any) -> Method:
         )
     method: Method = kind(**hyperparameters)
     return method
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The hyper-parameters of the method `name` and their defaults, as its file states them: torch is not loaded.
+
+    For readers of results, which only ask what differs from them. A default is a literal.
+    """
+    statements = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")).body
+    classes = {node.name: node for node in statements if isinstance(node, ast.ClassDef)}
+    bound = next(node for node in statements if isinstance(node, ast.Assign) and _is_name(node.targets[0], "METHOD"))
+    kind = classes[ast.unparse(bound.value)]
+    of_base = {
+        alias.name: (node.module or "").rpartition(".")[2]
+        for node in statements
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    found = {}
+    for base in kind.bases:
+        if of_base.get(ast.unparse(base)) in METHODS:
+            found |= defaults(of_base[ast.unparse(base)])
+    fields = (node for node in kind.body if isinstance(node, ast.AnnAssign) and node.value is not None)
+    return found | {
+        ast.unparse(field.target): ast.literal_eval(field.value)  # type: ignore[arg-type]
+        for field in fields
+        if not ast.unparse(field.annotation).startswith("ClassVar")
+    }
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
