@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from merginguriel.utils.adaptation.run import AdaptRun
-from merginguriel.utils.evaluation.model_card import data_name, heading, measured_line
+from merginguriel.utils.evaluation.model_card import data_name, heading, measured_line, recipe_text
 from merginguriel.utils.evaluation.results import Evaluation
 
 
@@ -12,7 +12,7 @@ def model_card(run: AdaptRun, record: Mapping[str, Any], evaluation: Evaluation 
     """`record`: that of the run; with an Evaluation, what was measured and on which data."""
     task, texts = run.task, record["texts"]
     parts = [
-        heading(run.output.name, task, run.target, ["domain-adaptation"], evaluation),
+        heading(run.output.name, task, run.target, ["domain-adaptation"], evaluation, run.made_of),
         f"Classifier of task {task.name}, adapted with MergingUriel to {run.target} by {texts['count']} unlabelled "
         f"{texts['split']} texts of {data_name(task)}, in {run.settings.rounds} rounds. No label of {run.target} was "
         f"read. It started from `{run.start.name}` and was taught by {_taught_by(run)}. Settings, hashes of texts and "
@@ -23,6 +23,8 @@ def model_card(run: AdaptRun, record: Mapping[str, Any], evaluation: Evaluation 
         parts.append(f"| teacher | weight |\n|---|---|\n{rows}")
     if evaluation:
         parts.append(measured_line(task, run.target, evaluation))
+    if run.recipe:
+        parts.append(recipe_text(run.recipe))
     return "\n\n".join([*parts, ""])
 
 

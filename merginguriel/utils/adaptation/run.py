@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,9 @@ class AdaptRun:
     `teachers`: (language, folder, weight) each, none of the target; their order makes no difference. None of them where
     the model teaches itself. `start_sha256`: of the weights of a model that is in `start` for the moment only; it then
     stands in records in place of that path and its files.
+
+    For the model card: what it is `made_of`, ids of the Hub or a base model, and its `recipe`, the arguments of
+    `merginguriel` that make it again.
     """
 
     task: Task
@@ -44,6 +47,8 @@ class AdaptRun:
     seed: int
     output: Path
     start_sha256: str | None = None
+    made_of: tuple[str, ...] = field(default=(), compare=False)
+    recipe: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         teachers = sorted(Teacher(*teacher) for teacher in self.teachers)

@@ -169,7 +169,17 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
     gold = np.array(split.labels)
     correct, names = predicted == gold, split.label_names
     hits, total = int(correct.sum()), len(split)
+    # In the order in which people look for it; the maps of labels and the items are long.
     return {
+        "performance": {
+            **measure_all(predicted, gold),
+            "metric": origin.task.metric,
+            "correct_predictions": hits,
+            "total_predictions": total,
+            "error_rate": 1 - hits / total,
+            "ci95": list(wilson_interval(hits, total)),
+            "ci_method": "Wilson",
+        },
         "evaluation_info": {
             "timestamp": environment.utc_now(),
             "model_name": origin.model_name,
@@ -183,20 +193,15 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
             "languages": _own_codes(origin, split.locale),
             "split": split.name,
         },
+        "experiment": origin.experiment or {},
+        "settings": origin.settings,
+        "job": origin.job,
+        "environment": {**environment.run_environment(), "dtype": origin.settings["precision"]},
         "model_info": origin.model_info,
         "dataset_info": {
             "total_examples": total,
             "unique_intents": len(set(split.labels)),
             "intent_labels": sorted({names[label] for label in split.labels}),
-        },
-        "performance": {
-            **measure_all(predicted, gold),
-            "metric": origin.task.metric,
-            "correct_predictions": hits,
-            "total_predictions": total,
-            "error_rate": 1 - hits / total,
-            "ci95": list(wilson_interval(hits, total)),
-            "ci_method": "Wilson",
         },
         "examples": [
             {
@@ -209,10 +214,6 @@ def results_record(split: Split, predicted: np.ndarray, origin: Origin) -> dict:
             }
             for item in range(min(NUM_EXAMPLES_SHOWN, total))
         ],
-        "experiment": origin.experiment or {},
-        "settings": origin.settings,
-        "job": origin.job,
-        "environment": {**environment.run_environment(), "dtype": origin.settings["precision"]},
     }
 
 

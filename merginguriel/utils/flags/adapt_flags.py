@@ -8,13 +8,14 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale, locale_tuple
-from merginguriel.utils.data.task_file import TaskSettings
+from merginguriel.utils.data.task_file import TaskSettings, task_tokens
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
 from merginguriel.utils.merging.details import DETAILS_JSON
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic, naming
 from merginguriel.utils.storage.argument_types import seed
+from merginguriel.utils.storage.settings import tokens
 
 if TYPE_CHECKING:
     from merginguriel.utils.adaptation.run import AdaptRun, Teacher
@@ -107,6 +108,7 @@ def read_taught(args: argparse.Namespace) -> AdaptSettings:
 def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStore, target: str) -> "AdaptRun":
     """The adaptation to one target; InputError for what cannot be done, before a tensor is read."""
     from merginguriel.utils.adaptation.run import AdaptRun
+    from merginguriel.utils.merging.recipe import source_flags
 
     model = _of_target(args.model, target)
     own = () if settings.adapt == "self" else sources_of(model)
@@ -119,7 +121,10 @@ def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStor
     # A path such as . has a name only when resolved.
     name = naming.adapted_name(model.resolve().name, target, told)
     output = _of_target(args.output_dir, target) if args.output_dir else naming.MERGED_ROOT / name
-    run = AdaptRun(store.task, target, model, teachers, settings, args.seed, output)
+    others = {one.locale: str(one.path) for one in teachers} if teachers != own else {}
+    flags = [*task_tokens(store.task), *tokens(settings), "--seed", str(args.seed), *source_flags(others)]
+    recipe = ("adapt", "--model", str(model), "--target-lang", target, *flags)
+    run = AdaptRun(store.task, target, model, teachers, settings, args.seed, output, recipe=recipe)
     run.check()
     return run
 

@@ -12,7 +12,9 @@ from merginguriel.utils.data.task import Fingerprints
 from merginguriel.utils.evaluation.evaluation_job import check_precision
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.merging.merge_job import MergeOutput, beside_best, merge_settings
+from merginguriel.utils.merging.model_card import made_of
 from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.recipe import recipe
 
 NOT_KEPT = ".{}.adapted"  # in the folder of results: both models of a job, until they are evaluated
 
@@ -50,7 +52,17 @@ def adapt_run(plan: MergePlan, before: Path, adapted: Path) -> AdaptRun:
     """`before` and `adapted`: folders of the two models."""
     own = plan.settings.adaptation.adapt == "self"
     teachers = () if own else tuple(Teacher(source.locale, source.path) for source in plan.sources)
-    return AdaptRun(plan.task, plan.target, before, teachers, plan.settings.adaptation, plan.settings.seed, adapted)
+    return AdaptRun(
+        plan.task,
+        plan.target,
+        before,
+        teachers,
+        plan.settings.adaptation,
+        plan.settings.seed,
+        adapted,
+        made_of=tuple(made_of(plan)),
+        recipe=("merge", *recipe(plan)),
+    )
 
 
 def run(job: Job, shared: dict[str, Any]) -> str:

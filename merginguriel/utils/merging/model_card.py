@@ -1,28 +1,32 @@
 """The README.md of a merged model: the Hub's metadata, the sources, how well it does once that is known."""
 
-from pathlib import Path
-
-from merginguriel.utils.data.task import MINI
-from merginguriel.utils.evaluation.model_card import heading, measured_line
+from merginguriel.utils.evaluation.model_card import heading, link, measured_line, recipe_text
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.merging.plan import MergePlan
+from merginguriel.utils.merging.recipe import recipe
+from merginguriel.utils.models.hub import hub_id_of
 
 
 def model_card(plan: MergePlan, evaluation: Evaluation | None = None) -> str:
     """Text of the card of a merge; with an Evaluation, what was measured and on which data."""
-    local_base = plan.base_model == MINI or Path(plan.base_model).exists()
-    base = None if local_base else plan.base_model
-    rows = "\n".join(f"| {source.locale} | {source.weight:.6f} |" for source in plan.sources)
+    rows = "\n".join(f"| {source.locale} | {link(source.path)} | {source.weight:.6f} |" for source in plan.sources)
     parts = [
-        heading(plan.output.name, plan.task, plan.target, ["merge"], evaluation, base),
+        heading(plan.output.name, plan.task, plan.target, ["merge"], evaluation, made_of(plan)),
         f"Classifier of task {plan.task.name} for {plan.target}, merged with MergingUriel from {len(plan.sources)} "
         f"models that were fine-tuned on other languages. Mode `{plan.mode}`, method `{plan.method_name}`; "
         f"{_target_text(plan)}. Sources, weights and settings stand in `merge_details.json`.",
-        f"| source | weight |\n|---|---|\n{rows}",
+        f"| source | model | weight |\n|---|---|---|\n{rows}",
     ]
     if evaluation:
         parts.append(measured_line(plan.task, plan.target, evaluation))
+    if plan.sources:
+        parts.append(recipe_text(["merge", *recipe(plan)]))
     return "\n\n".join(parts) + "\n"
+
+
+def made_of(plan: MergePlan) -> list[str]:
+    """The sources that are models of the Hub, or, where none is, what they were trained from."""
+    return list(filter(None, (hub_id_of(source.path) for source in plan.sources))) or [plan.base_model]
 
 
 def _target_text(plan: MergePlan) -> str:

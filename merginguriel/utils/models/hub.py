@@ -1,5 +1,6 @@
 """Models of the Hugging Face Hub, from its cache when the Hub is away; never pickles."""
 
+import logging
 from pathlib import Path
 
 from auto_merge_llm.checkpoint import ADAPTER_CONFIG
@@ -9,8 +10,10 @@ from auto_merge_llm.weight_files import find_weights
 
 from merginguriel.utils.models.loading import one_line
 
+log = logging.getLogger(__name__)
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _WANTED = (
+    "README.md",
     "config.json",
     "model.safetensors",
     "model-*.safetensors",
@@ -33,6 +36,12 @@ def is_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def hub_id_of(folder: Path) -> str | None:
+    """The id of the model whose snapshot in the Hub's cache `folder` is; None of any other folder."""
+    repository = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
+    return repository.removeprefix("models--").replace("--", "/", 1) if repository.startswith("models--") else None
 
 
 def snapshot(repo: str) -> Path:
@@ -70,6 +79,17 @@ def snapshot(repo: str) -> Path:
             "folder"
         )
     return folder
+
+
+def keep_card(repo: str) -> None:
+    """Put the card of the model `repo`, which tells its licence, into the Hub's cache, where there is one to be had."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        hf_hub_download(repo, "README.md")
+    except (HfHubHTTPError, OSError) as error:  # no card, or no network: the model stands without a licence
+        log.debug("no card of %s: %s", repo, one_line(error))
 
 
 def cached(repo: str) -> Path | None:

@@ -12,6 +12,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.base_model import settle
+from merginguriel.utils.models.hub import keep_card
 from merginguriel.utils.models.loading import name_portable_tokenizer, one_line, quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
@@ -82,6 +83,8 @@ def _make_initial(base_model: str, task: Task, seed: int, folder: Path) -> None:
             _add_head(encoder, base_model, task, seed, folder)
     else:
         _add_head(base_model, base_model, task, seed, folder)
+        if not Path(base_model).exists():
+            keep_card(base_model)
 
 
 def _add_head(encoder: str, base_model: str, task: Task, seed: int, folder: Path) -> None:

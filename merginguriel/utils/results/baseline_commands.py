@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from merginguriel.utils.merging.recipe import source_flags
 from merginguriel.utils.results import reproduction
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
@@ -30,7 +31,7 @@ class _Nxn:
 
     def __str__(self) -> str:
         targets = [] if self.finds_targets and not self.given else ["--targets", *sorted(self.targets)]
-        return shell_line("run_nxn_evaluation.py", *self.flags, *reproduction.source_flags(self.given), *targets)
+        return shell_line("run_nxn_evaluation.py", *self.flags, *source_flags(self.given), *targets)
 
 
 def baseline_commands(frame: pd.DataFrame) -> list[str]:
@@ -65,7 +66,7 @@ def _models_of(row: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[s
     if given:
         yield (*shared, *reproduction.task_flags(info)), given
     elif pd.notna(base) and pd.notna(root) and " " not in base and os.pathsep not in root:
-        store = reproduction.store_flags(info, base, Path(root))
+        store = reproduction.model_flags(info, base, Path(root))
         yield (*shared, *reproduction.task_flags(info), *map(str, store)), {}
 
 

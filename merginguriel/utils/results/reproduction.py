@@ -7,18 +7,14 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.data import older_names
 from merginguriel.utils.data.task import DEFAULT_TASK, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_named, task_of, task_tokens
 from merginguriel.utils.ensembles.settings import VoteSettings
-from merginguriel.utils.merging.hyperparameters import hyperparameter_tokens
 from merginguriel.utils.merging.modes import MODES
+from merginguriel.utils.merging.recipe import choice_flags, merge_flags, models_by_path, source_flags, store_flags
 from merginguriel.utils.merging.record import adaptation_of, choice_of, settings_of
-from merginguriel.utils.merging.selection import SourceSettings
-from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.results import adapted_identity
-from merginguriel.utils.similarity.transfer import RUN_JSON
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.settings import shell_line, tokens
 
 VOTE = "ensemble_"  # begins the mode of a vote
@@ -98,16 +94,14 @@ def _settings(
     """Flags that commands for one target and for many share; `named`: the mode says that the merge is adapted."""
     given, root = given_models(experiment), Path(experiment["sources"][0]["path"]).parent
     root = naming.MODELS_ROOT if experiment.get("nxn_dir") else root
-    data = task_flags(info) if given else [*task_flags(info), *store_flags(info, experiment["base_model"], root)]
+    data = task_flags(info) if given else [*task_flags(info), *model_flags(info, experiment["base_model"], root)]
     if experiment["mode"].startswith(VOTE):
         settings = _vote(experiment, info)
-        return [*data, *_choice(settings.choice, targets), *tokens(settings)]
+        return [*data, *choice_flags(settings.choice, targets), *tokens(settings)]
     merge = settings_of(experiment)
     if given and experiment.get("base"):
         merge = replace(merge, base=Path(experiment["base"]["path"]))  # where its own would be is not told
-    own = [*tokens(merge), *hyperparameter_tokens(merge.hyperparameters.items()), *tokens(merge.texts)]
-    adaptation = tokens(merge.adaptation, without=("adapt",) if named else ())
-    return [*data, *_choice(merge.choice, targets, merge.weighs_by_hand), *own, *adaptation]
+    return [*data, *merge_flags(merge, targets, named=named)]
 
 
 def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:
@@ -115,17 +109,7 @@ def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:
     sources = experiment.get("sources") or []
     if experiment.get("nxn_dir") or not experiment.get("base_model") or not all("path" in one for one in sources):
         return {}
-    base, paths = naming.base_slug(experiment["base_model"]), [Path(source["path"]) for source in sources]
-    named = [older_names.parse_model(path.name) for path in paths]
-    usual = [(base, source["locale"]) for source in sources]
-    if named == usual and len({path.parent for path in paths}) == 1:
-        return {}
-    return {source["locale"]: source["path"] for source in sources}
-
-
-def source_flags(models: Mapping[str, str]) -> list[str]:
-    """--source of every one."""
-    return [part for language, model in models.items() for part in ("--source", f"{language}={model}")]
+    return models_by_path(experiment["base_model"], {source["locale"]: source["path"] for source in sources})
 
 
 def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSettings:
@@ -138,20 +122,6 @@ def _vote(experiment: Mapping[str, Any], info: Mapping[str, Any]) -> VoteSetting
         num_examples=drawn,
         seed=experiment["seed"] if drawn else 42,
     )
-
-
-def _choice(choice: SourceSettings, targets: Sequence[str], by_hand: bool = False) -> list[Any]:
-    """How many sources are always told, where they are not named."""
-    if choice.selection != "real" and choice.nxn_matrix and not _has(choice.nxn_matrix, targets):
-        choice = replace(choice, nxn_matrix=None)  # the models are asked themselves, and say the same
-    number = [] if choice.sources or by_hand else ["--num-languages", choice.num_languages]
-    return [*number, *tokens(choice, without=("num_languages",))]
-
-
-def _has(nxn: Path, targets: Sequence[str]) -> bool:
-    """Whether an N×N evaluation is there that has all of these."""
-    run = (nxn if nxn.is_dir() else nxn.parent) / RUN_JSON
-    return run.is_file() and set(targets) <= atomic.read_json(run)["data"].keys()
 
 
 def task_flags(info: Mapping[str, Any]) -> list[str]:
@@ -167,9 +137,6 @@ def _task_of(info: Mapping[str, Any]) -> Task:
         return replace(task_named(DEFAULT_TASK), name=info.get("task") or Path(origin).stem, origin=origin)
 
 
-def store_flags(info: Mapping[str, Any], base_model: str, root: Path) -> list[Any]:
+def model_flags(info: Mapping[str, Any], base_model: str, root: Path) -> list[str]:
     """The flags by which models of `root` are found that have their usual names."""
-    task = _task_of(info)
-    usual = ModelStore(naming.base_slug(task.base_model()), task)
-    flags = [] if naming.base_slug(base_model) == usual.base_model else ["--base-model", base_model]
-    return flags if root == usual.root else [*flags, "--models-root", root]
+    return store_flags(_task_of(info), base_model, root)

@@ -68,7 +68,7 @@ def defaults(name: str) -> dict[str, Any]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    found = {}
+    found: dict[str, Any] = {}
     for base in kind.bases:
         if of_base.get(ast.unparse(base)) in METHODS:
             found |= defaults(of_base[ast.unparse(base)])
