@@ -14,7 +14,7 @@ def model_card(run: AdaptRun, record: Mapping[str, Any], evaluation: Evaluation 
     parts = [
         heading(run.output.name, task, run.target, ["domain-adaptation"], evaluation, run.made_of),
         f"Classifier of task {task.name}, adapted with MergingUriel to {run.target} by {texts['count']} unlabelled "
-        f"{texts['split']} texts of {data_name(task)}, in {run.settings.rounds} rounds. No label of {run.target} was "
+        f"{texts['split']} texts of {data_name(task)}, in {_rounds(run.settings.rounds)}. No label of {run.target} was "
         f"read. It started from `{run.start.name}` and was taught by {_taught_by(run)}. Settings, hashes of texts and "
         "models, and losses stand in `adaptation.json`.",
     ]
@@ -26,6 +26,10 @@ def model_card(run: AdaptRun, record: Mapping[str, Any], evaluation: Evaluation 
     if run.recipe:
         parts.append(recipe_text(run.recipe))
     return "\n\n".join([*parts, ""])
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def _taught_by(run: AdaptRun) -> str:
