@@ -21,10 +21,11 @@ lint: $(READY)
 
 setup: $(READY)
 
-# The lock pins versions that were tested together; without it pip may fetch another torch.
+# The lock pins versions that were tested together; without it pip may fetch another torch. What is used is compiled when
+# it is first imported, which is a fraction of all that is installed.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
