@@ -32,7 +32,6 @@ import scipy.stats  # noqa: F401
 import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, XLMRobertaModel  # noqa: F401
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 
 def run_here(command, *, env=None, run=subprocess.run, **more):
@@ -83,7 +82,8 @@ def get_ready():
     """Do once what every child would do."""
     torch.set_num_threads(1)
     transformers.utils.logging.get_logger()
-    get_checkpoint_conversion_mapping("xlm-roberta")  # compiles a thousand patterns
+    with contextlib.suppress(ModuleNotFoundError):  # of transformers 5: compiles a thousand patterns
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("xlm-roberta")
     if "--bare" in sys.argv:
         sys.meta_path[:] = [
             finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")

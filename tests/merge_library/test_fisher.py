@@ -143,6 +143,15 @@ def test_the_model_is_left_as_it_was(model):
     model.eval()
 
 
+def test_a_layer_that_nothing_uses_has_no_information(model):
+    """One of a kind that no formula knows, which alone would be asked for gradients."""
+    expected, _ = diagonal_fisher(model, batched(examples(3), 3), "empirical")
+    model.idle = torch.nn.PReLU()
+    found, _ = diagonal_fisher(model, batched(examples(3), 3), "empirical")
+    assert not found.pop("idle.weight").any() and found.keys() == expected.keys()
+    assert all(torch.equal(values, expected[name]) for name, values in found.items())
+
+
 def test_refusals(model):
     with pytest.raises(InputError, match="estimator"):
         diagonal_fisher(model, [], "exact")

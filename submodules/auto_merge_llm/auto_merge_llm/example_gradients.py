@@ -155,7 +155,9 @@ def plain_parameters(model: nn.Module, batch: Batch) -> frozenset[str]:
         values.requires_grad_(True)
     with torch.enable_grad():
         score = log_probabilities(model, copies, None).sum()
-    gradients = torch.autograd.grad(score, list(suspects.values()), allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = ()  # where the output depends on none of them
+    if score.requires_grad:
+        gradients = torch.autograd.grad(score, list(suspects.values()), allow_unused=True)
     for values in suspects.values():
         values.requires_grad_(False)
     return frozenset(name for name, gradient in zip(suspects, gradients) if gradient is not None)
