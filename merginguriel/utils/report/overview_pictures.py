@@ -52,11 +52,11 @@ def gains(data: ReportData) -> Iterator[Picture]:
 
 def _ranking(against: pd.DataFrame, titles: dict[str, str], gain: str) -> Picture:
     means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
-    bare = ", grey without a line where items were not kept for one" if intervals.isna().to_numpy().any() else ""
-    shows = (
-        f"{capitalised(gain)}, mean over locales (their number in parentheses) with its 95 % interval: blue above 0, "
-        f"orange below, grey and hollow where the interval holds 0{bare}."
-    )
+    unknown = intervals.isna().to_numpy().any(axis=1)
+    known = " with its 95 % interval: blue above 0, orange below, grey and hollow where the interval holds 0"
+    bare = ", grey without a line where items were not kept" if unknown.any() else ""
+    rest = "; items were not kept, so that there are no intervals" if unknown.all() else known + bare
+    shows = f"{capitalised(gain)}, mean over locales (their number in parentheses){rest}."
     methods = [titles[variant] for variant in against["variant"]]
     told: dict[str, Any] = {"label": gain, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
     return Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
