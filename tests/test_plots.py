@@ -234,7 +234,8 @@ def test_tree_joins_what_is_alike_and_tells_every_gain():
 def test_a_tree_needs_ten_languages_that_the_similarity_knows(found):
     locales, alike = family_tree()
     rows = found.frame[found.frame["variant"] == "similarity_2lang"].iloc[:1]
-    frame = pd.concat([rows.assign(locale=locale, vs_best_source=0.01) for locale in locales], ignore_index=True)
+    measured = [*locales, "sw-KE", "tr-TR"]
+    frame = pd.concat([rows.assign(locale=locale, vs_best_source=0.01) for locale in measured], ignore_index=True)
     data = replace(found, comparison=replace(found.comparison, frame=frame, pairs=Pairs()))
     for known, names in ((12, ["tree"]), (10, ["tree"]), (9, [])):
         one = replace(data, similarity=similarities(tuple(locales[:known]), alike[:known, :known], "made up"))
@@ -243,7 +244,7 @@ def test_a_tree_needs_ten_languages_that_the_similarity_knows(found):
     assert list(overview_pictures.gain_by_language(replace(data, similarity=None))) == []
     one = replace(data, similarity=similarities(tuple(locales[:10]), alike[:10, :10], "made up"))
     (picture,) = overview_pictures.gain_by_language(one)
-    assert picture.shows.endswith("Without ta-IN, ur-PK, whose similarity is unknown.")
+    assert picture.shows.endswith("Without sw-KE, ta-IN, tr-TR, ur-PK, whose similarity is unknown.")
     assert len(row_names(picture.draw().axes[1])) == 10
 
 

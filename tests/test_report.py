@@ -254,10 +254,16 @@ class Told(HTMLParser):
         self.text += "" if self._within else data + "\n"
 
 
-def test_it_has_one_minus_sign(tmp_path):
-    found = made_up(["average", "ties"], DEFAULT_LOCALES[:12])
-    alike = uriel.dense_matrix(DEFAULT_LOCALES[:12])
-    told = Told(write_page(replace(found, similarity=alike), tmp_path / "report.html").read_text(encoding="utf-8")).text
+@pytest.fixture(scope="module")
+def page_of_14(tmp_path_factory):
+    """With every picture."""
+    locales = DEFAULT_LOCALES[:14]
+    found = replace(made_up(["average", "ties"], locales), similarity=uriel.dense_matrix(locales))
+    return write_page(found, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def test_it_has_one_minus_sign(page_of_14):
+    told = Told(page_of_14.read_text(encoding="utf-8")).text
     assert re.findall(r"(?<![\w.])-\d[\d.]*", told) == [] and len(re.findall(r"(?<![\w.])−\d", told)) > 50
     # The tree too, which has a loss.
     assert "The tree joins languages that are alike" in told
@@ -396,11 +402,9 @@ def test_phone_and_dark(tmp_path):
 
 
 @needs_browser
-def test_nothing_is_cut_on_a_phone(tmp_path):
-    data = made_up(METHOD_NAMES[:4], DEFAULT_LOCALES[:12])
-    page = write_page(replace(data, similarity=uriel.dense_matrix(DEFAULT_LOCALES[:12])), tmp_path / "report.html")
+def test_nothing_is_cut_on_a_phone(page_of_14):
     seen = answer_in_frame(
-        page,
+        page_of_14,
         """
         const all = chosen => Array.from(page.document.querySelectorAll(chosen));
         for (const each of all('details.locale')) each.open = true;
