@@ -430,9 +430,14 @@ def test_nothing_is_cut_on_paper(tmp_path):
     assert len(sheets) > 4
     for width, words in sheets:
         assert all(0 < low and high < width for _, low, high in words)
+    there = {word for _, words in sheets for word, *_ in words}
+    tables = Tables(page.read_text(encoding="utf-8")).tables
+    for name in ("methods", "sources", "locales", "results"):
+        heads = re.findall(r"\w{5,}", " ".join(tables[f"table-{name}"][0]))
+        assert heads and set(heads) <= set(re.findall(r"\w{5,}", " ".join(there)))
     # The last table, of 120 rows, has its heads on each of its pages.
-    tables = [{word for word, *_ in words} for _, words in sheets if sum(one[0] in METHOD_NAMES for one in words) > 20]
-    assert all({"Method", "Family", "Gain"} <= words for words in tables[-2:])
+    of_rows = [words for _, words in sheets if sum(word in METHOD_NAMES for word, *_ in words) > 20]
+    assert all({"Method", "Family", "Gain"} <= {word for word, *_ in words} for words in of_rows[-2:])
 
 
 @needs_browser
