@@ -195,10 +195,13 @@ def test_accuracy_by_intent(tmp_path):
     ]
 
 
-def test_a_single_number_is_no_picture(results):
+def test_a_single_number_is_no_picture(results, monkeypatch):
     """One method, one target, one number of sources, one label: only its score beside the baselines has several."""
     one = from_results(results, None, locales=["af-ZA"], types=["similarity"])
     assert [picture.name for picture in pictures.pictures(one)] == ["pure_scores_similarity"]
+    monkeypatch.chdir(results.parent)
+    said = plot_command.draw(one, ["win_rate", "summary"], results.parent / "plots", ["png"])
+    assert said.startswith("no picture: a single number needs none;")
 
 
 def family_tree() -> tuple[list[str], np.ndarray]:
