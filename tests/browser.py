@@ -41,9 +41,27 @@ def answer_in_frame(page: Path, script: str, *, width: int, flags=()) -> dict:
     return json.loads(html.unescape(re.search(r'<pre id="answer">(.*?)</pre>', dom, re.DOTALL)[1]))
 
 
+def printed(page: Path) -> list[tuple[float, list[tuple[str, float, float]]]]:
+    """Of each sheet of the page on paper its width and its words, each with where it begins and ends, in points."""
+    paper = page.with_suffix(".pdf")
+    _run(page, "", ("--no-pdf-header-footer", f"--print-to-pdf={paper}"))
+    boxes = subprocess.run(["pdftotext", "-bbox", paper, "-"], capture_output=True, text=True, timeout=60, check=True)
+    word = re.compile(r'<word xMin="([\d.-]+)".*? xMax="([\d.-]+)".*?>(.*?)</word>')
+    width = re.compile(r' width="([\d.]+)"')
+    return [
+        (float(width.match(sheet)[1]), [(text, float(low), float(high)) for low, high, text in word.findall(sheet)])
+        for sheet in boxes.stdout.split("<page")[1:]
+    ]
+
+
 def _dump(page: Path, fragment: str, flags) -> tuple[str, str]:
     """(the document after loading, the lines of the console)"""
-    done = subprocess.run(
+    done = _run(page, fragment, ("--dump-dom", *flags))
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def _run(page: Path, fragment: str, flags) -> subprocess.CompletedProcess:
+    return subprocess.run(
         [
             CHROMIUM,
             "--headless",
@@ -55,7 +73,6 @@ def _dump(page: Path, fragment: str, flags) -> tuple[str, str]:
             "--enable-logging=stderr",
             "--window-size=1280,900",
             *flags,
-            "--dump-dom",
             f"{page.as_uri()}{fragment}",
         ],
         capture_output=True,
@@ -64,4 +81,3 @@ def _dump(page: Path, fragment: str, flags) -> tuple[str, str]:
         env={**os.environ, "HOME": str(page.parent)},
         check=False,
     )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)

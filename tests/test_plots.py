@@ -10,22 +10,34 @@ import sys
 import time
 from dataclasses import replace
 
+import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import write_merge
+from made_results import ALARM, PLAY, merge_experiment, model_path, write_answers, write_merge
 from running import ROOT, environment
 
 from merginguriel import plot_results, quick_plot
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.evaluation import statistics
 from merginguriel.utils.flags.result_flags import FORMATS, KINDS
-from merginguriel.utils.report import heatmaps, pictures, plot_command, plots, relation_plots, row_plots
+from merginguriel.utils.report import (
+    heatmaps,
+    overview_pictures,
+    pictures,
+    plot_command,
+    plots,
+    relation_plots,
+    row_plots,
+    tree_plot,
+)
 from merginguriel.utils.report.read_data import from_csv, from_results
 from merginguriel.utils.results import csv_tables
 from merginguriel.utils.results.baselines import BASELINES, TESTED
+from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.similarity.matrix import similarities
 from merginguriel.utils.similarity.transfer import TransferMatrix
+from merginguriel.utils.storage import naming
 
 
 @pytest.fixture
@@ -57,17 +69,15 @@ def test_every_kind_of_picture(found):
     names = {kind: [picture.name for picture in pictures.pictures(found, [kind])] for kind in KINDS}
     methods = ("average_2lang", "average_3lang", "similarity_2lang")
     assert names["accuracy"] == [f"pure_scores_{method}" for method in methods]
+    # average_3lang has one locale, and one gain is no picture.
     assert names["win_rate"] == [
-        f"{against}_{method}" for method in methods for against in ("vs_avg_zero", "vs_best_zero", "vs_best_source")
+        f"{against}_{method}"
+        for method in ("average_2lang", "similarity_2lang")
+        for against in ("vs_avg_zero", "vs_best_zero", "vs_best_source")
     ] + ["win_rates"]
     assert names["heatmap"] == ["gains", "transfer", "similarity"]
     # Two locales are too few for ranks.
-    assert names["summary"] == [
-        "ranking",
-        "gain_by_sources",
-        "similarity_and_transfer",
-        *(f"intents_{method}" for method in methods),
-    ]
+    assert names["summary"] == ["ranking", "gain_by_sources", "similarity_and_transfer"]
     assert tuple(KINDS) == ("accuracy", "win_rate", "heatmap", "summary") and FORMATS == ("png", "svg", "pdf")
     assert {picture.name for picture in pictures.pictures(found)} == set(sum(names.values(), []))
     for picture in pictures.pictures(found):
@@ -87,8 +97,8 @@ def test_differences_are_what_the_name_says(found, name, values):
     axes = figure.axes[0]
     assert row_names(axes) == [row_plots.language(locale) for locale in values]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(list(values.values()))
-    assert texts(figure) == [f"{value:+.1f}" for value in values.values()]
-    assert f"mean {np.mean(list(values.values())):+.2f} points" in axes.get_title(loc="left")
+    assert texts(figure) == [f"{value:+.1f}".replace("-", "−") for value in values.values()]
+    assert f"mean {np.mean(list(values.values())):+.2f} points".replace("-", "−") in axes.get_title(loc="left")
     colours = [bar.get_facecolor()[:3] for bar in axes.patches]
     assert (colours[0] == colours[1]) == (values["da-DK"] >= 0)
 
@@ -110,10 +120,10 @@ def test_gains_rank_and_win(found):
         "average_2lang",
         "average_3lang",
     ]
-    assert [text for text in texts(figure) if text[0] in "+-"] == ["+10.0", "+20.0", "-20.0", "+0.0", "-30.0"]
+    assert [text for text in texts(figure) if text[0] in "+−"] == ["+10.0", "+20.0", "−20.0", "+0.0", "−30.0"]
     figure = drawn(found, "ranking")
     assert row_names(figure.axes[0]) == ["similarity_2lang  (2)", "average_2lang  (2)", "average_3lang  (1)"]
-    assert texts(figure) == ["+5.00", "-5.00", "-20.00"]
+    assert texts(figure) == ["+5.00", "−5.00", "−20.00"]
     figure = drawn(found, "win_rates")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "against best source",
@@ -164,15 +174,81 @@ def test_rank_correlations_against_scipy():
     assert np.isnan(found[2])
 
 
-def test_accuracy_by_intent(results):
-    # Of 10 items all are alarm_set: the best source has 7 right of them, the merge 8.
-    figure = drawn(from_results(results, None, locales=["af-ZA"], types=["similarity"]), "intents_similarity")
+def test_accuracy_by_intent(tmp_path):
+    # Of alarm_set the best source has 2 of 4 right and the merge 3, of play_music 5 of 6 and 4.
+    gold = [ALARM] * 4 + [PLAY] * 6
+    told = {
+        "nl-NL": ("1100111110", {"model": model_path("nl-NL")}),
+        "de-DE": ("1000000000", {"model": model_path("de-DE")}),
+        "merge": ("1110111100", {"experiment": merge_experiment("average", "af-ZA", {"nl-NL": 0.5, "de-DE": 0.5})}),
+    }
+    for name, (right, more) in told.items():
+        answers = [label if bit == "1" else ALARM + PLAY - label for label, bit in zip(gold, right)]
+        folder = naming.merge_name("average", "af-ZA", 2) if name == "merge" else f"tiny_massive_k_{name}_af-ZA"
+        write_answers(tmp_path / folder, "af-ZA", gold, answers, **more)
+    figure = drawn(from_results(tmp_path, None), "intents_average")
     (axes,) = figure.axes
-    assert row_names(axes) == ["alarm_set"]
+    assert row_names(axes) == ["alarm_set", "play_music"]
     assert [(line.get_label(), list(line.get_xdata())) for line in axes.lines] == [
-        ("best source", [0.7]),
-        ("similarity", [0.8]),
+        ("best source", pytest.approx([2 / 4, 5 / 6])),
+        ("average", pytest.approx([3 / 4, 4 / 6])),
     ]
+
+
+def test_a_single_number_is_no_picture(results, monkeypatch):
+    """One method, one target, one number of sources, one label: only its score beside the baselines has several."""
+    one = from_results(results, None, locales=["af-ZA"], types=["similarity"])
+    assert [picture.name for picture in pictures.pictures(one)] == ["pure_scores_similarity"]
+    monkeypatch.chdir(results.parent)
+    said = plot_command.draw(one, ["win_rate", "summary"], results.parent / "plots", ["png"])
+    assert said.startswith("no picture: a single number needs none;")
+
+
+def family_tree() -> tuple[list[str], np.ndarray]:
+    """Twelve locales in three groups: 0.9 alike within one, 0.5 between the first two, 0.2 to the last."""
+    locales = "af-ZA nl-NL de-DE da-DK es-ES it-IT fr-FR pt-PT hi-IN bn-BD ur-PK ta-IN".split()
+    group = np.arange(12) // 4
+    alike = np.where(np.maximum.outer(group, group) == 2, 0.2, 0.5)
+    return locales, np.where(group[:, None] == group, 0.9, alike)
+
+
+def test_tree_joins_what_is_alike_and_tells_every_gain():
+    locales, alike = family_tree()
+    mixed = np.random.default_rng(0).permutation(12)
+    gains = np.array([7, 4, 2, 0.5, 0, 0, 0, 0, -0.5, -2, -4, -7])
+    figure = tree_plot.tree([locales[place] for place in mixed], alike[np.ix_(mixed, mixed)], gains[mixed], label="l")
+    branches, bars = figure.axes[:2]
+    of = {name: gain for name, gain in zip(map(row_plots.language, locales), gains)}
+    names = row_names(bars)
+    assert sorted(names) == sorted(of)
+    for first in range(0, 12, 4):  # each group stands together
+        assert len({list(of).index(name) // 4 for name in names[first : first + 4]}) == 1
+    assert [bar.get_width() for bar in bars.patches[:12]] == [of[name] for name in names]
+    assert texts(figure)[:12] == [f"{of[name]:+.1f}".replace("-", "−") for name in names]
+    shade = {name: bar.get_facecolor() for name, bar in zip(names, bars.patches)}
+    steps = [matplotlib.colors.to_rgba(colour) for colour in plots.STEPS]
+    assert [steps.index(shade[name]) for name in of] == [6, 5, 4, 3, 3, 3, 3, 3, 3, 2, 1, 0]
+    # The last join is of the third group, of mean -3.4, to the others, of mean 1.7, at a height of 1 - 0.2.
+    last = branches.lines[-2:]
+    assert {round(max(line.get_xdata()), 6) for line in last} == {0.8}
+    assert {line.get_color() for line in last} == {plots.STEPS[4], plots.STEPS[1]}
+
+
+def test_a_tree_needs_ten_languages_that_the_similarity_knows(found):
+    locales, alike = family_tree()
+    rows = found.frame[found.frame["variant"] == "similarity_2lang"].iloc[:1]
+    measured = [*locales, "sw-KE", "tr-TR"]
+    frame = pd.concat([rows.assign(locale=locale, vs_best_source=0.01) for locale in measured], ignore_index=True)
+    data = replace(found, comparison=replace(found.comparison, frame=frame, pairs=Pairs()))
+    for known, names in ((12, ["tree"]), (10, ["tree"]), (9, [])):
+        one = replace(data, similarity=similarities(tuple(locales[:known]), alike[:known, :known], "made up"))
+        there = list(overview_pictures.gain_by_language(one))
+        assert [picture.name for picture in there] == names
+    assert list(overview_pictures.gain_by_language(replace(data, similarity=None))) == []
+    one = replace(data, similarity=similarities(tuple(locales[:10]), alike[:10, :10], "made up"))
+    (picture,) = overview_pictures.gain_by_language(one)
+    assert picture.shows.endswith("Without sw-KE, ta-IN, tr-TR, ur-PK, whose similarity is unknown.")
+    assert len(row_names(picture.draw().axes[1])) == 10
 
 
 def test_critical_difference():
@@ -313,7 +389,7 @@ def test_the_same_figure_gives_the_same_bytes_in_every_format(found, tmp_path):
 def test_a_picture_in_a_page_keeps_its_numbers_and_takes_the_pages_colours(found):
     svg = plots.inline_svg(drawn(found, "ranking"))
     assert svg.startswith("<svg") and "currentColor" in svg and plots.INK not in svg
-    assert "-20.00" in svg and not re.search(r'"[^"]*\d\.\d{4,}', svg) and "<metadata" not in svg
+    assert "−20.00" in svg and not re.search(r'"[^"]*\d\.\d{4,}', svg) and "<metadata" not in svg
     assert "$x_1$" in texts_of_svg(row_plots.ranking(["$x_1$"], [1], [[0, 2]], label="", title=""))
 
 

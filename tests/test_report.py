@@ -1,8 +1,11 @@
 """The report: it says what the results say, it works in a browser, and nothing in a file gets out of its cell."""
 
+import csv
+import io
 import json
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from auto_merge_llm.methods import METHODS
-from browser import CHROMIUM, answer, answer_in_frame
+from browser import CHROMIUM, answer, answer_in_frame, printed
 from made_results import write_merge
 from running import ROOT
 
@@ -28,7 +31,9 @@ from merginguriel.utils.results.baselines import BASELINES, TESTED
 from merginguriel.utils.results.items import Answers
 from merginguriel.utils.results.pairs import Pairs
 from merginguriel.utils.results.rows import COLUMNS
+from merginguriel.utils.similarity import uriel
 from merginguriel.utils.similarity.transfer import TransferMatrix
+from merginguriel.utils.storage import csv_cells
 
 METHOD_NAMES = [
     "average",
@@ -102,12 +107,17 @@ def made_up(methods, locales, items: int = 60) -> ReportData:
 
 
 class Tables(HTMLParser):
-    """Id of each table -> its rows of texts, the head first; and every address that the page would fetch."""
+    """Id of each table -> its rows of texts, the head first, and which of them a phone shows at once; and every address
+    that the page would fetch.
+    """
 
     def __init__(self, text: str):
         super().__init__()
-        self.tables, self.fetched, self._rows, self._cell = {}, [], None, None
+        self.tables, self.kept, self.fetched, self._rows, self._cell = {}, {}, [], None, None
         self.feed(text)
+
+    def on_a_phone(self, name: str) -> list[list[str]]:
+        return [[cell for cell, stays in zip(*row) if stays] for row in zip(self.tables[name], self.kept[name])]
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -118,10 +128,13 @@ class Tables(HTMLParser):
         ]
         if tag == "table":
             self._rows = self.tables.setdefault(attributes["id"], [])
+            self._kept = self.kept.setdefault(attributes["id"], [])
         elif tag == "tr":
             self._rows.append([])
+            self._kept.append([])
         elif tag in ("td", "th"):
             self._rows[-1].append("")
+            self._kept[-1].append("further" not in (attributes.get("class") or "").split())
             self._cell = tag
 
     def handle_endtag(self, tag):
@@ -149,10 +162,18 @@ def test_its_numbers_are_those_of_the_results(page):
     text, printed = page
     tables = Tables(text).tables
     head, *rows = tables["table-methods"]
-    assert rows[0][:6] == ["similarity_2lang", "2", "sinkhorn", "2", "0.8000", "+5.0"]
-    assert rows[1][:6] == ["average_3lang", "3", "sinkhorn", "1", "0.6000", "−20.0"]
+    assert rows[0][:3] == ["similarity_2lang", "0.8000", "+5.0"] and rows[0][-3:] == ["2", "sinkhorn", "2"]
+    assert rows[1][:3] == ["average_3lang", "0.6000", "−20.0"] and rows[1][-3:] == ["3", "sinkhorn", "1"]
     won = head.index("Won : lost")
-    assert [row[won] for row in rows] == ["1 : 0", "0 : 1"] and rows[0][-3:] == ["+0.0", "+22.5", "−5.0"]
+    assert [row[won] for row in rows] == ["1 : 0", "0 : 1"] and rows[0][-6:-3] == ["+0.0", "+22.5", "−5.0"]
+    # By model: on its own language, mean on the other locales, of how many locales it is best, in how many results.
+    assert [row[:1] + row[2:] for row in tables["table-sources"][1:]] == [
+        ["de-DE", "", "0.7000", "1", "2", "3"],
+        ["en-US", "", "0.6500", "1", "2", "1"],
+        ["nl-NL", "", "0.5500", "0", "2", "3"],
+        ["da-DK", "0.8000", "0.5000", "0", "1", "0"],
+        ["af-ZA", "0.9000", "0.3000", "0", "1", "0"],
+    ]
     # af-ZA: own model, mean and best of the others, the best method, its best source and gain.
     assert tables["table-locales"][1][:-1] == [
         "af-ZA",
@@ -183,7 +204,7 @@ def test_the_page_of_the_committed_results_is_theirs():
     found = Tables(text)
     results = pd.read_csv(ROOT / "docs/results/votes_and_merges.csv").query("method != 'best source'")
     means = results.groupby(["method", "selection"])["accuracy"].mean()
-    shown = {(row[0].removesuffix(f"_{row[2]}"), row[2]): float(row[4]) for row in found.tables["table-methods"][1:]}
+    shown = {(row[0].removesuffix(f"_{row[-2]}"), row[-2]): float(row[1]) for row in found.tables["table-methods"][1:]}
     assert shown == pytest.approx(dict(means), abs=1e-4) and len(found.tables["table-results"]) == 1 + len(results)
     assert found.fetched == [] and len(text) < 1_500_000
 
@@ -191,10 +212,61 @@ def test_the_page_of_the_committed_results_is_theirs():
 def test_it_tells_how_each_number_is_made(page):
     cells = [row[-1] for row in Tables(page[0]).tables["table-da-DK"][1:]]
     assert cells[0].startswith(
-        "howpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
+        "showpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
         "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2"
     )
     assert "<pre>python merginguriel/run_nxn_evaluation.py --dataset-name mini --base-model tiny</pre>" in page[0]
+
+
+def test_what_decides_is_on_a_phone_at_once(page):
+    found = Tables(page[0])
+    shown = {name: found.on_a_phone(name) for name in found.tables}
+    heads = {name: rows[0] for name, rows in shown.items()}
+    assert heads["table-methods"] == ["Method", "Mean accuracy", "Against best source", "95 % interval"]
+    assert heads["table-sources"] == ["Model of", "On its own language", "Mean transfer", "Best on"]
+    assert heads["table-locales"] == ["Locale", "Best method", "Accuracy", "Gain"]
+    assert heads["table-results"] == ["Method", "Locale", "Accuracy", "Gain"]
+    assert heads["table-af-ZA"] == ["Method", "Accuracy", "Gain", "its 95 % interval"]
+    assert shown["table-methods"][1][:3] == ["similarity_2lang", "0.8000", "+5.0"]
+    for name, rows in shown.items():  # a column stays or gives way as a whole, and can be had
+        assert {len(row) for row in rows} == {len(heads[name])}
+        fewer = len(heads[name]) < len(found.tables[name][0])
+        assert fewer == (f'data-columns="{name}"' in page[0]) and f'data-csv="{name}"' in page[0]
+
+
+class Told(HTMLParser):
+    """What a page says to people: its text without scripts, styles and commands."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self._within = "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag in ("script", "style", "code", "pre"):
+            self._within.append(tag)
+
+    def handle_endtag(self, tag):
+        if self._within and tag == self._within[-1]:
+            self._within.pop()
+
+    def handle_data(self, data):
+        self.text += "" if self._within else data + "\n"
+
+
+@pytest.fixture(scope="module")
+def page_of_14(tmp_path_factory):
+    """With every picture."""
+    locales = DEFAULT_LOCALES[:14]
+    found = replace(made_up(["average", "ties"], locales), similarity=uriel.dense_matrix(locales))
+    return write_page(found, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def test_it_has_one_minus_sign(page_of_14):
+    told = Told(page_of_14.read_text(encoding="utf-8")).text
+    assert re.findall(r"(?<![\w.])-\d[\d.]*", told) == [] and len(re.findall(r"(?<![\w.])−\d", told)) > 50
+    # The tree too, which has a loss.
+    assert "The tree joins languages that are alike" in told
 
 
 def test_it_needs_nothing_from_elsewhere(page):
@@ -287,7 +359,7 @@ def test_large_page_sorts_and_filters_in_time(tmp_path):
         fragment="#locale-sw-KE",
     )
     assert seen["problems"] == [] and console == ""
-    gains = frame["vs_best_source"]
+    gains = (100 * frame["vs_best_source"]).round(6)
     for order, descending in (("descending", True), ("ascending", False)):
         values = seen["sorted"][order]
         assert values[-30:] == [""] * 30
@@ -327,6 +399,82 @@ def test_phone_and_dark(tmp_path):
     light, dark = ([int(part) for part in re.findall(r"\d+", seen[name])] for name in ("colour", "ground"))
     assert min(light) > 200 and max(dark) < 60
     assert seen["letters"] > 8
+
+
+@needs_browser
+def test_nothing_is_cut_on_a_phone(page_of_14):
+    seen = answer_in_frame(
+        page_of_14,
+        """
+        const all = chosen => Array.from(page.document.querySelectorAll(chosen));
+        for (const each of all('details.locale')) each.open = true;
+        const wider = frame => frame.scrollWidth - frame.clientWidth;
+        const frames = () => Object.fromEntries(all('.scroll table').map(one => [one.id, wider(one.parentElement)]));
+        const first = frames(), columns = page.document.querySelector('[data-columns=table-methods]');
+        columns.click();
+        return {first, whole: frames()['table-methods'], pressed: columns.getAttribute('aria-pressed'),
+                pictures: ['ranking', 'tree'].map(
+                  name => wider(page.document.getElementById('picture-' + name).nextElementSibling))};""",
+        width=390,
+    )
+    assert {name: wider for name, wider in seen["first"].items() if wider > 0 and name != "table-versions"} == {}
+    assert seen["whole"] > 100 and seen["pressed"] == "true"
+    assert seen["pictures"] == [0, 0]
+
+
+@needs_browser
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="no pdftotext: Debian's package poppler-utils has one")
+def test_nothing_is_cut_on_paper(tmp_path):
+    page = write_page(made_up(METHOD_NAMES[:4], DEFAULT_LOCALES[:30]), tmp_path / "report.html")
+    sheets = printed(page)
+    assert len(sheets) > 4
+    for width, words in sheets:
+        assert all(0 < low and high < width for _, low, high in words)
+    there = {word for _, words in sheets for word, *_ in words}
+    tables = Tables(page.read_text(encoding="utf-8")).tables
+    for name in ("methods", "sources", "locales", "results"):
+        heads = re.findall(r"\w{5,}", " ".join(tables[f"table-{name}"][0]))
+        assert heads and set(heads) <= set(re.findall(r"\w{5,}", " ".join(there)))
+    # The last table, of 120 rows, has its heads on each of its pages.
+    of_rows = [words for _, words in sheets if sum(word in METHOD_NAMES for word, *_ in words) > 20]
+    assert all({"Method", "Family", "Gain"} <= {word for word, *_ in words} for words in of_rows[-2:])
+
+
+@needs_browser
+def test_a_table_is_downloaded_as_csv(tmp_path):
+    found = made_up(["average"], DEFAULT_LOCALES[:8])
+    names = ["=1+1", "+x", "-2", "-2e3", "@a", " =a", 'a"b, c', "plain"]
+    frame = found.comparison.frame.assign(variant=names, best_source=["-x", *DEFAULT_LOCALES[1:8]])
+    page = write_page(replace(found, comparison=replace(found.comparison, frame=frame)), tmp_path / "report.html")
+    seen, console = answer(
+        page,
+        """
+        const made = [], saved = [];
+        URL.createObjectURL = blob => { made.push([blob.type, blob.size]); return 'blob:none'; };
+        HTMLAnchorElement.prototype.click = function () { saved.push([this.download, this.href]); };
+        const controls = document.querySelector('[data-for=table-results]'), search = controls.querySelector('input');
+        const whole = csvOf(document.getElementById('table-results'));
+        document.querySelector('button[data-csv=table-results]').click();
+        search.value = 'plain';
+        search.dispatchEvent(new Event('input', {bubbles: true}));
+        return {whole, filtered: csvOf(document.getElementById('table-results')), made, saved,
+                methods: csvOf(document.getElementById('table-methods')), problems};""",
+    )
+    assert seen["problems"] == [] and console == ""
+    table = pd.read_csv(io.StringIO(seen["whole"]), dtype={"Method": str})
+    # What was there, as every other CSV of the toolkit has it, to the last digit.
+    assert list(table["Method"]) == [str(csv_cells.cell(name)) for name in names]
+    assert table["Method"][0] == "'=1+1" and table["Method"][2] == "-2" and table["Best source"][0] == "'-x"
+    np.testing.assert_array_equal(table["Accuracy"], frame["score"])
+    np.testing.assert_allclose(table["Gain"], 100 * frame["vs_best_source"], atol=1e-6)
+    np.testing.assert_array_equal(table["p (Holm)"], frame["p_best_source_holm"])
+    head, row = csv.reader(io.StringIO(seen["filtered"]))
+    assert row[head.index("Method")] == "plain"
+    assert seen["made"] == [["text/csv", len(seen["whole"].encode())]]
+    assert seen["saved"] == [["results.csv", "blob:none"]]
+    methods = pd.read_csv(io.StringIO(seen["methods"]))
+    assert list(methods["Won : lost"].str.match(r"[01] : [01]$")) == [True] * 8
+    assert methods["95 % interval"].str.match(r"\[-?\d+\.\d\d, -?\d+\.\d\d\]$").all()
 
 
 @needs_browser

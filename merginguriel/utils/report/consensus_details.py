@@ -1,6 +1,7 @@
 """Of a locale what the consensus of all models said of each: what it chose sources or weights by."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from merginguriel.utils.report import html_cells
 from merginguriel.utils.report.html_cells import Cell
 from merginguriel.utils.report.html_tables import Column, table
+from merginguriel.utils.report.plots import signed
 from merginguriel.utils.results.formatting import many
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
@@ -23,10 +25,10 @@ def consensus_details(locale: str, rows: Sequence[Mapping[str, Any]]) -> str:
     models = [{"model": name, **part} for name, part in parts.items()]
     models.sort(key=lambda one: (-one["score"], one["model"]))
     columns = [
-        Column("Model", html_cells.text, "model"),
-        Column("Estimated accuracy", html_cells.number, "accuracy"),
+        Column("Model", html_cells.text, "model", decisive=True),
+        Column("Estimated accuracy", html_cells.number, "accuracy", decisive=True),
         Column("Similarity (cosine)", html_cells.number, "cosine"),
-        Column("Score", _signed, "score"),
+        Column("Score", _signed, "score", decisive=True),
     ]
     listed = table(f"consensus-{locale}", f"Consensus on {locale}", columns, models, tall=True)
     deserved = f"Beside it the similarity of languages counts {told.get('uriel_deserves', 0):.2f} times as much."
@@ -37,7 +39,7 @@ def consensus_details(locale: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _signed(score: float) -> Cell:
-    return html_cells.number(score, "{:+.3f}".format)
+    return html_cells.number(score, partial(signed, digits=3))
 
 
 def _asked_models(row: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Matrices as pictures: transfer, similarity and gains, by language family; confusion of intents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from merginguriel.utils.data.languages import language, own_codes
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.evaluation.results import Evaluation
+from merginguriel.utils.report import plots
 from merginguriel.utils.report.plots import FAINT, PAGE, figure, note, save, styled
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
@@ -91,7 +92,7 @@ def heatmap(
     axes.yaxis.set_label_coords(-(1.5 + wider / 72) / (cell * len(columns)), 0.5)
     axes.spines[:].set_visible(False)
     _name_families(axes, rows, columns, size, 5.2 * size + wider)
-    form = ("{:+.1f}" if signed else "{:.3f}") if printed else None
+    form = (plots.signed if signed else "{:.3f}".format) if printed else None
     _draw_cells(image, values, np.array(rows)[:, None] == np.array(columns), marked, form)
     picture.colorbar(image, cax=bar).set_label(label, fontsize=9)
     bar.tick_params(labelsize=size)
@@ -138,9 +139,13 @@ def _name_families(axes: Axes, rows: list[str], columns: list[str], size: float,
 
 
 def _draw_cells(
-    image: AxesImage, values: np.ma.MaskedArray, own: np.ndarray, marked: np.ndarray, form: str | None
+    image: AxesImage,
+    values: np.ma.MaskedArray,
+    own: np.ndarray,
+    marked: np.ndarray,
+    form: Callable[[float], str] | None,
 ) -> None:
-    """Numbers in a `form`, if there is one, squares where `own`, dots where `marked`; in an ink that is seen there."""
+    """Numbers by `form`, if there is one, squares where `own`, dots where `marked`; in an ink that is seen there."""
     inset = 0.06
     for row, column in np.ndindex(own.shape):
         value = values[row, column]
@@ -148,7 +153,7 @@ def _draw_cells(
         red, green, blue, _ = (1, 1, 1, 1) if empty else image.to_rgba(value)
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
         if form and not empty:
-            image.axes.text(column, row, form.format(value), ha="center", va="center", fontsize=7.5, color=ink)
+            image.axes.text(column, row, form(value), ha="center", va="center", fontsize=7.5, color=ink)
         if own[row, column]:
             corner, side = (column - 0.5 + inset, row - 0.5 + inset), 1 - 2 * inset
             image.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ink, linewidth=0.9))

@@ -1,5 +1,9 @@
-"""How values are shown in the tables of a page. Every text is escaped here; a Cell's html stands as it is."""
+"""How values are shown in the tables of a page. Every text is escaped here; a Cell's html stands as it is.
 
+A page's CSV has a cell's value or else its text, but of a cell with a part that is marked data-csv what this part says.
+"""
+
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +29,11 @@ def text(value: Any) -> Cell:
     return EMPTY if isna(value) else Cell(escape(str(value)))
 
 
+def name(value: Any) -> Cell:
+    """A text that may be broken where its words are joined."""
+    return EMPTY if isna(value) else Cell(re.sub(r"([_+])(?=\w)", r"\1<wbr>", escape(str(value))))
+
+
 def number(value: float, shown: Callable[[float], str] = formatting.score) -> Cell:
     return EMPTY if isna(value) else Cell(shown(value), repr(float(value)))
 
@@ -34,10 +43,11 @@ def whole(value: float) -> Cell:
 
 
 def points(value: float) -> Cell:
-    """A difference of scores, in points."""
-    return number(
-        value, lambda gain: f'<span class="{"gain" if gain >= 0 else "loss"}">{formatting.points(gain)}</span>'
-    )
+    """A difference of scores, in points; so is the value."""
+    if isna(value):
+        return EMPTY
+    shade = "gain" if value >= 0 else "loss"
+    return Cell(f'<span class="{shade}">{formatting.points(value)}</span>', repr(round(100 * float(value), 6)))
 
 
 def p_value(value: float) -> Cell:
@@ -45,11 +55,11 @@ def p_value(value: float) -> Cell:
 
 
 def won_and_lost(wins: int, losses: int) -> Cell:
-    return Cell(f"{wins} : {losses}", wins - losses)
+    return Cell(f"<span data-csv>{wins} : {losses}</span>", wins - losses)
 
 
 def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) -> Cell:
-    """A mean with its interval, drawn on a scale of `bounds`; differences of scores."""
+    """A mean with its interval, drawn on a scale of `bounds`; differences of scores, in the CSV points."""
     if isna(mean) or isna(low):
         return EMPTY
     span = bounds[1] - bounds[0] or 1
@@ -59,8 +69,8 @@ def interval(mean: float, low: float, high: float, bounds: tuple[float, float]) 
     shade = " gain" if low > 0 else " loss" if high < 0 else ""
     words = " to ".join(map(formatting.points, (low, high)))
     return Cell(
-        f'<span class="range{shade}" style="{style}" role="img" aria-label="{words}" title="{words}"><i></i><b>'
-        "</b></span>",
+        f'<span class="range{shade}" style="{style}" role="img" aria-label="{words}" title="{words}" '
+        f'data-csv="[{100 * low:.2f}, {100 * high:.2f}]"><i></i><b></b></span>',
         repr(float(mean)),
     )
 

@@ -8,10 +8,13 @@ from merginguriel.utils.report.html_cells import Cell
 
 
 class Column:
-    """A title, and how the values that a row has under these `names` are shown."""
+    """A title, and how the values that a row has under these `names` are shown.
 
-    def __init__(self, title: str, show: Callable[..., Cell], *names: str):
-        self.title, self._show, self._names = title, show, names
+    `decisive`: shown wherever the table is; the others are not on a phone until they are asked for.
+    """
+
+    def __init__(self, title: str, show: Callable[..., Cell], *names: str, decisive: bool = False):
+        self.title, self.decisive, self._show, self._names = title, decisive, show, names
 
     def cells(self, rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
         """One for each row."""
@@ -29,37 +32,55 @@ def table(
 ) -> str:
     """A <table> of `rows` in a frame of its own that scrolls; the first column heads them.
 
-    A column without any value is left out. `data`: what the filters of `controls` know of a row -> its name in the row.
+    A column without any value is left out; where none is decisive, all are. `data`: what the filters of `controls` know
+    of a row -> its name in the row.
     """
-    cells_of = {column.title: column.cells(rows) for column in columns}
-    told = {title: cells for title, cells in cells_of.items() if any(cell.html for cell in cells)}
+    cells_of = {column: column.cells(rows) for column in columns}
+    told = {column: cells for column, cells in cells_of.items() if any(cell.html for cell in cells)}
     numeric = [any(cell.value not in (None, "") for cell in cells) for cells in told.values()]
-    heads = "".join(map(_head, told, numeric))
+    further = [column.title for column in told if not column.decisive]
+    further = further if len(further) < len(told) else []
+    looks = [
+        " ".join(["n"] * number + ["further"] * (column.title in further)) for column, number in zip(told, numeric)
+    ]
+    heads = "".join(_head(column.title, number, look) for column, number, look in zip(told, numeric, looks))
     body = "\n".join(
         f"<tr{_attributes({f'data-{key}': row[name] for key, name in (data or {}).items()})}>"
-        + "".join(_cell(cell, number, place == 0) for place, (cell, number) in enumerate(zip(cells, numeric)))
+        + "".join(_cell(cell, look, place == 0) for place, (cell, look) in enumerate(zip(cells, looks)))
         + "</tr>"
         for row, cells in zip(rows, zip(*told.values()))
     )
     return (
         f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table id="{escape(name)}"><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+        + _below(name, len(told), further)
     )
 
 
-def _head(title: str, numeric: bool) -> str:
-    if not title:
-        return '<th scope="col"><span class="plainhead"></span></th>'
-    number = {"class": "n", "data-first": "descending"} if numeric else {}
+def _below(name: str, count: int, further: Sequence[str]) -> str:
+    """Buttons of a table of `count` columns."""
+    columns = (
+        f'<button type="button" class="plain columns" data-columns="{escape(name)}" aria-pressed="false">'
+        f"All {count} columns</button>"
+    )
     return (
-        f"<th{_attributes({'scope': 'col', 'aria-sort': 'none'} | number)}>"
+        f'<p class="below">{columns if further else ""}<button type="button" class="plain" data-csv="{escape(name)}">'
+        "Download CSV</button></p>"
+    )
+
+
+def _head(title: str, numeric: bool, look: str) -> str:
+    more = {"class": look} if look else {}
+    more |= {"data-first": "descending"} if numeric else {}
+    return (
+        f"<th{_attributes({'scope': 'col', 'aria-sort': 'none'} | more)}>"
         f'<button type="button">{escape(title)}</button></th>'
     )
 
 
-def _cell(cell: Cell, numeric: bool, is_heading: bool) -> str:
+def _cell(cell: Cell, look: str, is_heading: bool) -> str:
     attributes = {} if cell.value is None else {"data-v": cell.value}
-    attributes |= {"class": "n"} if numeric else {}
+    attributes |= {"class": look} if look else {}
     tag, scope = ("th", {"scope": "row"}) if is_heading else ("td", {})
     return f"<{tag}{_attributes(attributes | scope)}>{cell.html}</{tag}>"
 

@@ -26,10 +26,10 @@ def each_locale(data: ReportData) -> str:
     frame = data.frame.assign(title=data.frame["variant"].map(data.titles), gain_low=lows, gain_high=highs)
     gain = partial(html_cells.interval, bounds=html_cells.bounds_of([*lows, *highs]))
     columns = [
-        Column("Method", html_cells.text, "title"),
-        Column(formatting.capitalised(data.metric), html_cells.number, "score"),
-        Column("Gain", html_cells.points, "vs_best_source"),
-        Column("its 95 % interval", gain, "vs_best_source", "gain_low", "gain_high"),
+        Column("Method", html_cells.name, "title", decisive=True),
+        Column(formatting.capitalised(data.metric), html_cells.number, "score", decisive=True),
+        Column("Gain", html_cells.points, "vs_best_source", decisive=True),
+        Column("its 95 % interval", gain, "vs_best_source", "gain_low", "gain_high", decisive=True),
         Column(f"p ({data.item_test})", html_cells.p_value, "p_best_source"),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
         *(Column(title, html_cells.points, f"vs_{name}") for name, title in of_adapted(data).items()),
@@ -37,7 +37,7 @@ def each_locale(data: ReportData) -> str:
         Column("Sources and weights", _sources, "sources", "best_source"),
         *accuracy_beside(data),
         Column("95 % interval of accuracy", _range, "ci_low", "ci_high"),
-        Column("", _how, "folder", "git_commit", "seed", "timestamp"),
+        Column("Command", _how, "folder", "git_commit", "seed", "timestamp"),
     ]
     parts = [
         '<p><button type="button" class="plain" data-all="open">Open all</button> '
@@ -91,5 +91,5 @@ def _how(folder: str | None, commit: str | None, seed: int | None, evaluated: st
     command = reproduction.command_of(atomic.read_json(file)) if file and file.is_file() else None
     told = {"commit": commit, "seed": seed, "evaluated": evaluated, "kept in": folder}
     details = ", ".join(f"{name} {value}" for name, value in told.items() if not isna(value))
-    shown = f"<code>{escape(command)}</code>" if command else "The result does not tell its command."
-    return Cell(f'<details class="how"><summary>how</summary><div>{shown}<br>{escape(details)}</div></details>')
+    shown = f"<code data-csv>{escape(command)}</code>" if command else "The result does not tell its command."
+    return Cell(f'<details class="how"><summary>show</summary><div>{shown}<br>{escape(details)}</div></details>')

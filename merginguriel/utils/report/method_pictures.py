@@ -22,17 +22,17 @@ DIFFERENCES |= {f"vs_{name}": name for name in OF_ADAPTED}
 
 
 def scores_and_differences(data: ReportData) -> Iterator[Picture]:
-    """Every method locale by locale, beside its baselines and against each of them."""
+    """Every method locale by locale, beside its baselines and against each of them where there are several locales."""
     for variant, rows in data.frame.groupby("variant", sort=True):
         title = data.titles[variant]
         shown = ["native", *(name for name in DIFFERENCES.values() if name in BASELINES or name in told_of(rows))]
         baselines = {EVERY[name].title: rows[f"{name}_score"] for name in shown}
         told = {"method": title, "title": f"{title}: {data.metric} beside the baselines", "label": data.metric}
         draw = partial(row_plots.scores, list(rows["locale"]), rows["score"], baselines, **told)
-        shows = f"{capitalised(data.metric)} of {title} on each locale, beside its baselines."
+        shows = f"{capitalised(data.metric)} of {title} on each locale, beside its baselines, by language family."
         yield Picture(f"pure_scores_{title}", "accuracy", shows, draw)
         for name, baseline in DIFFERENCES.items():
-            if f"vs_{baseline}" in rows and rows[f"vs_{baseline}"].notna().any():
+            if f"vs_{baseline}" in rows and rows[f"vs_{baseline}"].count() > 1:
                 against = f"{title} against the {EVERY[baseline].title}"
                 shows = (
                     f"{against}, in points of {data.metric}, with 95 % intervals; a star marks p < {ALPHA} after "
@@ -56,7 +56,7 @@ def _differences(data: ReportData, rows: pd.DataFrame, baseline: str, against: s
 
 
 def by_label(data: ReportData) -> Iterator[Picture]:
-    """Every method on the items of each label, where predictions are kept."""
+    """Every method on the items of each label, where predictions are kept and there are several labels."""
     answers = data.comparison.pairs.answers
     for variant, rows in data.frame.groupby("variant", sort=True):
         kept = [
@@ -64,9 +64,12 @@ def by_label(data: ReportData) -> Iterator[Picture]:
             for row, folder in rows["folder"].items()
             if (row, "best_source") in answers and (Path(folder) / PREDICTIONS).is_file()
         ]
-        if kept:
+        if any(len(np.unique(own.gold)) > 1 for _, (own, _) in kept):
             title = data.titles[variant]
-            shows = f"Accuracy of {title} by label, mean over {many(len(kept), 'locale')}."
+            shows = (
+                f"Accuracy of {title} and of the best source on the items of each label, mean over "
+                f"{many(len(kept), 'locale')}; a line holds the method's accuracy on the middle half of them."
+            )
             yield Picture(f"intents_{title}", "summary", shows, partial(_draw_labels, kept, title))
 
 

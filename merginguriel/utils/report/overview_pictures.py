@@ -9,15 +9,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from merginguriel.utils.evaluation import statistics
-from merginguriel.utils.report import heatmaps, relation_plots, row_plots
+from merginguriel.utils.report import heatmaps, relation_plots, row_plots, tree_plot
 from merginguriel.utils.report.plots import Picture
 from merginguriel.utils.report.report_data import ReportData
 from merginguriel.utils.results.baselines import ALPHA, EVERY
-from merginguriel.utils.results.formatting import capitalised
+from merginguriel.utils.results.formatting import capitalised, some
 from merginguriel.utils.similarity.matrix import LanguageMatrix
 from merginguriel.utils.similarity.transfer import TransferMatrix
 
 FEWEST_RANKED = 5  # locales below which ranks say nothing
+FEWEST_OF_TREE = 10  # locales
 
 
 def gains(data: ReportData) -> Iterator[Picture]:
@@ -27,25 +28,73 @@ def gains(data: ReportData) -> Iterator[Picture]:
     against = summary[summary["baseline"] == "best_source"]
     of_locales = frame["locale"].nunique()
     if of_locales > 1 and len(summary):
-        shows = "Share of locales on which each method is better and worse than a baseline."
+        shows = (
+            "On how many locales each method is better than a baseline (the number, and blue on the left), equal, "
+            "and worse (orange on the right)."
+        )
         yield Picture("win_rates", "win_rate", shows, partial(_win_rates, summary, titles))
     if not len(against):
         return
     if of_locales > 1 and len(titles) > 1:
-        shows = f"{capitalised(gain)}, by locale and method; a dot marks p < {ALPHA} after Holm's adjustment."
+        shows = (
+            f"{capitalised(gain)}, by locale and method: blue above 0, red below; a dot marks p < {ALPHA} after Holm's "
+            "adjustment."
+        )
         yield Picture("gains", "heatmap", shows, partial(_gains, frame, titles, gain))
-    shows = (
-        f"{capitalised(gain)}, mean over locales (their number in parentheses) with its 95 % interval; hollow where "
-        "the interval holds 0."
-    )
-    methods = [titles[variant] for variant in against["variant"]]
-    means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
-    told: dict[str, Any] = {"label": gain, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
-    yield Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
+    if len(against) > 1:
+        yield _ranking(against, titles, gain)
     series = _by_sources(against)
     if series:
-        shows = "Mean gain by number of sources, a panel a method, others faint."
+        panels = "a panel a method, the others faint behind it, " if len(series) > 1 else ""
+        shows = f"Mean gain by number of sources, {panels}with 95 % intervals where items were kept."
         yield Picture("gain_by_sources", "summary", shows, partial(relation_plots.gain_by_sources, series))
+
+
+def _ranking(against: pd.DataFrame, titles: dict[str, str], gain: str) -> Picture:
+    means, intervals = 100 * against["mean_gain"], 100 * against[["gain_low", "gain_high"]]
+    unknown = intervals.isna().to_numpy().any(axis=1)
+    known = " with its 95 % interval: blue above 0, orange below, grey and hollow where the interval holds 0"
+    bare = ", grey without a line where items were not kept" if unknown.any() else ""
+    rest = "; items were not kept, so that there are no intervals" if unknown.all() else known + bare
+    shows = f"{capitalised(gain)}, mean over locales (their number in parentheses){rest}."
+    methods = [titles[variant] for variant in against["variant"]]
+    told: dict[str, Any] = {"label": gain, "counts": list(against["compared"]), "title": "Methods by their mean gain"}
+    return Picture("ranking", "summary", shows, partial(row_plots.ranking, methods, means, intervals, **told))
+
+
+def gain_by_language(data: ReportData) -> Iterator[Picture]:
+    """What the method of the largest mean gain gains on each language, on a tree of how alike they are."""
+    if data.similarity is None:
+        return
+    rows = data.frame[data.frame["variant"] == data.best].set_index("locale")["vs_best_source"].dropna()
+    alike = _of_both(data.similarity)
+    among = [locale for locale in rows.index if locale in alike.index]
+    if len(among) < FEWEST_OF_TREE:
+        return
+    title, absent = data.titles[data.best], sorted(set(rows.index) - set(among))
+    without = f" Without {some(absent)}, whose similarity is unknown." if absent else ""
+    shows = (
+        f"Gain of {title} over the best of its sources on each target, in points of {data.metric}: blue above 0, brown "
+        f"below. The tree joins languages that are alike; a branch has the colour of their mean gain.{without}"
+    )
+    draw = partial(
+        tree_plot.tree,
+        among,
+        alike.loc[among, among].to_numpy(float),
+        100 * rows[among].to_numpy(float),
+        label="points against the best source",
+    )
+    yield Picture("tree", "summary", shows, draw)
+
+
+def _of_both(similarity: LanguageMatrix) -> pd.DataFrame:
+    """Of the languages that are sources and targets of it, without those that lack a cell."""
+    table = pd.DataFrame(similarity.values, list(similarity.sources), list(similarity.targets))
+    both = [name for name in table.index if name in table.columns]
+    table = table.loc[both, both]
+    while table.isna().to_numpy().any():
+        table = table.drop(index=(worst := table.isna().sum().idxmax()), columns=worst)
+    return table
 
 
 def _win_rates(summary: pd.DataFrame, titles: dict[str, str]) -> Figure:
@@ -113,7 +162,7 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
             "marks a model on its own language."
         )
         yield Picture("transfer", "heatmap", shows, partial(heatmaps.transfer_heatmap, transfer, data.metric))
-    if similarity:
+    if similarity and min(similarity.values.shape) > 1:
         titles: dict[str, Any] = {"label": "similarity", "row_title": "target", "column_title": "source"}
         draw = partial(heatmaps.heatmap, similarity.values.T, similarity.targets, similarity.sources, **titles)
         yield Picture("similarity", "heatmap", "Similarity of languages, by family.", draw)
@@ -122,8 +171,9 @@ def transfer_and_similarity(data: ReportData) -> Iterator[Picture]:
         known = ~np.isnan(relation_plots.rank_correlations(alike.to_numpy(), measured.to_numpy()))
         if known.sum() > 1:
             shows = (
-                f"Similarity of a source to its target, against the {data.metric} of its model there. Right: rank "
-                "correlation over the sources of each target."
+                "Left: similarity of each source to each target, against how far its model is above the mean of all "
+                f"sources on that target, in points of {data.metric}. Right: rank correlation of the two over the "
+                "sources of each target."
             )
             compared = alike.loc[:, known], measured.loc[:, known]
             draw = partial(relation_plots.similarity_against_transfer, *compared, data.metric)

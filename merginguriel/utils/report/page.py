@@ -3,12 +3,13 @@
 It needs no network and no library, and no script runs in it but its own: what comes from files is escaped.
 """
 
+import re
 from html import escape
 from pathlib import Path
 from string import Template
 
 from merginguriel.utils.data.languages import own_codes
-from merginguriel.utils.report import html_cells, locale_details, page_tables, pictures
+from merginguriel.utils.report import html_cells, locale_details, page_tables, pictures, source_table
 from merginguriel.utils.report.findings import findings
 from merginguriel.utils.report.html_tables import Column, table
 from merginguriel.utils.report.plots import Picture, inline_svg
@@ -18,9 +19,10 @@ from merginguriel.utils.results.baseline_commands import baseline_commands
 TEMPLATE = Path(__file__).with_name("page.html")
 PICTURES = (
     "ranking",
+    "tree",
     "critical_difference",
-    "gains",
     "win_rates",
+    "gains",
     "gain_by_sources",
     "similarity_and_transfer",
     "transfer",
@@ -46,12 +48,14 @@ def _page(data: ReportData, title: str, made: str, origin: str, command: str) ->
     sections = [
         ("summary", "Summary", _summary(data)),
         ("methods", "Methods", page_tables.methods(data)),
+        ("sources", "Sources", source_table.sources(data)),
         ("pictures", "Pictures", _pictures(data)),
         ("locales", "Locales", page_tables.locales(data)),
         ("each-locale", "Each locale", locale_details.each_locale(data)),
         ("all-results", "All results", page_tables.all_results(data)),
         ("again", "Making it again", _again(data, command)),
     ]
+    sections = [section for section in sections if section[2]]
     body = "\n".join(
         f'<section aria-labelledby="{name}"><h2 id="{name}">{heading}</h2>\n{content}\n</section>'
         for name, heading, content in sections
@@ -83,19 +87,20 @@ def _summary(data: ReportData) -> str:
 
 def _pictures(data: ReportData) -> str:
     """The overviews, and of the method with the largest mean gain its accuracy by locale and by intent."""
-    against = data.summary[data.summary["baseline"] == "best_source"]
-    best = data.titles[against.sort_values("mean_gain", ascending=False, kind="stable")["variant"].iloc[0]]
+    best = data.titles[data.best]
     found = {picture.name: picture for picture in pictures.pictures(data)}
     shown = (*PICTURES, f"pure_scores_{best}", f"intents_{best}")
-    return "\n".join(_figure(found[name]) for name in shown if name in found)
+    drawn = "\n".join(_figure(found[name]) for name in shown if name in found)
+    return f'<div class="figures">{drawn}</div>' if drawn else ""
 
 
 def _figure(picture: Picture) -> str:
     name = escape(f"picture-{picture.name}")
     drawn = inline_svg(picture.draw()).replace("<svg", f'<svg role="img" aria-labelledby="{name}"', 1)
+    width = re.search(r"width:\d+px", drawn)
     return (
-        f'<figure><figcaption id="{name}">{escape(picture.shows)}</figcaption><div class="scroll" tabindex="0" '
-        f'role="region" aria-labelledby="{name}">{drawn}</div></figure>'
+        f'<figure style="--{width[0] if width else ""}"><figcaption id="{name}">{escape(picture.shows)}</figcaption>'
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">{drawn}</div></figure>'
     )
 
 

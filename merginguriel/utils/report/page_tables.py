@@ -31,18 +31,19 @@ def methods(data: ReportData) -> str:
     against = of["best_source"].sort_values("mean_gain", ascending=False, kind="stable")
     against = against.assign(title=against.index.map(data.titles), **{name: of[name]["mean_gain"] for name in others})
     bounds = html_cells.bounds_of([*against["gain_low"], *against["gain_high"]])
+    drawn = partial(html_cells.interval, bounds=bounds)
     columns = [
-        Column("Method", html_cells.text, "title"),
-        Column("Sources", html_cells.whole, "num_sources"),
-        Column("Selection", html_cells.text, "selection"),
-        Column("Locales", html_cells.whole, "locales"),
-        Column(f"Mean {data.metric}", html_cells.number, "mean_score"),
-        Column("Against best source", html_cells.points, "mean_gain"),
-        Column("95 % interval", partial(html_cells.interval, bounds=bounds), "mean_gain", "gain_low", "gain_high"),
+        Column("Method", html_cells.name, "title", decisive=True),
+        Column(f"Mean {data.metric}", html_cells.number, "mean_score", decisive=True),
+        Column("Against best source", html_cells.points, "mean_gain", decisive=True),
+        Column("95 % interval", drawn, "mean_gain", "gain_low", "gain_high", decisive=True),
         Column("p (Wilcoxon, Holm)", html_cells.p_value, "p_wilcoxon_holm"),
         Column("Won : lost", html_cells.won_and_lost, "wins", "losses"),
         Column("by more than chance", html_cells.won_and_lost, "significant_wins", "significant_losses"),
         *(Column(title, html_cells.points, name) for name, title in others.items()),
+        Column("Sources", html_cells.whole, "num_sources"),
+        Column("Selection", html_cells.text, "selection"),
+        Column("Locales", html_cells.whole, "locales"),
     ]
     return (
         f'<p class="note">Differences are points of {data.metric}, means over the locales that have both. <em>Best '
@@ -59,17 +60,17 @@ def locales(data: ReportData) -> str:
     """A row a locale: single models, and the best method."""
     best = _described(data).loc[data.frame.groupby("locale")["score"].idxmax()]
     columns = [
-        Column("Locale", lambda locale: Cell(f'<a href="#locale-{locale}">{locale}</a>'), "locale"),
+        Column("Locale", lambda locale: Cell(f'<a href="#locale-{locale}">{locale}</a>'), "locale", decisive=True),
         Column("Language", html_cells.text, "language"),
         Column("Family", html_cells.text, "family"),
         Column("Own model", html_cells.number, "native_score"),
         Column("Mean zero-shot", html_cells.number, "avg_zero_shot_score"),
         Column("Best zero-shot", html_cells.number, "best_zero_shot_score"),
         Column("its model", html_cells.text, "best_zero_shot"),
-        Column("Best method", html_cells.text, "title"),
-        Column(capitalised(data.metric), html_cells.number, "score"),
+        Column("Best method", html_cells.name, "title", decisive=True),
+        Column(capitalised(data.metric), html_cells.number, "score", decisive=True),
         Column("Best source", html_cells.text, "best_source"),
-        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("Gain", html_cells.points, "vs_best_source", decisive=True),
         Column(f"p ({data.item_test}, Holm)", html_cells.p_value, "p_best_source_holm"),
     ]
     rows = best.to_dict("records")
@@ -85,14 +86,14 @@ def all_results(data: ReportData) -> str:
     """A row a result."""
     results = _described(data)
     columns = [
-        Column("Method", html_cells.text, "title"),
-        Column("Locale", html_cells.text, "locale"),
+        Column("Method", html_cells.name, "title", decisive=True),
+        Column("Locale", html_cells.text, "locale", decisive=True),
         Column("Family", html_cells.text, "family"),
-        Column(capitalised(data.metric), html_cells.number, "score"),
+        Column(capitalised(data.metric), html_cells.number, "score", decisive=True),
         *accuracy_beside(data),
         Column("Best source", html_cells.text, "best_source"),
         Column(f"its {data.metric}", html_cells.number, "best_source_score"),
-        Column("Gain", html_cells.points, "vs_best_source"),
+        Column("Gain", html_cells.points, "vs_best_source", decisive=True),
         Column("p (Holm)", html_cells.p_value, "p_best_source_holm"),
         *(Column(title, html_cells.points, f"vs_{name}") for name, title in _others(data).items()),
     ]

@@ -18,6 +18,7 @@ def pictures(data: ReportData, kinds: Collection[str] = tuple(KINDS)) -> Iterato
     found = itertools.chain(
         method_pictures.scores_and_differences(data),
         overview_pictures.gains(data),
+        overview_pictures.gain_by_language(data),
         overview_pictures.transfer_and_similarity(data),
         overview_pictures.ranks(data),
         method_pictures.by_label(data),

@@ -59,8 +59,9 @@ def draw(data: ReportData, kinds: Collection[str], folder: Path, formats: Collec
         names = pictures.write(data, kinds, folder, time, formats)
     table = Path(f"advanced_analysis_summary_{time}.csv")
     atomic.write_text(table, csv_text(advanced_summary(data.frame, data.comparison.metric)))
+    where = f"{many(len(names), 'picture')}, {folder}/<name>_{time}.{' .'.join(formats)}:"
     lines = [
-        f"{many(len(names), 'picture')}, {folder}/<name>_{time}.{' .'.join(formats)}:",
+        where if names else "no picture: a single number needs none; choose more locales, methods or kinds",
         *(f"  {name}" for name in names),
         f"their numbers: {table}",
     ]

@@ -20,9 +20,13 @@ from merginguriel.utils.storage import atomic
 
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
 INK, FAINT, RULE, PAGE = "#1a1a1a", "#6b6b6b", "#d8d8d8", "#fefefe"
+# From a large loss by about 0 to a large gain, in seven steps.
+STEPS = ("#8a3300", "#c2590c", "#d69a6c", "#9da1a6", "#7fb1d6", "#2c7bb8", "#00457a")
 PIXELS = 1.4  # of a page for a point of a picture
 # Colours that a page replaces by its own, so that a picture follows its light and dark.
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", PAGE: "var(--page)"}
+PAGE_COLOURS |= {BLUE: "var(--gain)", VERMILLION: "var(--loss)"}
+PAGE_COLOURS |= {colour: f"var(--step-{place})" for place, colour in enumerate(STEPS, 1)}
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 8),
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
@@ -74,6 +78,11 @@ def note(axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, flo
     axes.annotate(text, at, shift, textcoords="offset points", **(usual | options))
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign, with the minus that axes have."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def save(figure: Figure, path: Path, dpi: int = 300) -> None:
     """Into `path`, whole or not at all; its ending, png, svg or pdf, is the format. The same figure, the same bytes."""
     kind = path.suffix[1:]
@@ -95,7 +104,7 @@ def inline_svg(figure: Figure) -> str:
     width = float(re.findall(r'width="([\d.]+)pt"', svg)[0]) * PIXELS
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     # Scaled a little to fit a page; on a narrow one the frame scrolls, so that letters stay readable.
-    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:{0.85 * width:.0f}px"', 1)
+    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px;min-width:{0.8 * width:.0f}px"', 1)
     # Coordinates, not what the picture says.
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)

@@ -66,7 +66,7 @@ def similarity_against_transfer(similarity: pd.DataFrame, transfer: pd.DataFrame
     left.axhline(0, color=INK, linewidth=0.6)
     left.set(xlabel="similarity of source and target", ylabel=f"{metric}, points above the target's mean over sources")
     left.set_title("Similarity and measured transfer")
-    left.legend(loc="upper left", handletextpad=0.2)
+    left.legend(loc="upper left", handletextpad=0.2, markerscale=2.5)
     rows = np.arange(len(order))
     right.hlines(rows, 0, correlations[order], color=RULE, linewidth=1.6)
     right.plot(correlations[order], rows, "o", color=BLUE, markersize=3.5)

@@ -50,6 +50,13 @@ class ReportData:
         """A row a variant and baseline."""
         return summarise(self.comparison)
 
+    @property
+    def best(self) -> str:
+        """The variant with the largest mean gain over the best source, of those that are compared on most locales."""
+        against = self.summary[self.summary["baseline"] == "best_source"]
+        widest = against[against["compared"] == against["compared"].max()]
+        return str(widest.sort_values("mean_gain", ascending=False, kind="stable")["variant"].iloc[0])
+
     @functools.cached_property
     def titles(self) -> dict[str, str]:
         """Variant -> its name in pictures: without what all variants share, unless two would be named alike."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from merginguriel.utils.data import languages
 from merginguriel.utils.report import plots
 from merginguriel.utils.report.heatmaps import by_family, families_of
-from merginguriel.utils.report.plots import figure, note, styled
+from merginguriel.utils.report.plots import figure, note, signed, styled
 
 ROW = 0.175  # inches
 # Marker, size, colour and whether it is filled, of the baselines in their order: the third stands around the fourth
@@ -34,10 +34,12 @@ def language(locale: str) -> str:
     return locale if name == locale else f"{name}  {locale}"
 
 
-def _rows(labels: Sequence[str], width: float, *, columns: int = 1, extra: float = 1.3) -> tuple[Figure, list[Axes]]:
-    """(figure, its axes) with a line for each label, the first on top."""
-    picture = figure(width, extra + ROW * max(len(labels), 2))
-    axes = picture.subplots(1, columns, sharey=True, squeeze=False)[0]
+def _rows(
+    labels: Sequence[str], width: float, *, lines: int = 1, columns: int = 1, extra: float = 1.3
+) -> tuple[Figure, list[Axes]]:
+    """(figure, its axes, `lines` times `columns`) with a row in each for every label, the first on top."""
+    picture = figure(width, extra + lines * ROW * max(len(labels), 2) + 0.4 * (lines - 1))
+    axes = list(picture.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axis in axes:
         axis.set_ylim(len(labels) - 0.4, -0.6)
         axis.set_yticks(range(len(labels)), labels)
@@ -101,11 +103,11 @@ def differences(
         side = 1 if value >= 0 else -1
         far = side * np.nanmax(side * np.array([value, *whisker]))
         star = "*" if significant[place] else ""
-        note(axes, f"{value:+.1f}{star}", (far, row), (3 * side, 0), ha="left" if side > 0 else "right")
+        note(axes, f"{signed(value)}{star}", (far, row), (3 * side, 0), ha="left" if side > 0 else "right")
     axes.axvline(0, color=plots.INK, linewidth=0.8)
     axes.margins(x=0.14)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    told = f"mean {values.mean():+.2f} points, above on {wins} and below on {losses} of {len(values)} locales"
+    told = f"mean {signed(values.mean(), 2)} points, above on {wins} and below on {losses} of {len(values)} locales"
     axes.set(xlabel=label, title=f"{title}\n{told}")
     return picture
 
@@ -127,14 +129,15 @@ def ranking(
     means, intervals = np.asarray(means, float), np.asarray(intervals, float)
     order = np.argsort(-means, kind="stable")
     names = [methods[place] if counts is None else f"{methods[place]}  ({counts[place]})" for place in order]
-    picture, (axes,) = _rows(names, 6.4)
+    # With names of usual length a phone shows it whole.
+    picture, (axes,) = _rows(names, max(4.1, 2 + 0.06 * max(map(len, names))))
     for row, place in enumerate(order):
         low, high = intervals[place]
         colour = plots.BLUE if low > 0 else plots.VERMILLION if high < 0 else plots.FAINT
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
         (mean,) = axes.plot(means[place], row, "o", color=colour, markersize=5)
         mean.set_markerfacecolor("none" if low <= 0 <= high else colour)
-        note(axes, f"{means[place]:+.2f}", (1, row), (4, 0), xycoords=("axes fraction", "data"))
+        note(axes, signed(means[place], 2), (1, row), (4, 0), xycoords=("axes fraction", "data"))
     axes.axvline(0, color=plots.INK, linewidth=0.8)
     axes.set(xlabel=label, title=title)
     return picture
@@ -148,8 +151,12 @@ def win_rates(methods: Sequence[str], outcomes: dict[str, np.ndarray]) -> Figure
     """
     first = next(iter(outcomes.values()))
     order = np.argsort(-(first[:, 0] / np.maximum(first.sum(1), 1)), kind="stable")
-    names, width = [methods[place] for place in order], 3 + 1.7 * len(outcomes)
-    picture, axes = _rows(names, width, columns=len(outcomes), extra=1.5)
+    names = [methods[place] for place in order]
+    lines = 1 if len(outcomes) <= 3 else 2
+    columns = -(-len(outcomes) // lines)
+    picture, axes = _rows(names, 3 + 1.7 * columns, lines=lines, columns=columns, extra=1.5)
+    for axis in axes[len(outcomes) :]:
+        axis.remove()
     for axis, (baseline, counts) in zip(axes, outcomes.items()):
         counts = counts[order]
         totals = counts.sum(1)
@@ -160,7 +167,7 @@ def win_rates(methods: Sequence[str], outcomes: dict[str, np.ndarray]) -> Figure
             axis.barh(np.arange(len(order)), share, left=start, height=0.74, color=colour, label=label)
         for row, total in enumerate(totals):
             fits, told = shares[row, 0] > 20, f"{counts[row, 0]}/{total}" if total else ""
-            at, ink = (2, "white") if fits else (shares[row, 0] + 2, "black")
+            at, ink = (2, plots.PAGE) if fits else (shares[row, 0] + 2, "black")
             axis.annotate(told, (at, row), va="center_baseline", fontsize=6.5, color=ink)
         axis.set(xlim=(0, 100), xticks=[0, 50, 100])
         axis.grid(False)
