@@ -635,17 +635,7 @@ def test_config_is_kept_and_read(twice, tmp_path, capsys):
 @pytest.mark.parametrize(
     "more, said",
     [
-        (["--convergence-threshold", "0.1"], "--convergence-threshold has no effect"),
-        (["--performance-merge-trigger"], "--performance-merge-trigger has no effect"),
-        (["--wandb-project", "x"], "--wandb-project has no effect"),
-        (["--num-languages", "3"], "--num-languages has no effect"),
-        (
-            ["--max-epochs", "3", "--merge-frequency", "3", "--retain-merge-checkpoints", "1"],
-            "--retain-merge-checkpoints",
-        ),
-        (["--fisher-batch-size", "8"], "--fisher-batch-size has no effect"),
         (["--cuda-graphs", "--gradient-checkpointing"], "cannot be combined"),
-        (["--mode", "ties", "--drop-rate", "0.5"], "drop_rate"),
         (["--locales", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
         (["--locales", "nl-NL,fr-FR"], "fr-FR"),
         (["--fp16"], "--fp16 needs a GPU"),
