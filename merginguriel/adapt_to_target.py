@@ -92,6 +92,7 @@ def main(argv=None):
     args = parse_with_config(build_parser(), argv)
     settings, store = adapt_flags.read_adapt_settings(args), flag_groups.read_store(args)
 
+    from merginguriel.utils.adaptation.adapt_job import remove_leftovers
     from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
     from merginguriel.utils.jobs.job import sharded
     from merginguriel.utils.training.trainer import check_environment
@@ -112,6 +113,7 @@ def main(argv=None):
             *(run.describe() for run in planned), *(f"impossible: {one}: {failures[one]}" for one in failures), sep="\n"
         )
         return 1 if failures else 0
+    remove_leftovers(planned)
     with answering_interrupts():
         if args.target_lang:
             return one_by_one(planned, args, context)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.flags import flag_groups, result_flags
+from merginguriel.utils.flags import result_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.flags.setting_flags import ignore_idle
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def build_parser() -> ArgumentParser:
 def choose_nxn(args: argparse.Namespace) -> Path | None:
     """The N×N whose cells are baselines too."""
     if args.no_baselines:
-        flag_groups.refuse_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines ")
+        ignore_idle(args, ["nxn_results_dir", "evaluation_matrix", "no_tests"], "beside --no-baselines")
         return None
     return result_flags.nxn_of(args)
 

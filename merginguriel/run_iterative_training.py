@@ -38,14 +38,11 @@ def build_parser():
 
 
 def parse(argv=None):
-    """(IterativeSettings, the arguments), once every flag is known to have an effect."""
+    """(IterativeSettings, the arguments), without flags that have no effect."""
     parser = build_parser()
-    tokens = with_config(parser, argv, "--config-file")
-    args = parser.parse_args(tokens)
-    args.flags = flags_given(tokens)
-    settings = read_iterative_settings(args, args.target_lang, args.output_dir)
-    check_iterative_flags(args, settings)
-    return settings, args
+    args = parser.parse_args(with_config(parser, argv, "--config-file"))
+    check_iterative_flags(args, read_iterative_settings(args, args.target_lang, args.output_dir))
+    return read_iterative_settings(args, args.target_lang, args.output_dir), args
 
 
 @command
@@ -60,7 +57,7 @@ def main(argv=None):
     plan, config = plan_run(settings), None
     if args.save_config:
         without = ("save_config", "config_file", "overwrite")
-        config = {name: value for name, value in args.flags.items() if name not in without}
+        config = {name: value for name, value in flags_given(args.tokens).items() if name not in without}
     with answering_interrupts():
         final = run(plan, overwrite=args.overwrite, config=config)
     print(history_table(settings.folder))

@@ -45,8 +45,8 @@ def main(argv=None):
     if not args.sequential_training:
         raise InputError("--no-sequential-training is for one target; train several at a time with --workers")
     flag_groups.check_backend(args)
+    check_iterative_flags(args, read_iterative_settings(args, targets[0], args.output_dir / targets[0]))
     runs = [read_iterative_settings(args, target, args.output_dir / target) for target in targets]
-    check_iterative_flags(args, runs[0])
 
     from merginguriel.utils.iterative import iterative_job
     from merginguriel.utils.jobs.backends import backend_of

@@ -16,7 +16,7 @@ from merginguriel.utils.data.languages import check_locale
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.flag_groups import add_locales, check_backend, read_store
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.flags.setting_flags import refuse_idle
+from merginguriel.utils.flags.setting_flags import ignore_idle
 from merginguriel.utils.flags.training_batch import add_additional, add_batch, additional_flags, carry_out, plan_batch
 from merginguriel.utils.storage import naming
 
@@ -50,8 +50,12 @@ def build_parser():
 
 def check_flags(args) -> None:
     check_backend(args)
-    idle = ["output_dir"] if args.all_lolo else ["workers", "workers_per_gpu", "shard"]
-    refuse_idle(args, [*idle, *(["results_dir"] if args.super_model else [])])
+    if args.all_lolo and args.output_dir:
+        raise InputError("--output-dir is one folder for the many models of --all-lolo; name them by --models-root")
+    if not args.all_lolo:
+        ignore_idle(args, ["workers", "workers_per_gpu", "shard"], "for one model")
+    if args.super_model:
+        ignore_idle(args, ["results_dir"], "with --super-model, which leaves no language out")
     output_dir = args.output_dir or Path()
     if output_dir.is_absolute() or ".." in output_dir.parts:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import signal
 import time
 
@@ -130,10 +131,6 @@ def test_wrong_flags(said, tmp_path, models_root):
         ([*one, "--teachers", "th-TH", *there], "not in the mini corpus|th-TH"),
         ([*one, "--teachers", "af-ZA", *there], "no model tiny_massive_k_af-ZA"),
         ([*one, "--source", f"af-ZA={model}"], "no teachers for af-ZA"),
-        ([*one, "--adapt", "self", "--teachers", "nl-NL"], "--teachers has no effect where the model teaches itself"),
-        ([*one, *there], "--base-model, --models-root has no effect without --teachers"),
-        ([*one, "--workers", "2"], "--workers has no effect for one target"),
-        ([*one, "--no-eval", "--results-dir", "x"], "--results-dir has no effect without evaluation"),
         ([*one, "--adapt", "self", "--adapt-tf32"], "--adapt-tf32 needs a GPU"),
         ([*one, "--adapt-rounds", "0"], "at least 1"),
         (["--model", model, "--targets", "af-ZA", "fi-FI", "--output-dir", "x"], "put {target} into it"),
@@ -242,6 +239,36 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(begin, said, long_one, t
     assert (tmp_path / "adapted/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"adapted", "whole"}, left
+
+
+# Just before the whole model gets its name.
+UNNAMED = """
+import os
+rename_ = os.rename
+def rename(a, b):
+    if os.path.basename(b) == "adapted": os._exit(137)
+    rename_(a, b)
+os.rename = rename
+"""
+
+
+def test_what_a_kill_leaves_is_cleaned(begin, said, long_one, tmp_path, caplog):
+    flags = [*long_one, "--target-lang", "af-ZA", "--output-dir", "adapted"]
+    assert begin(SCRIPT, *flags, first=UNNAMED).end().returncode == 137
+    work, (partial,) = tmp_path / "adapted.adapting", tmp_path.glob(".adapted.partial-*")
+    assert (partial / "model.safetensors").is_file() and (work / "round1.npz").is_file()
+    shutil.copytree(work, tmp_path / "kept")
+    with caplog.at_level(logging.INFO):
+        assert said(*flags)[0] == 0
+        assert caplog.text.count("epoch 1.00: loss") <= 1  # the first round is learnt
+        # Killed just after it: the work stays beside the model.
+        (tmp_path / "kept").rename(work)
+        made = (tmp_path / "adapted/model.safetensors").stat().st_mtime_ns
+        assert said(*flags)[0] == 0
+    assert (tmp_path / "adapted/model.safetensors").stat().st_mtime_ns == made
+    assert [path.name for path in tmp_path.iterdir()] == ["adapted"]
+    assert said(*flags[:-1], "whole")[0] == 0
+    assert (tmp_path / "adapted/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 
 
 def test_ctrl_c_says_how_to_go_on(begin, tmp_path, long_one):

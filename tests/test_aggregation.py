@@ -709,7 +709,6 @@ def test_refusals(results, tmp_path, monkeypatch, capsys):
     assert "no folder nowhere" in refused("--results-dir", "nowhere")
     assert "no folder nowhere" in refused("--nxn-results-dir", "nowhere")
     assert "no file x.csv" in refused("--evaluation-matrix", "x.csv")
-    assert "--no-tests has no effect" in refused("--no-baselines", "--no-tests")
     for merge in [*results.glob("similarity_*"), *results.glob("average_*")]:
         shutil.rmtree(merge)
     assert "no merges or ensembles to make --tables of" in refused("--tables", "latex")

@@ -281,5 +281,3 @@ def test_a_choice_without_models_or_texts_is_refused(refused, flags, source_copi
     for locale in ("en-US", "id-ID"):
         shutil.rmtree(source_copies / f"tiny_massive_k_{locale}")
     assert "no models but nl-NL's own" in refused(*line, "--target-lang", "nl-NL")
-    idle = refused(MERGE, *flags, "--target-lang", "af-ZA", "--mode", "average", "--consensus-examples", 5)
-    assert "--consensus-examples has no effect" in idle

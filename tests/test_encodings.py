@@ -7,7 +7,7 @@ import sys
 import pytest
 from running import environment
 
-from merginguriel import aggregate_results, cli
+from merginguriel import aggregate_results, cli, evaluate_specific_model
 from merginguriel.cli import COMMANDS
 
 
@@ -35,3 +35,9 @@ def test_reports(results, tmp_path, monkeypatch, main, flags):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert main(flags) == (2 if flags else 0)
+
+
+def test_signs_that_a_terminal_obeys_are_spelt_out(said_by):
+    name = "/\x1b[31mred\u200b\U000dcd01é"
+    code, _, error = said_by(evaluate_specific_model.main, "--base-model", "m", "--locale", "af-ZA", f"--prefix={name}")
+    assert code == 2 and error.startswith(r"error: --prefix /\x1b[31mred\u200b\U000dcd01é is not a plain name")

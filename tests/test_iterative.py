@@ -404,6 +404,28 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train, flags, tmp_path):
         assert not list((tmp_path / folder).rglob("checkpoint-*"))
 
 
+def test_a_finished_merge_that_the_history_lacks_is_not_made_again(train, flags, tmp_path, monkeypatch):
+    """As a kill between the two leaves it; a merge of other sources than now is made again."""
+    wanted = ["--max-epochs", "2"]
+    whole = final_bytes(train(*wanted))
+    shutil.rmtree(tmp_path / "results")
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    argv = [*flags, *wanted, "--output-dir", "stopped"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_history", stop)
+        assert run_iterative_training.main(argv) == 130
+    folder = tmp_path / "stopped"
+    (merged,) = (folder / "merged_models").iterdir()
+    assert not (folder / "merge_history.json").exists()
+    before = (merged / "model.safetensors").stat()
+    assert final_bytes(trained(argv)) == whole
+    after = (merged / "model.safetensors").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
 def test_a_damaged_checkpoint_is_trained_again(train, flags, tmp_path, monkeypatch, capsys):
     wanted = ["--max-epochs", "3", "--retain-merge-checkpoints", "5"]
     whole = final_bytes(train(*wanted))
@@ -635,17 +657,7 @@ def test_config_is_kept_and_read(twice, tmp_path, capsys):
 @pytest.mark.parametrize(
     "more, said",
     [
-        (["--convergence-threshold", "0.1"], "--convergence-threshold has no effect"),
-        (["--performance-merge-trigger"], "--performance-merge-trigger has no effect"),
-        (["--wandb-project", "x"], "--wandb-project has no effect"),
-        (["--num-languages", "3"], "--num-languages has no effect"),
-        (
-            ["--max-epochs", "3", "--merge-frequency", "3", "--retain-merge-checkpoints", "1"],
-            "--retain-merge-checkpoints",
-        ),
-        (["--fisher-batch-size", "8"], "--fisher-batch-size has no effect"),
         (["--cuda-graphs", "--gradient-checkpointing"], "cannot be combined"),
-        (["--mode", "ties", "--drop-rate", "0.5"], "drop_rate"),
         (["--locales", "nl-NL,af-ZA"], "the target af-ZA is among the sources"),
         (["--locales", "nl-NL,fr-FR"], "fr-FR"),
         (["--fp16"], "--fp16 needs a GPU"),

@@ -320,15 +320,7 @@ def test_adamerging_in_the_papers_form(run, flags, tmp_path):
         (["--mode", "fisher", "--fisher-estimator", "exact"], "estimator is 'exact'; choose one of sampled"),
         (["--mode", "fisher", "--fisher-floor", "0"], "floor is 0"),
         (["--mode", "fisher", "--num-fisher-examples", "0"], "must be at least 1"),
-        (["--mode", "average", "--num-fisher-examples", "10"], "--num-fisher-examples has no effect in mode average"),
-        (["--mode", "ties", "--fisher-floor", "0.1"], "ties has no hyper-parameter floor"),
-        (
-            ["--mode", "adamerging", "--fisher-data-mode", "sources"],
-            "--fisher-data-mode has no effect in mode adamerging",
-        ),
         (["--mode", "regmean", "--alpha", "2"], "alpha is 2.0"),
-        (["--mode", "adamerging", "--start", "0.3", "--preweight", "uriel"], "--preweight has no effect"),
-        (["--mode", "regmean", "--clamp"], "regmean has no hyper-parameter clamp"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(refused, flags, extra, message):

@@ -450,7 +450,6 @@ def test_which_table_is_drawn(results, tmp_path, monkeypatch, capsys):
     [
         (["--csv-file", "nothing.csv"], "no file nothing.csv"),
         (["--csv-file", "bad.csv"], "is no results_comprehensive table"),
-        (["--csv-file", "good.csv", "--results-dir", "results"], "--results-dir has no effect beside a table"),
         (["--csv-file", "good.csv", "--num-languages", "4"], "no results with 4 sources; there are some with 3"),
         (["--csv-file", "good.csv", "--locales", "th-TH"], "good.csv has no result of those that were asked for"),
         (

@@ -99,8 +99,6 @@ def test_keywords_stand_in_signatures_and_help(capsys):
         ({"num_languages": 0}, r"merge\(\): argument num_languages: must be at least 1"),
         ({"mode": "averag"}, "invalid choice: 'averag'"),
         ({"no_eval": "yes"}, "a switch, and only that"),
-        ({"density": 0.5}, "no hyper-parameter density"),
-        ({"preweight": "uriel"}, "--preweight has no effect"),
         ({"target_lang": "af-ZX"}, "did you mean af-ZA"),
         ({"task": "mimi"}, "no task 'mimi'"),
         ({"sources": ["nl-NL", "fr-FR"]}, "fr-FR"),
@@ -391,7 +389,6 @@ def test_a_merge_in_memory_is_known_again_by_its_bytes(place):
         ({"target_lang": None}, "the following arguments are required: target_lang"),
         ({}, "no teachers for af-ZA"),
         ({"teachers": ["af-ZA", "nl-NL"]}, "no model tiny_massive_k_af-ZA"),
-        ({"adapt": "self", "teachers": ["nl-NL"]}, "has no effect where the model teaches itself"),
         ({"adapt": "self", "adapt_tf32": True}, "needs a GPU"),
     ],
 )

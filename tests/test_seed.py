@@ -67,7 +67,7 @@ NOT_RUN = {
 # Part of a line -> why it is refused: nothing that is finished is lost, and the quick test before it has made this.
 REFUSED = {
     "results/multilang_european_test --model_name_or_path xlm-roberta-base --num_train_epochs 10": (
-        "exists already; use --overwrite-output-dir"
+        "exists already and is not this training"
     )
 }
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from running import ROOT
 from safetensors.numpy import load_file
 
 from merginguriel import training_bert
-from merginguriel.utils.data import massive
-from merginguriel.utils.data.massive import MINI_TASK
+from merginguriel.utils.data import massive, mini
+from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
@@ -334,19 +335,17 @@ def test_wrong_input(refused, flags, tmp_path):
         "d": ["--fp16", "--bf16"],
         "e": ["--num_train_epochs", "0"],
         "f": ["--model_name_or_path", "./absent"],
-        "g": ["--save_strategy", "no", "--early_stopping_patience", 2],
         "h": ["--fp16", "--use_cpu"],
         "j": ["--cuda_graphs", "--use_cpu"],
-        "k": ["--wandb_project", "x"],
         "l": ["--cuda_graphs", "--torch_compile"],
         "m": ["--tf32", "--use_cpu"],
     }
     said = {name: refused(SCRIPT, *flags, *extra) for name, extra in done.items()}
     assert "did you mean af-ZA" in said["a"] and "mini corpus" in said["b"] and "nothing to do" in said["c"]
     assert "not allowed with" in said["d"] and "between" in said["e"]
-    assert "cannot load the base model ./absent" in said["f"] and "no effect" in said["g"]
+    assert "cannot load the base model ./absent" in said["f"]
     assert "--fp16 needs a GPU" in said["h"] and "needs a CUDA GPU" in said["j"]
-    assert "without --wandb" in said["k"] and "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
+    assert "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
 
 
 def test_tracking_is_installed_with_the_project_and_said_to_be_missing(monkeypatch):
@@ -363,6 +362,69 @@ def test_an_unfinished_run_is_not_continued_with_other_settings(run, flags, tmp_
     (tmp_path / "m/af.training/settings.json").write_text('{"learning_rate": 1}')
     done = run(SCRIPT, *flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--do_train")
     assert done.returncode == 2 and "other settings" in done.stderr and not (tmp_path / "m/af").exists()
+
+
+# The moment between the model's name and the command's last line.
+KILLED = """
+import os, shutil
+remove = shutil.rmtree
+def rmtree(path, *given, **more):
+    if str(path).endswith("af.training") and os.path.exists("m/af"): os._exit(137)
+    remove(path, *given, **more)
+shutil.rmtree = rmtree
+"""
+
+
+def test_what_was_killed_after_its_model_was_whole_is_found(run, flags, tmp_path):
+    few = [*flags, "--dataset_config_name", "af-ZA", "--output_dir", "m/af", "--num_train_epochs", 1, "--do_train"]
+    few += ["--do_eval", "--max_train_samples", 32, "--max_eval_samples", 32]
+    assert run(SCRIPT, *few, first=KILLED).returncode == 137
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "m/af").iterdir()}
+    assert (tmp_path / "m/af.training/checkpoint-1").is_dir() and tmp_path / "m/af/training.json" in made
+    again = run(SCRIPT, *few)
+    assert again.returncode == 0 and "already trained" in again.stderr, again.stderr
+    accuracy = atomic.read_json(tmp_path / "m/af/all_results.json")["eval_accuracy"]
+    assert again.stdout == f"validation accuracy {accuracy:.4f} on af-ZA\nmodel: m/af\n"
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "m/af").iterdir()} == made
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["af"]
+
+
+def test_a_finished_training_is_found_by_settings_items_and_steps(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+
+    def write(end=""):
+        rows = [{**row, "utt": row["utt"] + end} for row in mini.records("af-ZA")]
+        (tmp_path / "data/af-ZA.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write()
+    task = replace(MASSIVE, data="data")
+    settings = TrainingSettings(
+        num_train_epochs=1, learning_rate=1e-3, max_train_samples=32, max_eval_samples=32, max_predict_samples=32,
+        per_device_train_batch_size=32, use_cpu=True,
+    )  # fmt: skip
+    one = TrainingRun(task, ModelStore(str(tiny_base), task, tmp_path), ("af-ZA",), tmp_path / "m", settings)
+    steps = TrainingSteps(do_train=True, do_eval=True)
+    metrics = train(one, steps)
+    before = (tmp_path / "m/model.safetensors").stat().st_mtime_ns
+    shutil.copytree("data", "elsewhere")
+    assert metrics == train(one, steps) == train(replace(one, task=replace(task, data="elsewhere")), steps)
+    for other, which in (
+        (replace(one, settings=replace(settings, seed=43)), steps),
+        (replace(one, settings=replace(settings, max_eval_samples=31)), steps),
+        (one, replace(steps, do_eval=False)),
+        (one, replace(steps, do_predict=True)),
+    ):
+        with pytest.raises(InputError, match="exists already and is not this training"):
+            train(other, which)
+    write(" nie")
+    with pytest.raises(InputError, match="exists already and is not this training"):
+        train(one, steps)
+    write()
+    assert train(one, steps) == metrics and (tmp_path / "m/model.safetensors").stat().st_mtime_ns == before
+    (tmp_path / "m/model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="exists already"):
+        train(one, steps)
 
 
 def test_a_trained_model_is_not_overwritten(run, flags, tmp_path):

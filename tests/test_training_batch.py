@@ -115,7 +115,6 @@ def test_dry_runs_of_missing_models(said, tmp_path):
         (["--locales", "af-ZA", "--additional-args", "--no_such_flag"], "--no-such-flag"),
         (["--locales", "af-ZA", "--fp16", "--bf16"], "not allowed with"),
         (["--workers", "2", "--workers-per-gpu", "2"], "exclude each other"),
-        (["--backend", "ray", "--workers", "2"], "--workers has no effect"),
     ],
 )
 def test_wrong_flags_of_missing_models(said, tmp_path, flags, reason):
@@ -275,9 +274,6 @@ def test_dry_runs_of_many_languages(said, tmp_path):
     assert "--output-dir haryos_model/my_model " in commands(out)[0]
     for flags, reason in (
         (["--exclude", "de-DE", "--output-dir", "../x"], "is to be a name in haryos_model"),
-        (["--all-lolo", "--output-dir", "x"], "--output-dir has no effect"),
-        (["--super-model", "--workers", 2], "--workers has no effect"),
-        (["--exclude", "de-DE", "--shard", "1/2"], "--shard has no effect"),
         (["--exclude", "th-TH", "--dataset-name", "mini"], "unknown locale 'th-TH'"),
         (["--exclude", "de-DE", "--super-model"], "not allowed with"),
         (["--super-model", "--additional-args", "--nonsense"], "--nonsense"),

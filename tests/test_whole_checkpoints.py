@@ -120,6 +120,9 @@ def test_it_ends_as_if_nothing_had_happened(run, broken_off, undisturbed, tmp_pa
     assert steps[damaged] / 8 < min(reached) and (not damaged or min(reached) <= steps[0] / 8)
     assert (tmp_path / "m/model.safetensors").read_bytes() == weights
     assert again["train_loss"] == metrics["train_loss"] and again["eval_accuracy"] == metrics["eval_accuracy"]
+    for name in ("train_results.json", "all_results.json"):
+        reports = [atomic.read_json(folder / name) for folder in (tmp_path / "m", run.output_dir.with_name("whole"))]
+        assert reports[0]["train_loss"] == reports[1]["train_loss"] == metrics["train_loss"]
 
 
 def test_the_loss_is_that_of_all_steps(run, undisturbed):

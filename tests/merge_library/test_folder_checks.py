@@ -1,6 +1,7 @@
 """What is known of a model folder before a tensor is read: layers, embeddings, labels."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -200,6 +201,29 @@ def test_damaged_tokenizers(make_checkpoint, name, content):
     folder = make_checkpoint("a")
     (folder / name).write_text(content)
     refused(folder, name, "damaged")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model", "special_tokens_map.json"])
+def test_a_tokenizer_that_cannot_be_read_is_not_taken_for_none(make_checkpoint, tmp_path, name):
+    folder = make_checkpoint("a")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "gone")
+    refused(folder, name, "is no file that can be read")
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    refused(folder, name, "is no file that can be read")
+
+
+def test_a_file_that_the_system_does_not_give(make_checkpoint, monkeypatch):
+    folder, read = make_checkpoint("a"), Path.read_text
+
+    def denied(path, *given, **more):
+        if path.name == "tokenizer_config.json":
+            raise PermissionError(13, "Permission denied")
+        return read(path, *given, **more)
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    refused(folder, "tokenizer_config.json: Permission denied")
 
 
 @pytest.mark.parametrize(

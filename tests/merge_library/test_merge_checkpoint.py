@@ -90,6 +90,8 @@ def test_safetensors_cut_short(make_checkpoint, keep):
         b'{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
         b'{"x":{"dtype":"F32","shape":"ab","data_offsets":[0,8]}}',
         b'{"x":{"dtype":["F32"],"shape":[2],"data_offsets":[0,8]}}',
+        b'{"__metadata__":{"format":"pt","shape":[2]},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        b'{"__metadata__":["pt"],"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
     ],
 )
 def test_safetensors_with_a_wrong_header(make_checkpoint, header):

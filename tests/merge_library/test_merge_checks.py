@@ -101,11 +101,19 @@ def test_other_vocabulary(two, refused):
 
 
 def test_tokenizer_comes_from_a_source_that_has_one(make_checkpoint, output, caplog):
-    caplog.set_level(logging.INFO)
     folders = [make_checkpoint("a", tokenizer=None), make_checkpoint("b")]
     merge_checkpoints(LINEAR, folders, HALVES, output)
     assert (output / "tokenizer.json").is_file() and (output / "tokenizer_config.json").is_file()
-    assert "no tokenizer file" in caplog.text
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert said.startswith("warning: no tokenizer file in ") and "/a: of its vocabulary only the size" in said
+
+
+def test_a_source_without_a_tokenizer_hides_no_difference_of_others(make_checkpoint, refused):
+    refused(
+        [make_checkpoint("a", tokenizer=None), make_checkpoint("b"), make_checkpoint("c", tokenizer="piece")],
+        "different tokenizers (model)",
+        weights=(0.25, 0.25, 0.5),
+    )
 
 
 def test_other_tokenizer_format_is_noted(make_checkpoint, output, caplog):

@@ -1,10 +1,11 @@
 """The job of an adaptation: adapt a model, and evaluate it on its target's test items."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from merginguriel.utils.adaptation import work_folder
 from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, AdaptReport, adapt, is_adapted
 from merginguriel.utils.adaptation.model_card import model_card
 from merginguriel.utils.adaptation.run import AdaptRun
@@ -24,6 +25,7 @@ from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import RESULT
+from merginguriel.utils.training import unfinished
 from merginguriel.utils.training.trainer import free_memory
 
 MODELS_HELD = 6  # the size of: the model, what its training holds, and a teacher
@@ -94,6 +96,13 @@ def jobs_of(
 def is_done(job: Job) -> bool:
     evaluated = "split" not in job.settings or job.has_result()
     return evaluated and all(tells(Path(file), told) for file, told in job.products)
+
+
+def remove_leftovers(runs: Iterable[AdaptRun]) -> None:
+    """Work beside models that are whole: of a run that was killed between naming its model and removing the work."""
+    for one in runs:
+        if tells(one.output / ADAPTATION_JSON, {"run": one.record()}):
+            unfinished.remove_leftovers(one.output, work_folder.unfinished(one.output))
 
 
 def run(job: Job, shared: dict[str, Any]) -> str:

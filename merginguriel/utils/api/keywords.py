@@ -27,6 +27,9 @@ class Keywords(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.prog}: {_in_python(message)}")
 
+    def take_back(self, args: argparse.Namespace, dest: str) -> str:
+        return _in_python(super().take_back(args, dest))
+
     def add_results(self) -> None:
         """Flags for `results_in`."""
         self.add_argument("--results-dir", type=Path, help="keep results there, as the command does (default: nowhere)")

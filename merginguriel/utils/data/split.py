@@ -62,6 +62,11 @@ class Split:
         """sha256 over ids, texts and labels: two results rest on the same data if it is equal."""
         return _sha256([self.ids, self.texts, self.labels])
 
+    def of(self, ids: Sequence[str]) -> "Split":
+        """As of Texts."""
+        place = {id_: item for item, id_ in enumerate(self.ids)}
+        return self._at([place[id_] for id_ in ids if id_ in place])
+
     def unlabelled(self) -> Texts:
         return Texts(self.locale, self.name, self.ids, self.texts)
 
@@ -70,12 +75,14 @@ class Split:
 
         Not the first ones: neighbours often share topics. Raises InputError where there are fewer.
         """
-        kept = _drawn(self, count, seed)
+        return self._at(_drawn(self, count, seed))
+
+    def _at(self, places: Sequence[int]) -> "Split":
         return replace(
             self,
-            ids=[self.ids[item] for item in kept],
-            texts=[self.texts[item] for item in kept],
-            labels=[self.labels[item] for item in kept],
+            ids=[self.ids[item] for item in places],
+            texts=[self.texts[item] for item in places],
+            labels=[self.labels[item] for item in places],
         )
 
 

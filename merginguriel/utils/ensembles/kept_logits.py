@@ -39,9 +39,15 @@ class KeptLogits:
             )
         return paths
 
-    def check(self, split: Split) -> None:
-        """InputError unless logits of these items are kept."""
+    def check(self, split: Split, whole: Split) -> None:
+        """InputError unless logits of these items are kept, and of these texts; `whole`: the split without a draw."""
         self._places(split)
+        kept = whole.of(self.matrix.ids(split.locale).tolist())
+        if kept.fingerprint() != self.matrix.data_sha256[split.locale]:
+            raise InputError(
+                f"the N×N logits of {split.locale} are of other texts under the ids of --dataset-name; give the data "
+                "that they were made on, or evaluate again with run_nxn_evaluation.py"
+            )
 
     def logits(self, source: str, split: Split) -> np.ndarray:
         """(items, labels) float32, in the order of the split."""

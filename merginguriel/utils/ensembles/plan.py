@@ -74,7 +74,7 @@ class Planner:
         )
         split = self.context.split(target, settings.split, settings.draw)
         if self._kept:
-            self._kept.check(split)
+            self._kept.check(split, self.context.split(target, settings.split))
         return VotePlan(target, merge, split)
 
     def jobs(self, plan: VotePlan, methods: Sequence[str], results_root: Path, overwrite: bool) -> list[Job]:

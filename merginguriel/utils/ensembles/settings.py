@@ -39,7 +39,7 @@ class VoteSettings:
     seed: int = setting(42, "of the draw", "--seed", read=seed, metavar="N", word="seed{}")
 
     def __post_init__(self) -> None:
-        if self.choice.selection == "real" and SPLITS[self.split] == "dev":
+        if self.choice.selection == "real" and not self.choice.sources and SPLITS[self.split] == "dev":
             raise InputError(
                 "sources that the target's validation items chose must not be judged on them; use "
                 "--split test or another --selection"

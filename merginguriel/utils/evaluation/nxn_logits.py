@@ -15,8 +15,8 @@ CELL_LOGITS = "logits.npy"  # of one cell, until all are in LOGITS
 class Logits:
     """The kept logits of an N×N run; every cell is read when it is asked for.
 
-    `weights_sha256` of the model of each source; None of one that could not be read. `texts_sha256` of the ids and
-    texts of each target; empty where an earlier version made the run.
+    `weights_sha256` of the model of each source; None of one that could not be read. `data_sha256` of the ids, texts
+    and labels of each target; `texts_sha256` of all but the labels, empty where an earlier version made the run.
     """
 
     def __init__(self, folder: Path):
@@ -27,6 +27,7 @@ class Logits:
         self.sources, self.targets = tuple(settings["sources"]), tuple(settings["data"])
         self.split, self.precision = settings["split"], settings["precision"]
         self.weights_sha256 = {source: (model or {}).get("model") for source, model in settings["sources"].items()}
+        self.data_sha256: dict[str, str] = settings["data"]
         self.texts_sha256: dict[str, str] = settings.get("texts", {})
         if not self.path.is_file():
             raise InputError(f"no {LOGITS} in {folder} any more; evaluate again with run_nxn_evaluation.py --anew")

@@ -8,9 +8,9 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale, locale_tuple
-from merginguriel.utils.data.task_file import TaskSettings, task_tokens
+from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags import flag_groups
-from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
+from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle, read_settings
 from merginguriel.utils.merging.details import DETAILS_JSON
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic, naming
@@ -82,10 +82,10 @@ def add_evaluated(parser: Any) -> None:
 
 
 def read_adapt_settings(args: argparse.Namespace) -> AdaptSettings:
-    """The settings, once every flag is known to have an effect."""
+    """The settings, without flags that have no effect."""
     settings = read_taught(args)
     if args.target_lang:
-        refuse_idle(args, _BACKEND, "for one target ")
+        ignore_idle(args, _BACKEND, "for one target")
     elif len(args.targets) > 1 and args.output_dir and PLACE not in str(args.output_dir):
         raise InputError(f"--output-dir {args.output_dir} is one folder for several models; put {PLACE} into it")
     flag_groups.check_backend(args)
@@ -95,13 +95,12 @@ def read_adapt_settings(args: argparse.Namespace) -> AdaptSettings:
 def read_taught(args: argparse.Namespace) -> AdaptSettings:
     """The same of `add_taught` and `add_evaluated` alone."""
     settings = read_settings(AdaptSettings, args)
-    refuse_unused(args, settings.used() | {one for one in args.settings if one[0] == TaskSettings.__name__})
     if args.no_eval:
-        refuse_idle(args, ["results_dir", "no_baselines", "label_column"], "without evaluation ")
+        ignore_idle(args, ["results_dir", "no_baselines", "label_column"], "without evaluation")
     if settings.adapt == "self":
-        refuse_idle(args, ["teachers", "source", "base_model", "models_root"], "where the model teaches itself ")
-    elif not args.teachers:
-        refuse_idle(args, ["base_model", "models_root"], "without --teachers ")
+        ignore_idle(args, ["teachers", "given", "base_model", "models_root"], "where the model teaches itself")
+    elif not args.teachers and not args.given:
+        ignore_idle(args, ["base_model", "models_root"], "without --teachers")
     return settings
 
 

@@ -43,7 +43,7 @@ def command(main):
             if is_interrupt(error):
                 return _interrupted()
             if reason := error if isinstance(error, InputError) else of_disk(error):
-                return _refuse(reason)
+                return _refuse(printable(str(reason)))
             raise
 
     return run
@@ -80,6 +80,13 @@ def answering_interrupts(seconds: float = 1.5):
         left.set()
         signal.set_wakeup_fd(before)
         writing.close()
+
+
+def printable(text: str) -> str:
+    """Signs that a terminal would obey or not show, such as those that colour it, as \\x1b; a name may hold any."""
+    return "".join(
+        sign if sign.isprintable() or sign.isspace() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def _interrupted() -> int:

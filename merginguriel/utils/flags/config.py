@@ -54,9 +54,8 @@ def flags_given(tokens: list[str]) -> dict:
 
 def as_record(args: argparse.Namespace) -> dict[str, Any]:
     """All arguments as JSON has them."""
-    return plain(
-        {name: value for name, value in vars(args).items() if name not in ("explicit", "settings", "language_flags")}
-    )
+    ours = ("explicit", "settings", "language_flags", "tokens", "parser")
+    return plain({name: value for name, value in vars(args).items() if name not in ours})
 
 
 def _flags_of(parser: ArgumentParser, file: Path) -> list[str]:

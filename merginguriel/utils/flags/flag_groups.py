@@ -12,7 +12,7 @@ from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_BASE_MODEL, Task
 from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.metrics import METRICS
-from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle
+from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle, read_settings
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
@@ -80,7 +80,7 @@ def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]
         raise InputError(f"--source names {', '.join(twice)} twice; give one model a language")
     if not given:
         return ()
-    refuse_idle(args, ["base_model"], "beside --source ")
+    ignore_idle(args, ["base_model"], "beside --source")
 
     from merginguriel.utils.models.foreign import as_model_folder
 
@@ -190,7 +190,7 @@ def add_backend(parser: Any, workers: int | None = None, flags: tuple[str, ...] 
 
 
 def check_backend(args: argparse.Namespace) -> None:
-    """InputError for flags of `add_backend` that do not go together."""
-    refuse_idle(args, ["address"] if args.backend == "local" else ["workers"])
+    """InputError for flags of `add_backend` that contradict each other."""
+    ignore_idle(args, ["address"] if args.backend == "local" else ["workers"], f"with --backend {args.backend}")
     if {"workers", "workers_per_gpu"} <= args.explicit:
         raise InputError("--workers and --workers-per-gpu exclude each other; give one")

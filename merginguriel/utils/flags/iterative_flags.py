@@ -1,7 +1,6 @@
 """The flags of iterative training, for one target and for many."""
 
 import argparse
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.merge_flags import add_merging, add_sources, check_merge_flags, read_merge_settings
-from merginguriel.utils.flags.setting_flags import add_settings, given_fields, read_settings, refuse_idle
+from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle, read_settings
 from merginguriel.utils.iterative.settings import WANDB_PROJECT, IterativeSettings, LanguageTraining
-from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.storage import naming
 from merginguriel.utils.training.settings import TrainingRun
 
-log = logging.getLogger(__name__)
 PRECISION = ("fp16", "bf16", "tf32")
 TRAINING = (
     "num_train_epochs",
@@ -99,20 +96,19 @@ def read_iterative_settings(args: argparse.Namespace, target: str, output_dir: P
 
 
 def check_iterative_flags(args: argparse.Namespace, run: IterativeSettings) -> None:
-    """A flag without effect beside the others is refused, not ignored."""
-    ignored = given_fields(SourceSettings, args) & {"top_k", "sinkhorn_iters"}
-    if ignored and run.training.locales:
-        log.warning("warning: --top-k and --sinkhorn-iters choose sources, and --locales names them")
-        args.explicit -= ignored
-    check_merge_flags(args, [run.merge])
-    idle = [] if run.adaptive or run.performance_trigger else ["convergence_threshold"]
-    if run.merge_frequency == 1 and not run.adaptive:
-        idle += ["performance_merge_trigger"]
-    if run.max_epochs <= run.merge_frequency:
+    """Ignore, with a warning, a flag without effect; InputError for what contradicts. What was read is read again."""
+    check_merge_flags(args, [run.merge], f"in mode {run.merge.mode}")
+    merges_once = run.max_epochs <= run.merge_frequency
+    adapts = run.adaptive and not merges_once
+    # With merges after every epoch there is no earlier one to be had.
+    triggers = run.performance_trigger and (run.merge_frequency > 1 or adapts)
+    idle = [] if triggers else ["performance_merge_trigger"]
+    idle += [] if adapts or triggers else ["convergence_threshold"]
+    if merges_once:
         idle += ["adaptive_merge_frequency", "checkpoint_before_merge", "retain_merge_checkpoints"]
+    ignore_idle(args, idle, f"with {run.max_epochs} epochs and --merge-frequency {run.merge_frequency}")
     if not args.enable_wandb:
-        idle += ["wandb_project"]
-    refuse_idle(args, idle)
+        ignore_idle(args, ["wandb_project"], "without --enable-wandb")
     chosen = run.merge.selection.selection
     if chosen in ("real", "consensus") and not run.merge.choice.sources:
         raise InputError(

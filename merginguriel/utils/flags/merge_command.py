@@ -18,7 +18,7 @@ from merginguriel.utils.flags.merge_flags import (
     read_merge_settings,
 )
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.flags.setting_flags import add_settings, refuse_idle
+from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle
 from merginguriel.utils.merging.modes import mode_lines, needs_text
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models.store import ModelStore
@@ -60,24 +60,26 @@ def add_merge(parser: ArgumentParser) -> None:
 
 
 def read_merge(args: argparse.Namespace) -> tuple[MergeSettings, ModelStore]:
-    """The merge that is asked for, once every flag is known to have an effect."""
-    settings, store = read_merge_settings(args, args.mode, args.target_lang), read_store(args)
-    settings = replace(settings, choice=choose_given(args, settings.choice, args.target_lang))
-    check_flags(args, settings)
-    return settings, store
-
-
-def check_flags(args: argparse.Namespace, settings: MergeSettings) -> None:
-    """A flag that the chosen mode does not read is refused, not ignored."""
-    where = f"in mode {args.mode} "
+    """The merge that is asked for, without flags that have no effect."""
+    check_merge_flags(args, [_read_settings(args)], f"in mode {args.mode}")
+    settings = _read_settings(args)
     if args.no_eval:
-        idle = ["no_baselines"]
-        if not needs_text(args.mode):
-            # mini also names the default base model.
-            idle += ["results_dir", "text_column", "label_column"]
-            idle += [] if args.dataset_name == MINI else ["dataset_name"]
-        refuse_idle(args, idle, where)
-    check_merge_flags(args, [settings], where)
+        ignore_idle(args, _of_evaluation(args, settings), "with --no-eval")
+    return settings, read_store(args)
+
+
+def _read_settings(args: argparse.Namespace) -> MergeSettings:
+    settings = read_merge_settings(args, args.mode, args.target_lang)
+    return replace(settings, choice=choose_given(args, settings.choice, args.target_lang))
+
+
+def _of_evaluation(args: argparse.Namespace, settings: MergeSettings) -> list[str]:
+    """The flags that nothing but an evaluation of this merge reads."""
+    if needs_text(settings.mode) or settings.needs_consensus or settings.adaptation.adapt:
+        return ["no_baselines"]
+    found = ["no_baselines", "results_dir", "text_column", "label_column"]
+    # mini also names the default base model.
+    return found if args.dataset_name == MINI else [*found, "dataset_name"]
 
 
 def run(args: argparse.Namespace) -> int:

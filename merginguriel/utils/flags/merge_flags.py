@@ -2,8 +2,7 @@
 
 import argparse
 import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,16 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.language_arguments import locale
-from merginguriel.utils.flags.setting_flags import add_settings, given_fields, read_settings, refuse_idle, refuse_unused
+from merginguriel.utils.flags.setting_flags import add_settings, given_fields, ignore_idle, ignore_unused, read_settings
+from merginguriel.utils.merging.calculators import ManualWeightCalculator
 from merginguriel.utils.merging.examples import TextSettings
 from merginguriel.utils.merging.hyperparameters import OWNER, add_hyperparameters, read_hyperparameters
-from merginguriel.utils.merging.modes import ALIASES, MODES, mode_named
+from merginguriel.utils.merging.modes import ALIASES, MODES, WEIGHTINGS, mode_named
 from merginguriel.utils.merging.selection import SourceSettings
 from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.storage.settings import as_argument
 
-log = logging.getLogger(__name__)
+OF_CHOICE = SourceSettings.__name__
 # Of a training, whose flags have these names.
 BESIDE_TRAINING = {"batch_size": "--fisher-batch-size", "max_length": "--fisher-max-seq-length"}
 
@@ -95,35 +96,51 @@ def read_merge_settings(args: argparse.Namespace, mode: str, target: str, **choi
         texts=read_settings(TextSettings, args),
         hyperparameters=read_hyperparameters(args),
         adaptation=read_settings(AdaptSettings, args),
-        weights=read_weights(args),
+        weights=read_weights(args) if mode == "manual" or mode not in WEIGHTINGS else None,
     )
 
 
-def check_merge_flags(
-    args: argparse.Namespace, merges: Sequence[MergeSettings], where: str = "", *, hyperparameters: bool = False
-) -> None:
-    """Refuse a flag that none of the merges reads. `hyperparameters`: theirs too, which the method itself refuses."""
+def check_merge_flags(args: argparse.Namespace, merges: Sequence[MergeSettings], where: str = "in these modes") -> None:
+    """Ignore, with a warning, a flag that none of the merges reads; InputError where two contradict each other."""
     if args.weights is not None and args.weights_file is not None:
         raise InputError("--weights and --weights-file exclude each other; give one")
     used = {setting for merge in merges for setting in merge.used()}
-    if args.weights_file is not None and (MergeSettings.__name__, "weights") not in used:
-        refuse_idle(args, ["weights_file"], where)
+    if (MergeSettings.__name__, "weights") not in used:
+        ignore_idle(args, ["weights_file"], where)
     for merge in merges:
-        if (SourceSettings.__name__, "source") in merge.used():
-            used |= warn_of_sparse(args, merge.choice)
-    kinds = (MergeSettings, SourceSettings, TextSettings, AdaptSettings)
-    mine = {*(kind.__name__ for kind in kinds), *([OWNER] * hyperparameters)}
-    used |= {setting for setting in args.settings if setting[0] not in mine}
-    refuse_unused(args, used, where)
+        by_hand = (merge.weights or ManualWeightCalculator.WEIGHTS) if merge.weighs_by_hand else None
+        check_named(args, used, by_hand or merge.choice.sources or ())
+    ignore_unused_choice(args, used, where)
+    kinds = (MergeSettings.__name__, TextSettings.__name__, AdaptSettings.__name__, OWNER)
+    ignore_unused(args, used | {setting for setting in args.settings if setting[0] not in kinds}, where)
 
 
-def warn_of_sparse(args: argparse.Namespace, choice: SourceSettings) -> set[tuple[str, str]]:
-    """The settings that were given for a dense matrix where a sparse one is read, which is a warning and no error."""
-    ignored = {"top_k", "sinkhorn_iters"} & given_fields(SourceSettings, args)
-    if not ignored or choice.source != "sparse" or choice.sources or choice.selection not in (None, "sinkhorn"):
-        return set()
-    log.warning("warning: --top-k and --sinkhorn-iters only apply with --similarity-source dense")
-    return {(SourceSettings.__name__, name) for name in ignored}
+def check_named(args: argparse.Namespace, used: Collection[tuple[str, str]], named: Collection[str]) -> None:
+    """InputError where an unused --num-languages or --sources says otherwise than the sources that are `named`."""
+    given = {name: args.settings[OF_CHOICE, name] for name in given_fields(SourceSettings, args)}
+    idle = {name: getattr(args, dest) for name, dest in given.items() if (OF_CHOICE, name) not in used}
+    number = idle.get("num_languages", ())
+    if named and number and {len(named)} != set(number if isinstance(number, list) else [number]):
+        raise InputError(
+            f"--num-languages {as_argument(number)} contradicts the sources that are named, {', '.join(named)}; leave "
+            "one of the two out"
+        )
+    if named and "sources" in idle and set(idle["sources"]) != set(named):
+        raise InputError(
+            f"--sources contradicts the weights, which are of {', '.join(named)}; leave one of the two out"
+        )
+
+
+def ignore_unused_choice(args: argparse.Namespace, used: Collection[tuple[str, str]], where: str) -> None:
+    """Ignore, with a warning, flags of `add_sources` that are not `used`."""
+    if (OF_CHOICE, "selection") not in used:
+        ignore_idle(args, ["similarity_type"], where)
+    if (OF_CHOICE, "source") in used:
+        dense = [
+            args.settings[OF_CHOICE, name] for name in ("top_k", "sinkhorn_iters") if (OF_CHOICE, name) not in used
+        ]
+        ignore_idle(args, dense, "without --similarity-source dense")
+    ignore_unused(args, {*used, *(setting for setting in args.settings if setting[0] != OF_CHOICE)}, where)
 
 
 def read_weights(args: argparse.Namespace) -> dict[str, float] | None:

@@ -12,8 +12,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a command can tell a
     default from a choice (presets, flags without effect in a mode), `args.settings` maps declared settings, as (class,
-    field), to their destinations, `args.command` is a line for a shell that gives the same arguments, and
-    `args.language_flags` are the destinations whose values name languages.
+    field), to their destinations, `args.tokens` are the arguments and `args.command` a line for a shell that gives
+    them, `args.language_flags` are the destinations whose values name languages, and `args.parser` is this parser.
     """
 
     def __init__(self, **kwargs):
@@ -39,9 +39,30 @@ class ArgumentParser(argparse.ArgumentParser):
             if action.dest not in args.explicit:
                 setattr(args, action.dest, action.default)
         args.settings = {action.setting: action.dest for action in actions if hasattr(action, "setting")}
-        args.command = shell_line(self.prog, *argv)
+        args.tokens, args.command, args.parser = argv, shell_line(self.prog, *argv), self
         args.language_flags = [action.dest for action in actions if action.type in language_arguments.READERS]
         return args
+
+    def take_back(self, args, dest):
+        """Make the parsed arguments what they are without the flag of `dest`; the flag as it was given."""
+        action = next(action for action in self._actions if action.dest == dest)
+        flags, kept, is_kept = [], [], True
+        for place, token in enumerate(args.tokens):
+            if token.startswith("--"):  # values stay with their flag
+                flag = token.partition("=")[0]
+                is_kept = flag not in action.option_strings
+                flags += [] if is_kept else [flag]
+                if self._takes_the_rest(flag):
+                    kept += args.tokens[place:]
+                    break
+            kept += [token] * is_kept
+        args.tokens, args.command = kept, shell_line(self.prog, *kept)
+        args.explicit.discard(dest)
+        setattr(args, dest, action.default)
+        return [*flags, action.option_strings[0]][0]
+
+    def _takes_the_rest(self, flag):
+        return getattr(self._option_string_actions.get(flag), "nargs", None) == argparse.REMAINDER
 
     def error(self, message):
         self.exit(2, f"error: {message}; see --help\n")

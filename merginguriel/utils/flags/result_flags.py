@@ -5,8 +5,9 @@ from pathlib import Path
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.flags.flag_groups import add_locales, refuse_idle
+from merginguriel.utils.flags.flag_groups import add_locales
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.flags.setting_flags import ignore_idle
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_ints
 
@@ -54,7 +55,7 @@ def add_baselines(parser: ArgumentParser) -> argparse._ArgumentGroup:
 def nxn_of(args: argparse.Namespace) -> Path | None:
     """The N×N that the user named, else the usual folder where there is one."""
     if args.evaluation_matrix:
-        refuse_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix ")
+        ignore_idle(args, ["nxn_results_dir"], "beside --evaluation-matrix")
         if not args.evaluation_matrix.is_file():
             raise InputError(f"no file {args.evaluation_matrix}; check --evaluation-matrix")
         return args.evaluation_matrix

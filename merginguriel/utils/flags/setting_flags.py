@@ -1,14 +1,14 @@
 """The flags of declared settings (storage/settings.py), and the settings that arguments give."""
 
 import dataclasses
+import logging
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-from auto_merge_llm.errors import InputError
-
 from merginguriel.utils.storage.settings import Setting, declared
 
+log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
 
 
@@ -58,13 +58,15 @@ def given_fields(kind: type, args: Namespace) -> set[str]:
     return {name for (owner, name), dest in args.settings.items() if owner == kind.__name__ and dest in args.explicit}
 
 
-def refuse_idle(args: Namespace, idle: Iterable[str], where: str = "") -> None:
-    """InputError naming those of `idle` that the user gave: a flag without effect is an error, not ignored."""
-    given = sorted({f"--{name.replace('_', '-')}" for name in idle if name in args.explicit})
-    if given:
-        raise InputError(f"{', '.join(given)} has no effect {where}with the other flags given; leave it out")
+def ignore_idle(args: Namespace, idle: Iterable[str], where: str) -> None:
+    """Warn of those destinations of `idle` that the user gave, and make `args` what they are without them.
+
+    A flag without effect never changes what counts as the same result. Settings that were read before are read again.
+    """
+    for dest in sorted(args.explicit.intersection(idle)):
+        log.warning("warning: %s has no effect %s: ignored", args.parser.take_back(args, dest), where)
 
 
-def refuse_unused(args: Namespace, used: Collection[tuple[str, str]], where: str = "") -> None:
+def ignore_unused(args: Namespace, used: Collection[tuple[str, str]], where: str) -> None:
     """The same of every setting, as (name of its class, field), that is not `used`."""
-    refuse_idle(args, (dest for setting, dest in args.settings.items() if setting not in used), where)
+    ignore_idle(args, (dest for setting, dest in args.settings.items() if setting not in used), where)

@@ -5,14 +5,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from auto_merge_llm.errors import InputError
-
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.merge_flags import check_merge_flags, read_merge_settings
-from merginguriel.utils.flags.setting_flags import refuse_idle
-from merginguriel.utils.merging.modes import ADAPTED, BASELINE, MODES, mode_named
-from merginguriel.utils.merging.settings import MergeSettings
+from merginguriel.utils.flags.setting_flags import ignore_idle
+from merginguriel.utils.merging.modes import ADAPTED, BASELINE, MODES, method_of, mode_named
 from merginguriel.utils.merging.sweep_grid import Grid
 from merginguriel.utils.similarity import matrix
 from merginguriel.utils.storage.settings import declared
@@ -80,7 +77,15 @@ def _numbers(args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def read_grid(args: argparse.Namespace) -> Grid:
-    """Apply the preset, refuse flags that none of the merges reads, and return what is asked for."""
+    """What is asked for, the preset applied, without flags that none of the merges reads."""
+    _check_flags(args, _grid(args))
+    preset = PRESETS[args.preset]
+    for name in preset.keys() - args.explicit:
+        setattr(args, name, preset[name])
+    return _grid(args)
+
+
+def _grid(args: argparse.Namespace) -> Grid:
     modes = tuple(dict.fromkeys(args.modes))
     if args.adapt:  # every merge as it is, and adapted
         plain = [mode for mode in modes if mode != BASELINE and ADAPTED not in mode]
@@ -88,27 +93,18 @@ def read_grid(args: argparse.Namespace) -> Grid:
     selections = tuple(dict.fromkeys(args.selection or [None]))
     if args.similarity_type == "REAL" and selections == (None,):
         selections = ("real",)
-    grid = Grid(modes, _numbers(args), selections, _common(args, selections))
-    _check_flags(args, grid)
-    preset = PRESETS[args.preset]
-    for name in preset.keys() - args.explicit:
-        setattr(args, name, preset[name])
-    return Grid(modes, grid.numbers, selections, _common(args, selections))
-
-
-def _common(args: argparse.Namespace, selections: tuple[str | None, ...]) -> MergeSettings:
     chosen = selections[0] if len(selections) == 1 else None
-    return read_merge_settings(args, "linear", "", num_languages=1, selection=chosen)
+    common = read_merge_settings(args, "linear", "", num_languages=1, selection=chosen)
+    return Grid(modes, _numbers(args), selections, common)
 
 
 def _check_flags(args: argparse.Namespace, grid: Grid) -> None:
     merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
-    check_merge_flags(args, merges, hyperparameters=True)
-    idle = [] if any(merge.method.measurement for merge in merges) else ["keep_measurements"]
-    idle += [] if args.keep_merged else ["merged_models_dir"]
-    refuse_idle(args, idle)
-    flag_groups.check_backend(args)
+    check_merge_flags(args, merges)
     used = {dest for setting, dest in args.settings.items() for merge in merges if setting in merge.used()}
-    preset = PRESETS[args.preset]
-    if preset and not used & preset.keys():
-        raise InputError(f"--preset {args.preset} has no effect on the modes given; leave it out")
+    idle = [] if any(method_of(merge.mode).measurement for merge in merges) else ["keep_measurements"]
+    idle += [] if used & PRESETS[args.preset].keys() else ["preset"]
+    ignore_idle(args, idle, "in these modes")
+    if not args.keep_merged:
+        ignore_idle(args, ["merged_models_dir"], "without --keep-merged")
+    flag_groups.check_backend(args)

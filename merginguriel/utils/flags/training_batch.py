@@ -1,6 +1,7 @@
 """The job of the two commands that train many models: their flags, their trainings, and how these are carried out."""
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,13 +9,14 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.flags.flag_groups import add_backend, add_store, add_task, read_store
-from merginguriel.utils.flags.setting_flags import read_settings
-from merginguriel.utils.flags.training_flags import SCRIPT, parse_training
+from merginguriel.utils.flags.setting_flags import ignore_idle, read_settings
+from merginguriel.utils.flags.training_flags import build_parser, read_training
 from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import conclude
 from merginguriel.utils.storage import naming
-from merginguriel.utils.storage.settings import shell_line, tokens
+from merginguriel.utils.storage.messages import said_once
+from merginguriel.utils.storage.settings import tokens
 
 # What the batch decides for every run; it cannot be given to training_bert.py beside it.
 DECIDED = (
@@ -70,11 +72,15 @@ def plan_batch(
 ) -> list[Job]:
     """A job for every model, by the name of its folder, on its locales with these flags, as far as --shard goes.
 
-    `held_out`: name -> the locale that the model is evaluated on afterwards. InputError where a flag has no effect.
+    `held_out`: name -> the locale that the model is evaluated on afterwards.
     """
-    base_model = read_store(args).base_model
-    lines = {name: [*_decided(args, base_model, name, locales), *flags] for name, locales in models.items()}
-    runs = {name: parse_training(line) for name, line in lines.items()}
+    base_model, parser = read_store(args).base_model, build_parser()
+    given = {
+        name: parser.parse_args([*_decided(args, base_model, name, locales), *flags])
+        for name, locales in models.items()
+    }
+    with said_once(logging.getLogger(ignore_idle.__module__)):
+        runs = {name: read_training(one) for name, one in given.items()}
 
     from merginguriel.utils.training.training_job import training_job
 
@@ -82,7 +88,7 @@ def plan_batch(
     for name, (run, steps) in runs.items():
         locale, folder = (held_out or {}).get(name), run.output_dir.name
         result = (locale, args.results_dir / naming.evaluation_name(folder, locale)) if locale else None
-        jobs.append(training_job(run, steps, shell_line(SCRIPT, *lines[name]), result))
+        jobs.append(training_job(run, steps, given[name].command, result))
     return shard(jobs, args.shard)
 
 

@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data.language_arguments import locale_list
 from merginguriel.utils.flags.flag_groups import add_store, add_task, read_store
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.flags.setting_flags import add_settings, given_fields, options_of, read_settings
+from merginguriel.utils.flags.setting_flags import add_settings, given_fields, ignore_idle, options_of, read_settings
 from merginguriel.utils.storage.argument_types import true_or_false
 from merginguriel.utils.storage.naming import CHECKPOINTS_ROOT, training_run_name
 from merginguriel.utils.storage.settings import Setting
@@ -64,16 +64,20 @@ def add_tracking(group: Any) -> None:
 def parse_training(
     argv: Sequence[str] | None = None, description: str | None = None
 ) -> tuple[TrainingRun, TrainingSteps]:
-    """What a command line of training_bert.py asks for; InputError where a flag has no effect beside the others."""
-    args = build_parser(description).parse_args(argv)
+    """What a command line of training_bert.py asks for."""
+    return read_training(build_parser(description).parse_args(argv))
+
+
+def read_training(args: argparse.Namespace) -> tuple[TrainingRun, TrainingSteps]:
+    """The same of arguments, without flags that have no effect; InputError for what cannot be together."""
     steps = read_settings(TrainingSteps, args)
     if not steps.splits:
         if given_fields(TrainingSteps, args) & set(STEPS):
             raise InputError("nothing to do: --do-train, --do-eval and --do-predict are all false")
         steps = replace(steps, **dict.fromkeys(STEPS, True))
+    _check(args, read_settings(TrainingSettings, args, wandb_project=None), steps)
     project = (args.wandb_project or PROJECT) if args.wandb else None
     settings = read_settings(TrainingSettings, args, wandb_project=project)
-    _check(args, settings, steps)
     store, locales = read_store(args), args.dataset_config_name
     name = training_run_name(
         store.base_model, store.task.name, locales, settings.learning_rate, settings.num_train_epochs
@@ -85,18 +89,16 @@ def parse_training(
 def _check(args: argparse.Namespace, settings: TrainingSettings, steps: TrainingSteps) -> None:
     given = given_fields(TrainingSettings, args)
     selects = steps.do_train and steps.do_eval and settings.selects_best
-    if not selects and "early_stopping_patience" in given:
-        raise InputError(
-            "--early-stopping-patience has no effect without --do-train, --do-eval, --eval-strategy "
-            "epoch, --save-strategy epoch and --load-best-model-at-end true; leave it out"
-        )
+    if not selects:
+        needed = "--do-train, --do-eval, --eval-strategy epoch, --save-strategy epoch and --load-best-model-at-end true"
+        ignore_idle(args, ["early_stopping_patience"], f"without {needed}")
     if not selects and "load_best_model_at_end" in given and settings.load_best_model_at_end:
         raise InputError(
             "--load-best-model-at-end needs --do-train, --do-eval, --eval-strategy epoch and --save-strategy epoch"
         )
-    if "wandb_project" in given and not args.wandb:
-        raise InputError("--wandb-project has no effect without --wandb; leave it out")
-    if args.wandb and not steps.do_train:
-        raise InputError("--wandb tracks training, and --do-train is false; leave it out")
+    if not steps.do_train:
+        ignore_idle(args, ["wandb"] if args.wandb else [], "without --do-train")
+    if not args.wandb:
+        ignore_idle(args, ["wandb_project"], "without --wandb")
     if settings.cuda_graphs and (settings.fp16 or settings.torch_compile or settings.gradient_checkpointing):
         raise InputError("--cuda-graphs cannot be combined with --fp16, --torch-compile or --gradient-checkpointing")

@@ -4,12 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.ensembles.settings import VoteSettings
 from merginguriel.utils.ensembles.votes import VOTES
 from merginguriel.utils.flags.flag_groups import add_given, add_store, add_task, choose_given
-from merginguriel.utils.flags.merge_flags import add_sources, read_choice, warn_of_sparse
-from merginguriel.utils.flags.setting_flags import add_settings, read_settings, refuse_idle, refuse_unused
+from merginguriel.utils.flags.merge_flags import add_sources, check_named, ignore_unused_choice, read_choice
+from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle, ignore_unused, read_settings
 from merginguriel.utils.storage import naming
 
 VOTE_LINES = "\n".join(f"  {name:<19}{text}" for name, (_, text) in VOTES.items())
@@ -30,14 +29,16 @@ def add_votes(parser: Any) -> None:
 
 
 def read_vote_settings(args: argparse.Namespace) -> VoteSettings:
-    """The settings, once every flag is known to have an effect."""
-    settings = read_settings(
-        VoteSettings, args, choice=choose_given(args, read_choice(args), getattr(args, "target_lang", ""))
-    )
-    used = settings.used()
-    used |= warn_of_sparse(args, settings.choice) | {
-        setting for setting in args.settings if setting[0] == TaskSettings.__name__
-    }
-    refuse_unused(args, used)
-    refuse_idle(args, ["models_root"] if args.nxn_dir else [])
-    return settings
+    """The settings, without flags that have no effect."""
+    settings = _read(args)
+    used, where = settings.used(), "with the other flags given"
+    check_named(args, used, settings.choice.sources or ())
+    ignore_unused_choice(args, used, where)
+    ignore_unused(args, used | {setting for setting in args.settings if setting[0] != VoteSettings.__name__}, where)
+    ignore_idle(args, ["models_root"] if args.nxn_dir else [], "with --nxn-dir")
+    return _read(args)
+
+
+def _read(args: argparse.Namespace) -> VoteSettings:
+    choice = choose_given(args, read_choice(args), getattr(args, "target_lang", ""))
+    return read_settings(VoteSettings, args, choice=choice)

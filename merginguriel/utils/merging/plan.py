@@ -163,10 +163,9 @@ def plan_merge(
     them with the models of a transfer matrix. `polls`: who asks the models about texts, by default one that keeps what
     they say in the store.
     """
-    base = settings.base
     if settings.texts.max_length == task.max_tokens:
         settings = replace(settings, texts=replace(settings.texts, max_length=None))
-    if base is not None and base.resolve() == store.initial(settings.seed).resolve():
+    if settings.base is not None and settings.base.resolve() == store.initial(settings.seed).resolve():
         settings = replace(settings, base=None)
     settings = settings.effective()
     method, target = settings.method, settings.target
@@ -184,8 +183,6 @@ def plan_merge(
     if target in shares:
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
     start = _base(settings, store) if method.needs_base or settings.length != 1 else None
-    if base and not start:
-        raise InputError(f"--base-checkpoint has no effect in mode {settings.mode}; leave it out")
     sources = tuple(Source(locale, available[locale], share) for locale, share in shares.items())
     texts = tuple(settings.texts.locales(target, list(shares))) if needs_text(settings.mode) else ()
     for source in sources:

@@ -103,7 +103,7 @@ class SourceSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.selection == "real" and self.nxn_matrix is None:
+        if self.selection == "real" and self.nxn_matrix is None and not self.sources:
             raise InputError(
                 "--selection real needs --nxn-matrix; measure one with run_nxn_evaluation.py --split validation"
             )

@@ -9,8 +9,8 @@ from pathlib import Path
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.languages import own_codes
-from merginguriel.utils.flags.flag_groups import refuse_idle
 from merginguriel.utils.flags.result_flags import nxn_of
+from merginguriel.utils.flags.setting_flags import ignore_idle
 from merginguriel.utils.report import pictures
 from merginguriel.utils.report.language_data import with_similarity
 from merginguriel.utils.report.read_data import comprehensive_files, from_csv, from_results
@@ -43,7 +43,7 @@ def chosen_data(args: Namespace) -> tuple[ReportData, str]:
             f"no results in {args.results_dir} and no results_comprehensive_*.csv here; run merges first, "
             "or name a folder with --results-dir or a table with --csv-file"
         )
-    refuse_idle(args, ["results_dir", "split", "task", "nxn_results_dir"], "beside a table ")
+    ignore_idle(args, ["results_dir", "split", "task", "nxn_results_dir"], "beside a table")
     data = from_csv(csv_file, args.evaluation_matrix, **chosen)
     return with_similarity(data, args.similarity_matrix), str(csv_file)
 

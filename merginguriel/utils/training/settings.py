@@ -153,3 +153,8 @@ class TrainingRun:
             "locales": list(self.locales),
             "output_dir": str(self.output_dir),
         }
+
+    def is_told_by(self, record: Any) -> bool:
+        """Whether `record` is this run's, wherever its data, models and output lay then."""
+        elsewhere = {name: self.record[name] for name in ("output_dir", "models_root", "dataset_name")}
+        return isinstance(record, dict) and {**record, **elsewhere} == self.record

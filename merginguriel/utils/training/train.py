@@ -1,5 +1,6 @@
 """One training, from the shared initial checkpoint to a whole model; stopped before, it goes on where it was."""
 
+import logging
 import shutil
 import tempfile
 from collections import Counter
@@ -16,16 +17,19 @@ from merginguriel.utils.models import devices, loading, model_folder, scoring
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
-from merginguriel.utils.storage import atomic, environment
+from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import TRAINED
+from merginguriel.utils.training import finished
 from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_loss, reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.tracking import tracked
 from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
-from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, unfinished
+from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, remove_leftovers, unfinished
 from merginguriel.utils.training.vocabulary import TrimmedVocabulary
 from merginguriel.utils.training.whole_checkpoints import stopped_early
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -34,11 +38,20 @@ def train(
     """Fine-tune from the shared initial checkpoint and return the metrics.
 
     `run.output_dir` appears only when the model is whole. Until then, checkpoints stand in `unfinished(output_dir)`,
-    and the same call goes on from the newest of them. `progress` is told the share of the steps that are done. Raises
-    InputError, before anything is trained, for what the device, the data or the folder do not allow.
+    and the same call goes on from the newest of them; from then on, it returns the metrics that are there. `progress`
+    is told the share of the steps that are done. Raises InputError, before anything is trained, for what the device,
+    the data or the folder do not allow.
     """
     if steps.do_train and run.output_dir.exists() and not steps.overwrite:
-        raise InputError(f"{run.output_dir} exists already; use --overwrite-output-dir to train it again")
+        metrics = finished.metrics_of(run, steps)
+        if metrics is None:
+            raise InputError(
+                f"{run.output_dir} exists already and is not this training, or an earlier version made it; use "
+                "--overwrite-output-dir to train it again"
+            )
+        log.info("already trained: these settings, items and steps; --overwrite-output-dir trains again")
+        remove_leftovers(run.output_dir, unfinished(run.output_dir))
+        return metrics
     if steps.do_train:
         atomic.check_replaceable(run.output_dir, TRAINED, steps.overwrite)
         _check_same_languages(run)
@@ -87,7 +100,7 @@ def _train(
                 metrics |= measured
                 rows = [f"{number}\t{run.task.labels[label]}" for number, label in enumerate(predicted)]
                 atomic.write_text(partial / "predict_results.txt", "\n".join(["index\tprediction", *rows, ""]))
-            _write_reports(partial, metrics, run, start)
+            finished.write_reports(partial, metrics, run, start, splits)
         keep({name: value for name, value in metrics.items() if isinstance(value, (int, float))})
     shutil.rmtree(work, ignore_errors=True)
     return metrics
@@ -153,18 +166,3 @@ def predict(folder: Path, items: list[Item], run: TrainingRun) -> tuple[np.ndarr
             locale: hits[locale] / totals[locale] for locale in run.locales if locale in totals
         },
     }
-
-
-def _write_reports(folder: Path, metrics: dict[str, Any], run: TrainingRun, start: Path) -> None:
-    for prefix in ("train", "eval", "predict"):
-        part = {name: value for name, value in metrics.items() if name.startswith(f"{prefix}_")}
-        if part:
-            atomic.write_json(folder / f"{prefix}_results.json", part)
-    atomic.write_json(folder / "all_results.json", metrics)
-    record = {
-        "settings": run.record,
-        "initial_checkpoint": str(start),
-        "finished": environment.utc_now(),
-        "environment": environment.run_environment(),
-    }
-    atomic.write_json(folder / TRAINING_JSON, record)

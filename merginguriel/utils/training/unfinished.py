@@ -58,18 +58,17 @@ def alone(output_dir: Path) -> Iterator[None]:
 
 def claim(run: TrainingRun, overwrite: bool) -> None:
     """Make the folder of an unfinished run, or find the one that the same settings have left (else InputError)."""
-    work, record = unfinished(run.output_dir), run.record
+    work = unfinished(run.output_dir)
     settings = work / _SETTINGS
     _check_ours(work)
     if overwrite or not list(work.glob("checkpoint-*")):
         shutil.rmtree(work, ignore_errors=True)
-    elsewhere = ("output_dir", "models_root", "dataset_name")
-    if settings.exists() and {**atomic.read_json(settings), **{name: record[name] for name in elsewhere}} != record:
+    if settings.exists() and not run.is_told_by(atomic.read_json(settings)):
         raise InputError(
             f"{work} holds an unfinished run with other settings; repeat those to finish it, or use "
             "--overwrite-output-dir to start again"
         )
-    atomic.write_json(settings, record)
+    atomic.write_json(settings, run.record)
 
 
 def _check_ours(work: Path) -> None:

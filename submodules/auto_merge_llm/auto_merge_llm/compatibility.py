@@ -65,7 +65,7 @@ def check_checkpoints(
         check_is_classifier(each)
     for other in everyone[1:]:
         _check_config(everyone[0], other)
-        _check_vocabulary(everyone[0], other)
+    _check_vocabularies(everyone)
     sources = [Source(checkpoint.name, checkpoint.tensors) for checkpoint in everyone]
     check_tensors(sources)
     if len(everyone) == 1:
@@ -90,14 +90,18 @@ def _check_config(one: Checkpoint, other: Checkpoint) -> None:
             )
 
 
-def _check_vocabulary(one: Checkpoint, other: Checkpoint) -> None:
-    file, others = one.vocabulary_file, other.vocabulary_file
-    if file is None or others is None:
-        missing = one if file is None else other
-        log.info("%s has no tokenizer file: its vocabulary is known by its size only", missing.name)
-    elif file.name != others.name:
-        log.info(
-            "%s and %s keep their vocabularies in different formats: only the sizes were compared", one.name, other.name
-        )
-    elif one.tokenizer_fingerprint != other.tokenizer_fingerprint:
-        check_equal(one, other, "tokenizers", tokenizer_rules.differences(file, others), "that share one tokenizer")
+def _check_vocabularies(everyone: Sequence[Checkpoint]) -> None:
+    known = [(each, file) for each in everyone if (file := each.vocabulary_file)]
+    if len(known) < len(everyone):
+        missing = ", ".join(each.name for each in everyone if each.vocabulary_file is None)
+        log.warning("warning: no tokenizer file in %s: of its vocabulary only the size was compared", missing)
+    for other, others in known[1:]:
+        one, file = known[0]
+        if file.name != others.name:
+            log.info(
+                "%s and %s keep their vocabularies in different formats: only the sizes were compared",
+                one.name,
+                other.name,
+            )
+        elif one.tokenizer_fingerprint != other.tokenizer_fingerprint:
+            check_equal(one, other, "tokenizers", tokenizer_rules.differences(file, others), "that share one tokenizer")

@@ -1,5 +1,6 @@
 """What config.json, the headers of the weights and the tokenizer's files tell of a model before a tensor is read."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.label_names import check_label_numbers
 from auto_merge_llm.tensors import TensorReader
+from auto_merge_llm.tokenizer_files import TOKENIZER_FILES
 from auto_merge_llm.vocabulary_size import vocabulary_size
 
 # The layer with a row a label, by model family; `classifier` is it only where it has no out_proj below it.
@@ -30,6 +32,7 @@ def check_model_folder(model: str | Path | Checkpoint) -> Checkpoint:
     """
     checkpoint = model if isinstance(model, Checkpoint) else Checkpoint(model)
     _check_layers(checkpoint)
+    _check_files(checkpoint.path)
     _check_embeddings(checkpoint)
     _check_labels(checkpoint)
     return checkpoint
@@ -72,6 +75,13 @@ def _layers(tensors: Mapping[str, Any]) -> dict[str, set[int]]:
     for match in filter(None, map(_LAYER.match, tensors)):
         stacks.setdefault(match[1], set()).add(int(match[2]))
     return stacks
+
+
+def _check_files(folder: Path) -> None:
+    """A link to a file that has gone is otherwise as good as no tokenizer."""
+    for path in (folder / name for name in TOKENIZER_FILES):
+        if os.path.lexists(path) and not path.is_file():
+            raise InputError(f"{path} is no file that can be read, such as a link to one that has gone; copy it again")
 
 
 def _check_embeddings(checkpoint: Checkpoint) -> None:

@@ -17,6 +17,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError):
         content = None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; copy it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not valid JSON; it is damaged or only partly written, copy it again")
     return content

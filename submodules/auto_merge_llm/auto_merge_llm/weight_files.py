@@ -118,7 +118,9 @@ def _open_safetensors(path: Path) -> dict[str, FileTensor]:
         raise _damaged(path, "its header is cut short")
     try:
         header = json.loads(read_at(file.descriptor, length, 8))
-        header.pop("__metadata__", None)
+        metadata = header.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in metadata.values()):  # the library safetensors reads no others
+            raise _damaged(path, "its metadata are no texts")
         tensors, expected = {}, 0
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             begin, end = entry["data_offsets"]
