@@ -117,7 +117,7 @@ def test_its_settings_are_those_of_its_command(tmp_path):
         for told in (arguments, ["--config", str(tmp_path / "recipe.yaml")])
     )
     for told in (by_line, by_file):
-        del told["command"], told["config"]
+        del told["command"], told["config"], told["tokens"], told["parser"]
     by_file["explicit"].discard("config")
     assert by_file == by_line and by_line["density"] == 0.3 and by_line["adapt"] == "vote"
     assert by_line["given"] == [("nl-NL", "nl-NL"), ("de-DE", "de-DE")]
