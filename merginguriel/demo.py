@@ -8,10 +8,8 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -22,12 +20,11 @@ from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.similarity.transfer import SUMMARY_JSON
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int
-from merginguriel.utils.storage.settings import shell_line
+from merginguriel.utils.storage.command_lines import shell_line
 
 # Ten short epochs: enough for about 0.9 on the own language.
 TRAINING = "--epochs 10 --lr 1e-3 --train-bs 32 --additional-args --do-train --save-strategy no".split()
 NUM_SOURCES = 3
-SCRIPTS = Path(__file__).resolve().parent
 SHOWN = ("mean", "nearest", "average", "vote", "regmean", "adapted", "best")
 LEGEND = """
 Accuracy on test items of languages that no source was trained on. Of each target only:
@@ -47,7 +44,7 @@ nothing. What suits you: docs/which-way.md. With your models: README.md, "Your o
 
 
 def build_parser():
-    parser = ArgumentParser(prog="demo.py", description=__doc__)
+    parser = ArgumentParser("demo.py", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("demo"), metavar="DIR", help="working folder")
     parser.add_argument(
         "--locales",
@@ -62,13 +59,11 @@ def build_parser():
 
 
 def step(script: str, *flags: object) -> None:
-    """Show a command and run it, and end with it where it fails."""
+    """Show a command and do what it does, in this process, which loads libraries once; end where it fails."""
     print("\n$", shell_line(script, *flags), flush=True)
-    paths = [SCRIPTS.parent, SCRIPTS.parent / "submodules/auto_merge_llm", os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(str, paths)))}
-    done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)  # the command has said why
+    code = import_module(f"merginguriel.{Path(script).stem}").main(list(map(str, flags)))
+    if code:
+        raise SystemExit(code)  # the command has said why
 
 
 def scores(results: Path, nxn: Path, locales: Sequence[str]) -> dict[str, list[float]]:

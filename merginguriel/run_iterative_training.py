@@ -19,7 +19,7 @@ from merginguriel.utils.merging.modes import mode_lines
 
 
 def build_parser():
-    parser = ArgumentParser(prog="run_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}")
+    parser = ArgumentParser("run_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}")
     add_mode(parser, required=True)
     parser.add_argument(
         "--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for; it is not trained on"
@@ -40,9 +40,8 @@ def build_parser():
 def parse(argv=None):
     """(IterativeSettings, the arguments), once every flag is known to have an effect."""
     parser = build_parser()
-    tokens = with_config(parser, argv, "--config-file")
-    args = parser.parse_args(tokens)
-    args.flags = flags_given(tokens)
+    args = parser.parse_args(with_config(parser, argv, "--config-file"))
+    args.flags = flags_given(args.tokens)
     settings = read_iterative_settings(args, args.target_lang, args.output_dir)
     check_iterative_flags(args, settings)
     return settings, args

@@ -19,9 +19,7 @@ REMEDY = "check --models-root and --base-model, or name targets with --target-la
 
 def build_parser():
     lines = vote_flags.VOTE_LINES
-    parser = ArgumentParser(
-        prog="run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{lines}"
-    )
+    parser = ArgumentParser("run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{lines}")
     parser.add_argument("--list-voting-methods", action=PrintAndStop, text=lines, help="list the votes")
     flag_groups.add_targets(parser, "--target-languages", "every locale with a model, or every target of --nxn-dir")
     parser.add_argument(

@@ -16,7 +16,7 @@ from merginguriel.utils.flags.parser import ArgumentParser
 
 def build_parser():
     parser = ArgumentParser(
-        prog="uriel_ensemble_inference.py", description=__doc__, epilog=f"votes:\n{vote_flags.VOTE_LINES}"
+        "uriel_ensemble_inference.py", description=__doc__, epilog=f"votes:\n{vote_flags.VOTE_LINES}"
     )
     parser.add_argument("--target-lang", type=locale, required=True, metavar="LOC", help="whose items are voted on")
     parser.add_argument(

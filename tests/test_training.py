@@ -3,7 +3,6 @@
 import importlib.machinery
 import importlib.util
 import json
-import re
 import shutil
 import signal
 import sys

@@ -55,7 +55,11 @@ def flags_given(tokens: list[str]) -> dict:
 def as_record(args: argparse.Namespace) -> dict[str, Any]:
     """All arguments as JSON has them."""
     return plain(
-        {name: value for name, value in vars(args).items() if name not in ("explicit", "settings", "language_flags")}
+        {
+            name: value
+            for name, value in vars(args).items()
+            if name not in ("explicit", "settings", "tokens", "language_flags")
+        }
     )
 
 

@@ -14,7 +14,8 @@ from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import conclude
 from merginguriel.utils.storage import naming
-from merginguriel.utils.storage.settings import shell_line, tokens
+from merginguriel.utils.storage.command_lines import as_called, recorded_line
+from merginguriel.utils.storage.settings import tokens
 
 # What the batch decides for every run; it cannot be given to training_bert.py beside it.
 DECIDED = (
@@ -82,7 +83,7 @@ def plan_batch(
     for name, (run, steps) in runs.items():
         locale, folder = (held_out or {}).get(name), run.output_dir.name
         result = (locale, args.results_dir / naming.evaluation_name(folder, locale)) if locale else None
-        jobs.append(training_job(run, steps, shell_line(SCRIPT, *lines[name]), result))
+        jobs.append(training_job(run, steps, recorded_line(SCRIPT, *lines[name]), result))
     return shard(jobs, args.shard)
 
 
@@ -97,7 +98,7 @@ def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[J
     """Print the commands of a dry run, or do the jobs, some of the planned ones; the command's exit code."""
     if args.dry_run:
         for job in jobs:
-            print(job.options["command"])
+            print(as_called(job.options["command"]))
         return 0
 
     from merginguriel.utils.jobs.backends import backend_of

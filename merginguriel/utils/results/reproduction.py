@@ -19,7 +19,8 @@ from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.results import adapted_identity
 from merginguriel.utils.similarity.transfer import RUN_JSON
 from merginguriel.utils.storage import atomic, naming
-from merginguriel.utils.storage.settings import shell_line, tokens
+from merginguriel.utils.storage.command_lines import as_called, shell_line
+from merginguriel.utils.storage.settings import tokens
 
 VOTE = "ensemble_"  # begins the mode of a vote
 
@@ -28,7 +29,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     """One line for a shell, or None where the result does not tell enough: it is older, or no merge or vote."""
     experiment, info = results.get("experiment") or {}, results["evaluation_info"]
     if experiment.get("command"):
-        return experiment["command"]
+        return as_called(experiment["command"])
     sources = adapted_identity.taught_by(experiment) if "mode" in experiment else None
     if _is_adapted_model(experiment):
         return _adapting(experiment, info, [experiment["target"]])
