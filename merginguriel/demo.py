@@ -40,7 +40,7 @@ REAL_DATA = """
 A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49 targets, 2 seeds):
 best of all 48 sources in hindsight 0.647, vote of five 0.672, five merged and adapted 0.697,
 above both on 49 of 49: docs/label-free.md. With 700 texts in place of 11,514 adapting gave
-nothing. What suits you: docs/which-way.md. With your models: README.md, "Your own task and models"."""
+nothing. What suits you: docs/which-way.md. With your own models: README.md, "Your own task"."""
 
 
 def build_parser():
@@ -123,7 +123,7 @@ def main(argv=None):
     modes = ["--modes", "average", "regmean", "regmean+vote"]
     step("run_large_scale_experiment.py", *common, *languages, *workers, *modes, *chosen)
     votes = ["--target-languages", *args.locales, "--voting-methods", "soft", "--preweight", "equal"]
-    step("run_large_scale_ensemble_experiments.py", *data, *votes, "--nxn-dir", nxn, *chosen)
+    step("run_large_scale_ensemble_experiments.py", *votes, "--nxn-dir", nxn, *chosen)
 
     read = ["--results-dir", results, "--nxn-results-dir", nxn]
     step("aggregate_results.py", *read, "--output-dir", folder / "tables")

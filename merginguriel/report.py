@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from merginguriel.utils.report.findings import findings
     from merginguriel.utils.report.page import page
     from merginguriel.utils.storage import atomic
+    from merginguriel.utils.storage.command_lines import as_called
 
     data = read_data.from_results(
         args.results_dir,
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=args.command)
     atomic.write_text(args.output, written)
     with own_codes(data.own_codes):
-        print(*findings(data.frame, data.summary, data.titles), sep="\n")
+        print(*(as_called(str(found)) for found in findings(data.frame, data.summary, data.titles)), sep="\n")
     print(f"report: {args.output}")
     for error in data.damaged.values():
         log.warning("left out: %s", error)

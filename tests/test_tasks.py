@@ -271,12 +271,11 @@ def test_one_command_from_foreign_models(run, scenarios, tiny_base, tmp_path):
     assert made["experiment"]["base_model"] == "xlm-roberta"  # their kind, as they tell no more
     again = shlex.split(command_of(made))
     assert [again[place + 1] for place, part in enumerate(again) if part == "--source"][:3] == given[1:6:2]
-    done = run(again[1], *again[2:])
+    done = run(*again)
     assert done.returncode == 0 and f"already done: {file.parent.relative_to(tmp_path)}" in done.stderr
     alone = compare(collect(tmp_path / "results", None).long).frame
     (command,) = baseline_commands(alone)
-    _, script, *flags = shlex.split(command)
-    done = run(script, *flags)
+    done = run(*shlex.split(command))
     assert done.returncode == 0 and "4 done" in done.stdout, done.stderr
     comparison = compare(collect(tmp_path / "results", tmp_path / "nxn_results").long)
     assert comparison.frame.num_zero_shot[0] == 4 and not any("disagree" in note for note in comparison.notes)

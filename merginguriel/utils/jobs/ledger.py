@@ -14,7 +14,6 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.environment import utc_now
 from merginguriel.utils.storage.naming import RESULTS_JSON, short_hash
 
@@ -133,7 +132,7 @@ class Undone:
     missing: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.missing)} of {self.total} jobs of", f"  {as_called(self.command)}"]
+        lines = [f"{len(self.missing)} of {self.total} jobs of", f"  {self.command}"]
         return "\n".join([*lines, *(f"    {name}{reason and f': {reason}'}" for name, reason in self.missing.items())])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from merginguriel.utils.results import reproduction
 from merginguriel.utils.storage import atomic
-from merginguriel.utils.storage.command_lines import shell_line
+from merginguriel.utils.storage.command_lines import recorded_line
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
 
@@ -30,7 +30,7 @@ class _Nxn:
 
     def __str__(self) -> str:
         targets = [] if self.finds_targets and not self.given else ["--targets", *sorted(self.targets)]
-        return shell_line("run_nxn_evaluation.py", *self.flags, *reproduction.source_flags(self.given), *targets)
+        return recorded_line("run_nxn_evaluation.py", *self.flags, *reproduction.source_flags(self.given), *targets)
 
 
 def baseline_commands(frame: pd.DataFrame) -> list[str]:
@@ -53,7 +53,7 @@ def baseline_commands(frame: pd.DataFrame) -> list[str]:
 def remedy(frame: pd.DataFrame) -> str:
     """What to run where baselines of a comparison's rows are missing."""
     splits = sorted(set(frame.split.dropna())) or ["test"]
-    lines = baseline_commands(frame) or [shell_line("run_nxn_evaluation.py", "--split", split) for split in splits]
+    lines = baseline_commands(frame) or [recorded_line("run_nxn_evaluation.py", "--split", split) for split in splits]
     return "; ".join(lines)
 
 
