@@ -43,7 +43,7 @@ class Finding:
     is_good: bool = True
 
     def __str__(self) -> str:
-        return f"{'' if self.is_good else '!':2}{self.about:<18}{self.words}"
+        return f"{'' if self.is_good else '!':2}{self.about:<19}{self.words}"
 
 
 def findings() -> Iterator[Finding]:

@@ -393,7 +393,7 @@ def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, refuse
     store = make_models(tiny_base, moods, tmp_path / "made", ("nl", "no", "de"))
     given = [part for code in ("nl", "no", "de") for part in ("--source", f"{code}={store.folder(code)}")]
     sweep = ["merginguriel/run_large_scale_experiment.py", "--task", moods, *given, "--modes", "average"]
-    done = run(*sweep, "--num-languages", 2, "--locales", "af", "nl")
+    done = run(*sweep, "--num-languages", 2, "--locales", "af", "nl", "-v")
     assert done.returncode == 0 and "mean macro_f1" in done.stdout, done.stderr
     result = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods/results.json")["performance"]
     assert result["macro_f1"] != result["accuracy"]
