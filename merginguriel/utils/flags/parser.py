@@ -90,7 +90,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, offered) -> str:
-    """ "did you mean …?", or nothing where no word that is offered is near."""
+    """A question after the word that is offered and nearest, or nothing where none is near."""
     near = get_close_matches(word, list(offered), n=1)
     return f"did you mean {near[0]}?" if near else ""
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "iterative-sweep": ("run_large_scale_iterative_training", "the same for many targets"),
     "merge": ("run_merging_pipeline_refactored", "merge sources for a target language and evaluate"),
     "merge-manual": ("run_merging_pipeline", "the same with your own weights"),
-    "adapt": ("adapt_to_target", "adapt any model to a language by its unlabelled texts, and evaluate"),
+    "adapt": ("adapt_to_target", "adapt any model to a language by its unlabelled texts"),
     "sweep": ("run_large_scale_experiment", "merge for many targets, by many modes and numbers of sources"),
     "nxn": ("run_nxn_evaluation", "evaluate every source model on every locale"),
     "ensemble": ("uriel_ensemble_inference", "let sources vote on a target language, without merging"),
