@@ -37,10 +37,12 @@ Accuracy on test items of languages that no source was trained on. Of each targe
   best      the best of the {count}, picked by the labels of these test items: nobody can"""
 # tests/test_demo.py holds these numbers against docs/results/label_free/.
 REAL_DATA = """
-A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49 targets, 2 seeds):
-best of all 48 sources in hindsight 0.647, vote of five 0.672, five merged and adapted 0.697,
-above both on 49 of 49: docs/label-free.md. With 700 texts in place of 11,514 adapting gave
-nothing. What suits you: docs/which-way.md. With your own models: README.md, "Your own task"."""
+A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49
+targets, 2 seeds): best of all 48 sources in hindsight 0.647, vote of five
+0.672, five merged and adapted 0.697, above both on 49 of 49:
+docs/label-free.md. With 700 texts in place of 11,514 adapting gave nothing.
+What suits you: docs/which-way.md. With your own models: README.md, "Your own
+task and models"."""
 
 
 def build_parser():
