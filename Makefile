@@ -12,7 +12,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
 
 demo: $(READY)
-	$(VENV)/bin/python merginguriel/demo.py
+	$(VENV)/bin/merginguriel demo
 
 lint: $(READY)
 	$(VENV)/bin/ruff check

@@ -18,7 +18,7 @@ from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = ArgumentParser(prog="adapt_to_target.py", description=__doc__)
+    parser = ArgumentParser("adapt_to_target.py", description=__doc__)
     adapt_flags.add_adaptation(parser)
     return parser
 

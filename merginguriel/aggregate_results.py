@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def build_parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="aggregate_results.py", description=__doc__)
+    parser = ArgumentParser("aggregate_results.py", description=__doc__)
     result_flags.add_results(parser)
     against = result_flags.add_baselines(parser)
     against.add_argument("--no-baselines", action="store_true", help="leave baselines out")
@@ -51,7 +51,6 @@ def build_parser() -> ArgumentParser:
     output.add_argument(
         "--show-missing", action="store_true", help="also list what is missing, and the command that makes it"
     )
-    output.add_argument("--verbose", action="store_true", help="name every result that is read")
     return parser
 
 
@@ -69,8 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(args.output_prefix).name != args.output_prefix:
         raise InputError(f"--output-prefix {args.output_prefix} is not a plain name; --output-dir chooses the folder")
     nxn = choose_nxn(args)
-    if args.verbose:
-        logging.getLogger("merginguriel").setLevel(logging.DEBUG)
 
     from merginguriel.utils.results import collect, files, text_report
     from merginguriel.utils.results.choice import choose, of_types

@@ -16,7 +16,7 @@ from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = ArgumentParser(prog="copy_models_to_haryos.py", description=__doc__)
+    parser = ArgumentParser("copy_models_to_haryos.py", description=__doc__)
     parser.add_argument(
         "--runs",
         nargs="+",

@@ -8,10 +8,8 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from auto_merge_llm.errors import InputError
@@ -22,12 +20,11 @@ from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.similarity.transfer import SUMMARY_JSON
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int
-from merginguriel.utils.storage.settings import shell_line
+from merginguriel.utils.storage.command_lines import shell_line
 
 # Ten short epochs: enough for about 0.9 on the own language.
 TRAINING = "--epochs 10 --lr 1e-3 --train-bs 32 --additional-args --do-train --save-strategy no".split()
 NUM_SOURCES = 3
-SCRIPTS = Path(__file__).resolve().parent
 SHOWN = ("mean", "nearest", "average", "vote", "regmean", "adapted", "best")
 LEGEND = """
 Accuracy on test items of languages that no source was trained on. Of each target only:
@@ -40,14 +37,16 @@ Accuracy on test items of languages that no source was trained on. Of each targe
   best      the best of the {count}, picked by the labels of these test items: nobody can"""
 # tests/test_demo.py holds these numbers against docs/results/label_free/.
 REAL_DATA = """
-A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49 targets, 2 seeds):
-best of all 48 sources in hindsight 0.647, vote of five 0.672, five merged and adapted 0.697,
-above both on 49 of 49: docs/label-free.md. With 700 texts in place of 11,514 adapting gave
-nothing. What suits you: docs/which-way.md. With your models: README.md, "Your own task and models"."""
+A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49
+targets, 2 seeds): best of all 48 sources in hindsight 0.647, vote of five
+0.672, five merged and adapted 0.697, above both on 49 of 49:
+docs/label-free.md. With 700 texts in place of 11,514 adapting gave nothing.
+What suits you: docs/which-way.md. With your own models: README.md, "Your own
+task and models"."""
 
 
 def build_parser():
-    parser = ArgumentParser(prog="demo.py", description=__doc__)
+    parser = ArgumentParser("demo.py", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("demo"), metavar="DIR", help="working folder")
     parser.add_argument(
         "--locales",
@@ -62,13 +61,11 @@ def build_parser():
 
 
 def step(script: str, *flags: object) -> None:
-    """Show a command and run it, and end with it where it fails."""
+    """Show a command and do what it does, in this process, which loads libraries once; end where it fails."""
     print("\n$", shell_line(script, *flags), flush=True)
-    paths = [SCRIPTS.parent, SCRIPTS.parent / "submodules/auto_merge_llm", os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(str, paths)))}
-    done = subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, flags)], env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)  # the command has said why
+    code = import_module(f"merginguriel.{Path(script).stem}").main(list(map(str, flags)))
+    if code:
+        raise SystemExit(code)  # the command has said why
 
 
 def scores(results: Path, nxn: Path, locales: Sequence[str]) -> dict[str, list[float]]:
@@ -128,7 +125,7 @@ def main(argv=None):
     modes = ["--modes", "average", "regmean", "regmean+vote"]
     step("run_large_scale_experiment.py", *common, *languages, *workers, *modes, *chosen)
     votes = ["--target-languages", *args.locales, "--voting-methods", "soft", "--preweight", "equal"]
-    step("run_large_scale_ensemble_experiments.py", *data, *votes, "--nxn-dir", nxn, *chosen)
+    step("run_large_scale_ensemble_experiments.py", *votes, "--nxn-dir", nxn, *chosen)
 
     read = ["--results-dir", results, "--nxn-results-dir", nxn]
     step("aggregate_results.py", *read, "--output-dir", folder / "tables")

@@ -14,7 +14,7 @@ from merginguriel.utils.storage import naming
 
 
 def build_parser():
-    parser = ArgumentParser(prog="evaluate_specific_model.py", description=__doc__)
+    parser = ArgumentParser("evaluate_specific_model.py", description=__doc__)
     parser.add_argument(
         "--base-model",
         "--model-path",

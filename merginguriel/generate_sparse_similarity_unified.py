@@ -24,7 +24,7 @@ DEFAULT_LOCALES_CSV = "model_mapping_unified.csv"
 
 
 def build_parser():
-    parser = ArgumentParser(prog="generate_sparse_similarity_unified.py", description=__doc__)
+    parser = ArgumentParser("generate_sparse_similarity_unified.py", description=__doc__)
     parser.add_argument(
         "--k",
         type=argument_types.positive_int,

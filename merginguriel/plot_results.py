@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def build_parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="plot_results.py", description=__doc__)
+    parser = ArgumentParser("plot_results.py", description=__doc__)
     result_flags.add_pictures(parser)
     parser.add_argument(
         "--plot-types",

@@ -53,7 +53,7 @@ def locales_of(answer: str, there: set[str]) -> list[str]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = ArgumentParser(prog="quick_plot.py", description=__doc__)
+    parser = ArgumentParser("quick_plot.py", description=__doc__)
     result_flags.add_pictures(parser)
     args = parser.parse_args(argv)
 

@@ -8,8 +8,6 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import logging
-import shlex
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def build_parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="report.py", description=__doc__)
+    parser = ArgumentParser("report.py", description=__doc__)
     result_flags.add_results(parser)
     result_flags.add_baselines(parser)
     parser.add_argument(
@@ -39,13 +37,13 @@ def build_parser() -> ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    given = sys.argv[1:] if argv is None else list(map(str, argv))
 
     from merginguriel.utils.data.languages import own_codes
     from merginguriel.utils.report import language_data, read_data
     from merginguriel.utils.report.findings import findings
     from merginguriel.utils.report.page import page
     from merginguriel.utils.storage import atomic
+    from merginguriel.utils.storage.command_lines import as_called
 
     data = read_data.from_results(
         args.results_dir,
@@ -57,11 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     data = language_data.with_similarity(data, args.similarity_matrix)
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-    command_line = shlex.join(["merginguriel", "report", *given])
-    written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=command_line)
+    written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=args.command)
     atomic.write_text(args.output, written)
     with own_codes(data.own_codes):
-        print(*findings(data.frame, data.summary, data.titles), sep="\n")
+        print(*(as_called(str(found)) for found in findings(data.frame, data.summary, data.titles)), sep="\n")
     print(f"report: {args.output}")
     for error in data.damaged.values():
         log.warning("left out: %s", error)

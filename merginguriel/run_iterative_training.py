@@ -19,7 +19,7 @@ from merginguriel.utils.merging.modes import mode_lines
 
 
 def build_parser():
-    parser = ArgumentParser(prog="run_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}")
+    parser = ArgumentParser("run_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}")
     add_mode(parser, required=True)
     parser.add_argument(
         "--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for; it is not trained on"

@@ -9,7 +9,7 @@ if not __package__:
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.flags import flag_groups, vote_flags
+from merginguriel.utils.flags import flag_groups, nxn_record, vote_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.config import as_record, parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
@@ -19,9 +19,7 @@ REMEDY = "check --models-root and --base-model, or name targets with --target-la
 
 def build_parser():
     lines = vote_flags.VOTE_LINES
-    parser = ArgumentParser(
-        prog="run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{lines}"
-    )
+    parser = ArgumentParser("run_large_scale_ensemble_experiments.py", description=__doc__, epilog=f"votes:\n{lines}")
     parser.add_argument("--list-voting-methods", action=PrintAndStop, text=lines, help="list the votes")
     flag_groups.add_targets(parser, "--target-languages", "every locale with a model, or every target of --nxn-dir")
     parser.add_argument(
@@ -63,19 +61,22 @@ def main(argv=None):
     from merginguriel.utils.jobs.job import sharded
     from merginguriel.utils.jobs.ledger import Ledger, ending_of
     from merginguriel.utils.jobs.outcome import conclude
+    from merginguriel.utils.merging import selection
     from merginguriel.utils.models.devices import default_device
+    from merginguriel.utils.storage.messages import said_once
 
-    store = flag_groups.read_store(args)
+    store = nxn_record.read_store_of(args)
     context = VoteContext(store.task, open_kept(settings))
     planner = Planner(settings, store, context, default_device())
     methods, jobs, failures = list(dict.fromkeys(args.voting_methods)), [], {}
     targets, backend = sharded(targets, args.shard), backend_of(args, planner.memory_needed)
     planner.ask(targets, backend)
-    for target in targets:
-        try:
-            jobs += planner.jobs(planner.plan(target), methods, args.results_dir, args.overwrite)
-        except InputError as error:
-            failures[target] = str(error)
+    with said_once(selection.log):
+        for target in targets:
+            try:
+                jobs += planner.jobs(planner.plan(target), methods, args.results_dir, args.overwrite)
+            except InputError as error:
+                failures[target] = str(error)
     # One model in memory: all targets of a source before the next source.
     jobs.sort(key=lambda job: job.group if job.kind == "evaluation" else "")
     ledger = Ledger(

@@ -22,7 +22,7 @@ from merginguriel.utils.storage import naming
 
 def build_parser():
     modes = mode_lines(baseline=True)
-    parser = ArgumentParser(prog="run_large_scale_experiment.py", description=__doc__, epilog=f"modes:\n{modes}")
+    parser = ArgumentParser("run_large_scale_experiment.py", description=__doc__, epilog=f"modes:\n{modes}")
     parser.add_argument("--list-modes", action=PrintAndStop, text=modes, help="list the modes")
     flag_groups.add_targets(parser, "--locales", "all of the similarity matrix that the dataset has")
     sweep_flags.add_modes(parser)

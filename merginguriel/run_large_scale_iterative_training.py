@@ -21,7 +21,7 @@ from merginguriel.utils.merging.modes import mode_lines
 
 def build_parser():
     parser = ArgumentParser(
-        prog="run_large_scale_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}"
+        "run_large_scale_iterative_training.py", description=__doc__, epilog=f"modes:\n{mode_lines()}"
     )
     flag_groups.add_targets(parser, "--target-languages", "all of the similarity matrix that the dataset has")
     add_mode(parser, default="similarity")

@@ -24,7 +24,7 @@ STEPS = ("--num-train-epochs", "15", "--do-train", "--do-eval", "--do-predict")
 
 
 def build_parser():
-    parser = ArgumentParser(prog="run_multilang_training.py", description=__doc__)
+    parser = ArgumentParser("run_multilang_training.py", description=__doc__)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--exclude", type=locale, metavar="LOC", help="train on all languages but this one")
     mode.add_argument("--super-model", action="store_true", help="train on all languages")

@@ -19,7 +19,7 @@ HEATMAP = "heatmap.png"
 
 
 def build_parser():
-    parser = ArgumentParser(prog="run_nxn_evaluation.py", description=__doc__)
+    parser = ArgumentParser("run_nxn_evaluation.py", description=__doc__)
     flag_groups.add_locales(
         parser, "--locales", help="source models, and targets without --targets (default: all found)"
     )

@@ -37,7 +37,7 @@ OTHERS = ("warmup_ratio", "save_total_limit", "early_stopping_patience", "fp16",
 
 
 def build_parser():
-    parser = ArgumentParser(prog="train_missing_models.py", description=__doc__)
+    parser = ArgumentParser("train_missing_models.py", description=__doc__)
     which = parser.add_mutually_exclusive_group()
     add_locales(which, "--locales", help="train these where they are missing (default: all)")
     which.add_argument(

@@ -15,9 +15,11 @@ from merginguriel.utils.flags.training_flags import parse_training
 def main(argv=None):
     run, steps = parse_training(argv, __doc__)
 
+    from merginguriel.utils.storage.progress import Progress
     from merginguriel.utils.training.train import train
 
-    metrics = train(run, steps)
+    with Progress(run.output_dir.name, 1) as bar:
+        metrics = train(run, steps, bar.reached)
     epochs, patience = run.settings.num_train_epochs, run.settings.early_stopping_patience
     if steps.do_train and patience and metrics["epoch"] < epochs - 1e-6:
         print(

@@ -8,7 +8,7 @@ if not __package__:
 
 from merginguriel.utils.data.language_arguments import locale
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.flags import flag_groups, vote_flags
+from merginguriel.utils.flags import nxn_record, vote_flags
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.config import parse_with_config
 from merginguriel.utils.flags.parser import ArgumentParser
@@ -16,7 +16,7 @@ from merginguriel.utils.flags.parser import ArgumentParser
 
 def build_parser():
     parser = ArgumentParser(
-        prog="uriel_ensemble_inference.py", description=__doc__, epilog=f"votes:\n{vote_flags.VOTE_LINES}"
+        "uriel_ensemble_inference.py", description=__doc__, epilog=f"votes:\n{vote_flags.VOTE_LINES}"
     )
     parser.add_argument("--target-lang", type=locale, required=True, metavar="LOC", help="whose items are voted on")
     parser.add_argument(
@@ -42,7 +42,7 @@ def main(argv=None):
     from merginguriel.utils.models.devices import default_device
     from merginguriel.utils.storage.naming import RESULTS_JSON
 
-    store = flag_groups.read_store(args)
+    store = nxn_record.read_store_of(args)
     context = VoteContext(store.task, open_kept(settings))
     planner = Planner(settings, store, context, default_device(), [args.target_lang])
     plan = planner.plan(args.target_lang)

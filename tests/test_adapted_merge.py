@@ -77,6 +77,7 @@ def test_the_pipeline_adapts_its_merge(merge, said_by, tmp_path, caplog):
     assert told["mode"] == "average" and told["adapt"]["texts"]["count"] == 32
     # The same again does nothing, and the command for any model makes the same of the merge.
     before = moments(folder)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         assert merge(*MERGE, *QUICK, "--adapt", "vote")[:2] == (0, out)
     assert moments(folder) == before and "loss" not in caplog.text

@@ -292,7 +292,7 @@ def test_an_adapted_merge_is_told_by_its_command():
     experiment["similarity"] |= {"selection": "consensus", "matrix": "the consensus", "consensus_examples": 500}
     info = {"locale": "af-ZA", "model_name": "x"}
     assert reproduction.command_of({"experiment": experiment, "evaluation_info": info}) == (
-        "python merginguriel/run_merging_pipeline_refactored.py --mode regmean --target-lang af-ZA --base-model "
+        "merginguriel merge --mode regmean --target-lang af-ZA --base-model "
         "models/tiny --num-languages 2 --selection consensus --consensus-examples 500 --length 1.5 --adapt vote "
         "--adapt-examples 100 --adapt-rounds 3"
     )
@@ -314,8 +314,8 @@ def test_a_model_adapted_by_command_is_told_by_it(models_root, tmp_path, monkeyp
     assert adapt_to_target.main(flags) == 0, capsys.readouterr().err
     told = {**runs[0].record(), "examples": 10}
     content = {"experiment": {**experiment, "adapt": told}, "evaluation_info": {"dataset": "mini", "locale": "af-ZA"}}
-    python, script, *again = shlex.split(reproduction.command_of(content))
-    assert (python, script) == ("python", "merginguriel/adapt_to_target.py")
+    program, name, *again = shlex.split(reproduction.command_of(content))
+    assert (program, name) == ("merginguriel", "adapt")
     assert adapt_to_target.main([*again, "--dry-run"]) == 0, capsys.readouterr().err
     assert runs[1] == runs[0] and ("--source" in again) == bool(teachers)
 

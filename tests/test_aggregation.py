@@ -270,7 +270,10 @@ def test_missing_jobs_of_sweeps_and_gaps_between_variants(run, results, tmp_path
     missing = done.stdout.split("Missing:\n")[1]
     assert "4 of 4 jobs of\n  python merginguriel/x.py --all\n    similarity_merge_af-ZA_2merged: " in missing
     assert "    ties_merge_af-ZA_2merged\n    ties_merge_da-DK_2merged: no base\n" in missing
-    script, flags = "python merginguriel/run_large_scale_experiment.py", "--dataset-name mini --base-model models/tiny"
+    script, flags = (
+        f"python {ROOT}/merginguriel/run_large_scale_experiment.py",
+        "--dataset-name mini --base-model models/tiny",
+    )
     last = "--similarity-matrix m.csv\n"
     assert missing.endswith(
         "average_3lang has no result for da-DK, th-TH\n"
@@ -363,8 +366,8 @@ def test_a_real_sweep_and_a_real_nxn(run, models_root, tmp_path):
     shutil.rmtree(result.parent)
     [undone], _ = ledger.undone(tmp_path / "results")
     assert undone.missing == {"average_merge_af-ZA_2merged": ""} and undone.total == 3
-    _, script, *again = shlex.split(undone.command)
-    assert run(script, *again).returncode == 0 and atomic.read_json(result)["job"] == kept["job"]
+    program, *again = shlex.split(undone.command)
+    assert run(program, *again).returncode == 0 and atomic.read_json(result)["job"] == kept["job"]
     [undone], _ = ledger.undone(tmp_path / "results")
     assert not undone.missing
 

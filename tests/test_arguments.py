@@ -1,5 +1,7 @@
 """The promises that every command's flags keep."""
 
+import importlib
+import logging
 import os
 import re
 import resource
@@ -10,9 +12,12 @@ import sys
 import pytest
 from running import ROOT, environment
 
+import merginguriel
+from merginguriel import cli
 from merginguriel.cli import COMMANDS
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES, LOCALES
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import messages
 
 SCRIPTS = sorted(script for script, _ in COMMANDS.values())
 
@@ -97,12 +102,77 @@ def test_a_default_that_is_given_is_explicit():
     assert args.explicit == {"num_languages"} and args.target_lang == "sq-AL"
 
 
-@pytest.mark.parametrize("argv, message", [(["--target"], "unrecognized"), (["--num-languages", "x"], "invalid int")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [(["--target"], "no flag --target; did you mean --target-lang?"), (["--num-languages", "x"], "invalid int")],
+)
 def test_errors_are_one_line(argv, message, capsys):
     with pytest.raises(SystemExit) as end:
         parser().parse_args(argv)
     text = capsys.readouterr().err
     assert end.value.code == 2 and re.fullmatch(r"error: .*\n", text) and message in text
+
+
+def test_how_much_is_said_is_no_setting():
+    plain = of_script().parse_args(["--num-languages", "3", "--rest", "--quiet"])
+    assert plain.tokens == ["--num-languages", "3", "--rest", "--quiet"]
+    for flag, level in (("-v", messages.VERBOSE), ("--verbose", messages.VERBOSE), ("--quiet", messages.QUIET)):
+        with messages.heard():
+            args = of_script().parse_args(["--num-languages", "3", flag, "--rest", "--quiet"])
+            assert logging.getLogger("merginguriel").level == level
+        assert vars(args) == vars(plain) and logging.getLogger("merginguriel").level == logging.NOTSET
+
+
+def of_script():
+    result = ArgumentParser("report.py")
+    result.add_argument("--num-languages", type=int, default=5)
+    result.add_argument("--rest", nargs="...")
+    return result
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_command_takes_both(script, said_by):
+    """Beside a flag that is not there, so that nothing is done."""
+    main = importlib.import_module(f"merginguriel.{script}").main
+    for flag in ("-v", "--quiet"):
+        code, _, error = said_by(main, flag, "--no-such-flag")
+        assert code == 2 and flag not in error.replace("--no-such-flag", "")
+
+
+@pytest.mark.parametrize(
+    "line, meant",
+    [
+        ("mrege", "unknown command 'mrege'; did you mean merge?"),
+        ("merge --taget-lang af-ZA --mode average", "no flag --taget-lang; did you mean --target-lang?"),
+        ("merge --target-lang af-ZA --mode averge", "'averge'; did you mean average?"),
+        ("sweep --modes averge", "'averge'; did you mean average?"),
+        ("ensemble --target-lang af-ZA --voting-method sofd", "'sofd'; did you mean soft?"),
+        ("nxn --splt test", "no flag --splt; did you mean --split?"),
+    ],
+)
+def test_near_misses_are_told_in_one_line(line, meant, said_by):
+    code, _, error = said_by(cli.main, *line.split())
+    assert code == 2 and meant in error and len(error.splitlines()) == 1
+
+
+def test_the_version(said_by):
+    assert said_by(cli.main, "--version") == (0, f"merginguriel {merginguriel.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "line, wanted",
+    [
+        ("merginguriel mer", {"merge", "merge-manual"}),
+        ("merginguriel merge --target-l", {"--target-lang"}),
+        ("merginguriel merge --mode regm", {"regmean"}),
+    ],
+)
+def test_what_a_shell_completes(line, wanted, tmp_path):
+    shell = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    shell |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer"), "_ARGCOMPLETE_IFS": "\n"}
+    command = [sys.executable, str(ROOT / "merginguriel")]
+    subprocess.run(command, env=environment() | shell, capture_output=True, check=False)
+    assert set((tmp_path / "answer").read_text().split()) == wanted
 
 
 def test_locales():

@@ -2,12 +2,14 @@
 
 import csv
 import re
+import signal
 import time
 
 import pytest
 from running import ROOT
 
 from merginguriel import demo
+from merginguriel.utils.flags.command import INTERRUPTED
 from merginguriel.utils.results import collect
 
 LOCALES = ("af-ZA", "nl-NL", "de-DE", "en-US", "fi-FI")
@@ -44,6 +46,17 @@ def test_demo(run, tmp_path):
     again = run("merginguriel/demo.py", "--dir", "demo", "--locales", *LOCALES, first=SHORTER)
     assert again.returncode == 0 and rows_of(again.stdout) == shown and time.monotonic() - start < 90
     assert weights == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+
+
+def test_ctrl_c_is_told_once(begin, tmp_path):
+    begun = begin("merginguriel/demo.py", "--dir", "demo", "--locales", *LOCALES)
+    end = time.monotonic() + 60
+    while not (tmp_path / "demo/haryos_model").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    begun.kill(signal.SIGINT, group=True)
+    done = begun.end(60)
+    assert done.returncode == 130 and done.stderr.count(INTERRUPTED.strip()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_it_says_of_real_data_is_what_was_measured():

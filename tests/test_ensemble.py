@@ -412,18 +412,8 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     for split in ("test", "validation"):
         assert run("merginguriel/run_nxn_evaluation.py", *nxn, "--split", split, "--results-dir", split).returncode == 0
     test, validation = (next((tmp_path / split).glob("nxn_eval_*")) for split in ("test", "validation"))
-    vote = [
-        "--target-lang",
-        "af-ZA",
-        "--base-model",
-        "tiny",
-        "--dataset-name",
-        "mini",
-        "--voting-method",
-        "all",
-        "--nxn-dir",
-        test,
-    ]
+    # Base model and data are told by the N×N.
+    vote = ["--target-lang", "af-ZA", "--voting-method", "all", "--nxn-dir", test]
     done = run(SCRIPT, *vote, "--num-languages", 3)
     assert done.returncode == 0, done.stderr
     for method in VOTES:
@@ -444,6 +434,22 @@ def test_kept_logits_and_models_elect_alike(voted, run, models_root, tmp_path):
     atomic.write_json(validation / "evaluation_summary.json", matrix)
     wrong = run(SCRIPT, *vote, "--num-languages", 1, "--selection", "real", "--nxn-matrix", validation)
     assert wrong.returncode == 2 and "other models of" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--base-model", "org/large"], "models of tiny, not of org/large; leave --base-model out"),
+        (["--task", "topics.yaml"], "is an N×N evaluation of task massive, and --task leads to topics"),
+    ],
+)
+def test_what_contradicts_the_nxn_is_refused(tmp_path, said_by, flags, message):
+    told = {"task": "massive", "dataset": "mini", "models": {"nl-NL": {"path": "m/tiny_massive_k_nl-NL"}}}
+    atomic.write_json(tmp_path / "nxn/evaluation_summary.json", told)
+    topics = {"name": "topics", "data": ".", "text": "utt", "label": "intent", "labels": ["a", "b"]}
+    atomic.write_json(tmp_path / "topics.yaml", topics)
+    code, _, error = said_by(uriel_ensemble_inference.main, "--target-lang", "af-ZA", "--nxn-dir", "nxn", *flags)
+    assert code == 2 and message in error and len(error.splitlines()) == 1
 
 
 # Pieces

@@ -224,7 +224,7 @@ def test_quick_start(name, corpus, tiny_base, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     (result,) = (tmp_path / "results").iterdir()
     told = command_of(atomic.read_json(result / "results.json"))
-    assert shlex.split(told) == ["python", "merginguriel/run_iterative_training.py", *argv]
+    assert shlex.split(told) == ["merginguriel", "train-iterative", *argv]
     assert f"{atomic.read_json(result / 'results.json')['performance']['accuracy']:.4f}" in printed
     experiment = atomic.read_json(result / "results.json")["experiment"]
     assert experiment["mode"] == "iterative_similarity" and experiment["target"] == "sw-KE"
@@ -471,7 +471,7 @@ def in_a_child(argv: list[str]):
 def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--max-epochs", "300", "--merge-frequency", "150", "--save-strategy", "merge", "--output-dir", "stopped"]
-    with in_a_child([*flags, *more]) as (child, errors):
+    with in_a_child([*flags, *more, "-v"]) as (child, errors):
         for line in errors:
             if line.startswith("epoch"):
                 break

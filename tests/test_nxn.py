@@ -76,6 +76,7 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     reorder_labels(source_copies / "tiny_massive_k_de-DE")
     done = run(
         SCRIPT,
+        "-v",
         "--base-model",
         "tiny",
         "--dataset-name",

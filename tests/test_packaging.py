@@ -1,10 +1,10 @@
 """What `pip install` puts into an environment is enough, away from every checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from running import ROOT
@@ -26,7 +26,7 @@ READ = (
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The wheel of the source archive of a copy of the checkout, unpacked."""
+    """The folder where pip has installed the wheel of the source archive of a copy of the checkout."""
     copy, wheels, site = (tmp_path_factory.mktemp(name) for name in ("copy", "wheels", "site"))
     for part in ("merginguriel", "submodules"):
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -37,9 +37,32 @@ def installed(tmp_path_factory):
         [sys.executable, "-c", BUILD], cwd=copy, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
-        wheel.extractall(site)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", site, next(wheels.glob("*.whl"))], check=True)
     return site
+
+
+def test_a_merge_in_an_empty_folder(installed, models_root, tmp_path):
+    """By the short name, with nothing of the checkout on the path; corpus and matrix are the package's."""
+    merge = ["merge", "--mode", "average", "--target-lang", "af-ZA", "--num-languages", "3", "--dataset-name", "mini"]
+    done = called(installed, tmp_path, *merge, "--base-model", "tiny", "--models-root", models_root)
+    assert done.returncode == 0 and "average_merge_af-ZA_3merged" in done.stdout, done.stderr
+    assert (tmp_path / "merged_models/average_merge_af-ZA_3merged_tiny/model.safetensors").is_file()
+
+
+def test_the_doctor_finds_everything_in_the_package(installed, tmp_path):
+    done = called(installed, tmp_path, "doctor")
+    assert done.returncode == 0 and done.stdout.endswith("everything that is needed is here\n"), done.stdout
+    found = dict(re.findall(r"^  (\S.*?)  +(.*)$", done.stdout, re.MULTILINE))
+    assert found["merginguriel"].endswith(f" in {installed / 'merginguriel'}")
+    for part in ("similarity matrix", "mini corpus", "page of reports"):
+        assert found[part].startswith(str(installed / "merginguriel")), part
+
+
+def called(installed, folder, *arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "merginguriel", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_the_matrix_is_where_the_package_is(installed, tmp_path):

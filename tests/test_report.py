@@ -212,10 +212,10 @@ def test_the_page_of_the_committed_results_is_theirs():
 def test_it_tells_how_each_number_is_made(page):
     cells = [row[-1] for row in Tables(page[0]).tables["table-da-DK"][1:]]
     assert cells[0].startswith(
-        "showpython merginguriel/run_merging_pipeline_refactored.py --mode similarity "
+        "showmerginguriel merge --mode similarity "
         "--target-lang da-DK --dataset-name mini --base-model models/tiny --num-languages 2"
     )
-    assert "<pre>python merginguriel/run_nxn_evaluation.py --dataset-name mini --base-model tiny</pre>" in page[0]
+    assert "<pre>merginguriel nxn --dataset-name mini --base-model tiny</pre>" in page[0]
 
 
 def test_what_decides_is_on_a_phone_at_once(page):
@@ -539,8 +539,8 @@ def test_a_merge_is_told_by_its_command(models_root, monkeypatch, capsys, flags)
     assert pipeline.main(flags) == 0
     info = {"dataset": "mini" if "mini" in flags else "AmazonScience/massive", "locale": "af-ZA"}
     told = reproduction.command_of({"experiment": plans[0].record(), "evaluation_info": info})
-    python, script, *again = shlex.split(told)
-    assert (python, script) == ("python", "merginguriel/run_merging_pipeline_refactored.py")
+    program, name, *again = shlex.split(told)
+    assert (program, name) == ("merginguriel", "merge")
     assert pipeline.main([*again, "--dry-run"]) == 0, capsys.readouterr().err
     assert plans[1] == plans[0]
 
@@ -562,7 +562,7 @@ def test_votes_are_told_and_older_results_are_not():
     }
     info = {"dataset": "AmazonScience/massive", "split": "validation", "locale": "af-ZA", "model_name": "x"}
     assert reproduction.command_of({"experiment": vote, "evaluation_info": info}) == (
-        "python merginguriel/uriel_ensemble_inference.py --voting-method soft --target-lang af-ZA --sources "
+        "merginguriel ensemble --voting-method soft --target-lang af-ZA --sources "
         "nl-NL,de-DE --preweight equal --split validation --num-examples 100 --seed 3"
     )
     assert reproduction.command_of({"evaluation_info": info}) is None

@@ -270,7 +270,7 @@ def test_own_codes_that_uriel_has_not_stand_for_themselves(tmp_path):
 
 
 def test_commands_of_baselines(moods, results):
-    nxn, targets = "python merginguriel/run_nxn_evaluation.py", "--targets hau_Latn walser"
+    nxn, targets = "merginguriel nxn", "--targets hau_Latn walser"
     frame = compared(moods, "moods").frame
     # hau_Latn has no model of its own, so that the N×N of all models would not measure them there.
     assert baseline_commands(frame) == [f"{nxn} --task moods.yaml --base-model tiny {targets}"]
@@ -300,4 +300,4 @@ def test_the_command_of_validation_results_measures_there(tmp_path):
     write_result(tmp_path / "x", "af-ZA", "11", split="validation", experiment=experiment)
     frame = compare(choose(collect.collect(tmp_path, None).long, "validation")).frame
     flags = "--split validation --dataset-name mini --base-model tiny --targets af-ZA"
-    assert baseline_commands(frame) == [f"python merginguriel/run_nxn_evaluation.py {flags}"]
+    assert baseline_commands(frame) == [f"merginguriel nxn {flags}"]

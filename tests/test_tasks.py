@@ -271,12 +271,11 @@ def test_one_command_from_foreign_models(run, scenarios, tiny_base, tmp_path):
     assert made["experiment"]["base_model"] == "xlm-roberta"  # their kind, as they tell no more
     again = shlex.split(command_of(made))
     assert [again[place + 1] for place, part in enumerate(again) if part == "--source"][:3] == given[1:6:2]
-    done = run(again[1], *again[2:])
+    done = run(*again)
     assert done.returncode == 0 and f"already done: {file.parent.relative_to(tmp_path)}" in done.stderr
     alone = compare(collect(tmp_path / "results", None).long).frame
     (command,) = baseline_commands(alone)
-    _, script, *flags = shlex.split(command)
-    done = run(script, *flags)
+    done = run(*shlex.split(command))
     assert done.returncode == 0 and "4 done" in done.stdout, done.stderr
     comparison = compare(collect(tmp_path / "results", tmp_path / "nxn_results").long)
     assert comparison.frame.num_zero_shot[0] == 4 and not any("disagree" in note for note in comparison.notes)
@@ -394,7 +393,7 @@ def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, refuse
     store = make_models(tiny_base, moods, tmp_path / "made", ("nl", "no", "de"))
     given = [part for code in ("nl", "no", "de") for part in ("--source", f"{code}={store.folder(code)}")]
     sweep = ["merginguriel/run_large_scale_experiment.py", "--task", moods, *given, "--modes", "average"]
-    done = run(*sweep, "--num-languages", 2, "--locales", "af", "nl")
+    done = run(*sweep, "--num-languages", 2, "--locales", "af", "nl", "-v")
     assert done.returncode == 0 and "mean macro_f1" in done.stdout, done.stderr
     result = atomic.read_json(tmp_path / "results/average_merge_af_2merged_moods/results.json")["performance"]
     assert result["macro_f1"] != result["accuracy"]

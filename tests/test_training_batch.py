@@ -37,7 +37,7 @@ def said(monkeypatch, tmp_path, capsys):
 
 
 def commands(out: str) -> list[str]:
-    return [line for line in out.splitlines() if line.startswith("python merginguriel/training_bert.py ")]
+    return [line for line in out.splitlines() if line.startswith("merginguriel train ")]
 
 
 def whole(tmp_path) -> dict[str, int]:

@@ -167,7 +167,7 @@ class _Adaptation:
                 shutil.rmtree(checkpoints, ignore_errors=True)
         self._rounds.append(told)
         loss, agreed = told["losses"][-1], told["agreement"]
-        bar.say(f"round {number} of {run.settings.rounds} done, loss {loss:.4f}, {agreed:.1%} as the vote")
+        bar.milestone(f"round {number} of {run.settings.rounds} done, loss {loss:.4f}, {agreed:.1%} as the vote")
         return opinion
 
     def _details(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from merginguriel.utils.ensembles.comparison import Standing, held
 from merginguriel.utils.ensembles.plan import Planner, open_kept
 from merginguriel.utils.ensembles.vote_job import VoteContext
 from merginguriel.utils.ensembles.votes import VOTES
-from merginguriel.utils.flags import flag_groups, vote_flags
+from merginguriel.utils.flags import nxn_record, vote_flags
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models.devices import default_device
 
@@ -71,7 +71,7 @@ def vote(
     """
     args = _VOTE.read(target_lang=target_lang, voting_method=voting_method, task=task, **settings)
     chosen = vote_flags.read_vote_settings(args)
-    store = flag_groups.read_store(args)
+    store = nxn_record.read_store_of(args)
     context = VoteContext(store.task, open_kept(chosen))
     planner = Planner(chosen, store, context, default_device())
     plan = planner.plan(args.target_lang)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from auto_merge_llm.errors import InputError
-from tqdm import tqdm
 
 from merginguriel.utils.data.split import DRAW_SEED, Split
 from merginguriel.utils.evaluation.classifier import model_settings
@@ -23,6 +22,7 @@ from merginguriel.utils.similarity.transfer import MATRIX_CSV, RUN_JSON, SUMMARY
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.locks import locked
 from merginguriel.utils.storage.naming import RESULTS_JSON
+from merginguriel.utils.storage.progress import over
 
 TOKENS = ".tokens"  # folder of token ids, in that of the runs
 
@@ -144,8 +144,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     # Hashing gigabytes of weights runs beside reading them.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = pool.map(fingerprint, plan.sources)
-        bar = tqdm(hashed, "fingerprints", len(plan.sources), unit=" models", leave=False, disable=None)
-        sources = dict(zip(plan.sources, bar))
+        sources = dict(zip(plan.sources, over(hashed, "fingerprints", len(plan.sources))))
     settings = {
         "split": plan.split,
         "precision": str(dtype).removeprefix("torch."),

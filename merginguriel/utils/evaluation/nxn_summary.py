@@ -83,6 +83,7 @@ def _summary(run: Run, matrix: TransferMatrix) -> dict[str, Any]:
         "split": run.plan.split,
         "dataset": run.plan.items.task.data,
         **run.plan.items.task.record(),
+        "task_origin": run.plan.items.task.origin,
         "metric": run.plan.items.task.metric,
         "precision": run.settings["precision"],
         "total_evaluations": values.size,

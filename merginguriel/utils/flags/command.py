@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import logging
 import os
 import signal
 import socket
@@ -12,8 +11,10 @@ import threading
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.interrupts import is_interrupt
+from merginguriel.utils.storage.messages import heard
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
 
@@ -27,12 +28,9 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         write_whatever_the_encoding()
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        for library in ("httpx", "httpcore", "datasets", "filelock", "fontTools", "matplotlib"):
-            logging.getLogger(library).setLevel(logging.WARNING)
-        logging.captureWarnings(True)
         try:
-            return main(argv) or 0
+            with heard():
+                return main(argv) or 0
         except KeyboardInterrupt:
             return _interrupted()
         except BrokenPipeError:
@@ -95,5 +93,5 @@ def _interrupted() -> int:
 
 
 def _refuse(message) -> int:
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    print("error:", " ".join(as_called(str(message)).split()), file=sys.stderr)
     return 2

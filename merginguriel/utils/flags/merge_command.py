@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def build_parser(prog: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=prog, description=description, epilog=f"modes:\n{mode_lines()}")
+    parser = ArgumentParser(prog, description=description, epilog=f"modes:\n{mode_lines()}")
     parser.add_argument("--target-lang", type=locale, default="sq-AL", metavar="LOC", help="locale to merge for")
     add_merge(parser)
     add_adapt(parser)

@@ -15,6 +15,7 @@ from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import conclude
 from merginguriel.utils.storage import naming
+from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.messages import said_once
 from merginguriel.utils.storage.settings import tokens
 
@@ -103,7 +104,7 @@ def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[J
     """Print the commands of a dry run, or do the jobs, some of the planned ones; the command's exit code."""
     if args.dry_run:
         for job in jobs:
-            print(job.options["command"])
+            print(as_called(job.options["command"]))
         return 0
 
     from merginguriel.utils.jobs.backends import backend_of

@@ -25,7 +25,7 @@ PROJECT = "MergingUriel"
 
 
 def build_parser(description: str | None = None) -> ArgumentParser:
-    parser = ArgumentParser(prog=SCRIPT, description=description)
+    parser = ArgumentParser(SCRIPT, description=description)
     add_store(parser, "--model-name-or-path")
     add_task(parser)
     parser.add_argument(

@@ -160,7 +160,7 @@ class Turns:
     def _trained(self, locale: str) -> None:
         epoch, metrics = max(self._folder.metrics(locale).items())
         metric = self._settings.training.task.metric
-        log.info("%s: epoch %d, validation %s %.4f", locale, epoch, metric, metrics["eval_accuracy"])
+        log.debug("%s: epoch %d, validation %s %.4f", locale, epoch, metric, metrics["eval_accuracy"])
         told = {f"{locale}/{name}": metrics[name] for name in ("train_loss", "learning_rate", "eval_accuracy")}
         self._log({"epoch": epoch, **told})
         self._write_state()

@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.jobs import memory, processes
 from merginguriel.utils.jobs.engine import Backend, Worker
 from merginguriel.utils.jobs.job import Job
-from merginguriel.utils.jobs.outcome import Progress
+from merginguriel.utils.jobs.outcome import JobProgress
 from merginguriel.utils.models.devices import default_device
 
 
@@ -24,7 +24,7 @@ class InThisProcess:
     def device(self) -> str:
         return default_device()
 
-    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
+    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: JobProgress) -> None:
         processes.in_this_process(make, groups, progress)
 
 
@@ -38,7 +38,7 @@ class LocalBackend:
     def device(self) -> str:
         return default_device()
 
-    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
+    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: JobProgress) -> None:
         # A GPU can become unusable for a process, and what kills one worker must not kill the command.
         if self.workers == 1 and self.device == "cpu":
             processes.in_this_process(make, groups, progress)

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 import torch
 from auto_merge_llm.errors import InputError
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.ledger import Ledger
-from merginguriel.utils.jobs.outcome import Outcome, Progress
+from merginguriel.utils.jobs.outcome import JobProgress, Outcome
+from merginguriel.utils.storage import progress
 from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.interrupts import is_interrupt
 from merginguriel.utils.storage.locks import LockedError, locked
@@ -33,7 +32,7 @@ class Backend(Protocol):
     @property
     def device(self) -> str: ...
 
-    def run(self, make: Callable[[], "Worker"], groups: list[tuple[str, list[Job]]], progress: Progress) -> None: ...
+    def run(self, make: Callable[[], "Worker"], groups: list[tuple[str, list[Job]]], progress: JobProgress) -> None: ...
 
 
 def carry_out(ledger: Ledger, backend: Backend, *, context: Any = None, unit: str = "jobs") -> Outcome:
@@ -61,34 +60,26 @@ def work_off(
     outcome, left = Outcome(), []
     for job in jobs:
         left.append(job) if not job.is_done() else outcome.kept.append(job.name)
-    bar = tqdm(
-        total=len(left) + len(outcome.kept),
-        initial=len(outcome.kept),
-        desc=unit,
-        unit=f" {unit}",
-        leave=False,
-        disable=None,
-    )
-    with logging_redirect_tqdm(), bar:
-        progress = Progress(outcome, left, bar, changed)
+    with progress.Progress(unit, len(left) + len(outcome.kept), len(outcome.kept)) as bar:
+        told = JobProgress(outcome, left, bar, changed)
         while left:
-            ready = _ready(left, outcome, progress)
+            ready = _ready(left, outcome, told)
             groups: dict[str, list[Job]] = {}
             for job in ready:
                 groups.setdefault(job.group, []).append(job)
             if groups:
-                backend.run(functools.partial(Worker, context), list(groups.items()), progress)
+                backend.run(functools.partial(Worker, context), list(groups.items()), told)
             left = [job for job in left if not outcome.settled(job.name)]
     return outcome
 
 
-def _ready(left: Sequence[Job], outcome: Outcome, progress: Progress) -> list[Job]:
+def _ready(left: Sequence[Job], outcome: Outcome, told: JobProgress) -> list[Job]:
     """Those of `left` whose needs are done; where one of the needs has failed, the job has."""
     waiting, ready = {job.name for job in left}, []
     for job in left:
         failed = [name for name in job.needs if name in outcome.failures]
         if failed:
-            progress.job_failed(-1, job.name, outcome.failures[failed[0]])
+            told.job_failed(-1, job.name, outcome.failures[failed[0]])
         elif not waiting & set(job.needs):
             ready.append(job)
     return ready

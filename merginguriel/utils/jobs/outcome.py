@@ -5,11 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.processes import AGAIN
+from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.messages import by_reason
+from merginguriel.utils.storage.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,16 @@ def conclude(outcome: Outcome, table: str) -> int:
     """Print how a command's jobs ended; its exit code."""
     print(*([table] if table else []), outcome, sep="\n")
     for line in by_reason(outcome.failures):
-        print(f"failed: {line}", file=sys.stderr)
+        print(f"failed: {as_called(line)}", file=sys.stderr)
     if outcome.failures:
         log.info("%s when they are repaired: only what is missing is done", AGAIN)
     return 1 if outcome.failures else 0
 
 
-class Progress:
-    """What workers report, as a bar, a line for every job that has ended, and the outcome."""
+class JobProgress:
+    """What workers report, on a bar, as a line for every job that has failed, and in the outcome."""
 
-    def __init__(self, outcome: Outcome, jobs: Sequence[Job], bar: Any, changed: Callable[[Outcome], None]):
+    def __init__(self, outcome: Outcome, jobs: Sequence[Job], bar: Progress, changed: Callable[[Outcome], None]):
         self._outcome, self._bar, self._changed = outcome, bar, changed
         self._names: dict[str, list[str]] = {}
         for job in jobs:
@@ -92,7 +93,7 @@ class Progress:
     def job_done(self, worker: int, name: str, words: str) -> None:
         self._outcome.done[name] = words
         if words:
-            log.info("%s: %s", self._titles[name], words)
+            log.debug("%s: %s", self._titles[name], words)
         self._ended(worker, name)
 
     def job_failed(self, worker: int, name: str, reason: str) -> None:
@@ -109,9 +110,9 @@ class Progress:
     def _show(self) -> None:
         outcome = self._outcome
         ended = len(outcome.done) + len(outcome.kept) + len(outcome.failures)
-        self._bar.n = ended + round(sum(self._shares.values()), 1)
         failed = [f"{len(outcome.failures)} failed"] if outcome.failures else []
         running = [
             f"{name} {self._shares[name]:.0%}" if name in self._shares else name for name in self._running.values()
         ]
-        self._bar.set_postfix_str("; ".join([*failed, ", ".join(running)]))
+        self._bar.say("; ".join([*failed, ", ".join(running)]))
+        self._bar.reached(ended + round(sum(self._shares.values()), 1))

@@ -11,6 +11,8 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.storage import messages
+
 AGAIN = "run the same command again"
 
 
@@ -107,7 +109,8 @@ def _worker(make: Callable, pipe) -> None:
     import signal
     import threading
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    messages.set_level(messages.QUIET)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
 
     def end_with_parent() -> None:

@@ -14,7 +14,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.jobs.engine import Worker
 from merginguriel.utils.jobs.job import Job
-from merginguriel.utils.jobs.outcome import Progress
+from merginguriel.utils.jobs.outcome import JobProgress
 
 _ROOT = Path(__file__).resolve().parents[3]
 # Of a checkout that is not installed; the machines share it as they share the models.
@@ -33,7 +33,7 @@ class RayBackend:
     def device(self) -> str:
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: Progress) -> None:
+    def run(self, make: Callable[[], Worker], groups: list[tuple[str, list[Job]]], progress: JobProgress) -> None:
         maker = ray.put(pickle.dumps(make))
         task = ray.remote(
             num_cpus=1,

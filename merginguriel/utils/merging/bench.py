@@ -21,7 +21,6 @@ from auto_merge_llm.merge import merge_checkpoints
 from auto_merge_llm.merged_model import MergeReport
 from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.output_folder import OutputFolder
-from tqdm import tqdm
 
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.evaluation.classifier import Classifier, evaluate
@@ -40,6 +39,7 @@ from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.storage.made_folders import MERGED
+from merginguriel.utils.storage.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -208,11 +208,11 @@ class FolderBench(Bench):
 
 def _stream(plan: MergePlan, prepared: Prepared, output: Path) -> MergeReport:
     title = f"merging {len(plan.sources)} sources"
-    with tqdm(desc=title, unit=" parameters", unit_scale=True, leave=False, disable=None) as bar:
+    with Progress(title) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
-            bar.update(done - bar.n)
+            bar.reached(done)
 
         return merge_checkpoints(
             prepared.method,

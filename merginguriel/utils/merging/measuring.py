@@ -14,7 +14,6 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from merginguriel.utils.merging.examples import Examples, TextSettings
 from merginguriel.utils.merging.plan import MergePlan
@@ -22,6 +21,7 @@ from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.progress import Progress, over
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def measure(
         max_length=loading.longest_input(model, texts.max_length or examples.max_tokens),
         pad_id=model.config.pad_token_id,
     )
-    bar = tqdm(batches, desc=f"{method.measurement} of {locale}", unit=" batches", leave=False, disable=None)
+    bar = over(batches, f"{method.measurement} of {locale}", len(batches))
     return method.measure(model, bar, autocast=autocast_dtype(), own_texts=texts.scope == "own")
 
 
@@ -143,11 +143,11 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         pad_id=model.config.pad_token_id,
     )
     steps = method.epochs * len(batches)
-    with tqdm(total=steps, desc="learning coefficients", unit=" steps", leave=False, disable=None) as bar:
+    with Progress("learning coefficients", steps) as bar:
 
         def progress(done: int, total: int | None, entropy: float) -> None:
-            bar.set_postfix_str(f"entropy {entropy:.3f}")
-            bar.update(done - bar.n)
+            bar.say(f"entropy {entropy:.3f}")
+            bar.reached(done)
 
         learnt = method.learn(model, states, start, batches, weights, autocast=autocast_dtype(), progress=progress)
     atomic.write_json(file, {"settings": settings, "coefficients": learnt.coefficients})

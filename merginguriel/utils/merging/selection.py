@@ -24,6 +24,7 @@ from merginguriel.utils.similarity.matrix import (
 from merginguriel.utils.similarity.sparsify import sparsify
 from merginguriel.utils.similarity.transfer import TransferMatrix
 from merginguriel.utils.storage.argument_types import positive_int
+from merginguriel.utils.storage.messages import some
 from merginguriel.utils.storage.naming import listed
 from merginguriel.utils.storage.settings import setting
 
@@ -224,7 +225,5 @@ def select_sources(matrix: LanguageMatrix, target: str, count: int, models: Mapp
     chosen = usable[:count]
     skipped = [locale for locale in list(scores)[: list(scores).index(chosen[-1])] if locale not in models]
     if skipped:
-        log.warning(
-            "warning: more similar to %s than the sources used, but without a model: %s", target, ", ".join(skipped)
-        )
+        log.warning("warning: more similar to %s than the sources used, but without a model: %s", target, some(skipped))
     return {locale: scores[locale] for locale in chosen}

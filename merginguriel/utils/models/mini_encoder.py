@@ -4,6 +4,7 @@ from pathlib import Path
 
 from merginguriel.utils.data.mini import LOCALES, records
 from merginguriel.utils.models.loading import name_portable_tokenizer
+from merginguriel.utils.storage.progress import over
 
 VOCAB_SIZE = 2000
 HIDDEN_SIZE = 64
@@ -59,7 +60,7 @@ def _pretrain(encoder, tokenizer, texts: list[list[str]]) -> None:
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=PRETRAIN_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PRETRAIN_LR, total_steps=PRETRAIN_STEPS)
     encoder.train()
-    for _ in range(PRETRAIN_STEPS):
+    for _ in over(range(PRETRAIN_STEPS), "pre-training the mini encoder", PRETRAIN_STEPS):
         meanings = torch.randperm(len(texts[0]))[:PRETRAIN_BATCH].tolist()
         first = torch.randint(len(texts), (len(meanings),))
         # An offset of 1 or more, so that a sentence never is its own translation.

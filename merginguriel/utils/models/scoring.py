@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from auto_merge_llm.errors import InputError
-from tqdm import tqdm
 
 from merginguriel.utils.data.split import Text
 from merginguriel.utils.models.loading import longest_input
 from merginguriel.utils.models.tokens import TokenCache, Tokens
+from merginguriel.utils.storage.progress import Progress
 
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
 TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
@@ -87,8 +87,8 @@ def _on(device: str, values: np.ndarray) -> torch.Tensor:
 
 def logits(model, tokens: Tokens, pad_id: int, description: str = "scoring") -> np.ndarray:
     """Logits (texts, labels), float32, in the order of `tokens`. Raises InputError where one is not finite."""
-    with tqdm(total=len(tokens), desc=description, unit=" items", leave=False, disable=None) as bar:
-        return batch_logits(model, make_batches(tokens, pad_id, str(model.device)), description, bar.update)
+    with Progress(description, len(tokens)) as bar:
+        return batch_logits(model, make_batches(tokens, pad_id, str(model.device)), description, bar.moved)
 
 
 @torch.inference_mode()

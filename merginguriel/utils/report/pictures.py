@@ -5,12 +5,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from merginguriel.utils.flags.result_flags import KINDS
 from merginguriel.utils.report import method_pictures, overview_pictures
 from merginguriel.utils.report.plots import Picture, save
 from merginguriel.utils.report.report_data import ReportData
+from merginguriel.utils.storage.progress import over
 
 
 def pictures(data: ReportData, kinds: Collection[str] = tuple(KINDS)) -> Iterator[Picture]:
@@ -32,7 +31,7 @@ def write(
     """Draw every picture of these kinds into `folder`, as <name>_<time>.<format>; returns their names."""
     # Methods of tables may be called anything.
     drawn = {re.sub(r"[^\w.=,+-]+", ".", picture.name): picture for picture in pictures(data, kinds)}
-    for name, picture in tqdm(drawn.items(), desc="drawing", leave=False, disable=None):
+    for name, picture in over(drawn.items(), "drawing", len(drawn)):
         figure = picture.draw()
         for suffix in formats:
             save(figure, folder / f"{name}_{time}.{suffix}")

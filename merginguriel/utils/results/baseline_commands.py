@@ -11,8 +11,8 @@ import pandas as pd
 from merginguriel.utils.merging.recipe import source_flags
 from merginguriel.utils.results import reproduction
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.command_lines import recorded_line
 from merginguriel.utils.storage.naming import RESULTS_JSON
-from merginguriel.utils.storage.settings import shell_line
 
 
 @dataclass
@@ -31,7 +31,7 @@ class _Nxn:
 
     def __str__(self) -> str:
         targets = [] if self.finds_targets and not self.given else ["--targets", *sorted(self.targets)]
-        return shell_line("run_nxn_evaluation.py", *self.flags, *source_flags(self.given), *targets)
+        return recorded_line("run_nxn_evaluation.py", *self.flags, *source_flags(self.given), *targets)
 
 
 def baseline_commands(frame: pd.DataFrame) -> list[str]:
@@ -53,8 +53,9 @@ def baseline_commands(frame: pd.DataFrame) -> list[str]:
 
 def remedy(frame: pd.DataFrame) -> str:
     """What to run where baselines of a comparison's rows are missing."""
-    splits = " and ".join(sorted(set(frame.split.dropna()))) or "test"
-    return "; ".join(baseline_commands(frame)) or f"run_nxn_evaluation.py --split {splits}"
+    splits = sorted(set(frame.split.dropna())) or ["test"]
+    lines = baseline_commands(frame) or [recorded_line("run_nxn_evaluation.py", "--split", split) for split in splits]
+    return "; ".join(lines)
 
 
 def _models_of(row: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:

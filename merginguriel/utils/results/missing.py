@@ -7,12 +7,17 @@ import pandas as pd
 from merginguriel.utils.jobs import ledger
 from merginguriel.utils.results import reproduction
 from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage.command_lines import as_called
 
 
 def missing(results_root: Path, frame: pd.DataFrame, locales: list[str] | None) -> tuple[list[str], dict[Path, str]]:
-    """(jobs of sweeps under `results_root`, then gaps between variants of `frame`; damaged lists of jobs and why)"""
+    """(jobs of sweeps under `results_root`, then gaps between variants of `frame`; damaged lists of jobs and why)
+
+    For people: commands are named as this process was called.
+    """
     lists, damaged = ledger.undone(results_root)
-    return [str(jobs) for jobs in lists if jobs.missing] + _gaps(frame, locales), damaged
+    lines = [str(jobs) for jobs in lists if jobs.missing] + _gaps(frame, locales)
+    return list(map(as_called, lines)), damaged
 
 
 def _gaps(frame: pd.DataFrame, locales: list[str] | None) -> list[str]:

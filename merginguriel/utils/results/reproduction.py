@@ -15,7 +15,8 @@ from merginguriel.utils.merging.recipe import choice_flags, merge_flags, models_
 from merginguriel.utils.merging.record import adaptation_of, choice_of, settings_of
 from merginguriel.utils.results import adapted_identity
 from merginguriel.utils.storage import naming
-from merginguriel.utils.storage.settings import shell_line, tokens
+from merginguriel.utils.storage.command_lines import recorded_line
+from merginguriel.utils.storage.settings import tokens
 
 VOTE = "ensemble_"  # begins the mode of a vote
 
@@ -38,7 +39,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     script = ["run_merging_pipeline_refactored.py", "--mode", mode]
     if mode.startswith(VOTE):
         script = ["uriel_ensemble_inference.py", "--voting-method", mode.removeprefix(VOTE)]
-    return shell_line(*script, "--target-lang", target, *_settings(experiment, info, [target]), *source_flags(given))
+    return recorded_line(*script, "--target-lang", target, *_settings(experiment, info, [target]), *source_flags(given))
 
 
 def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root: Path) -> str | None:
@@ -57,7 +58,7 @@ def command_for(targets: Sequence[str], results: Mapping[str, Any], results_root
     else:
         script = ["run_large_scale_experiment.py", "--modes", mode, "--locales"]
     where = [] if results_root == naming.RESULTS_ROOT else ["--results-dir", results_root]
-    return shell_line(*script, *targets, *_settings(experiment, info, targets, named=True), *where)
+    return recorded_line(*script, *targets, *_settings(experiment, info, targets, named=True), *where)
 
 
 def _is_adapted_model(experiment: Mapping[str, Any]) -> bool:
@@ -85,7 +86,7 @@ def _adapting(
     where = [] if results_root in (None, naming.RESULTS_ROOT) else ["--results-dir", results_root]
     settings = tokens(adaptation_of(experiment), without=() if adapt["adapt"] == "self" else ("adapt",))
     flags = [*settings, *seed, *task_flags(info), *source_flags({} if told == own else told), *where]
-    return shell_line("adapt_to_target.py", "--model", model, *which, *flags)
+    return recorded_line("adapt_to_target.py", "--model", model, *which, *flags)
 
 
 def _settings(

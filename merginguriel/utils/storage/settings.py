@@ -5,7 +5,6 @@ A settings class is a frozen dataclass whose fields are made by `setting`. flags
 """
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,8 +80,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def shell_line(script: str, *tokens: Any) -> str:
-    """What a shell runs to call one of our scripts."""
-    return shlex.join(["python", f"merginguriel/{script}", *map(str, tokens)])

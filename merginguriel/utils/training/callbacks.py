@@ -1,7 +1,6 @@
 """What Trainer says while it runs: log lines, progress."""
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,16 +21,11 @@ def log_to_stderr(trainer: Any) -> None:
                 if name in _SHOWN
             ]
             if values:
-                log.info("epoch %.2f: %s", state.epoch or 0, ", ".join(values))
-
-    class Progress(transformers.ProgressCallback):
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            pass
+                level = logging.INFO if "eval_loss" in logs else logging.DEBUG
+                log.log(level, "epoch %.2f: %s", state.epoch or 0, ", ".join(values))
 
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.ProgressCallback)
-    if sys.stderr.isatty():
-        trainer.add_callback(Progress)
     trainer.add_callback(Log)
 
 

@@ -79,7 +79,7 @@ class Trainers:
             shutil.rmtree(half)
         start = part.merged if part.merged and done == part.merged_at else last.path if last else self._initial
         epochs = settings.num_train_epochs
-        log.info("%s: epochs %d to %d of %g, from %s", part.locale, done + 1, part.until, epochs, start)
+        log.debug("%s: epochs %d to %d of %g, from %s", part.locale, done + 1, part.until, epochs, start)
         model = loading.load_model(start, "cpu", torch.float32)
         model_folder.tell_task(model.config, self._run.task, self._run.max_tokens)
         items = {"train": self._train_items(part.locale, model)}

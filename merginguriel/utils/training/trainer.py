@@ -1,7 +1,6 @@
 """One Hugging Face Trainer set-up for all training commands."""
 
 import gc
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +174,7 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         # Copies from pinned memory run beside the computation.
         dataloader_pin_memory=on_gpu,
         accelerator_config={"non_blocking": on_gpu},
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,  # the commands have bars of their own
         report_to="none",
     )
     return kind(**by_version(arguments, kind.__dataclass_fields__, transformers.__version__))
