@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -256,3 +257,15 @@ def test_what_the_readme_says_first_is_what_was_measured():
     assert f"{points[0]} points above the best" in told and f"{points[1]} above the vote" in told
     assert f"intervals {between[0]} and {between[1]}" in told and f"have {float(own['accuracy']):.3f}" in told
     assert [(row["above"], row["targets"], row["seeds"]) for row in (best, vote)] == [("49", "49", "42 43")] * 2
+
+
+def test_the_example_of_the_readme_is_the_median():
+    """On validation items; of an even number the lower of the two in the middle."""
+    with open(ROOT / "docs/results/label_free/tuned.csv", encoding="utf-8", newline="") as lines:
+        trials = {row.pop("trial"): row for row in csv.DictReader(lines)}
+    merged, adapted = trials["merges"], trials["rounds2"]
+    gains = {code: float(adapted[code]) - float(merged[code]) for code in merged if code not in ("flags", "mean")}
+    example = sorted(gains, key=gains.__getitem__)[(len(gains) - 1) // 2]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert len(gains) == 6 and f"is the median, {100 * gains[example]:.1f} points" in readme
+    assert set(re.findall(r"--target-lang ([a-z]+-[A-Z]+)", readme)) == {example, "sw-KE"}  # of training in turns

@@ -409,7 +409,7 @@ def test_the_readme_runs(place, models_root):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     for language in ("nl-NL", "de-DE", "en-US", "id-ID"):
         shutil.copytree(models_root / f"tiny_massive_k_{language}", f"haryos_model/mini_massive_k_{language}")
-    exec(block.replace('"massive"', '"mini"'), {})
+    exec(block.replace('"massive"', '"mini"').replace("fr-FR", "af-ZA"), {})  # it has no French
     assert files() == ["errors.csv", "haryos_model", "merged_models"]
 
 

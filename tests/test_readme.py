@@ -48,6 +48,10 @@ SMALL = {
 }
 
 
+# The mini corpus has no French.
+STANDS_FOR = {"fr-FR": "af-ZA"}
+
+
 def commands(page: str = README) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
@@ -94,6 +98,8 @@ def of_ones_own(models_root, folder):
 
 @pytest.mark.parametrize("command", commands())
 def test_command_runs(run, workspace, tiny_base, command):
+    for target, stands_in in STANDS_FOR.items():
+        command = command.replace(target, stands_in)
     _, name, *flags = shlex.split(command)
     if name == "train":
         shutil.rmtree(workspace / "haryos_model/xlm-roberta-base_massive_k_nl-NL")

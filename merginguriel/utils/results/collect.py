@@ -16,7 +16,7 @@ from merginguriel.utils.results import identity
 from merginguriel.utils.results.column_types import check_types
 from merginguriel.utils.results.rows import COLUMNS, ODD, find_results, read_row
 from merginguriel.utils.similarity import transfer
-from merginguriel.utils.storage import atomic, naming
+from merginguriel.utils.storage import atomic, naming, progress
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
     rows, damaged = [], {}
 
     def read(root: Path) -> None:
-        for folder in find_results(root):
+        folders = list(find_results(root))
+        for folder in progress.over(folders, f"reading results of {root}", len(folders)):
             log.debug("reading %s", folder)
             try:
                 rows.append(read_row(folder, root))

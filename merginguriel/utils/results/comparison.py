@@ -22,6 +22,7 @@ from merginguriel.utils.results.items import Answers, ItemReader
 from merginguriel.utils.results.pairs import Key, Pairs
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.results.single_models import Singles
+from merginguriel.utils.storage import progress
 
 # What `compare` adds to the columns of rows.COLUMNS. NaN or None where a baseline was not measured.
 COMPARISON = {
@@ -109,7 +110,8 @@ def _paired(
     pairs: dict[Key, tuple[Answers, Answers]] = {}
     rivals: Mapping[str, Answers | None]
     unpaired = without = 0
-    for row, (folder, of_row) in enumerate(zip(folders, beside)):
+    rows = enumerate(zip(folders, beside))
+    for row, (folder, of_row) in progress.over(rows, "pairing items", len(beside)):
         own = reader.read(folder)
         rivals = _answers_of(of_row, reader) if own else dict.fromkeys((*of_row.results, *of_row.answers))
         for name, rival in rivals.items():
