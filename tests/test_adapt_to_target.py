@@ -252,6 +252,25 @@ os.rename = rename
 """
 
 
+# Just after the result has got its name, by which its job counts as done.
+MEASURED = """
+import os
+rename_ = os.rename
+def rename(a, b):
+    rename_(a, b)
+    if os.path.exists(os.path.join(b, "results.json")) and os.path.basename(b) == "adapted": os._exit(137)
+os.rename = rename
+"""
+
+
+def test_a_kill_does_not_keep_the_result_from_the_card(begin, said, long_one, tmp_path):
+    flags = [*long_one, "--target-lang", "af-ZA", "--output-dir", "adapted"]
+    flags.remove("--no-eval")
+    assert begin(SCRIPT, *flags, first=MEASURED).end().returncode == 137
+    assert "Test accuracy on af-ZA" in (tmp_path / "adapted/README.md").read_text()
+    assert said(*flags)[0] == 0 and "Test accuracy on af-ZA" in (tmp_path / "adapted/README.md").read_text()
+
+
 def test_what_a_kill_leaves_is_cleaned(begin, said, long_one, tmp_path, caplog):
     flags = [*long_one, "--target-lang", "af-ZA", "--output-dir", "adapted"]
     assert begin(SCRIPT, *flags, first=UNNAMED).end().returncode == 137

@@ -37,7 +37,7 @@ def test_names_of_models_and_languages(tmp_path, monkeypatch):
     write_merge(tmp_path / "results", "average", "af-ZA", {"nl-NL": 1.0}, "1101", root="=cmd|x")
     assert aggregate_results.main(["--export", "csv"]) == 0
     tables = list(tmp_path.glob("*.csv"))
-    assert len(tables) == 4
+    assert len(tables) == 5
     cells = [cell for table in tables for row in csv.reader(open(table, newline="")) for cell in row]
     assert any(cell.startswith("'=cmd|x") for cell in cells)
     assert not [cell for cell in cells if cell.startswith("=")]

@@ -409,9 +409,7 @@ def test_selection_by_measured_transfer(run, refused, flags, models_root, tmp_pa
         MERGE, *flags, "--selection", "real", "--nxn-matrix", matrix_file(tmp_path, "test", "of_test")
     )
     assert "needs --nxn-matrix" in refused(MERGE, *flags, "--selection", "real")
-    assert "--nxn-matrix" in refused(MERGE, *flags, "--nxn-matrix", folder)
     assert "contradict" in refused(MERGE, *real, "--similarity-type", "URIEL")
-    assert "--top-k" in refused(MERGE, *real, "--top-k", 3)
     assert "3 neighbours of id-ID" in refused(MERGE, *real, "--target-lang", "id-ID", "--num-languages", 4)
     summary = atomic.read_json(folder / "evaluation_summary.json")
     summary["models"]["id-ID"]["weights_sha256"] = "0" * 64  # trained again since

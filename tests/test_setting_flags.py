@@ -292,12 +292,12 @@ def test_in_python_it_is_told_in_its_words(models_root, monkeypatch, tmp_path, c
 
 
 def test_what_is_taken_back_goes_with_its_values_and_leaves_the_rest():
-    parser = ArgumentParser(prog="some.py")
+    parser = ArgumentParser("report.py")
     parser.add_argument("--many", "--several", nargs="+", default=[])
     parser.add_argument("--far", type=int, default=-1)
     parser.add_argument("--rest", nargs="...")
     args = parser.parse_args(["--far", "-7", "--several", "a", "b", "--far=3", "--rest", "--many", "c"])
     assert parser.take_back(args, "many") == "--several" and args.many == [] and args.explicit == {"far", "rest"}
-    assert args.command == "python merginguriel/some.py --far -7 --far=3 --rest --many c"
+    assert args.command == "merginguriel report --far -7 --far=3 --rest --many c"
     assert parser.take_back(args, "far") == "--far" and args.far == -1
-    assert args.command == "python merginguriel/some.py --rest --many c" and args.rest == ["--many", "c"]
+    assert args.command == "merginguriel report --rest --many c" and args.rest == ["--many", "c"]

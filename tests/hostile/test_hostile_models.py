@@ -178,7 +178,7 @@ def test_a_model_of_an_nxn(world, hold):
 
 
 def test_a_source_of_a_sweep(world, hold):
-    hold(world, 12, ANY, swept, [[Edit("become_link", f"{MODEL}/config.json", (".",))]])
+    hold(world, 16, ANY, swept, [[Edit("become_link", f"{MODEL}/config.json", (".",))]])
 
 
 def test_a_teacher(world, hold):

@@ -142,7 +142,7 @@ def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any], overwr
     """
     report = _adapt(asked, shared, overwrite)
     split = shared["context"].split(job.settings["locale"], job.settings["split"])
-    result = evaluate(
+    return evaluate(
         Classifier(asked.output, asked.task),
         split,
         job.folder,
@@ -152,9 +152,10 @@ def adapt_and_evaluate(asked: AdaptRun, job: Job, shared: dict[str, Any], overwr
         experiment=job.settings["experiment"],
         job=job.hash,
         attachments={ADAPTATION_JSON: atomic.as_json(report.details)},
+        tell=lambda result: atomic.write_text(
+            asked.output / MODEL_CARD, model_card(asked, report.details["run"], result)
+        ),
     )
-    atomic.write_text(asked.output / MODEL_CARD, model_card(asked, report.details["run"], result))
-    return result
 
 
 def _adapt(asked: AdaptRun, shared: dict[str, Any], overwrite: bool) -> AdaptReport:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,18 +82,27 @@ def in_task_order(scores: np.ndarray, labels: Sequence[str], names: Sequence[str
 
 
 def evaluate(
-    classifier: Classifier, split: Split, folder: Path, *, name: str | None = None, overwrite: bool = False, **told
+    classifier: Classifier,
+    split: Split,
+    folder: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    tell: Callable[[Evaluation], object] = lambda found: None,
+    **told,
 ) -> Evaluation:
     """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`.
 
-    `told`: `experiment`, `job`, `attachments` and `source` of the result's Origin.
+    `tell`: what else the result is told to, such as a model's card. `told`: `experiment`, `job`, `attachments` and
+    `source` of the result's Origin.
     """
     settings = data_settings(classifier.settings, split)
     name = name or classifier.path.name
     kept = kept_evaluation(folder, settings, name, overwrite)
     if kept:
+        tell(kept)
         return kept
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
     path = classifier.path
     origin = Origin(name, classifier.task, str(path), model_info(path, classifier.labels), settings, **told)
-    return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite)
+    return write_evaluation(folder, split, scores.argmax(-1), origin, logits=scores, overwrite=overwrite, tell=tell)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,10 +140,12 @@ def write_evaluation(
     *,
     logits: np.ndarray | None = None,
     overwrite: bool = False,
+    tell: Callable[[Evaluation], object] = lambda found: None,
 ) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
-    A result of the same settings that has come into its place meanwhile is kept.
+    A result of the same settings that has come into its place meanwhile is kept. `tell` hears of the result before it
+    is in its place: there it marks all that its job does as done.
     `predicted` (items,) and `logits` (items, labels) index the split's label names.
     """
     results = results_record(split, predicted, origin)
@@ -155,6 +157,7 @@ def write_evaluation(
             for file, text in origin.attachments.items():
                 atomic.write_text(partial / file, text)
             atomic.write_json(partial / RESULTS_JSON, results)
+            tell(read_evaluation(partial, origin.name))
     except atomic.PlaceTakenError:
         # The same command may have been started twice.
         kept = kept_evaluation(folder, origin.settings, origin.name, overwrite)

@@ -272,7 +272,7 @@ class MergedFolder(Merged):
     def evaluate(self, split: Split, folder: Path, *, overwrite: bool, job: str | None) -> Evaluation:
         plan = self._plan
         texts = {name: (plan.output / name).read_text(encoding="utf-8") for name in (DETAILS_TXT, DETAILS_JSON)}
-        result = evaluate(
+        return evaluate(
             Classifier(plan.output, plan.task),
             split,
             folder,
@@ -281,6 +281,5 @@ class MergedFolder(Merged):
             experiment=atomic.read_json(plan.output / DETAILS_JSON)["plan"],
             job=job,
             attachments=texts,
+            tell=lambda result: atomic.write_text(plan.output / MODEL_CARD, model_card(plan, result)),
         )
-        atomic.write_text(plan.output / MODEL_CARD, model_card(plan, result))
-        return result
