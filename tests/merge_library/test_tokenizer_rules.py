@@ -69,3 +69,10 @@ def test_the_same_rules_written_otherwise_merge(two, output):
     (other / "tokenizer.json").write_text(json.dumps(content))
     assert tokenizer_rules.differences(one / "tokenizer.json", other / "tokenizer.json") == []
     merge_checkpoints(create("linear"), [one, other], [0.5, 0.5], output)
+
+
+def test_what_transformers_could_not_read_is_refused(two, output):
+    one, other = two(settings={"auto_map": True})
+    with pytest.raises(InputError, match=r"tokenizer_config\.json has the auto_map True"):
+        merge_checkpoints(create("linear"), [one, other], [0.5, 0.5], output)
+    assert not output.exists()

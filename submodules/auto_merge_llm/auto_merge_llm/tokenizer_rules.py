@@ -64,10 +64,12 @@ def settings_files(folder: Path) -> list[Path]:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What `settings_files` state of these; a token by its text."""
+    """What `settings_files` state of these; a token by its text. InputError where transformers could not read them."""
     told: dict[str, Any] = {}
     for file in settings_files(folder):
         told |= read_json_object(file)
+        if not isinstance(told.get("auto_map"), (Mapping, list, type(None))):
+            raise InputError(f"{file} has the auto_map {told['auto_map']!r}, which no tokenizer has; remove it")
     found = {name: told.get(name) for name in _SETTINGS}
     plain = {name: value.get("content") if isinstance(value, Mapping) else value for name, value in found.items()}
     return {name: value for name, value in plain.items() if value is not None}
