@@ -63,11 +63,11 @@ def readme(folder: Path) -> Image.Image:
 
 
 def demo(folder: Path, output: Path) -> Image.Image:
-    """What it prints after the last command."""
+    """What it prints at last, after its report."""
     lines = output.read_text(encoding="utf-8").rstrip().splitlines()
-    first = max(place for place, line in enumerate(lines) if line.startswith("$ "))
-    page = written(folder, TERMINAL, f"<pre>{html.escape(chr(10).join(lines[first:]))}</pre>")
-    return screen(folder, 760, 45 + 20 * len(lines[first:]), 0, True, page)
+    lines = lines[max(place for place, line in enumerate(lines) if line.startswith("report: ")) :]
+    page = written(folder, TERMINAL, f"<pre>{html.escape(chr(10).join(lines))}</pre>")
+    return screen(folder, 760, 45 + 20 * len(lines), 0, True, page)
 
 
 def sheets(folder: Path, count: int) -> Image.Image:

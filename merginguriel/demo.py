@@ -27,14 +27,15 @@ TRAINING = "--epochs 10 --lr 1e-3 --train-bs 32 --additional-args --do-train --s
 NUM_SOURCES = 3
 SHOWN = ("mean", "nearest", "average", "vote", "regmean", "adapted", "best")
 LEGEND = """
-Accuracy on test items of languages that no source was trained on. Of each target only:
+Accuracy on test items of languages that no source was trained on. Of each
+target only:
   mean      mean of its {count} sources, each alone: a source picked blindly
   nearest   its nearest language by URIEL, alone: needs nothing of the target
   average   the {count} merged into one model: needs nothing of the target
   vote      the {count} vote, {count} models for every text: needs nothing of the target
   regmean   merged by what the {count} make of its texts: needs unlabelled texts
   adapted   that merge, taught by the vote on its texts: needs unlabelled texts
-  best      the best of the {count}, picked by the labels of these test items: nobody can"""
+  best      the best of the {count}, picked by labels of these test items: nobody can"""
 # tests/test_demo.py holds these numbers against docs/results/label_free/.
 REAL_DATA = """
 A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49

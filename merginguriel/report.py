@@ -8,6 +8,9 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import logging
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -58,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     written = page(data, title=args.title, made=made, origin=str(args.results_dir), command=args.command)
     atomic.write_text(args.output, written)
     with own_codes(data.own_codes):
-        print(*(as_called(str(found)) for found in findings(data.frame, data.summary, data.titles)), sep="\n")
+        told = [as_called(str(found)) for found in findings(data.frame, data.summary, data.titles)]
+        # A pipe or a file gets a sentence a line.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        print(*(textwrap.fill(sentence, width, subsequent_indent="  ") for sentence in told), sep="\n")
     print(f"report: {args.output}")
     for error in data.damaged.values():
         log.warning("left out: %s", error)

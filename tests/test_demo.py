@@ -12,7 +12,7 @@ from merginguriel import demo
 from merginguriel.utils.flags.command import INTERRUPTED
 from merginguriel.utils.results import collect
 
-LOCALES = ("af-ZA", "nl-NL", "de-DE", "en-US", "fi-FI")
+LOCALES = ("af-ZA", "nl-NL", "de-DE", "en-US")
 # A base that has been pre-trained for half the time, and fewer languages, are good enough.
 SHORTER = "from merginguriel.utils.models import mini_encoder; mini_encoder.PRETRAIN_STEPS = 150"
 
