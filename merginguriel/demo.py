@@ -130,8 +130,13 @@ def main(argv=None):
 
     read = ["--results-dir", results, "--nxn-results-dir", nxn]
     step("aggregate_results.py", *read, "--output-dir", folder / "tables")
-    step("report.py", *read, "--output", folder / "report.html", "--title", "The demo: every language merged for")
+    step(
+        "report.py", *read, "--output", folder / "report.html", "--title", "The demo: each language once as the target"
+    )
     print(LEGEND.format(count=NUM_SOURCES), table(scores(results, nxn, args.locales)), REAL_DATA, sep="\n")
+    one = ["--mode", "regmean", "--adapt", "vote", "--target-lang", args.locales[0], "--num-languages", NUM_SOURCES]
+    print(f"\nThe page about all of it: {folder / 'report.html'}. The sweep has kept results; this keeps a model:")
+    print("$", shell_line("run_merging_pipeline_refactored.py", *one, *common))
 
 
 if __name__ == "__main__":

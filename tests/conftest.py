@@ -140,10 +140,10 @@ def distant_root(models_root, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def source_copies(models_root, tmp_path) -> Path:
-    """The four sources, to be damaged."""
+    """The four sources, to be damaged; without what other tests have had kept beside them."""
     import shutil
 
-    return Path(shutil.copytree(models_root, tmp_path / "haryos_model"))
+    return Path(shutil.copytree(models_root, tmp_path / "haryos_model", ignore=shutil.ignore_patterns(".*")))
 
 
 @pytest.fixture

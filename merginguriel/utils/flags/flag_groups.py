@@ -24,9 +24,9 @@ def add_task(parser: Any) -> None:
 
 
 def add_store(parser: Any, flag: str = "--base-model") -> None:
-    """Flags for `read_store`; `flag` names the base model."""
+    """Flags for `read_store`; `flag` names the base model, as --base-model does everywhere."""
     parser.add_argument(
-        flag,
+        *dict.fromkeys([flag, "--base-model"]),
         dest="base_model",
         metavar="NAME",
         help=f"Hub id or folder of the base model (default: {DEFAULT_BASE_MODEL}; mini with --task mini)",

@@ -25,6 +25,7 @@ DECIDED = (
     "--dataset-name",
     "--dataset-config-name",
     "--model-name-or-path",
+    "--base-model",
     "--output-dir",
     "--models-root",
     "--overwrite-output-dir",

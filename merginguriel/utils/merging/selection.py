@@ -209,18 +209,18 @@ def select_sources(matrix: LanguageMatrix, target: str, count: int, models: Mapp
     Raises InputError where the matrix or the models cannot give so many.
     """
     scores = matrix.for_target(target)
+    usable = [locale for locale in scores if locale in models]
+    fewer = f"give --num-languages {len(usable)}, or " if usable else ""
     if count > len(scores):
         raise InputError(
-            f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}; "
-            f"ask for fewer or {matrix.remedy}"
+            f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}, "
+            f"{len(usable)} of them with a model; {fewer}{matrix.remedy}"
         )
-    usable = [locale for locale in scores if locale in models]
     if count > len(usable):
         missing = [locale for locale in scores if locale not in models][: count - len(usable)]
         raise InputError(
             f"--num-languages {count}, but only {len(usable)} of {target}'s neighbours have a model"
-            f"{' (' + ', '.join(usable) + ')' if usable else ''}; train {', '.join(missing)} "
-            "or ask for fewer"
+            f"{' (' + ', '.join(usable) + ')' if usable else ''}; {fewer}train {', '.join(missing)}"
         )
     chosen = usable[:count]
     skipped = [locale for locale in list(scores)[: list(scores).index(chosen[-1])] if locale not in models]
