@@ -88,7 +88,7 @@ def evaluate(
     *,
     name: str | None = None,
     overwrite: bool = False,
-    tell: Callable[[Evaluation], object] = lambda found: None,
+    tell: Callable[[Evaluation], object] | None = None,
     **told,
 ) -> Evaluation:
     """Score `classifier` on `split` and keep it in `folder`; see `kept_evaluation` and `write_evaluation`.
@@ -100,7 +100,8 @@ def evaluate(
     name = name or classifier.path.name
     kept = kept_evaluation(folder, settings, name, overwrite)
     if kept:
-        tell(kept)
+        if tell is not None:
+            tell(kept)
         return kept
     scores = classifier.logits(split.texts, f"{name} on {split.locale}")
     path = classifier.path

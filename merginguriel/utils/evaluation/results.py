@@ -140,7 +140,7 @@ def write_evaluation(
     *,
     logits: np.ndarray | None = None,
     overwrite: bool = False,
-    tell: Callable[[Evaluation], object] = lambda found: None,
+    tell: Callable[[Evaluation], object] | None = None,
 ) -> Evaluation:
     """Write results.json and predictions.npz, the same for whatever predicts: a model, a merge, an ensemble.
 
@@ -157,7 +157,8 @@ def write_evaluation(
             for file, text in origin.attachments.items():
                 atomic.write_text(partial / file, text)
             atomic.write_json(partial / RESULTS_JSON, results)
-            tell(read_evaluation(partial, origin.name))
+            if tell is not None:
+                tell(read_evaluation(partial, origin.name))
     except atomic.PlaceTakenError:
         # The same command may have been started twice.
         kept = kept_evaluation(folder, origin.settings, origin.name, overwrite)
