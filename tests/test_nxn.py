@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
 from merginguriel.utils.data.massive_languages import LOCALES
-from merginguriel.utils.evaluation import nxn, nxn_logits, nxn_summary
+from merginguriel.utils.evaluation import nxn, nxn_job, nxn_logits, nxn_summary
 from merginguriel.utils.evaluation.nxn_job import NxnContext
 from merginguriel.utils.jobs.backends import LocalBackend
 from merginguriel.utils.jobs.engine import work_off
@@ -168,6 +169,30 @@ def test_every_cell_against_one_text_at_a_time(run, source_copies, tmp_path):
     assert again.is_whole and not again.failures and again.matrix().values[0, 0] == float(rows[0][1])
     assert (tmp_path / kept.paths()["nl-NL"]).samefile(source_copies / "tiny_massive_k_nl-NL")
     assert "mean accuracy, zero-shot" in done.stdout and str(folder.relative_to(tmp_path)) in done.stdout
+
+
+def test_all_targets_of_a_source_at_once(models_root, tmp_path, monkeypatch):
+    """As a GPU scores them: the same but for rounding; where a cell was lost, it comes back with the same bytes."""
+    sources = {source: models_root / f"tiny_massive_k_{source}" for source in SOURCES[:2]}
+
+    def cells_of(name):
+        context = NxnContext(MINI_TASK, tmp_path / name / "tokens")
+        run = nxn.begin(nxn.prepare(nxn.NxnPlan(sources, mini.LOCALES, "test", tmp_path / name, context)))
+        assert not work_off(run.jobs(), LocalBackend(1), context=context).failures
+        return {file.parent.name: file for file in run.folder.glob("*/logits.npy")}
+
+    one_by_one = cells_of("one")
+    monkeypatch.setattr(nxn_job, "AT_ONCE", ("cpu",))
+    forwards, score = [], nxn_job.scoring.batch_logits
+    monkeypatch.setattr(nxn_job.scoring, "batch_logits", lambda *given: forwards.append(1) or score(*given))
+    at_once = cells_of("all")
+    assert len(forwards) == len(sources) and len(at_once) == len(one_by_one) == 24
+    for cell, file in one_by_one.items():
+        assert np.load(at_once[cell]) == pytest.approx(np.load(file), abs=0.01), cell
+    before = {cell: file.read_bytes() for cell, file in at_once.items()}
+    for lost in ("nl-NL_on_af-ZA", "nl-NL_on_sw-KE"):
+        shutil.rmtree(at_once[lost].parent)
+    assert {cell: file.read_bytes() for cell, file in cells_of("all").items()} == before
 
 
 def wait_for_cells(tmp_path, count, process):

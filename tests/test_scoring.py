@@ -50,18 +50,34 @@ def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
 
 def test_batches_hold_the_token_budget(monkeypatch):
     monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", 10)
-    lengths = [12, 2, 4, 2, 3]
-    tokens = Tokens(np.arange(23, dtype=np.int32), np.cumsum([0, *lengths]))
+    lengths = [12, 2, 4, 3]
+    tokens = Tokens(np.arange(21, dtype=np.int32), np.cumsum([0, *lengths]))
     batches = scoring.make_batches(tokens, -1, "cpu")
-    assert batches.order.tolist() == [1, 3, 4, 2, 0]
+    assert batches.order.tolist() == [1, 3, 2, 0]
     ids = [batch["input_ids"].tolist() for batch in batches.inputs]
-    assert ids == [[[12, 13, -1], [18, 19, -1], [20, 21, 22]], [[14, 15, 16, 17]], [list(range(12))]]
+    assert ids == [[[12, 13, -1], [18, 19, 20]], [[14, 15, 16, 17]], [list(range(12))]]
     # Without padding there is nothing to mask.
-    assert [batch["attention_mask"].tolist() if "attention_mask" in batch else None for batch in batches.inputs] == [
-        [[1, 1, 0], [1, 1, 0], [1, 1, 1]],
-        None,
-        None,
-    ]
+    masks = [batch["attention_mask"].tolist() if "attention_mask" in batch else None for batch in batches.inputs]
+    assert masks == [[[1, 1, 0], [1, 1, 1]], None, None]
+
+
+@pytest.mark.parametrize("budget, cuts", [(24, [2, 2, 1]), (25, [4, 1]), (100, [5]), (8, [2, 1, 1, 1])])
+def test_a_batch_that_holds_enough_ends_where_texts_get_longer(monkeypatch, budget, cuts):
+    """Two texts of three tokens are a quarter of 24."""
+    monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", budget)
+    lengths = [3, 5, 3, 6, 5]
+    tokens = Tokens(np.arange(22, dtype=np.int32), np.cumsum([0, *lengths]))
+    made = scoring.make_batches(tokens, -1, "cpu").inputs
+    assert [len(batch["input_ids"]) for batch in made] == cuts
+
+
+def test_several_sets_of_texts_are_batched_together(source, classifier):
+    model, _ = classifier
+    cache, parts = scoring.BatchCache(TokenCache()), [TEXTS, TEXTS[2:3], TEXTS[::-1]]
+    together = cache.batches(source, model, parts, 128)
+    assert cache.batches(source, model, parts, 128) is together
+    alone = [scoring.batch_logits(model, cache.batches(source, model, [part], 128)) for part in parts]
+    assert scoring.batch_logits(model, together) == pytest.approx(np.concatenate(alone), abs=1e-5)
 
 
 def test_long_texts_are_cut(classifier):

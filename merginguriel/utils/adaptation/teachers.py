@@ -43,7 +43,7 @@ class Panel:
         if kept:
             return kept[0], settings["model"], True
         model = loading.load_model(teacher.path, self._device, dtype)
-        batches = self._inputs.batches(teacher.path, model, self._texts.texts, settings["max_tokens"])
+        batches = self._inputs.batches(teacher.path, model, [self._texts.texts], settings["max_tokens"])
         logits = scoring.batch_logits(model, batches, f"{teacher.path} on {self._run.target}", scored)
         opinion = probabilities(in_task_order(logits, settings["labels"], self._run.task.labels))
         self._work.keep(name, rests_on, opinion, {"locale": teacher.locale, "path": str(teacher.path)})

@@ -98,6 +98,7 @@ class Run:
     def jobs(self) -> list[Job]:
         """A job a cell; the cells of a source are a group."""
         settings = {"split": self.plan.split, "precision": self.settings["precision"]}
+        draws = {target: self.plan.draw(target) for target in self.plan.targets}
         return [
             Job(
                 "cell",
@@ -105,7 +106,7 @@ class Run:
                 source,
                 self.cell(source, target),
                 {**settings, "model": model, "target": target, "data": self.settings["data"][target]},
-                {"model": self.plan.sources[source], "targets": self.plan.targets, "draw": self.plan.draw(target)},
+                {"model": self.plan.sources[source], "draws": draws},
                 title=source,
             )
             for source, model in self.settings["sources"].items()

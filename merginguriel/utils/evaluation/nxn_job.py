@@ -20,6 +20,8 @@ from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
+AT_ONCE = ("cuda",)  # devices that score all targets of a source at once
+
 
 class NxnContext(EvaluationContext):
     """What all cells share: items, and in each process their tokens on the device; `tokens` keeps the former."""
@@ -42,10 +44,8 @@ def run(job: Job, shared: dict[str, Any]) -> str:
     context, path, settings = shared["context"], job.options["model"], job.settings
     check_precision(settings["precision"])
     model, labels, info = _model(path, context.task, shared)
-    split = context.split(settings["target"], settings["split"], job.options["draw"])
-    batches = context.inputs.batches(path, model, split.texts, settings["model"]["max_tokens"])
-    scores = scoring.batch_logits(model, batches, job.name.replace("_", " "))
-    by_label = in_task_order(scores, labels, context.task.labels)
+    split = context.split(settings["target"], settings["split"], job.options["draws"][settings["target"]])
+    by_label = in_task_order(_scores(model, job, shared), labels, context.task.labels)
     told = {"source": job.group, "target": split.locale}
     origin = Origin(job.name, context.task, str(path), info, data_settings(settings["model"], split), told, job.hash)
     result = results_record(split, by_label.argmax(-1), origin)
@@ -55,7 +55,25 @@ def run(job: Job, shared: dict[str, Any]) -> str:
         atomic.write_json(partial / RESULTS_JSON, result)
     accuracies = shared.setdefault("accuracies", {})
     accuracies[split.locale] = result["performance"][context.task.metric]
-    return _row(job.group, accuracies) if split.locale == job.options["targets"][-1] else ""
+    return _row(job.group, accuracies) if split.locale == [*job.options["draws"]][-1] else ""
+
+
+def _scores(model: Any, job: Job, shared: dict[str, Any]) -> np.ndarray:
+    """Logits (items, the model's labels) of the job's target.
+
+    All at once there are texts enough of each length for large batches without padding. Cells that were done before are
+    scored with the others again, so that these get the same bytes.
+    """
+    context, settings = shared["context"], job.settings
+    scores: dict[str, np.ndarray] = shared.setdefault("scores", {})
+    if settings["target"] not in scores:
+        draws = job.options["draws"]
+        targets = [*draws] if model.device.type in AT_ONCE else [settings["target"]]
+        texts = [context.split(target, settings["split"], draws[target]).texts for target in targets]
+        batches = context.inputs.batches(job.options["model"], model, texts, settings["model"]["max_tokens"])
+        found = scoring.batch_logits(model, batches, job.name.replace("_", " "))
+        scores.update(zip(targets, np.split(found, np.cumsum([len(some) for some in texts])[:-1])))
+    return scores.pop(settings["target"])
 
 
 def _model(path: Path, task: Task, shared: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:

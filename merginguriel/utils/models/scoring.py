@@ -11,11 +11,12 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import Text
 from merginguriel.utils.models.loading import longest_input
-from merginguriel.utils.models.tokens import TokenCache, Tokens
+from merginguriel.utils.models.tokens import TokenCache, Tokens, joined
 from merginguriel.utils.storage.progress import Progress
 
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
 TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
+ENOUGH = 0.25  # the share of it from which a batch ends where texts get longer: without padding it needs no mask
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,18 @@ class BatchCache:
 
     def __init__(self, tokens: TokenCache):
         self._tokens = tokens
-        self._batches: dict[tuple[int, int], Batches] = {}
+        self._batches: dict[tuple[int, ...], Batches] = {}
 
-    def batches(self, path: Path, model: Any, texts: Sequence[Text], max_tokens: int) -> Batches:
-        """For the model of the folder `path`, on its device; texts end after `max_tokens`, or where it must."""
-        tokens, pad_id = self._tokens.tokens(path, texts, longest_input(model, max_tokens)), model.config.pad_token_id
-        key = id(tokens), pad_id
+    def batches(self, path: Path, model: Any, texts: Sequence[Sequence[Text]], max_tokens: int) -> Batches:
+        """Of several sets of texts in one row, for the model of the folder `path`, on its device.
+
+        Texts end after `max_tokens`, or where the model must.
+        """
+        longest, pad_id = longest_input(model, max_tokens), model.config.pad_token_id
+        tokens = [self._tokens.tokens(path, some, longest) for some in texts]
+        key = (*map(id, tokens), pad_id)
         if key not in self._batches:
-            self._batches[key] = make_batches(tokens, pad_id, str(model.device))
+            self._batches[key] = make_batches(joined(tokens), pad_id, str(model.device))
         return self._batches[key]
 
 
@@ -73,7 +78,9 @@ def _cuts(lengths: np.ndarray, budget: int) -> list[tuple[int, int]]:
     """(first, last + 1) of every batch over ascending lengths: as many rows as the budget holds, one at least."""
     cuts, first = [], 0
     for row, length in enumerate(lengths.tolist()):
-        if row > first and (row - first + 1) * length > budget:
+        rows, before = row - first, lengths[row - 1]
+        is_full = (rows + 1) * length > budget
+        if rows and (is_full or (length > before and rows * before >= ENOUGH * budget)):
             cuts.append((first, row))
             first = row
     return [*cuts, (first, len(lengths))]

@@ -62,6 +62,16 @@ def tokenise(tokenizer: Any, texts: Sequence[Text], max_tokens: int) -> Tokens:
     return Tokens(ids, starts, types)
 
 
+def joined(parts: Sequence[Tokens]) -> Tokens:
+    """The texts of all parts in one row."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([np.diff(part.starts) for part in parts])
+    types = [part.types for part in parts if part.types is not None]
+    ids = np.concatenate([part.ids for part in parts])
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(types) if types else None)
+
+
 class TokenCache:
     """Tokens by content, the tokenizer's files, the texts and the longest input: kept in memory and in `folder`.
 
