@@ -1,5 +1,6 @@
 """The one evaluator: (model, texts) -> logits, in batches of similar length under a token budget."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import Text
 from merginguriel.utils.models.loading import longest_input
-from merginguriel.utils.models.tokens import TokenCache, Tokens, joined
+from merginguriel.utils.models.tokens import TokenCache, Tokens, concatenate
 from merginguriel.utils.storage.progress import Progress
 
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
 TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
 ENOUGH = 0.25  # the share of it from which a batch ends where texts get longer: without padding it needs no mask
+SPREAD = 11  # neighbouring processes are so many sets of texts apart
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,13 @@ class BatchCache:
         Texts end after `max_tokens`, or where the model must.
         """
         longest, pad_id = longest_input(model, max_tokens), model.config.pad_token_id
-        tokens = [self._tokens.tokens(path, some, longest) for some in texts]
+        # Processes that share a folder of tokens begin at different places, so that each makes a part of them.
+        places = np.roll(np.arange(len(texts)), os.getpid() * SPREAD)
+        made = {place: self._tokens.tokens(path, texts[place], longest) for place in places}
+        tokens = [made[place] for place in range(len(texts))]
         key = (*map(id, tokens), pad_id)
         if key not in self._batches:
-            self._batches[key] = make_batches(joined(tokens), pad_id, str(model.device))
+            self._batches[key] = make_batches(concatenate(tokens), pad_id, str(model.device))
         return self._batches[key]
 
 

@@ -62,7 +62,7 @@ def tokenise(tokenizer: Any, texts: Sequence[Text], max_tokens: int) -> Tokens:
     return Tokens(ids, starts, types)
 
 
-def joined(parts: Sequence[Tokens]) -> Tokens:
+def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts in one row."""
     if len(parts) == 1:
         return parts[0]
