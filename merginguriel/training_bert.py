@@ -9,17 +9,26 @@ if not __package__:
 
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.training_flags import parse_training
+from merginguriel.utils.storage.messages import QUIET, set_level
+from merginguriel.utils.training import ranks
 
 
-@command
+@command(on_several_gpus=True)
 def main(argv=None):
     run, steps = parse_training(argv, __doc__)
+    if not ranks.is_first():
+        set_level(QUIET)
 
     from merginguriel.utils.storage.progress import Progress
     from merginguriel.utils.training.train import train
 
     with Progress(run.output_dir.name, 1) as bar:
         metrics = train(run, steps, bar.reached)
+    if ranks.is_first():
+        _tell(run, steps, metrics)
+
+
+def _tell(run, steps, metrics):
     epochs, patience = run.settings.num_train_epochs, run.settings.early_stopping_patience
     if steps.do_train and patience and metrics["epoch"] < epochs - 1e-6:
         print(

@@ -40,8 +40,8 @@ def begin(tmp_path, tmp_path_factory, zygote):
     """begin(script, *flags) -> Started, in an empty working folder; several may run at a time."""
     begun = []
 
-    def call(script, *flags, folder=tmp_path, first=""):
-        begun.append(Started(zygote, script, flags, folder, tmp_path_factory.mktemp("output"), first))
+    def call(script, *flags, folder=tmp_path, first="", **variables):
+        begun.append(Started(zygote, script, flags, folder, tmp_path_factory.mktemp("output"), first, **variables))
         return begun[-1]
 
     yield call

@@ -15,21 +15,27 @@ from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.interrupts import is_interrupt
 from merginguriel.utils.storage.messages import heard
+from merginguriel.utils.training import ranks
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
 
 
-def command(main):
+def command(main=None, /, *, on_several_gpus: bool = False):
     """Wrap a command's `main(argv)`: wrong input becomes one line on stderr and exit code 2.
 
-    Anything that is not wrong input keeps its traceback: it is a bug and should look like one.
+    Anything that is not wrong input keeps its traceback: it is a bug and should look like one. `on_several_gpus`: it
+    may be started by torchrun.
     """
+    if main is None:
+        return functools.partial(command, on_several_gpus=on_several_gpus)
 
     @functools.wraps(main)
     def run(argv=None):
         write_whatever_the_encoding()
         try:
             with heard():
+                if ranks.count() > 1 and not on_several_gpus:
+                    raise InputError(f"{main.__module__.rpartition('.')[2]}.py is not for torchrun; start it without")
                 return main(argv) or 0
         except KeyboardInterrupt:
             return _interrupted()

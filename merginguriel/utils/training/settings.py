@@ -8,6 +8,7 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.argument_types import bounded_float, positive_int, seed, true_or_false, whole_number
 from merginguriel.utils.storage.settings import plain, setting
+from merginguriel.utils.training import ranks
 
 
 def _switch(text: str, *flags: str, default: bool = False) -> Any:
@@ -152,6 +153,8 @@ class TrainingRun:
             "models_root": str(self.store.root),
             "locales": list(self.locales),
             "output_dir": str(self.output_dir),
+            # A step is over so many batches.
+            **({"gpus": ranks.count()} if ranks.count() > 1 else {}),
         }
 
     def is_told_by(self, record: Any) -> bool:

@@ -9,6 +9,7 @@ import transformers
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage.naming import training_run_name
+from merginguriel.utils.training import ranks
 from merginguriel.utils.training.settings import TrainingRun
 
 
@@ -31,7 +32,7 @@ def start(project: str, name: str, config: dict[str, Any]) -> Any:
 def tracked(run: TrainingRun, trainer: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Inside, what `trainer` logs is tracked; yields what keeps other values. Neither, where nobody asked for it."""
     settings = run.settings
-    if settings.wandb_project is None:
+    if settings.wandb_project is None or not ranks.is_first():
         yield lambda values: None
         return
     name = training_run_name(

@@ -19,7 +19,7 @@ from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import TRAINED
-from merginguriel.utils.training import finished
+from merginguriel.utils.training import finished, ranks
 from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_loss, reporting_progress
 from merginguriel.utils.training.items import Item, encode, load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
@@ -61,6 +61,8 @@ def train(
     if not steps.do_train:
         return _evaluate(run, splits)
     start = initial_checkpoint(run.store, run.settings.seed)
+    if not ranks.is_first():
+        return _train(run, start, splits, steps.overwrite, progress)
     with alone(run.output_dir):
         claim(run, steps.overwrite)
         return _train(run, start, splits, steps.overwrite, progress)
@@ -82,11 +84,14 @@ def _train(
 ) -> dict[str, Any]:
     work = unfinished(run.output_dir)
     trainer, trimmed = _trainer(run, work, start, splits)
+    trainer.accelerator.wait_for_everyone()  # on several GPUs: for the first process to have claimed `work`
     trainer.add_callback(reporting_progress(progress))
     with tracked(run, trainer) as keep:
         metrics: dict[str, Any] = _fit(run.settings, trainer, work)
         if "validation" in splits:
             metrics |= trainer.evaluate(metric_key_prefix="eval")
+        if not ranks.is_first():
+            return metrics
         if trimmed:
             trimmed.restore()
         with atomic.whole_folder(run.output_dir, TRAINED, overwrite=overwrite) as partial:

@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.evaluation.metrics import measure_all
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.storage.disk import NO_SPACE, is_full
-from merginguriel.utils.training import tracking, vocabulary
+from merginguriel.utils.training import ranks, tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
 from merginguriel.utils.training.callbacks import log_to_stderr
 from merginguriel.utils.training.cuda_graphs import PAD_TO_MULTIPLE_OF
@@ -44,6 +44,8 @@ def check_environment(settings: TrainingSettings, prefix: str = "--") -> None:
         raise InputError(f"{prefix}tf32 needs a GPU since Ampere; leave it out")
     if settings.cuda_graphs and not on_gpu:
         raise InputError(f"{prefix}cuda-graphs needs a CUDA GPU; leave it out")
+    if settings.cuda_graphs and ranks.count() > 1:
+        raise InputError(f"{prefix}cuda-graphs is for one GPU; leave it out, or start the training without torchrun")
 
 
 def make_trainer(

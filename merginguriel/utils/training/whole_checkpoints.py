@@ -10,11 +10,13 @@ from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.training import ranks
 
 log = logging.getLogger(__name__)
 STATE = "trainer_state.json"  # Trainer writes it last
 # Without one of these Trainer goes on silently, with fresh moments, another learning rate or other random numbers.
-_NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+_NEEDED = ("optimizer.pt", "scheduler.pt")
+_RANDOM = "rng_state.pth"  # on several GPUs rng_state_0.pth and so on
 _SCALER = "scaler.pt"
 
 
@@ -39,7 +41,9 @@ def check_whole(checkpoint: Path, *, scaled: bool = False) -> None:
     if not isinstance(state.get("global_step"), int) or not isinstance(state.get("log_history"), list):
         raise InputError(f"{checkpoint / STATE} is not Trainer's; remove the checkpoint")
     Checkpoint(checkpoint)
-    for name in (*_NEEDED, *([_SCALER] if scaled else [])):
+    count = ranks.count()
+    random = [_RANDOM] if count == 1 else [_RANDOM.replace(".", f"_{rank}.") for rank in range(count)]
+    for name in (*_NEEDED, *random, *([_SCALER] if scaled else [])):
         _check_archive(checkpoint / name)
     best = best_of(checkpoint, state)
     if best is not None and best != checkpoint:  # its weights are taken in the end
