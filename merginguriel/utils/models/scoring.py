@@ -70,9 +70,9 @@ class BatchCache:
         """
         longest, pad_id = longest_input(model, max_tokens), model.config.pad_token_id
         # Processes that share a folder of tokens begin at different places, so that each makes a part of them.
-        places = np.roll(np.arange(len(texts)), os.getpid() * SPREAD)
-        made = {place: self._tokens.tokens(path, texts[place], longest) for place in places}
-        tokens = [made[place] for place in range(len(texts))]
+        first = os.getpid() * SPREAD % len(texts)
+        made = {at: self._tokens.tokens(path, texts[at], longest) for at in (*range(first, len(texts)), *range(first))}
+        tokens = [made[at] for at in range(len(texts))]
         key = (*map(id, tokens), pad_id)
         if key not in self._batches:
             self._batches[key] = make_batches(concatenate(tokens), pad_id, str(model.device))
