@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from auto_merge_llm.errors import InputError
+from auto_merge_llm.gram_solve import are_small, solve_in_float32
 from auto_merge_llm.input_grams import input_grams
 from auto_merge_llm.merge import merge_state_dicts
 from auto_merge_llm.methods import create
@@ -71,17 +72,22 @@ def merge(states, grams, weights=WEIGHTS, **options):
     return merge_state_dicts(create("regmean", **options), states, weights, measurements=grams)
 
 
+def by_numpy(states, grams, alpha, ridge):
+    left, right = 0, 0
+    for name, weight in WEIGHTS.items():
+        gram = grams[name]["w"].double().numpy()
+        width = len(gram)
+        regular = np.where(np.eye(width, dtype=bool), gram, alpha * gram) + ridge * gram.trace() / width * np.eye(width)
+        left, right = left + weight * regular, right + weight * regular @ states[name]["w"].double().numpy().T
+    return np.linalg.solve(left, right).T
+
+
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "ridge": 0.1}, {"alpha": 1.0, "ridge": 0.0}, {"alpha": 0.0}])
 def test_regmean_equals_numpy(options):
     _, states, grams = problem()
-    alpha, ridge = options.get("alpha", 0.9), options.get("ridge", 1e-6)
-    left, right = 0, 0
-    for name, weight in WEIGHTS.items():
-        gram = grams[name]["w"].numpy()
-        regular = np.where(np.eye(6, dtype=bool), gram, alpha * gram) + ridge * gram.trace() / 6 * np.eye(6)
-        left, right = left + weight * regular, right + weight * regular @ states[name]["w"].double().numpy().T
+    expected = by_numpy(states, grams, options.get("alpha", 0.9), options.get("ridge", 1e-6))
     merged = merge(states, grams, **options)
-    np.testing.assert_allclose(merged["w"], np.linalg.solve(left, right).T, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(merged["w"], expected, rtol=2e-6, atol=1e-6)
     torch.testing.assert_close(merged["b"], weighted(states, "b"))
 
 
@@ -151,3 +157,93 @@ def test_what_is_wrong_is_named():
     for options, message in [({"alpha": 1.1}, "alpha is 1.1"), ({"ridge": -1}, "ridge is -1")]:
         with pytest.raises(InputError, match=message):
             create("regmean", **options)
+
+
+def gram_problem(condition, apart=0.05, out=48, width=160):
+    """Float32 weights and Gram matrices of three sources, of features whose variances span `condition`."""
+    rng = np.random.default_rng(0)
+    scales = condition ** (-0.5 * rng.permutation(width) / width)
+    start = rng.standard_normal((out, width))
+    states, grams = {}, {}
+    for name in "abc":
+        # Fewer inputs than features, so that no Gram matrix has full rank.
+        rows = (rng.standard_normal((width // 2, width)) + rng.standard_normal(width)) * scales
+        states[name] = {"w": torch.tensor(start + apart * rng.standard_normal((out, width)), dtype=torch.float32)}
+        grams[name] = {"w": torch.tensor(rows.T @ rows, dtype=torch.float32)}
+    return states, grams
+
+
+def assert_close_to_float64(merged, states, grams, alpha=0.9, ridge=1e-6):
+    expected = by_numpy(states, grams, alpha, ridge)
+    wrong = merged.double().numpy() - expected
+    assert np.linalg.norm(wrong) <= 1e-5 * np.linalg.norm(expected)
+    assert np.abs(wrong).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("condition", [1e0, 1e2, 1e4, 1e6, 1e8, 1e10])
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.99}, {"alpha": 1.0, "ridge": 1e-7}, {"ridge": 0.0}])
+def test_float32_grams_give_what_float64_gives(condition, options):
+    states, grams = gram_problem(condition)
+    assert_close_to_float64(merge(states, grams, **options)["w"], states, grams, **options)
+
+
+@pytest.fixture
+def in_float32(monkeypatch):
+    """Whether float32 was enough, a truth value a matrix."""
+    enough = []
+
+    def watched(terms):
+        merged = solve_in_float32(terms)
+        enough.append(merged is not None)
+        return merged
+
+    monkeypatch.setattr("auto_merge_llm.methods.regmean.solve_in_float32", watched)
+    return enough
+
+
+def test_float32_is_used_as_far_as_it_does(in_float32):
+    """The farther apart the sources, the more of the result is rounded: float64 takes over before it is too much."""
+    for apart in 10.0 ** np.arange(-4, 3, 0.25):
+        states, grams = gram_problem(1e4, apart, out=200)
+        assert_close_to_float64(merge(states, grams)["w"], states, grams)
+    used = in_float32.index(False)
+    assert used > 5 and not any(in_float32[used:])
+
+
+def test_float32_is_not_tried_where_its_error_cannot_be_told(in_float32):
+    states, grams = gram_problem(1e2)
+    wide = {name: {"w": state["w"].double()} for name, state in states.items()}
+    tiny, huge = ({name: {"w": gram["w"] * scale} for name, gram in grams.items()} for scale in (1e-30, 1e30))
+    merged = merge(states, grams)["w"]
+    for other, measured in [(wide, grams), (states, tiny), (states, huge)]:
+        torch.testing.assert_close(merge(other, measured)["w"].float(), merged, rtol=1e-4, atol=1e-5)
+    merge(states, grams, alpha=1.0)
+    assert in_float32 == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("apart", [0.001, 1.0])
+def test_orders_of_sources_and_threads_give_the_same_bytes(apart, in_float32):
+    states, grams = gram_problem(1e4, apart, width=600)
+    merged, before = merge(states, grams), torch.get_num_threads()
+    assert_close_to_float64(merged["w"], states, grams)
+    for order, threads in [("cab", 1), ("bca", 2)]:
+        torch.set_num_threads(threads)
+        again = merge({name: states[name] for name in order}, {name: grams[name] for name in order})
+        torch.set_num_threads(before)
+        assert same_bits(merged, again)
+    assert in_float32 == 3 * [apart < 0.01]
+
+
+def test_errors_count_by_their_norm_and_by_their_largest():
+    """The norm decides where one element of the matrix is much larger than all others."""
+    matrix, outlier = torch.ones(64, 100), torch.ones(64, 100)
+    outlier[0, 0] = 100
+    everywhere, one = torch.full((32, 100), 1e-6), torch.zeros(32, 100)
+    one[3, 4] = 1e-6
+    for errors, of, largest in [
+        (one, matrix, 9),
+        (one, outlier, 400),
+        (everywhere, matrix, 1.7),
+        (everywhere, outlier, 7),
+    ]:
+        assert are_small(largest * errors, of) and not are_small(1.2 * largest * errors, of)

@@ -115,4 +115,7 @@ class Pieces:
     def _measured(self, source: Source, span: Span) -> torch.Tensor:
         if self.method.measurement == "fisher":
             return self._read(source, span)
-        return source.tensors[span.name].whole(torch.float64) if span.name in source.tensors else torch.empty(0)
+        if span.name not in source.tensors:
+            return torch.empty(0)
+        gram = source.tensors[span.name]
+        return gram.whole(torch.promote_types(gram.dtype, torch.float32))

@@ -1,6 +1,6 @@
 """RegMean: linear layers merged by what their inputs were."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ from torch import nn
 
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.forward import Batch
+from auto_merge_llm.gram_solve import Term, solve, solve_in_float32, sum_of_grams
 from auto_merge_llm.input_grams import input_grams
 from auto_merge_llm.methods.base import Method, Piece, check_number
 from auto_merge_llm.methods.linear import weighted_sum
@@ -19,8 +20,8 @@ class RegMean(Method):
 
     Gᵢ = XᵀX of the layer's inputs over real tokens, its off-diagonals times `alpha` (from 0 to 1), and on its diagonal
     `ridge` times the diagonal's mean: of all matrices W this one minimises Σ wᵢ‖Xᵢ(Wᵢ − W)ᵀ‖², up to alpha and ridge
-    (Jin et al. 2023, arXiv 2212.09849). In float64, by Cholesky. A layer whose inputs were all zero is averaged:
-    counted as `linear_tensors`. One source is returned as it is.
+    (Jin et al. 2023, arXiv 2212.09849). By Cholesky, within 1e-5 of what float64 gives. A layer whose inputs were all
+    zero is averaged: counted as `linear_tensors`. One source is returned as it is.
     """
 
     alpha: float = 0.9
@@ -50,14 +51,21 @@ class RegMean(Method):
     def merge(self, piece: Piece) -> torch.Tensor:
         if len(piece.sources) == 1 or not piece.measurements[0].numel():
             return weighted_sum(piece.sources, piece.weights)
-        grams = [self._regular(gram, weight) for gram, weight in zip(piece.measurements, piece.weights)]
-        total = sum(grams[1:], grams[0].clone())
+        terms = [self._term(*each) for each in zip(piece.sources, piece.measurements, piece.weights)]
+        merged = solve_in_float32(terms)
+        return self._in_float64(terms, piece) if merged is None else merged
+
+    def _term(self, source: torch.Tensor, gram: torch.Tensor, weight: float) -> Term:
+        diagonal = gram.diagonal().double()
+        added = (1 - self.alpha) * diagonal + self.ridge * diagonal.mean()
+        return Term(source, gram, weight * self.alpha, weight * added)
+
+    def _in_float64(self, terms: Sequence[Term], piece: Piece) -> torch.Tensor:
+        total = sum_of_grams(terms, torch.float64)
         if not total.any():
             piece.counts["linear_tensors"] += 1
             return weighted_sum(piece.sources, piece.weights)
-        products = (source.double() @ gram for source, gram in zip(piece.sources, grams))
-        outputs = sum(products, start=torch.tensor(0))
-        if not total.isfinite().all() or not outputs.isfinite().all():
+        if not total.isfinite().all():
             return torch.full_like(piece.sources[0], torch.nan)
         factor, failed = torch.linalg.cholesky_ex(total)
         if failed:
@@ -65,12 +73,7 @@ class RegMean(Method):
                 f"the Gram matrices of {piece.name} are not positive definite; raise the ridge "
                 f"{self.ridge} or take more examples"
             )
-        return torch.cholesky_solve(outputs.T, factor).T.to(piece.sources[0].dtype).contiguous()
-
-    def _regular(self, gram: torch.Tensor, weight: float) -> torch.Tensor:
-        scaled, diagonal = gram * (weight * self.alpha), gram.diagonal()
-        scaled.diagonal().copy_(weight * (diagonal + self.ridge * diagonal.mean()))
-        return scaled
+        return solve(terms, factor).to(piece.sources[0].dtype)
 
 
 METHOD = RegMean
