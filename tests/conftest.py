@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from merginguriel.utils.data.task import USUAL_BASES
 
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Dozens of processes import the same modules, here and in copies of the checkout: the first one keeps them compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 USUAL_BASES.add("tiny")  # it stands for the usual one, here and in tests/zygote.py
 # A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
