@@ -47,11 +47,12 @@ def main(argv=None):
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
 
+    task = flag_groups.read_task(args)
+
     from merginguriel.utils.evaluation import comparison, per_label
     from merginguriel.utils.evaluation.classifier import Classifier, evaluate
     from merginguriel.utils.models import model_folder
 
-    task = flag_groups.read_task(args)
     model_folder.read_labels(args.model, task)
     splits = [task.load(locale, args.split) for locale in args.locale]
     if args.confusion_plot:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,22 @@ from merginguriel.utils.data.task import USUAL_BASES
 
 SOURCES = ("nl-NL", "de-DE", "en-US", "id-ID")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Dozens of processes import the same modules, here and in copies of the checkout: the first one keeps them compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 USUAL_BASES.add("tiny")  # it stands for the usual one, here and in tests/zygote.py
 # A shell lets what it starts in the background ignore Ctrl+C, and commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+FROZEN = [0]  # how many modules there were when what they hold was last left out of the garbage
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    """Jobs and trainings collect garbage, and would go through all that has been imported every time."""
+    if len(sys.modules) > FROZEN[-1] + 100:
+        gc.collect()
+        gc.freeze()
+        FROZEN.append(len(sys.modules))
 
 
 @pytest.fixture(scope="session")
@@ -97,15 +111,10 @@ def refused(run, tmp_path):
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
     """A random XLM-R encoder with a word-level tokenizer of the mini corpus."""
-    import datasets  # noqa: F401
     from tiny_encoder import make_tiny_encoder
-    from transformers import Trainer  # noqa: F401
 
     folder = tmp_path_factory.mktemp("base") / "tiny"
     make_tiny_encoder(folder)
-    # Each training collects garbage, and would go through all that has been imported.
-    gc.collect()
-    gc.freeze()
     return folder
 
 

@@ -58,7 +58,7 @@ def sweep(begin, models_root):
 def wait_for(process, folder, wanted):
     """Until the merges that have results satisfy `wanted`, or the command has ended."""
     while process.poll() is None and not wanted([name for name in results_of(folder) if "_merge_" in name]):
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def test_command_and_node_are_killed_and_it_ends_as_without(cluster, sweep, tmp_path):

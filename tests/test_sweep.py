@@ -410,7 +410,7 @@ def test_killed_at_random_points_it_ends_the_same(begin, run, tmp_path, flags, u
         process = start_anew(tmp_path, command) if anew else begin(SCRIPT, *command)
         goal = len(results_of(tmp_path)) + moments.randint(2, 5)
         while process.poll() is None and len(results_of(tmp_path)) < goal:
-            time.sleep(0.002)
+            time.sleep(0.02)
         time.sleep(moments.uniform(0, 0.1))
         process.kill()
         assert (process.wait() if anew else process.end().returncode) == -signal.SIGKILL

@@ -26,8 +26,10 @@ import threading
 
 import datasets  # noqa: F401
 import forked
-import matplotlib.figure  # noqa: F401
+import langcodes  # noqa: F401
+import matplotlib.backends.backend_agg  # noqa: F401
 import pandas  # noqa: F401
+import scipy.cluster.hierarchy
 import scipy.stats  # noqa: F401
 import torch
 import transformers

@@ -1,6 +1,9 @@
 """What is right, computed without a line of the toolkit: by transformers, numpy and the files alone."""
 
+import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,35 @@ def rows(root: Path, language: str, partition: str = "test") -> list[dict]:
     return [row for row in map(json.loads, lines) if row["partition"] == partition]
 
 
+def _content(folder: Path) -> str:
+    """Of all that is below `folder`: its name, where it links to, and what it says."""
+    told = [
+        (str(path.relative_to(folder)), path.is_symlink() and os.readlink(path), path.is_file() and path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+    ]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def once(read: Callable) -> Callable:
+    """read(folder, …) for each content of a folder once: most models of a damaged world are as they were."""
+    found: dict[tuple, Any] = {}
+
+    def call(folder: Path, *args: Any) -> Any:
+        key = (_content(folder), repr(args))
+        if key not in found:
+            found[key] = read(folder, *args)
+        return found[key]
+
+    return call
+
+
 def tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
 
 
+@once
 def token_ids(folder: Path, texts: list[str]) -> list | None:
     """None where the folder has no tokenizer that can be read."""
     try:
@@ -32,6 +58,13 @@ def token_ids(folder: Path, texts: list[str]) -> list | None:
     except Exception:
         return None
     return [reads(text)["input_ids"] for text in texts]
+
+
+@once
+def plain_answers(folder: Path, texts: list[str]) -> tuple[bool, np.ndarray]:
+    """Whether the model is `whole`, and its logits (see PlainModel)."""
+    model = PlainModel(folder)
+    return model.whole, model.logits(texts)
 
 
 class PlainModel:

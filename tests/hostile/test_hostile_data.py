@@ -51,7 +51,7 @@ def evaluated(root):
     verdict = verdicts.judge(root, "evaluate_specific_model", flags)
     if not verdict.refused:
         items = sound_items(root)
-        logits = oracles.PlainModel(root / MODEL).logits([row["utt"] for row in items])
+        _, logits = oracles.plain_answers(root / MODEL, [row["utt"] for row in items])
         oracles.check_result(root / "out" / f"{MODEL[7:]}_af-ZA", items, logits)
     return verdict
 

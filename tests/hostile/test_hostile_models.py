@@ -37,9 +37,8 @@ def checked_models(root, languages):
     for language in languages:
         folder = root / "out" / f"{worlds.model(language)[7:]}_af-ZA"
         if folder.exists():
-            model = oracles.PlainModel(root / worlds.model(language))
-            assert model.whole, f"a number of a model that is not the folder's: {language}"
-            logits[language] = model.logits(texts)
+            whole, logits[language] = oracles.plain_answers(root / worlds.model(language), texts)
+            assert whole, f"a number of a model that is not the folder's: {language}"
             oracles.check_result(folder, items, logits[language])
     return logits
 
@@ -52,10 +51,10 @@ def evaluated(root):
 
 def check_merged(root):
     """The model in merged/new, and its result."""
-    model = oracles.PlainModel(root / "merged" / "new")
-    assert model.whole
     items, texts = items_of(root)
-    oracles.check_result(root / "out" / "new", items, model.logits(texts))
+    whole, logits = oracles.plain_answers(root / "merged" / "new", texts)
+    assert whole
+    oracles.check_result(root / "out" / "new", items, logits)
     # A source without a tokenizer is taken, of a vocabulary of the same size.
     read = [oracles.token_ids(root / worlds.model(language), texts) for language in worlds.SOURCES]
     assert all(one is None or one == oracles.token_ids(root / "merged" / "new", texts) for one in read)
@@ -107,9 +106,9 @@ def crossed(root):
     verdict = verdicts.judge(root, "run_nxn_evaluation", [*worlds.STORE, *flags], partly=True)
     items, texts = items_of(root)
     for cell in (root / "out").glob("nxn_*/*_on_af-ZA/results.json"):
-        model = oracles.PlainModel(root / worlds.model(cell.parent.name[:5]))
-        assert model.whole
-        oracles.check_accuracy(json.loads(cell.read_text()), items, model.logits(texts))
+        whole, logits = oracles.plain_answers(root / worlds.model(cell.parent.name[:5]), texts)
+        assert whole
+        oracles.check_accuracy(json.loads(cell.read_text()), items, logits)
     return verdict
 
 
@@ -131,10 +130,10 @@ def adapted(root):
     verdict = verdicts.judge(root, "adapt_to_target", [*worlds.STORE, *flags], keeps=True)
     checked_models(root, ["nl-NL", "de-DE"])
     if (root / "merged" / "new").exists():
-        model = oracles.PlainModel(root / "merged" / "new")
         items, texts = items_of(root)
-        assert model.whole
-        oracles.check_result(root / "out" / "new", items, model.logits(texts))
+        whole, logits = oracles.plain_answers(root / "merged" / "new", texts)
+        assert whole
+        oracles.check_result(root / "out" / "new", items, logits)
     return verdict
 
 

@@ -85,18 +85,21 @@ def _of_evaluation(args: argparse.Namespace, settings: MergeSettings) -> list[st
 def run(args: argparse.Namespace) -> int:
     settings, store = read_merge(args)
 
-    from merginguriel.utils.adaptation.adapt import adapt
-    from merginguriel.utils.evaluation.evaluation_job import precision_on
-    from merginguriel.utils.merging import adapted_merge, merge_job
-    from merginguriel.utils.merging.comparison import merge_table
     from merginguriel.utils.merging.plan import plan_merge
-    from merginguriel.utils.models.devices import default_device
-    from merginguriel.utils.training.trainer import check_environment
 
     plan = plan_merge(settings, store.task, store, output=args.output_dir)
     if args.dry_run:
         print(plan.describe())
         return 0
+
+    # Seconds, for which a plan and a refusal need not wait.
+    from merginguriel.utils.adaptation.adapt import adapt
+    from merginguriel.utils.evaluation.evaluation_job import precision_on
+    from merginguriel.utils.merging import adapted_merge, merge_job
+    from merginguriel.utils.merging.comparison import merge_table
+    from merginguriel.utils.models.devices import default_device
+    from merginguriel.utils.training.trainer import check_environment
+
     if plan.settings.adaptation.adapt:
         check_environment(plan.settings.adaptation.training(plan.settings.seed), "--adapt-")
     output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)

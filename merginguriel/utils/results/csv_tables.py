@@ -121,8 +121,10 @@ def compared(results: Aggregate, *, comprehensive: bool) -> pd.DataFrame:
         if comprehensive:
             table[f"avg_zero_shot_{metric}"] = of_locale.avg_zero_shot_score.agg(only_value)
         wide = [table]
-        for title, name in (of_variant_comprehensive(metric) if comprehensive else OF_VARIANT).items():
-            by_variant = frame.pivot(index="locale", columns="variant", values=name)[variants]
+        told = of_variant_comprehensive(metric) if comprehensive else OF_VARIANT
+        of_both = frame.set_index(["locale", "variant"])[[*dict.fromkeys(told.values())]].unstack("variant")
+        for title, name in told.items() if variants else ():
+            by_variant = of_both[name][variants]
             if name in _OF_ADAPTED:  # the columns of variants that are not adapted would be empty
                 by_variant = by_variant.dropna(axis=1, how="all")
             wide.append(by_variant.add_suffix(f"_{title}"))

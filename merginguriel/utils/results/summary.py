@@ -66,7 +66,8 @@ def spread(scores: pd.Series, of: str = "score") -> dict[str, float]:
 
 def _against(name: str, group: pd.DataFrame, pairs: Pairs) -> dict:
     """One variant against one baseline over the locales that have both."""
-    both = group[group[f"vs_{name}"].notna()]
+    read = ["score", f"{name}_score", f"vs_{name}", *([f"p_{name}_holm"] if name in TESTED else [])]
+    both = group.loc[group[f"vs_{name}"].notna(), read]  # of a hundred columns, which a choice of rows would copy
     count, gains = len(both), both[f"vs_{name}"]
     low, high = pairs.interval((row, name) for row in both.index)
     win_low = win_high = p_value = np.nan

@@ -39,8 +39,11 @@ def check_label_numbers(config: Mapping[str, Any], where: Path) -> None:
         return
     if _are_defaults(named.values()) or _are_defaults(numbers):
         return
-    for index in sorted({*named, *map(str, numbers.values())}):
-        labels = [label for label, number in numbers.items() if str(number) == index]
+    by_number: dict[str, list[Any]] = {}
+    for label, number in numbers.items():
+        by_number.setdefault(str(number), []).append(label)
+    for index in sorted({*named, *by_number}):
+        labels = by_number.get(index, [])
         if labels != [named.get(index)]:
             raise InputError(
                 f"{where}: output {index} is {named.get(index)} by id2label and {' and '.join(labels) or 'nothing'} by "
