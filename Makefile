@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
+# Else every process would compile anew what set-up leaves to the first import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: test demo lint setup clean
 
 # A worker a core, each of one thread.
