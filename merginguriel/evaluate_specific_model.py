@@ -47,6 +47,9 @@ def main(argv=None):
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
 
+    if not args.model.is_dir():
+        raise InputError(f"no model folder {args.model}; check the path")
+
     from merginguriel.utils.evaluation import comparison, per_label
     from merginguriel.utils.evaluation.classifier import Classifier, evaluate
     from merginguriel.utils.models import model_folder
