@@ -8,6 +8,7 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import json
+import shlex
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -136,10 +137,11 @@ def main(argv=None):
         "report.py", *read, "--output", folder / "report.html", "--title", "The demo: each language once as the target"
     )
     print(LEGEND.format(count=NUM_SOURCES), table(scores(results, nxn, args.locales)), REAL_DATA, sep="\n")
-    one = ["--mode", "regmean", "--adapt", "vote", "--target-lang", args.locales[0], "--num-languages", NUM_SOURCES]
+    one = ["--mode", "regmean", "--adapt", "vote", "--target-lang", args.locales[0]]
+    rest = shlex.join(map(str, ["--num-languages", NUM_SOURCES, *common]))
     print(f"\nThe page about all of it: {folder / 'report.html'}")
     print("The sweep has kept results; this keeps a model:")
-    print("$", shell_line("run_merging_pipeline_refactored.py", *one, *common))
+    print("$", shell_line("run_merging_pipeline_refactored.py", *one), f"\\\n    {rest}")
 
 
 if __name__ == "__main__":

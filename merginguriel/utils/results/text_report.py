@@ -110,7 +110,7 @@ def _won(row: Any) -> str:
     of_all = f"({row.wins}/{row.compared})"
     wins = f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {EVERY[row.baseline].title} {of_all}"
     mean = f"{points(row.mean_gain)} points on average"
-    return f"{wins}, {mean}" if len(wins) + 2 + len(mean) <= COLUMNS else f"{wins},\n      {mean}"
+    return f"{wins}, {mean}" if len(wins) + 2 + len(mean) <= COLUMNS else f"{wins}\n      {mean}"
 
 
 def _wins(name: str, summary: pd.DataFrame) -> str:
