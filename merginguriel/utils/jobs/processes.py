@@ -32,13 +32,10 @@ def in_this_process(make: Callable, jobs: Iterable[tuple[str, Any]], progress) -
     _work_off(make, jobs, lambda event, *details: getattr(progress, event)(0, *details))
 
 
-def in_processes(
-    make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, progress, loads: Iterable[str] = ()
-) -> None:
+def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, progress, loads: Iterable = ()) -> None:
     """`workers` processes, each given a job at a time; where one dies, its job has failed and another takes its place.
 
-    `make` and the jobs must pickle. `loads`: modules that the jobs import. The processes end with this one, however it
-    ends.
+    `make` and the jobs must pickle. `loads`: what the jobs import. The processes end with this one, however it ends.
     """
     context = copies.context(loads)
     waiting = list(jobs)
@@ -50,8 +47,8 @@ def in_processes(
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
-        with _environment(number, workers):
-            process = context.Process(target=_worker, args=(make, dict(os.environ), theirs), daemon=True)
+        with _environment(number, workers) as environment:
+            process = context.Process(target=_worker, args=(make, environment, theirs), daemon=True)
             process.start()
         theirs.close()
         processes[ours] = (number, process)
@@ -150,7 +147,7 @@ def _environment(number: int, workers: int):
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
-        yield
+        yield dict(os.environ)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
