@@ -40,8 +40,7 @@ def test_demo(run, tmp_path):
     # Chance is 1/12 over the corpus' intents; relatives must stand clear of it.
     assert of["af-ZA"]["nearest"] > 0.5 and of["af-ZA"]["average"] > 0.4
     assert done.stderr.count("Loading evaluation matrix") == 1
-    missed = re.findall("^warning: more similar.*", done.stderr, re.MULTILINE)
-    assert len(missed) == len(set(missed)) > 0  # once, though the sweep and the votes choose alike
+    assert "without a model" not in done.stderr  # those that are nearer have no data here
     lines = done.stdout.rpartition("report: demo")[2].splitlines()
     assert max(len(line) for line in lines if not line.startswith("$")) <= 80
     assert (tmp_path / "demo/report.html").is_file() and list((tmp_path / "demo/tables").iterdir())

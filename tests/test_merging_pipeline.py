@@ -236,6 +236,9 @@ def test_of_languages_without_data_no_model_is_missed(caplog):
         select_sources(alike, "a", 4, models, ("a", "c", "d", "e"))
     with pytest.raises(InputError, match="or add data of more languages$"):
         select_sources(alike, "a", 3, models, ("a", "d", "e"))
+    # All that a matrix of the models alone can give; others of the data would be in it, were they trained.
+    with pytest.raises(InputError, match="only 2 of a's neighbours have a model .*, or train f, g$"):
+        select_sources(alike, "a", 9, models, ("a", "d", "e", "g", "f"))
 
 
 def test_dry_run_touches_nothing(run, flags, tmp_path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from auto_merge_llm.errors import InputError
 from running import environment
 
 from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
@@ -83,6 +84,13 @@ def test_too_few_models(tmp_path):
     assert len(missed) == 2 and set(missed) <= set(MINI_TASK.codes) - {"af-ZA", "nl-NL", "es-ES"}
 
 
+def test_models_of_another_base_are_named(tmp_path):
+    (tmp_path / "mini_massive_k_nl-NL").mkdir()
+    (tmp_path / "other_topics_k_nl-NL").mkdir()
+    with pytest.raises(InputError, match=r"; give --base-model mini, of which there are models, or train nl-NL with "):
+        wanted.available(ModelStore("xlm-roberta-base", MINI_TASK, tmp_path), ["af-ZA"], 1)
+
+
 @pytest.mark.parametrize("target", MINI_TASK.codes[:3])
 def test_no_target_is_advised_as_its_own_source(target):
     advised = wanted.nearest(MINI_TASK, [target], 3)
@@ -98,7 +106,7 @@ def test_the_advice_is_the_targets_neighbours():
 
 def test_the_advised_line_names_the_store(tmp_path):
     store = ModelStore("mini", MINI_TASK, tmp_path / "my models")
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(InputError) as caught:
         wanted.available(store, ["af-ZA"], 2)
     line = f"--base-model mini --dataset-name mini --models-root '{tmp_path / 'my models'}' --locales nl-NL de-DE"
     assert str(caught.value).endswith(f"train_missing_models.py {line}")

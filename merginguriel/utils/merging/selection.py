@@ -230,14 +230,14 @@ def check_count(
     scores = matrix.for_target(target)
     usable = [locale for locale in scores if locale in models]
     fewer = f"give --num-languages {len(usable)}, or " if usable else ""
-    if count > len(scores):
+    if len(scores) < count < len(matrix.sources):  # a larger matrix of these languages has more
         raise InputError(
             f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}, "
             f"{len(usable)} of them with a model; {fewer}{matrix.remedy}"
         )
     if count > len(usable):
-        untrained = [locale for locale in scores if locale not in models and (locale in known or not known)]
-        missing = ", ".join(untrained[: count - len(usable)])
+        untrained = [locale for locale in scores if not known or locale in known] + sorted({*known} - {target, *scores})
+        missing = ", ".join([locale for locale in untrained if locale not in models][: count - len(usable)])
         raise InputError(
             f"--num-languages {count}, but only {len(usable)} of {target}'s neighbours have a model"
             f"{' (' + ', '.join(usable) + ')' if usable else ''}; {fewer}"

@@ -45,11 +45,18 @@ class ModelStore:
             which = list(advised) or ([] if self.task.default_codes else ["LANGUAGE"])
             flags = ["--base-model", self.base_model, *task_tokens(self.task), "--models-root", str(self.root)]
             raise InputError(
-                f"no models {self.folder('<language>').name} in {self.root}; train "
+                f"no models {self.folder('<language>').name} in {self.root}; {self._of_other_bases()}train "
                 f"{', '.join(advised) or 'some'} with python merginguriel/train_missing_models.py "
                 f"{shlex.join([*flags, *(['--locales', *which] if which else [])])}"
             )
         return models
+
+    def _of_other_bases(self) -> str:
+        """Advice to take another base model, where models of this task and another base are there."""
+        names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
+        parsed = [found for name in names if (found := naming.parse_model(name)) and found[1] == self.task.name]
+        bases = sorted({base for base, _, _ in parsed})
+        return f"give --base-model {' or '.join(bases)}, of which there are models, or " if bases else ""
 
     def choose(self, languages: Sequence[str] | None = None) -> dict[str, Path]:
         """Language -> folder of those that are asked for, by default of all; InputError where one has no model."""
