@@ -91,6 +91,7 @@ def as_batch(planned, failures, args, context):
 def main(argv=None):
     args = parse_with_config(build_parser(), argv)
     settings, store = adapt_flags.read_adapt_settings(args), flag_groups.read_store(args)
+    adapt_flags.check_models(args, store)
 
     from merginguriel.utils.adaptation.adapt_job import remove_leftovers
     from merginguriel.utils.evaluation.evaluation_job import EvaluationContext

@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if Path(args.output_prefix).name != args.output_prefix:
         raise InputError(f"--output-prefix {args.output_prefix} is not a plain name; --output-dir chooses the folder")
+    result_flags.check_results(args)
     nxn = choose_nxn(args)
 
     from merginguriel.utils.results import collect, files, text_report
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from merginguriel.utils.results.summary import summarise
 
     log.info("Aggregating experiment results...")
-    collection = collect.collect(args.results_dir, nxn)
+    collection = collect.collect(args.results_dir, nxn, logging.INFO)
     among = choose(collection.long, args.split, args.locales, task=args.task)
     long = of_types(among, args.experiment_types) if args.experiment_types else among
     log.info("Processing %d experiment results", len(long))
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     print(text_report.printed(results))
-    print("\nFiles generated:", *(f"  {name}_filename: {path}" for name, path in written.items()), sep="\n")
+    print("\nFiles generated:", *files.told(written), sep="\n")
     damaged = collection.damaged | comparison.damaged
     if args.show_missing:
         lines, damaged_lists = missing(args.results_dir, comparison.frame, args.locales)

@@ -8,6 +8,7 @@ if not __package__:
     import _checkout  # noqa: F401
 
 import json
+import shlex
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,13 +18,15 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.data import mini
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.merging import selection
 from merginguriel.utils.similarity.transfer import SUMMARY_JSON
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int
 from merginguriel.utils.storage.command_lines import shell_line
+from merginguriel.utils.storage.messages import said_once
 
-# Ten short epochs: enough for about 0.9 on the own language.
-TRAINING = "--epochs 10 --lr 1e-3 --train-bs 32 --additional-args --do-train --save-strategy no".split()
+# Six short epochs: enough for about 0.9 on the own language.
+TRAINING = "--epochs 6 --lr 2e-3 --train-bs 32 --additional-args --do-train --save-strategy no".split()
 NUM_SOURCES = 3
 SHOWN = ("mean", "nearest", "average", "vote", "regmean", "adapted", "best")
 LEGEND = """
@@ -72,16 +75,15 @@ def step(script: str, *flags: object) -> None:
 def scores(results: Path, nxn: Path, locales: Sequence[str]) -> dict[str, list[float]]:
     """Of every target: the accuracies that SHOWN names, on its test items."""
     from merginguriel.utils.data.massive import MINI_TASK
-    from merginguriel.utils.merging.selection import Neighbours, SourceSettings, similarity_matrix
     from merginguriel.utils.results import collect
 
     rows = collect.collect(results, nxn).long
     alone = {(row.source, row.locale): row.accuracy for row in rows[rows.kind == "nxn"].itertuples()}
     found = {}
     for target in locales:
-        among = Neighbours(target, tuple(locales), MINI_TASK)
-        cosines = similarity_matrix(SourceSettings(selection="cosine"), among).for_target(target)  # best first
-        nearest = (source for source in cosines if source in locales)
+        among = selection.Neighbours(target, tuple(locales), MINI_TASK)
+        cosines = selection.similarity_matrix(selection.SourceSettings(selection="cosine"), among)
+        nearest = (source for source in cosines.for_target(target) if source in locales)  # best first
         made = rows[(rows.target == target) & rows.kind.isin(["merge", "ensemble"])]
         of = {row.method: row.accuracy for row in made.itertuples()}
         its = [alone[source, target] for source in json.loads(made.sources.iloc[0])]
@@ -113,7 +115,7 @@ def main(argv=None):
     if len(set(args.locales)) <= NUM_SOURCES:
         raise InputError(f"--locales: {NUM_SOURCES} sources and a target are {NUM_SOURCES + 1} languages; name more")
     models, results = folder / naming.MODELS_ROOT, folder / naming.RESULTS_ROOT
-    print(f"Every language once as the target of merges of others. Everything happens in {folder}/.", flush=True)
+    print(f"Every language once as the target of merges of others, in {folder}/.", flush=True)
     data = ["--dataset-name", "mini"]
     common = [*data, "--models-root", models]
     workers = ["--workers", args.workers]
@@ -124,9 +126,10 @@ def main(argv=None):
 
     chosen = ["--num-languages", NUM_SOURCES, "--selection", "cosine", "--results-dir", results]
     modes = ["--modes", "average", "regmean", "regmean+vote"]
-    step("run_large_scale_experiment.py", *common, *languages, *workers, *modes, *chosen)
     votes = ["--target-languages", *args.locales, "--voting-methods", "soft", "--preweight", "equal"]
-    step("run_large_scale_ensemble_experiments.py", *votes, "--nxn-dir", nxn, *chosen)
+    with said_once(selection.log):  # both choose the same sources
+        step("run_large_scale_experiment.py", *common, *languages, *workers, *modes, *chosen)
+        step("run_large_scale_ensemble_experiments.py", *votes, "--nxn-dir", nxn, *chosen)
 
     read = ["--results-dir", results, "--nxn-results-dir", nxn]
     step("aggregate_results.py", *read, "--output-dir", folder / "tables")
@@ -134,9 +137,11 @@ def main(argv=None):
         "report.py", *read, "--output", folder / "report.html", "--title", "The demo: each language once as the target"
     )
     print(LEGEND.format(count=NUM_SOURCES), table(scores(results, nxn, args.locales)), REAL_DATA, sep="\n")
-    one = ["--mode", "regmean", "--adapt", "vote", "--target-lang", args.locales[0], "--num-languages", NUM_SOURCES]
-    print(f"\nThe page about all of it: {folder / 'report.html'}. The sweep has kept results; this keeps a model:")
-    print("$", shell_line("run_merging_pipeline_refactored.py", *one, *common))
+    one = ["--mode", "regmean", "--adapt", "vote", "--target-lang", args.locales[0]]
+    rest = shlex.join(map(str, ["--num-languages", NUM_SOURCES, *common]))
+    print(f"\nThe page about all of it: {folder / 'report.html'}")
+    print("The sweep has kept results; this keeps a model:")
+    print("$", shell_line("run_merging_pipeline_refactored.py", *one), f"\\\n    {rest}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Say what is installed here, which device computes, where models are kept, what is missing and what for.
 
-Exit code 1 where something is missing that every command needs.
+Exit code 1 where something is missing that every command needs; --quiet prints that alone.
 """
 
 if not __package__:
@@ -18,6 +18,7 @@ from pathlib import Path
 from merginguriel import __version__
 from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.storage import messages
 
 # What the commands cannot do without, by the names on PyPI.
 NEEDED = (
@@ -127,12 +128,13 @@ def _gigabytes(size: int) -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     ArgumentParser("doctor.py", description=__doc__).parse_args(argv)
-    found = []
+    missing = []
     for one in findings():
-        print(one, flush=True)
-        found.append(one)
-    missing = [one.about for one in found if not one.is_good]
-    print(f"\nneeded and missing: {', '.join(missing)}" if missing else "\neverything that is needed is here")
+        if not (one.is_good and messages.is_quiet()):
+            print(one, flush=True)
+        missing += [] if one.is_good else [one.about]
+    if not messages.is_quiet():
+        print(f"\nneeded and missing: {', '.join(missing)}" if missing else "\neverything that is needed is here")
     return 1 if missing else 0
 
 

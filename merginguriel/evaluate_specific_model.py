@@ -47,6 +47,8 @@ def main(argv=None):
     if Path(name).name != name or name == "..":
         raise InputError(f"--prefix {name} is not a plain name; use --results-dir for another place")
 
+    if not args.model.is_dir():
+        raise InputError(f"no model folder {args.model}; check the path")
     task = flag_groups.read_task(args)
 
     from merginguriel.utils.evaluation import comparison, per_label

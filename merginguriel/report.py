@@ -40,6 +40,8 @@ def build_parser() -> ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    result_flags.check_results(args)
+    nxn = result_flags.nxn_of(args)
 
     from merginguriel.utils.data.languages import own_codes
     from merginguriel.utils.report import language_data, read_data
@@ -49,12 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from merginguriel.utils.storage.command_lines import as_called
 
     data = read_data.from_results(
-        args.results_dir,
-        result_flags.nxn_of(args),
-        split=args.split,
-        locales=args.locales,
-        types=args.experiment_types,
-        task=args.task,
+        args.results_dir, nxn, split=args.split, locales=args.locales, types=args.experiment_types, task=args.task
     )
     data = language_data.with_similarity(data, args.similarity_matrix)
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"

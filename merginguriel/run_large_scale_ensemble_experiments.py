@@ -52,6 +52,8 @@ def main(argv=None):
         return 0
     settings = vote_flags.read_vote_settings(args)
     flag_groups.check_backend(args)
+    store = nxn_record.read_store_of(args)
+    vote_flags.check_models(settings, store, targets)
 
     from merginguriel.utils.ensembles import comparison
     from merginguriel.utils.ensembles.plan import Planner, open_kept
@@ -65,7 +67,6 @@ def main(argv=None):
     from merginguriel.utils.models.devices import default_device
     from merginguriel.utils.storage.messages import said_once
 
-    store = nxn_record.read_store_of(args)
     context = VoteContext(store.task, open_kept(settings))
     planner = Planner(settings, store, context, default_device())
     methods, jobs, failures = list(dict.fromkeys(args.voting_methods)), [], {}

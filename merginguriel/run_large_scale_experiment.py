@@ -15,6 +15,7 @@ from merginguriel.utils.flags.config import as_record, parse_with_config
 from merginguriel.utils.flags.merge_flags import add_adapt, add_merging, add_sources
 from merginguriel.utils.flags.parser import ArgumentParser, PrintAndStop
 from merginguriel.utils.flags.setting_flags import add_settings
+from merginguriel.utils.merging import wanted
 from merginguriel.utils.merging.modes import mode_lines
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.storage import naming
@@ -60,6 +61,8 @@ def main(argv=None):
     if args.list_locales:
         flag_groups.print_targets(targets, where)
         return 0
+    store = flag_groups.read_store(args)
+    wanted.available(store, targets, max(args.num_languages))
     grid = sweep_flags.read_grid(args)
 
     from merginguriel.utils.jobs.backends import backend_of
@@ -71,7 +74,6 @@ def main(argv=None):
     from merginguriel.utils.merging.merge_job import MergeContext, MergeOutput
 
     output = MergeOutput(args.results_dir, args.overwrite, args.keep_merged, args.keep_measurements)
-    store = flag_groups.read_store(args)
     task = store.task
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         sweep.check_environment(grid)

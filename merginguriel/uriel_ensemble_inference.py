@@ -35,6 +35,8 @@ def build_parser():
 def main(argv=None):
     args = parse_with_config(build_parser(), argv)
     settings = vote_flags.read_vote_settings(args)
+    store = nxn_record.read_store_of(args)
+    vote_flags.check_models(settings, store, [args.target_lang])
 
     from merginguriel.utils.ensembles.comparison import held
     from merginguriel.utils.ensembles.plan import Planner, open_kept
@@ -42,7 +44,6 @@ def main(argv=None):
     from merginguriel.utils.models.devices import default_device
     from merginguriel.utils.storage.naming import RESULTS_JSON
 
-    store = nxn_record.read_store_of(args)
     context = VoteContext(store.task, open_kept(settings))
     planner = Planner(settings, store, context, default_device(), [args.target_lang])
     plan = planner.plan(args.target_lang)

@@ -20,9 +20,11 @@ def _work(told, pipe):
 
 
 class Workers:
-    """What multiprocessing.get_context("spawn") has, for ours."""
+    """What multiprocessing.get_context has by either name, for ours."""
 
     Pipe, Process = staticmethod(FORKED.Pipe), Told
+    set_forkserver_preload = staticmethod(lambda modules: None)
+    get_start_method = staticmethod(lambda: "fork")
 
 
-get_context = {"spawn": Workers}.__getitem__
+get_context = {"spawn": Workers, "forkserver": Workers}.__getitem__

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from scipy.special import softmax
+from tables import whole_rows
 
 from merginguriel import adapt_to_target, run_merging_pipeline_refactored
 from merginguriel.utils.adaptation.adapt_job import AdaptOutput, adaptation_job
@@ -55,7 +56,7 @@ def test_one_target(said, merged, tmp_path, models_root):
     assert code == 0, err
     name = f"average_af-ZA{WORDS}"
     told = result(tmp_path, name)
-    rows = {line.split("  ")[0]: line for line in out.splitlines()}
+    rows = {line.split("  ")[0]: line for line in whole_rows(out)}
     assert f"{told['performance']['accuracy']:8.4f}" in rows[name] and f"adapted model: merged_models/{name}" in out
     assert "(the model before)" in rows[f"{model}, before"]
     # The merge's own sources have taught, and the merge is what results tell of it.

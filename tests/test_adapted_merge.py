@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.checkpoint import Checkpoint
 from scipy.special import softmax
+from tables import whole_rows
 
 from merginguriel import adapt_to_target, run_large_scale_experiment, run_merging_pipeline_refactored
 from merginguriel.utils.data import mini
@@ -53,7 +54,7 @@ def weights(folder):
 def test_the_pipeline_adapts_its_merge(merge, said_by, tmp_path, caplog):
     code, out, err = merge(*MERGE, *QUICK, "--adapt", "vote")
     assert code == 0, err
-    rows = {line.split("  ")[0]: line.split() for line in out.splitlines()}
+    rows = {line.split("  ")[0]: line.split() for line in whole_rows(out)}
     score = {
         name: atomic.read_json(tmp_path / "results" / name / "results.json")["performance"]["accuracy"]
         for name in (NAME, NAME + WORDS)
@@ -104,7 +105,7 @@ def test_a_sweep_has_adapted_modes(sweep, tmp_path, merge):
     name = f"regmean_merge_af-ZA_2merged{words}"
     found = {path.parent.name for path in tmp_path.glob("results/*/results.json") if "merge" in path.parent.name}
     assert found == {name, name + WORDS}
-    lines = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith("regmean")}
+    lines = {line.split()[0]: line.split() for line in whole_rows(out) if line.startswith("regmean")}
     for one in found:
         accuracy = atomic.read_json(tmp_path / "results" / one / "results.json")["performance"]["accuracy"]
         assert lines[one.replace("_af-ZA", "")][2] == f"{accuracy:.4f}"

@@ -27,7 +27,7 @@ from merginguriel.utils.results.baselines import BASELINES
 from merginguriel.utils.results.choice import choose
 from merginguriel.utils.results.comparison import COMPARISON, compare
 from merginguriel.utils.results.csv_tables import Aggregate
-from merginguriel.utils.results.files import write
+from merginguriel.utils.results.files import WORDS, write
 from merginguriel.utils.results.rows import COLUMNS
 from merginguriel.utils.results.summary import SUMMARY, summarise
 from merginguriel.utils.storage import atomic
@@ -494,8 +494,10 @@ def test_command_writes_its_files(run, results, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "  similarity_2lang: 2 experiments, mean accuracy = 0.8000" in done.stdout
     assert "  similarity_2lang: 50.0% win rate vs best source (1/2), +5.0 points on average" in done.stdout
-    files = [line.split("_filename: ")[0].strip() for line in done.stdout.split("Files generated:\n")[1].splitlines()]
-    assert files[0] == "gains"
+    told = done.stdout.split("Files generated:\n")[1].splitlines()
+    files = [line.split("_filename: ")[0].strip() for line in told[::2]]
+    assert files[0] == "gains" and told[1].strip().startswith("open this first")
+    assert [line.strip() for line in told[1::2]] == [WORDS[what] for what in files]
     gains = read_csv(tmp_path / generated(done, "gains"))
     assert [(row["target"], row["variant"], row["score"]) for row in gains] == [
         ("af-ZA", "similarity_2lang", "0.8"),

@@ -1,5 +1,6 @@
 """Commands are named as they were called: what is printed runs as it is, and what files keep is one form."""
 
+import importlib
 import subprocess
 import sys
 
@@ -57,11 +58,19 @@ def test_what_is_printed_runs(tmp_path, way):
     merge = [sys.executable, *way, "merge", "--mode", "average", "--target-lang", "af-ZA", "--models-root", "none"]
     done = subprocess.run(
         merge, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
-    ).stderr.split("; train one with python ")
-    assert done[0].startswith("error: no models") and done[1].split()[: len(way) + 1] == [*way, "train"]
+    ).stderr.split(" with python ")
+    assert done[0].startswith("error: no models") and done[1].split()[: len(way) + 1] == [*way, "train-missing"]
     printed = [sys.executable, *done[1].split(), "--no-such-flag"]
     again = subprocess.run(printed, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 2 and "--no-such-flag" in again.stderr
+
+
+@pytest.mark.parametrize("script", ["train_missing_models", "run_large_scale_iterative_training", "plot_results"])
+def test_help_fits_80_columns_by_the_longest_name(monkeypatch, script):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "merginguriel/__main__.py")])
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = importlib.import_module(f"merginguriel.{script}").build_parser().format_help()
+    assert "python -m merginguriel" in shown and max(map(len, shown.splitlines())) <= 80
 
 
 def test_every_name_is_of_a_script():

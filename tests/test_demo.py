@@ -13,8 +13,8 @@ from merginguriel.utils.flags.command import INTERRUPTED
 from merginguriel.utils.results import collect
 
 LOCALES = ("af-ZA", "nl-NL", "de-DE", "en-US")
-# A base that has been pre-trained for half the time, and fewer languages, are good enough.
-SHORTER = "from merginguriel.utils.models import mini_encoder; mini_encoder.PRETRAIN_STEPS = 150"
+# A base that has been pre-trained for less time, and fewer languages, are good enough.
+SHORTER = "from merginguriel.utils.models import mini_encoder; mini_encoder.PRETRAIN_STEPS = 120"
 
 
 def rows_of(printed: str) -> dict[str, list[float]]:
@@ -39,6 +39,10 @@ def test_demo(run, tmp_path):
     assert all(row["mean"] <= row["best"] for row in of.values())
     # Chance is 1/12 over the corpus' intents; relatives must stand clear of it.
     assert of["af-ZA"]["nearest"] > 0.5 and of["af-ZA"]["average"] > 0.4
+    assert done.stderr.count("Loading evaluation matrix") == 1
+    assert "without a model" not in done.stderr  # those that are nearer have no data here
+    lines = done.stdout.rpartition("report: demo")[2].splitlines()
+    assert max(len(line) for line in lines if not line.startswith("$")) <= 80
     assert (tmp_path / "demo/report.html").is_file() and list((tmp_path / "demo/tables").iterdir())
 
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

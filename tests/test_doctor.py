@@ -28,6 +28,13 @@ def test_what_is_missing(said_by, monkeypatch):
     assert "\n! datasets " in out and lines(out)["ray"].startswith("not here; only for --backend ray")
 
 
+def test_quiet_it_names_only_what_is_missing(said_by, monkeypatch):
+    assert said_by(doctor.main, "--quiet")[:2] == (0, "")
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("datasets", "ray") else "1")
+    code, out, _ = said_by(doctor.main, "--quiet")
+    assert code == 1 and out.startswith("! datasets ") and out.count("\n") == 1
+
+
 def test_a_broken_torch_is_named(said_by, monkeypatch):
     def broken(name):
         raise OSError("libcudart.so: cannot open shared object file")

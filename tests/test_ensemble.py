@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.errors import InputError
 from running import renaming
+from tables import whole_rows
 
 from merginguriel import run_large_scale_ensemble_experiments, run_nxn_evaluation, uriel_ensemble_inference
 from merginguriel.utils.data import mini
@@ -120,7 +121,7 @@ def test_table_sets_votes_beside_sources(voted):
         return kept(folder, name)["predictions"] == kept(folder, name)["labels"]
 
     for method in VOTES:
-        line = next(line for line in done.stdout.splitlines() if line.startswith(NAME.format(method) + " "))
+        line = next(line for line in whole_rows(done.stdout) if line.startswith(NAME.format(method) + " "))
         p = mcnemar(correct(NAME.format(method)), correct(f"tiny_massive_k_{alone[0]}_af-ZA"))
         assert float(line.split()[-1]) == pytest.approx(p, rel=0.06)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods import METHODS
 from running import ROOT, environment, renaming
 from safetensors.numpy import load_file, save_file
@@ -22,6 +23,7 @@ from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.statistics import mcnemar
 from merginguriel.utils.merging import bench
 from merginguriel.utils.merging.record import settings_of
+from merginguriel.utils.merging.selection import select_sources
 from merginguriel.utils.models import devices
 from merginguriel.utils.similarity import matrix
 from merginguriel.utils.storage import atomic
@@ -217,8 +219,26 @@ def test_explicit_sources_are_weighed_by_cosine(run, flags):
 
 
 def test_says_which_similar_languages_have_no_model(run, flags):
+    """Of hy-AM and hu-HU, which are more similar as well, the mini corpus has no data."""
     done = run(SCRIPT, *flags, "--mode", "average", "--num-languages", 2, "--dry-run")
-    assert "without a model: hy-AM, hu-HU" in done.stderr
+    assert done.returncode == 0 and "without a model" not in done.stderr
+
+
+def test_of_languages_without_data_no_model_is_missed(caplog):
+    names = ("a", "b", "c", "d", "e")
+    alike = matrix.similarities(names, np.array([[1, 0.9, 0.8, 0.7, 0.6]] * 5), "here")
+    models = {"d": Path("d"), "e": Path("e")}
+    for known, missed in (((), "b, c"), (("a", "c", "d", "e"), "c"), (("a", "d", "e"), None)):
+        caplog.clear()
+        assert list(select_sources(alike, "a", 1, models, known)) == ["d"]
+        assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ([missed] if missed else [])
+    with pytest.raises(InputError, match="give --num-languages 2, or train c$"):
+        select_sources(alike, "a", 4, models, ("a", "c", "d", "e"))
+    with pytest.raises(InputError, match="or add data of more languages$"):
+        select_sources(alike, "a", 3, models, ("a", "d", "e"))
+    # All that a matrix of the models alone can give; others of the data would be in it, were they trained.
+    with pytest.raises(InputError, match="only 2 of a's neighbours have a model .*, or train f, g$"):
+        select_sources(alike, "a", 9, models, ("a", "d", "e", "g", "f"))
 
 
 def test_dry_run_touches_nothing(run, flags, tmp_path):
@@ -439,7 +459,7 @@ def test_permuted_labels_are_aligned_by_name(run, flags, source_copies, tmp_path
         (["--mode", "mean"], "invalid choice"),
         (["--mode", "average", "--num-languages", "5"], "only 4 of af-ZA's neighbours have a model"),
         (["--mode", "average", "--num-languages", "30"], "neighbours of af-ZA"),
-        (["--mode", "average", "--base-model", "other/none"], "training_bert.py"),
+        (["--mode", "average", "--base-model", "other/none"], "train_missing_models.py"),
         (["--mode", "manual", "--weights", "nl-NL=0.6,de-DE=0.6"], "sum to 1.2, not 1"),
         (["--mode", "manual", "--weights", "nl-NL=1,de-DE=0"], "positive"),
         (["--mode", "manual", "--weights", "nl-NL=0.5,da-DK=0.5"], "da-DK"),
@@ -709,6 +729,7 @@ def test_interrupted_run_can_be_repeated(begin, run, flags, tmp_path, sent, code
 def test_interrupted_while_it_imports(flags, tmp_path, sent, code):
     # What is imported is told on stderr.
     command = [sys.executable, "-X", "importtime", str(ROOT / SCRIPT), *map(str, flags), "--mode", "average"]
+    command += ["--num-languages", "3"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -765,11 +786,3 @@ def test_evaluate_refuses_damaged_models(refused, source_copies, what, message):
     path = source_copies / "tiny_massive_k_nl-NL"
     damage(path, what)
     assert message in refused(EVALUATE, "--base-model", path, "--locale", "de-DE", "--dataset-name", "mini")
-
-
-@pytest.mark.parametrize("target", ["af-ZA", "az-AZ"])
-@pytest.mark.parametrize("script", [SCRIPT, "merginguriel/uriel_ensemble_inference.py"])
-def test_no_target_is_advised_as_its_own_source(refused, script, target):
-    flags = ["--mode", "average"] if script == SCRIPT else []
-    said = refused(script, *flags, "--target-lang", target, "--base-model", "absent", "--dataset-name", "mini")
-    assert "train one with" in said and f"--dataset-config-name {target}" not in said

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from auto_merge_llm.checkpoint import Checkpoint
 from running import ROOT, environment
+from tables import whole_rows
 
 import merginguriel as mu
 from merginguriel import (
@@ -335,7 +336,7 @@ def test_an_adapted_merge_is_that_of_the_commands(place, tmp_path):
     assert [(one["losses"], one["agreement"]) for one in found.rounds] == [
         (one["losses"], one["agreement"]) for one in rounds
     ]
-    assert len(found.to_pandas()) == 144 and found.table().splitlines()[-1].split()[1] == f"{found.accuracy:.4f}"
+    assert len(found.to_pandas()) == 144 and whole_rows(found.table())[-1].split()[1] == f"{found.accuracy:.4f}"
     assert repr(found) == f"<{merged.plan.output.name} adapted to af-ZA: accuracy {found.accuracy:.4f}>"
     # From the command's folder, in its words: it is known again, and nothing is made anew.
     again = {"output_dir": "../adapted", "results_dir": "../results", "task": "mini", **ADAPT}

@@ -413,6 +413,6 @@ def test_a_sweep_tells_one_metric_and_its_targets_are_one_experiment(run, refuse
     assert f"--task {moods} --base-model tiny --models-root {tmp_path / 'made'} " in command_of(made)
 
 
-def test_where_no_model_is_the_command_trains_one_of_the_task(refused, moods, tiny_base):
+def test_where_no_model_is_the_command_trains_those_of_the_task(refused, moods, tiny_base):
     error = refused(MERGE, "--task", moods, "--base-model", tiny_base, "--mode", "average", "--target-lang", "af")
-    assert f" --task {moods} --output-dir " in error and error.endswith(" --do-train")
+    assert f" --task {moods} --models-root " in error and error.endswith(" --locales nl de no")

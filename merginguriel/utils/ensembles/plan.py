@@ -14,6 +14,7 @@ from merginguriel.utils.evaluation import nxn_logits
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
 from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.merging import wanted
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.models.model_folder import WeightHashes, bytes_of, files_of
@@ -46,7 +47,9 @@ class Planner:
     ):
         self.settings, self.store, self.context = settings, store, context
         self._kept = kept = context.kept
-        self.available: Mapping[str, Path] = kept.available(settings, store) if kept else store.available(targets)
+        self.available: Mapping[str, Path] = (
+            kept.available(settings, store) if kept else wanted.available(store, targets, settings.choice.num_languages)
+        )
         self._hashes = kept.matrix.weights_sha256 if kept else WeightHashes(self.available)
         self._polls = Polls(context.task, self.available, store.root, self._hashes)
         self.precision = kept.matrix.precision if kept else precision_on(device)

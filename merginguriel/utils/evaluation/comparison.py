@@ -9,6 +9,7 @@ from merginguriel.utils.evaluation.metrics import ACCURACY, METRICS
 from merginguriel.utils.evaluation.resampling import randomisation_test, resampled_scores
 from merginguriel.utils.evaluation.results import Evaluation
 from merginguriel.utils.evaluation.statistics import bootstrap_interval, mcnemar, paired_bootstrap
+from merginguriel.utils.storage.text_lines import name_width, named
 
 
 def mean_interval(evaluations: list[Evaluation]) -> tuple[float, float]:
@@ -60,20 +61,20 @@ def comparison_table(
 
     Where the task has another metric, it comes first, and p is of it.
     """
-    width = max(len("model"), *(len(evaluation.name) for evaluation in evaluations))
     metric = evaluations[0].metric
     told = "" if metric == ACCURACY else f"  {metric}"
-    title = f"{'model':<{width}}{told}  accuracy  95 % interval"
-    lines = [f"{title}   p vs {called}" if reference else title]
+    title = f"{told}  accuracy  95 % interval{f'   p vs {called}' if reference else ''}"
+    width = name_width(["model", *(evaluation.name for evaluation in evaluations)], len(title))
+    lines = [f"{'model':<{width}}{title}"]
     for evaluation in evaluations:
         low, high = evaluation.interval
         by_metric = f"  {evaluation.score:{len(told) - 2}.4f}" if told else ""
-        line = f"{evaluation.name:<{width}}{by_metric}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
+        numbers = f"{by_metric}  {evaluation.accuracy:8.4f}  [{low:.3f}, {high:.3f}]"
         if reference is evaluation:
-            line += f"  ({called})"
+            numbers += f"  ({called})"
         elif reference:
-            line += f"  {_p_value(evaluation, reference):.2g}"
-        lines.append(line)
+            numbers += f"  {_p_value(evaluation, reference):.2g}"
+        lines.append(named(evaluation.name, width, numbers))
     return "\n".join(lines)
 
 

@@ -104,6 +104,16 @@ def read_taught(args: argparse.Namespace) -> AdaptSettings:
     return settings
 
 
+def check_models(args: argparse.Namespace, store: ModelStore) -> None:
+    """InputError where the model or the teachers of the only target are not there; of several each is told its own."""
+    if args.target_lang:
+        model = _of_target(args.model, args.target_lang)
+        if not model.is_dir():
+            raise InputError(f"no model folder {model}; check --model")
+    if args.teachers:
+        store.choose(args.teachers)
+
+
 def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStore, target: str) -> "AdaptRun":
     """The adaptation to one target; InputError for what cannot be done, before a tensor is read."""
     from merginguriel.utils.adaptation.run import AdaptRun

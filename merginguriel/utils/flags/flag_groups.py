@@ -14,6 +14,7 @@ from merginguriel.utils.data.task_file import TaskSettings, task_of
 from merginguriel.utils.evaluation.metrics import METRICS
 from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle, read_settings
 from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.models import hub
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.argument_types import positive_int, shard, whole_number
@@ -81,6 +82,9 @@ def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]
     if not given:
         return ()
     ignore_idle(args, ["base_model"], "beside --source")
+
+    for _, model in given:  # what is missing is told before torch is loaded
+        hub.located(model)
 
     from merginguriel.utils.models.foreign import as_model_folder
 

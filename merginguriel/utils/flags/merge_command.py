@@ -19,6 +19,7 @@ from merginguriel.utils.flags.merge_flags import (
 )
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.flags.setting_flags import add_settings, ignore_idle
+from merginguriel.utils.merging import wanted
 from merginguriel.utils.merging.modes import mode_lines, needs_text
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models.store import ModelStore
@@ -84,6 +85,10 @@ def _of_evaluation(args: argparse.Namespace, settings: MergeSettings) -> list[st
 
 def run(args: argparse.Namespace) -> int:
     settings, store = read_merge(args)
+    if settings.weighs_by_hand:
+        store.available()
+    else:
+        wanted.check_sources(store, settings.target, settings.selection)
 
     from merginguriel.utils.merging.plan import plan_merge
 

@@ -79,9 +79,6 @@ class ArgumentParser(argparse.ArgumentParser):
     def _takes_the_rest(self, flag):
         return getattr(self._option_string_actions.get(flag), "nargs", None) == argparse.REMAINDER
 
-    def format_help(self):
-        return command_lines.as_called(super().format_help())
-
     def error(self, message):
         """In one line; a flag that is not there, and what it may have been meant for, before all else."""
         before = self._before_rest(self._given)
@@ -147,10 +144,16 @@ class PrintAndStop(argparse.Action):
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Shows defaults, where there is one to show, and keeps paragraphs and indented lines apart."""
+    """Shows defaults, where there is one to show, keeps paragraphs and indented lines apart.
+
+    Commands are named as this process was called, before lines are broken: that name may be the longer one.
+    """
+
+    def _split_lines(self, text, width):
+        return super()._split_lines(command_lines.as_called(text), width)
 
     def _fill_text(self, text, width, indent):
-        paragraphs = text.strip().split("\n\n")
+        paragraphs = command_lines.as_called(text).strip().split("\n\n")
         return "\n\n".join(
             part if "\n  " in part else super(HelpFormatter, self)._fill_text(part, width, indent)
             for part in paragraphs

@@ -66,6 +66,12 @@ def nxn_of(args: argparse.Namespace) -> Path | None:
     return None
 
 
+def check_results(args: argparse.Namespace) -> None:
+    """InputError where the folder of results is not there."""
+    if not args.results_dir.is_dir():
+        raise InputError(f"no folder {args.results_dir}; run merges first, or name it with --results-dir")
+
+
 def add_pictures(parser: ArgumentParser) -> None:
     """Flags of the commands that draw: what `add_results` and `add_baselines` choose, or a table; and where to."""
     add_results(parser)

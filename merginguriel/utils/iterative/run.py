@@ -22,6 +22,7 @@ from merginguriel.utils.iterative.progress import EpochProgress
 from merginguriel.utils.iterative.result import check_result, judge
 from merginguriel.utils.iterative.run_folder import CONFIG_JSON, RunFolder
 from merginguriel.utils.jobs import processes
+from merginguriel.utils.jobs.job import loaded_by
 from merginguriel.utils.storage import atomic, messages
 from merginguriel.utils.training import tracking
 from merginguriel.utils.training.checkpoints import set_aside_damaged
@@ -151,7 +152,7 @@ class Turns:
                 "use --overwrite to begin the run again"
             )
         if len(parts) > 1 and not settings.sequential:
-            processes.in_processes(self._make, parts, len(parts), self._progress)
+            processes.in_processes(self._make, parts, len(parts), self._progress, loaded_by({"iterative"}))
         elif parts:
             processes.in_this_process(lambda: self._trainers, parts, self._progress)
         if self._progress.failures:

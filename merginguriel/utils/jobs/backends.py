@@ -10,7 +10,7 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.jobs import memory, processes
 from merginguriel.utils.jobs.engine import Backend, Worker
-from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.job import Job, loaded_by
 from merginguriel.utils.jobs.outcome import JobProgress
 from merginguriel.utils.models.devices import default_device
 
@@ -43,7 +43,8 @@ class LocalBackend:
         if self.workers == 1 and self.device == "cpu":
             processes.in_this_process(make, groups, progress)
         else:
-            processes.in_processes(make, groups, self.workers, progress)
+            loads = loaded_by({job.kind for _, jobs in groups for job in jobs})
+            processes.in_processes(make, groups, self.workers, progress, loads)
 
 
 def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:

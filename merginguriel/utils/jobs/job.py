@@ -4,7 +4,7 @@ import functools
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ KINDS = {
     "vote": "merginguriel.utils.ensembles.vote_job",
     "iterative": "merginguriel.utils.iterative.iterative_job",
 }
+
+# Kinds that train: what they import is worth importing once for all processes.
+TRAINING = {"training", "adaptation", "adapted_merge", "iterative"}
+
+
+def loaded_by(kinds: Iterable[str]) -> list[str]:
+    """The modules that jobs of these kinds import, beside what all jobs do."""
+    return ["transformers.trainer"] if TRAINING & set(kinds) else []
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.jobs import copies
 from merginguriel.utils.storage import messages
 
 AGAIN = "run the same command again"
@@ -31,12 +32,12 @@ def in_this_process(make: Callable, jobs: Iterable[tuple[str, Any]], progress) -
     _work_off(make, jobs, lambda event, *details: getattr(progress, event)(0, *details))
 
 
-def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, progress) -> None:
+def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, progress, loads: Iterable = ()) -> None:
     """`workers` processes, each given a job at a time; where one dies, its job has failed and another takes its place.
 
-    `make` and the jobs must pickle. The processes end with this one, however it ends.
+    `make` and the jobs must pickle. `loads`: what the jobs import. The processes end with this one, however it ends.
     """
-    context = multiprocessing.get_context("spawn")
+    context = copies.context(loads)
     waiting = list(jobs)
     # By the pipe to each.
     processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}
@@ -46,8 +47,8 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_worker, args=(make, theirs), daemon=True)
-        with _environment(number, workers):
+        with _environment(number, workers) as environment:
+            process = context.Process(target=_worker, args=(make, environment, theirs), daemon=True)
             process.start()
         theirs.close()
         processes[ours] = (number, process)
@@ -105,10 +106,11 @@ def _work_off(make: Callable, jobs: Iterable[tuple[str, Any]], report: Callable)
             report("done", name, result, time.monotonic() - start)
 
 
-def _worker(make: Callable, pipe) -> None:
+def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
     import signal
     import threading
 
+    copies.become(environment)
     logging.basicConfig(format="%(message)s")
     messages.set_level(messages.QUIET)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
@@ -145,7 +147,7 @@ def _environment(number: int, workers: int):
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
-        yield
+        yield dict(os.environ)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -14,6 +14,7 @@ from auto_merge_llm.tensors import identities
 from merginguriel.utils.adaptation.run import drawn
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.task import Fingerprints, Task
+from merginguriel.utils.merging import wanted
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.examples import NUM_EXAMPLES
 from merginguriel.utils.merging.modes import ADAPTED, MODES, needs_text
@@ -171,7 +172,8 @@ def plan_merge(
     method, target = settings.method, settings.target
     if target in (settings.weights or ()) or target in (settings.choice.sources or ()):
         raise InputError(f"the target {target} is among the sources; leave it out, a merge is judged zero-shot")
-    available = store.available([target]) if available is None else available
+    if available is None:
+        available = wanted.available(store, [target], settings.choice.num_languages)
     hashes = WeightHashes(available) if weights_sha256 is None else weights_sha256
     shares, selection = weigh(settings, task, available, hashes, polls or Polls(task, available, store.root, hashes))
     missing = [locale for locale in shares if locale not in available]

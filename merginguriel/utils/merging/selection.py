@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -203,27 +203,44 @@ def scores_of(matrix: LanguageMatrix, target: str, locales: Sequence[str]) -> di
     return {locale: scores.get(locale, 0.0) for locale in locales}
 
 
-def select_sources(matrix: LanguageMatrix, target: str, count: int, models: Mapping[str, Path]) -> dict[str, float]:
+def select_sources(
+    matrix: LanguageMatrix, target: str, count: int, models: Mapping[str, Path], known: Collection[str] = ()
+) -> dict[str, float]:
     """The `count` locales most similar to `target` that have a model, with their similarity, best first.
 
-    Raises InputError where the matrix or the models cannot give so many.
+    `known`: the languages that there are data of, empty where nobody knows; of others no model is missed. Raises
+    InputError where the matrix or the models cannot give so many.
+    """
+    scores = matrix.for_target(target)
+    chosen = check_count(matrix, target, count, models, known)[:count]
+    better = list(scores)[: list(scores).index(chosen[-1])]
+    skipped = [locale for locale in better if locale not in models and (locale in known or not known)]
+    if skipped:
+        log.warning("warning: more similar to %s than the sources used, but without a model: %s", target, some(skipped))
+    return {locale: scores[locale] for locale in chosen}
+
+
+def check_count(
+    matrix: LanguageMatrix, target: str, count: int, models: Mapping[str, Path], known: Collection[str] = ()
+) -> list[str]:
+    """The locales with a similarity to `target` and a model, best first; InputError where they are fewer than `count`.
+
+    `known`: as of `select_sources`.
     """
     scores = matrix.for_target(target)
     usable = [locale for locale in scores if locale in models]
     fewer = f"give --num-languages {len(usable)}, or " if usable else ""
-    if count > len(scores):
+    if len(scores) < count < len(matrix.sources):  # a larger matrix of these languages has more
         raise InputError(
             f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}, "
             f"{len(usable)} of them with a model; {fewer}{matrix.remedy}"
         )
     if count > len(usable):
-        missing = [locale for locale in scores if locale not in models][: count - len(usable)]
+        untrained = [locale for locale in scores if not known or locale in known] + sorted({*known} - {target, *scores})
+        missing = ", ".join([locale for locale in untrained if locale not in models][: count - len(usable)])
         raise InputError(
             f"--num-languages {count}, but only {len(usable)} of {target}'s neighbours have a model"
-            f"{' (' + ', '.join(usable) + ')' if usable else ''}; {fewer}train {', '.join(missing)}"
+            f"{' (' + ', '.join(usable) + ')' if usable else ''}; {fewer}"
+            f"{f'train {missing}' if missing else 'add data of more languages'}"
         )
-    chosen = usable[:count]
-    skipped = [locale for locale in list(scores)[: list(scores).index(chosen[-1])] if locale not in models]
-    if skipped:
-        log.warning("warning: more similar to %s than the sources used, but without a model: %s", target, some(skipped))
-    return {locale: scores[locale] for locale in chosen}
+    return usable

@@ -30,6 +30,7 @@ from merginguriel.utils.models.model_folder import WeightHashes, bytes_of
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.messages import said_once
+from merginguriel.utils.storage.text_lines import name_width, named
 from merginguriel.utils.training import trainer
 
 log = logging.getLogger(__name__)
@@ -187,11 +188,12 @@ def summary_table(jobs: Sequence[Job], outcome: Outcome, metric: str) -> str:
             best = best_source(job) if "alone" in job.options else None
             name = job.name.replace(f"_{job.options['locale']}", "")
             rows[name].append((score_in(job.folder), best[1] if best else np.nan))
-    width = max([len("merge"), *map(len, rows)])
-    lines = [f"{'merge':<{width}}  targets  mean {metric}  vs best source"]
+    title = f"  targets  mean {metric}  vs best source"
+    width = name_width(["merge", *rows], len(title))
+    lines = [f"{'merge':<{width}}{title}"]
     for name, pairs in rows.items():
         of_merge, bests = np.array(pairs).T
-        line = f"{name:<{width}}  {len(pairs):7}  {of_merge.mean():{len('mean ' + metric)}.4f}"
+        numbers = f"  {len(pairs):7}  {of_merge.mean():{len('mean ' + metric)}.4f}"
         differences = (of_merge - bests)[~np.isnan(bests)]
-        lines.append(line + (f"  {differences.mean():+14.4f}" if len(differences) else ""))
+        lines.append(named(name, width, numbers + (f"  {differences.mean():+14.4f}" if len(differences) else "")))
     return "\n".join(lines)

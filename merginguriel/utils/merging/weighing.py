@@ -46,7 +46,7 @@ def weigh(
     if sources:
         scores = scores_of(matrix_of(weighing), target, sources)
     else:
-        scores = select_sources(matrix_of(selection), target, choice.num_languages, available)
+        scores = select_sources(matrix_of(selection), target, choice.num_languages, available, task.codes)
         if weighing != selection:
             scores = scores_of(matrix_of(weighing), target, list(scores))
     calculator = SimilarityCalculator if settings.weighs_by_similarity else AverageCalculator

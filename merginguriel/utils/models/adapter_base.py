@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from auto_merge_llm.checkpoint import ADAPTER_CONFIG, Checkpoint
+from auto_merge_llm.adapter_files import ADAPTER_CONFIG
+from auto_merge_llm.checkpoint import Checkpoint
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.models import hub

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from auto_merge_llm.checkpoint import ADAPTER_CONFIG
+from auto_merge_llm.adapter_files import ADAPTER_CONFIG
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.folder_checks import check_model_folder
 
 from merginguriel.utils.models import hub, loading
 from merginguriel.utils.models.adapters import PREFIX, Adapter
+from merginguriel.utils.models.library_errors import one_line
 from merginguriel.utils.storage.atomic import as_json, whole_folder, write_text
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def _explained(adapter: Adapter) -> Iterator[None]:
         raise
     except Exception as error:  # of peft: ValueError, KeyError, RuntimeError, … for an adapter of another base
         raise InputError(
-            f"the adapter {adapter.folder} does not fit its base {adapter.base.name}: {loading.one_line(error)}; give "
+            f"the adapter {adapter.folder} does not fit its base {adapter.base.name}: {one_line(error)}; give "
             "the base that it was trained on"
         ) from None
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from auto_merge_llm.checkpoint import ADAPTER_CONFIG
+from auto_merge_llm.adapter_files import ADAPTER_CONFIG
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.folder_checks import EMBEDDINGS, check_model_folder, head
 from auto_merge_llm.json_objects import read_json_object

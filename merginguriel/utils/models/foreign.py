@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from auto_merge_llm.errors import InputError
-
 from merginguriel.utils.models import adapter_merge, adapters, hub
 from merginguriel.utils.models.model_folder import TRAINING_JSON
 from merginguriel.utils.storage import atomic, naming
@@ -22,13 +20,9 @@ def as_model_folder(
     trained on, where its own adapter_config.json names one that is not there.
     Raises InputError where there is no such model, or it cannot be read as one.
     """
-    folder = Path(source)
-    if str(source) and folder.is_dir():
-        name = folder.resolve().name
-    elif folder.exists() or not hub.is_hub_id(str(source)):
-        raise InputError(f"{source} is no folder of a model, and no id of the Hub (owner/name); check it")
-    else:
-        folder, name = hub.snapshot(str(source)), str(source).rpartition("/")[2]
+    is_here = bool(str(source)) and Path(source).is_dir()
+    folder = hub.located(source)
+    name = folder.resolve().name if is_here else str(source).rpartition("/")[2]
     if not adapters.is_adapter(folder):
         return folder
     adapter = adapters.Adapter(folder, base)

@@ -3,12 +3,11 @@
 import logging
 from pathlib import Path
 
-from auto_merge_llm.checkpoint import ADAPTER_CONFIG
+from auto_merge_llm.adapter_files import ADAPTER_CONFIG
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.tokenizer_files import TOKENIZER_FILES
-from auto_merge_llm.weight_files import find_weights
 
-from merginguriel.utils.models.loading import one_line
+from merginguriel.utils.models.library_errors import one_line
 
 log = logging.getLogger(__name__)
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -36,6 +35,21 @@ def is_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def located(source: str | Path) -> Path:
+    """The folder of a model: `source` itself where it is one, else the Hub's snapshot of that id.
+
+    InputError where there is neither.
+    """
+    folder = Path(source)
+    if str(source) and folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise InputError(f"{source} is a file and no folder of a model, and no id of the Hub; give its folder")
+    if not is_hub_id(str(source)):
+        raise InputError(f"no folder {source}, and that is no id of the Hub (owner/name) either; check the path")
+    return snapshot(str(source))
 
 
 def hub_id_of(folder: Path) -> str | None:
@@ -71,7 +85,10 @@ def snapshot(repo: str) -> Path:
             f"path, or fetch it with hf download {repo} where there is a network"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(f"cannot fetch {repo} from the Hub: {one_line(error)}; try again, or give a folder") from None
+        raise InputError(
+            f"no folder {repo}, and the Hub does not give a model of that name: {one_line(error)}; check the path, or "
+            "try again"
+        ) from None
     if not _has_weights(folder):
         raise InputError(
             f"{repo} has no safetensors on the Hub or in its cache, and pickles (pytorch_model.bin) are never loaded; "
@@ -107,5 +124,7 @@ def cached(repo: str) -> Path | None:
 
 
 def _has_weights(folder: Path) -> bool:
+    from auto_merge_llm.weight_files import find_weights  # which loads torch
+
     weights = find_weights(folder)
     return (weights is not None and "safetensors" in weights.name) or (folder / ADAPTER_WEIGHTS).is_file()

@@ -13,7 +13,8 @@ from merginguriel.utils.data.task import MINI, Task
 from merginguriel.utils.models import model_folder
 from merginguriel.utils.models.base_model import settle
 from merginguriel.utils.models.hub import keep_card
-from merginguriel.utils.models.loading import name_portable_tokenizer, one_line, quiet_loading
+from merginguriel.utils.models.library_errors import one_line
+from merginguriel.utils.models.loading import name_portable_tokenizer, quiet_loading
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage.atomic import read_json, whole_folder, write_json
 from merginguriel.utils.storage.locks import locked

@@ -17,6 +17,8 @@ from auto_merge_llm.folder_checks import check_model_folder
 from auto_merge_llm.json_objects import read_json_object
 from auto_merge_llm.tokenizer_files import VOCABULARY_FILES, tokenizer_files, vocabulary_file
 
+from merginguriel.utils.models.library_errors import one_line
+
 log = logging.getLogger(__name__)
 TOKENIZER_CONFIG = "tokenizer_config.json"
 NAMED_BY_5 = "TokenizersBackend"  # what transformers 5 calls PreTrainedTokenizerFast, and 4 does not know
@@ -210,19 +212,6 @@ def explained(path: Path) -> Iterator[None]:
             if file.suffix == ".json":
                 read_json_object(file)
         raise InputError(f"transformers cannot load {path}: {one_line(error)}; correct or replace that") from None
-
-
-def one_line(error: Exception) -> str:
-    """What a library said of a model, with the advice that this toolkit gives in place of running foreign code."""
-    if "trust_remote_code" in str(error):
-        return (
-            "it needs code of its own (auto_map), which is never run; use a model of an architecture that transformers "
-            "has by itself"
-        )
-    said = " ".join(str(error).split())
-    if not said or isinstance(error, (LookupError, TypeError, AttributeError)):  # they are written for programmers
-        said = f"{type(error).__name__} {said}"
-    return said if len(said) <= 200 else said[:200] + "…"
 
 
 def longest_input(model, wanted: int) -> int:

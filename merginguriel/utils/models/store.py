@@ -1,7 +1,7 @@
 """Where the models are: a folder for each language, found by name."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,25 +38,29 @@ class ModelStore:
         found, declared = naming.find_models(self.root, self.base_model, self.task.name), dict(self.task.languages)
         return {code: folder for code, folder in found.items() if code in declared or not declared}
 
-    def available(self, targets: Collection[str] = ()) -> dict[str, Path]:
-        """The same; InputError naming the training command of a source where there is none.
-
-        `targets`: whom sources are wanted for, so that no target's own model is advised while there is another.
-        """
+    def available(self, advised: Sequence[str] = ()) -> dict[str, Path]:
+        """The same; InputError where there is none, with the command that trains `advised`, by default all."""
         models = self.find()
         if not models:
-            codes = self.task.default_codes or ("LANGUAGE",)
-            example = next((code for code in codes if code not in targets), codes[0])
+            which = list(advised) or ([] if self.task.default_codes else ["LANGUAGE"])
+            flags = ["--base-model", self.base_model, *task_tokens(self.task), "--models-root", str(self.root)]
             raise InputError(
-                f"no models {self.folder('<language>').name} in {self.root}; train one with python "
-                f"merginguriel/training_bert.py --model-name-or-path {self.base_model} --dataset-config-name {example} "
-                f"{shlex.join([*task_tokens(self.task), '--output-dir', str(self.folder(example)), '--do-train'])}"
+                f"no models {self.folder('<language>').name} in {self.root}; {self._of_other_bases()}train "
+                f"{', '.join(advised) or 'some'} with python merginguriel/train_missing_models.py "
+                f"{shlex.join([*flags, *(['--locales', *which] if which else [])])}"
             )
         return models
 
+    def _of_other_bases(self) -> str:
+        """Advice to take another base model, where models of this task and another base are there."""
+        names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
+        parsed = [found for name in names if (found := naming.parse_model(name)) and found[1] == self.task.name]
+        bases = sorted({base for base, _, _ in parsed})
+        return f"give --base-model {' or '.join(bases)}, of which there are models, or " if bases else ""
+
     def choose(self, languages: Sequence[str] | None = None) -> dict[str, Path]:
         """Language -> folder of those that are asked for, by default of all; InputError where one has no model."""
-        available = self.available()
+        available = self.available(languages or ())
         missing = [language for language in languages or () if language not in available]
         if missing:
             raise InputError(

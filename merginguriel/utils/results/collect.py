@@ -29,10 +29,13 @@ class Collection:
     damaged: dict[Path, str]
 
 
-def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.NXN_ROOT) -> Collection:
+def collect(
+    results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.NXN_ROOT, said: int = logging.DEBUG
+) -> Collection:
     """Every results.json under `results_root`, and every cell under `nxn`: a folder of runs, one run or its matrix.
 
-    InputError where `results_root` or `nxn` does not exist.
+    `said`: the level at which the matrices that are read are named. InputError where `results_root` or `nxn` does not
+    exist.
     """
     rows, damaged = [], {}
 
@@ -52,7 +55,7 @@ def collect(results_root: Path = naming.RESULTS_ROOT, nxn: Path | None = naming.
         read(matrix.parent)
         cells = [row for row in rows if row["kind"] == "nxn" and Path(row["folder"]).parent == matrix.parent]
         try:
-            rows += _other_cells(matrix, {(row["source"], row["locale"]) for row in cells})
+            rows += _other_cells(matrix, {(row["source"], row["locale"]) for row in cells}, said)
         except InputError as error:
             damaged[matrix] = str(error)
         except ODD as error:
@@ -73,13 +76,13 @@ def _matrices(nxn: Path | None) -> list[Path]:
     return [run / transfer.MATRIX_CSV for run in sorted(nxn.glob("*")) if run.is_dir() and run.name[0] != "."]
 
 
-def _other_cells(matrix: Path, known: set[tuple[str, str]]) -> Iterator[dict]:
+def _other_cells(matrix: Path, known: set[tuple[str, str]], said: int) -> Iterator[dict]:
     """Rows of the cells that have no results.json: of older runs, and of those whose folders were removed."""
     if not matrix.is_file():
         return
-    log.info("Loading evaluation matrix: %s", matrix)
+    log.log(said, "Loading evaluation matrix: %s", matrix)
     measured, summary = transfer.read_csv(matrix), matrix.with_name(transfer.SUMMARY_JSON)
-    log.info("Loaded evaluation matrix with shape %s", measured.values.shape)
+    log.log(said, "Loaded evaluation matrix with shape %s", measured.values.shape)
     content = atomic.read_json(summary) if summary.is_file() else {}
     split = SPLITS.get(content.get("split", "test"), "")
     of_run = {

@@ -1,7 +1,7 @@
 """The files that aggregate_results.py writes."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
@@ -41,6 +41,19 @@ FILES = (
     File("latex", "tables latex", "tables_{time}.tex", partial(paper_tables.tables, kind="latex")),
     File("markdown_tables", "tables markdown", "tables_{time}.md", partial(paper_tables.tables, kind="markdown")),
 )
+# What each of them is for somebody who sees it for the first time.
+WORDS = {
+    "gains": "open this first: a row a target and method, its score and its gains",
+    "raw": "every result by itself, a row each, the single models too",
+    "comparison": "a row a target, a column a method: scores, and gains over its best source",
+    "comprehensive": "the same with every baseline, test and interval; very wide",
+    "summary": "means, spreads and gains of each method, for programs",
+    "win_analysis": "on which targets each method wins and loses, for programs",
+    "markdown": "all of it to read, with what the words mean",
+    "export": "a row a result with every setting and version",
+    "latex": "tables for a paper, LaTeX",
+    "markdown_tables": "tables for a paper, Markdown",
+}
 
 
 def write(
@@ -68,6 +81,13 @@ def write(
         for part, content in zip(partly, contents):
             part.write_bytes(content)
     return paths
+
+
+def told(written: Mapping[str, Path]) -> Iterator[str]:
+    """Two lines for each file of `write`: where it is, as it has always been said, and what it is."""
+    for what, path in written.items():
+        yield f"  {what}_filename: {path}"
+        yield f"      {WORDS[what]}"
 
 
 def _paths(files: list[File], folder: Path, prefix: str, moment: datetime) -> dict[str, Path]:

@@ -1,5 +1,7 @@
 """Results as text: the report in Markdown, and what the command prints."""
 
+from typing import Any
+
 import pandas as pd
 
 from merginguriel.utils.evaluation.metrics import METRICS
@@ -10,6 +12,7 @@ from merginguriel.utils.results.pairs import said_item_test
 from merginguriel.utils.results.paper_tables import MARKS, locale_table
 from merginguriel.utils.results.summary import spread
 from merginguriel.utils.results.text_tables import markdown, table_of
+from merginguriel.utils.storage.text_lines import COLUMNS
 
 METHODOLOGY = """Every {metric} is the {meaning}, on the items of one locale and split. A variant is one method
 with one number of sources, one selection, one seed and one choice of all other settings; variants are never mixed.
@@ -98,12 +101,16 @@ def printed(results: Aggregate) -> str:
     rows = results.summary[results.summary.compared > 0]
     if results.with_baselines and len(rows):
         lines += ["", "Win Rate Analysis Summary:"]
-        lines += [
-            f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {EVERY[row.baseline].title} "
-            f"({row.wins}/{row.compared}), {points(row.mean_gain)} points on average"
-            for row in rows.itertuples()
-        ]
+        lines += map(_won, rows.itertuples())
     return "\n".join(lines)
+
+
+def _won(row: Any) -> str:
+    """A variant against a baseline, in one line where that fits a terminal."""
+    of_all = f"({row.wins}/{row.compared})"
+    wins = f"  {row.variant}: {100 * row.win_rate:.1f}% win rate vs {EVERY[row.baseline].title} {of_all}"
+    mean = f"{points(row.mean_gain)} points on average"
+    return f"{wins}, {mean}" if len(wins) + 2 + len(mean) <= COLUMNS else f"{wins}\n      {mean}"
 
 
 def _wins(name: str, summary: pd.DataFrame) -> str:

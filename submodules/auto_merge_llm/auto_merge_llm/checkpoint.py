@@ -10,13 +10,12 @@ from typing import cast
 import torch
 
 from auto_merge_llm import tokenizer_files, tokenizer_rules
+from auto_merge_llm.adapter_files import ADAPTER_CONFIG
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.json_objects import read_json_object
 from auto_merge_llm.label_names import label_names
 from auto_merge_llm.tensors import LoadedTensor, TensorReader, is_parameter
 from auto_merge_llm.weight_files import find_weights, open_weights, weight_files, wrapper_prefix
-
-ADAPTER_CONFIG = "adapter_config.json"  # the mark of what the library peft saves
 
 
 class Checkpoint:

@@ -1,0 +1,52 @@
+"""Workers that are copies of a process: they have its imports, the environment of now, and end with their parent."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from running import environment
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or torch.cuda.device_count() > 0, reason="workers are new processes here"
+)
+CODE = """
+import os, sys
+from merginguriel.utils.jobs import copies, processes
+
+class Says:
+    def __call__(self, name, job, report):
+        import torch
+        loaded = "wave" in sys.modules  # nothing else imports it
+        return os.environ.get("SAID"), torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), loaded, os.getppid()
+
+class Heard:
+    def start(self, *told): pass
+    def done(self, number, name, result, seconds): print(name, *result)
+    def failed(self, number, name, reason): print("failed", name, reason)
+
+if __name__ == "__main__":
+    copies.get_ready(["wave"])
+    os.environ["SAID"] = "later"
+    processes.in_processes(Says, [("a", None), ("b", None)], 2, Heard())
+    print("we are", os.getpid())
+"""
+
+
+def test_they_are_what_new_processes_would_be(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(CODE)
+    done = subprocess.run(
+        [sys.executable, script],
+        env={name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"},
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    *workers, us = [line.split() for line in done.stdout.splitlines()]
+    assert sorted(one[0] for one in workers) == ["a", "b"]
+    for _, said, threads, wanted, loaded, parent in workers:
+        assert (said, loaded) == ("later", "True") and threads == wanted and parent != us[-1]
