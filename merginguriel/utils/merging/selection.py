@@ -230,7 +230,9 @@ def check_count(
     scores = matrix.for_target(target)
     usable = [locale for locale in scores if locale in models]
     fewer = f"give --num-languages {len(usable)}, or " if usable else ""
-    if len(scores) < count < len(matrix.sources):  # a larger matrix of these languages has more
+    # Of similarities a matrix with more neighbours each may tell more, if it has the languages at all.
+    could_tell_more = isinstance(matrix, TransferMatrix) or count < len(matrix.sources)
+    if len(scores) < count and could_tell_more:
         raise InputError(
             f"--num-languages {count}, but {matrix.origin} has {len(scores)} neighbours of {target}, "
             f"{len(usable)} of them with a model; {fewer}{matrix.remedy}"
