@@ -28,7 +28,7 @@ PASSES = {
     "dare_ties": 6,
     "breadcrumbs": 3,
     "stock": 2,
-    "regmean": 6,
+    "regmean": 4,
     "fisher_dataset": 3,
     "fisher_simple": 2,
     "widen": 5,

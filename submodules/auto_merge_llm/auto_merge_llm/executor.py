@@ -25,6 +25,8 @@ _SCAN_ELEMENTS = 1 << 18
 _GPU_CHUNK_ELEMENTS = 1 << 24
 # Reading from the page cache and writing saturate memory with few threads; each holds one piece a source.
 _MAX_WORKERS = 4
+# Spans that a thread may be ahead: so many that no thread waits for another's long one. Their results are small.
+_AHEAD = 24
 _REUSED_BYTES = 1 << 24
 
 # Called with the numbers of elements merged and to be merged.
@@ -141,14 +143,14 @@ class Executor:
         return span, True, piece.counts
 
     def _each(self, work: Callable[[Span], Result], spans: Iterable[Span]) -> Iterator[Result]:
-        """The results of `work` on every span, in order; the threads are at most a few spans ahead."""
+        """The results of `work` on every span, in order."""
         pending: deque[Future[Result]] = deque()
         # Threads of its own, so that a piece may start a scan.
         with ThreadPoolExecutor(self._workers) as pool:
             try:
                 for span in spans:
                     pending.append(pool.submit(work, span))
-                    if len(pending) > 2 * self._workers:
+                    if len(pending) > _AHEAD * self._workers:
                         yield pending.popleft().result()
                 while pending:
                     yield pending.popleft().result()
