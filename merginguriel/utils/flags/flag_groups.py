@@ -83,13 +83,12 @@ def _given(args: argparse.Namespace, task: Task) -> tuple[tuple[str, Path], ...]
         return ()
     ignore_idle(args, ["base_model"], "beside --source")
 
-    for _, model in given:  # what is missing is told before torch is loaded
-        hub.located(model)
+    located = [(code, hub.located(model)) for code, model in given]  # what is missing is told before torch is loaded
 
     from merginguriel.utils.models.foreign import as_model_folder
 
     cache = args.models_root / naming.ADAPTERS
-    return tuple((code, as_model_folder(model, cache, labels=task.labels)) for code, model in given)
+    return tuple((code, as_model_folder(folder, cache, labels=task.labels)) for code, folder in located)
 
 
 def choose_given(args: argparse.Namespace, choice: SourceSettings, target: str | None) -> SourceSettings:

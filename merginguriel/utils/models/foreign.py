@@ -20,9 +20,8 @@ def as_model_folder(
     trained on, where its own adapter_config.json names one that is not there.
     Raises InputError where there is no such model, or it cannot be read as one.
     """
-    is_here = bool(str(source)) and Path(source).is_dir()
     folder = hub.located(source)
-    name = folder.resolve().name if is_here else str(source).rpartition("/")[2]
+    name = (hub.hub_id_of(folder) or folder.resolve().name).rpartition("/")[2]
     if not adapters.is_adapter(folder):
         return folder
     adapter = adapters.Adapter(folder, base)
