@@ -18,6 +18,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,8 +29,10 @@ from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
 from merginguriel.utils.flags import flag_groups
 from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.jobs import copies
 from merginguriel.utils.jobs.backends import LocalBackend
 from merginguriel.utils.jobs.engine import work_off
+from merginguriel.utils.jobs.job import loaded_by
 from merginguriel.utils.models import devices, initial, loading, scoring
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.models.tokens import tokenise
@@ -70,6 +73,8 @@ def make_models(store: ModelStore, locales) -> dict[str, Path]:
 def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included."""
     start = time.perf_counter()
+    if devices.default_device() == "cuda":
+        copies.get_ready(loaded_by({"cell"}))
     context = nxn_job.NxnContext(task, folder / nxn.TOKENS)
     run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context))
     prepared = time.perf_counter()
@@ -126,12 +131,13 @@ def matmul_peak(device: str, dtype) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def scoring_alone(task: Task, path: Path, target: str) -> dict:
-    """FLOP/s of one cell's forward passes, real tokens only: padding is no work."""
+def scoring_alone(task: Task, path: Path, targets: Sequence[str]) -> dict:
+    """FLOP/s of a source's forward passes, real tokens only: padding is no work. Cells as an N×N batches them."""
     device = devices.default_device()
     dtype = devices.evaluation_dtype(device)
     model, tokenizer = loading.load_classifier(path, device, dtype)
-    texts = task.load(target, "test").texts
+    at_once = targets if device in nxn_job.AT_ONCE else targets[:1]
+    texts = [text for target in at_once for text in task.load(target, "test").texts]
     tokens = tokenise(tokenizer, texts, loading.longest_input(model, task.max_tokens))
     batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
     seconds = []
@@ -144,7 +150,8 @@ def scoring_alone(task: Task, path: Path, target: str) -> dict:
     flop = 2 * config.num_hidden_layers * layer * len(tokens.ids)
     peak, padded = matmul_peak(device, dtype), sum(batch["input_ids"].numel() for batch in batches.inputs)
     return {
-        "seconds_a_cell": min(seconds),
+        "seconds_a_cell": min(seconds) / len(at_once),
+        "cells_at_once": len(at_once),
         "tokens": len(tokens.ids),
         "padding": padded / len(tokens.ids) - 1,
         "flop_per_s": flop / min(seconds),
@@ -200,7 +207,7 @@ def main(argv=None):
             peer["ratio_to_ours"] = statistics.mean(peer["seconds_a_cell"]) * cells / seconds
             say(f"straightforward, {name}, to ours: {peer['ratio_to_ours']:.1f} (mean of {len(pairs)} cells)")
         keep()
-        report["scoring"] = scoring_alone(task, next(iter(first.values())), targets[0])
+        report["scoring"] = scoring_alone(task, next(iter(first.values())), targets)
         say(
             f"scoring alone: {report['scoring']['share_of_peak']:.2f} of the matrix product's "
             f"{report['scoring']['matmul_flop_per_s'] / 1e12:.2f} TFLOP/s, padding {report['scoring']['padding']:.1%}"

@@ -49,7 +49,7 @@ def main(argv=None):
     sources = store.choose(args.locales)
 
     from merginguriel.utils.evaluation import nxn, nxn_job, nxn_summary
-    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.backends import backend_of, get_ready
     from merginguriel.utils.jobs.engine import carry_out
     from merginguriel.utils.jobs.job import shard
     from merginguriel.utils.jobs.ledger import Ledger
@@ -58,6 +58,8 @@ def main(argv=None):
 
     context = nxn_job.NxnContext(store.task, args.results_dir / nxn.TOKENS)
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context, args.max_items)
+    if not args.dry_run:
+        get_ready(args, {"cell"})  # while texts and models are read
     run = nxn.prepare(plan, anew=args.anew)
     if args.dry_run:
         print(nxn_summary.what_is_left(run))

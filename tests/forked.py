@@ -1,6 +1,7 @@
 """Workers that are forked, in place of new processes, which would import everything anew: seconds each."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import pickle
 
 FORKED = multiprocessing.get_context("fork")
@@ -24,7 +25,9 @@ class Workers:
 
     Pipe, Process = staticmethod(FORKED.Pipe), Told
     set_forkserver_preload = staticmethod(lambda modules: None)
-    get_start_method = staticmethod(lambda: "fork")
 
 
-get_context = {"spawn": Workers, "forkserver": Workers}.__getitem__
+def replace(set_attribute):
+    """`set_attribute(module, name, value)`: have multiprocessing give ours."""
+    set_attribute(multiprocessing, "get_context", {"spawn": Workers, "forkserver": Workers}.__getitem__)
+    set_attribute(multiprocessing.forkserver, "ensure_running", lambda: None)

@@ -5,7 +5,6 @@ import gc
 import json
 import logging
 import math
-import multiprocessing
 import os
 import re
 import shlex
@@ -488,7 +487,7 @@ def test_ctrl_c_answers_at_once(flags, tmp_path, monkeypatch):
 
 
 def test_processes_side_by_side_end_alike(twice, train, monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_context", forked.get_context)
+    forked.replace(monkeypatch.setattr)
     assert final_bytes(train(*TWICE, "--no-sequential-training")) == final_bytes(twice)
 
 

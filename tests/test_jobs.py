@@ -1,6 +1,5 @@
 """Lists of jobs: what is done is skipped, what fails is named, kills and other runs harm nothing."""
 
-import multiprocessing
 import random
 import signal
 import time
@@ -59,7 +58,7 @@ def test_other_settings_are_another_job(tmp_path):
 
 
 def test_a_job_that_loses_its_process_is_tried_once_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_context", forked.get_context)
+    forked.replace(monkeypatch.setattr)
     for name in ("dies job0", "dies job4"):
         (tmp_path / name).touch()
     outcome = engine.work_off(toy_jobs.make_jobs(tmp_path, job4={"once": True}), toy_jobs.InProcesses())

@@ -15,7 +15,6 @@ import contextlib
 import gc
 import importlib
 import json
-import multiprocessing
 import os
 import pkgutil
 import runpy
@@ -52,7 +51,8 @@ def become(script, flags, folder, environment, output, first):
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{output}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    multiprocessing.get_context, subprocess.run = forked.get_context, run_here
+    forked.replace(setattr)
+    subprocess.run = run_here
     exec(first, {})
     work(script, flags, environment)
 

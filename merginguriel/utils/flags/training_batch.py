@@ -11,7 +11,7 @@ from merginguriel.utils.data.task_file import TaskSettings
 from merginguriel.utils.flags.flag_groups import add_backend, add_store, add_task, read_store
 from merginguriel.utils.flags.setting_flags import ignore_idle, read_settings
 from merginguriel.utils.flags.training_flags import build_parser, read_training
-from merginguriel.utils.jobs.job import Job, loaded_by, shard
+from merginguriel.utils.jobs.job import Job, shard
 from merginguriel.utils.jobs.ledger import Ledger
 from merginguriel.utils.jobs.outcome import conclude
 from merginguriel.utils.storage import naming
@@ -108,8 +108,7 @@ def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[J
             print(as_called(job.options["command"]))
         return 0
 
-    from merginguriel.utils.jobs import copies
-    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.backends import backend_of, get_ready
     from merginguriel.utils.jobs.engine import work_off
     from merginguriel.utils.training.trainer import check_environment
     from merginguriel.utils.training.training_job import memory_needed, remove_leftovers, table
@@ -120,8 +119,7 @@ def carry_out(args: argparse.Namespace, jobs: Sequence[Job], planned: Sequence[J
     run = jobs[0].options["run"]
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         check_environment(run.settings)
-        if min(len(jobs), args.workers or 1) > 1:  # while the initial checkpoint is made
-            copies.get_ready(loaded_by({"training"}))
+    get_ready(args, {"training"}, len(jobs))  # while the initial checkpoint is made
     backend = backend_of(args, memory_needed(run))
     # All that are planned, so that it is the same list when the command goes on.
     ledger = Ledger(jobs[0].folder.parent, args.command, planned)

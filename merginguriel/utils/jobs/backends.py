@@ -1,6 +1,7 @@
 """Jobs in processes of this machine, and the backend that a command's flags ask for."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.jobs import memory, processes
+from merginguriel.utils.jobs import copies, memory, processes
 from merginguriel.utils.jobs.engine import Backend, Worker
 from merginguriel.utils.jobs.job import Job, loaded_by
 from merginguriel.utils.jobs.outcome import JobProgress
@@ -45,6 +46,13 @@ class LocalBackend:
         else:
             loads = loaded_by({job.kind for _, jobs in groups for job in jobs})
             processes.in_processes(make, groups, self.workers, progress, loads)
+
+
+def get_ready(args: Any, kinds: set[str], jobs: int | None = None) -> None:
+    """Where `backend_of(args)` will have jobs of these kinds, so many, done in processes: let these begin to load."""
+    several = min(args.workers or 1, jobs or sys.maxsize) > 1
+    if args.backend == "local" and (several or default_device() != "cpu"):
+        copies.get_ready(loaded_by(kinds))
 
 
 def local_workers(workers: int | None, per_gpu: int | None, needed: int) -> int:

@@ -1,35 +1,62 @@
 """How worker processes come to be: copies of one that has imported what they need, which takes seconds, where they can.
 
-On a GPU each is a new process: a copy could not use the GPU if an import had touched it. So it is where the system has
-no such copies.
+A copy cannot use a GPU that an import has touched. Where there are GPUs, one copy tries, and if it fails all workers
+are new processes. So they are where the system has no such copies.
 """
 
+import functools
 import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
+from multiprocessing import forkserver
 from typing import Any
 
 ALWAYS = ("torch", "transformers.modeling_utils")  # what every worker loads
+_ASK_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"  # whether there is a GPU, which to ask CUDA itself would touch it
 
 
 def context(loads: Iterable[str] = ()) -> Any:
     """Of multiprocessing; `loads`: modules that the workers will import. The first call of a process decides them."""
-    import torch
-
-    if sys.platform != "linux" or torch.cuda.device_count():
-        return multiprocessing.get_context("spawn")
-    found: Any = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([*ALWAYS, *loads])
-    return found
+    get_ready(loads)
+    return multiprocessing.get_context("forkserver" if _copies_work() else "spawn")
 
 
 def get_ready(loads: Iterable[str] = ()) -> None:
     """Let the process whose copies will be workers import while this one does something else."""
-    if context(loads).get_start_method() == "forkserver":
-        from multiprocessing import forkserver
-
+    if sys.platform != "linux":
+        return
+    found: Any = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([*ALWAYS, *loads])
+    before = os.environ.get(_ASK_THE_DRIVER)
+    os.environ[_ASK_THE_DRIVER] = "1"
+    try:
         forkserver.ensure_running()
+    finally:
+        os.environ.pop(_ASK_THE_DRIVER) if before is None else os.environ.update({_ASK_THE_DRIVER: before})
+
+
+@functools.cache
+def _copies_work() -> bool:
+    if sys.platform != "linux":
+        return False
+    import torch
+
+    if not torch.cuda.device_count():
+        return True
+    first = multiprocessing.get_context("forkserver").Process(target=_use_gpu, daemon=True)
+    first.start()
+    first.join()
+    return first.exitcode == 0
+
+
+def _use_gpu() -> None:
+    import torch
+
+    try:
+        torch.cuda.init()
+    except RuntimeError:  # said once more, and in full, by the worker that meets it
+        sys.exit(1)
 
 
 def become(environment: dict[str, str]) -> None:

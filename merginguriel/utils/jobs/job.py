@@ -36,7 +36,7 @@ TRAINING = {"training", "adaptation", "adapted_merge", "iterative"}
 
 def loaded_by(kinds: Iterable[str]) -> list[str]:
     """The modules that jobs of these kinds import, beside what all jobs do."""
-    return ["transformers.trainer"] if TRAINING & set(kinds) else []
+    return [*sorted(KINDS[kind] for kind in kinds), *(["transformers.trainer"] if TRAINING & set(kinds) else [])]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from merginguriel.utils.models.tokens import TokenCache, Tokens, concatenate
 from merginguriel.utils.storage.progress import Progress
 
 # On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
-TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 16384}
-ENOUGH = 0.25  # the share of it from which a batch ends where texts get longer: without padding it needs no mask
+TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 65536}
+# The share of it from which a batch ends where texts get longer: without padding it needs no mask.
+ENOUGH = {"cpu": 0.25, "cuda": 0.1}
 SPREAD = 11  # neighbouring processes are so many sets of texts apart
 
 
@@ -45,7 +46,8 @@ def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
     if tokens.types is not None:
         values["token_type_ids"] = tokens.types[places], 0
     inputs = []
-    for first, last in _cuts(lengths, TOKENS_PER_BATCH[torch.device(device).type]):
+    kind = torch.device(device).type
+    for first, last in _cuts(lengths, TOKENS_PER_BATCH[kind], ENOUGH[kind]):
         mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
         batch = {} if mask.all() else {"attention_mask": _on(device, mask.astype(np.int64))}
         for name, (flat, padding) in values.items():
@@ -79,13 +81,16 @@ class BatchCache:
         return self._batches[key]
 
 
-def _cuts(lengths: np.ndarray, budget: int) -> list[tuple[int, int]]:
-    """(first, last + 1) of every batch over ascending lengths: as many rows as the budget holds, one at least."""
+def _cuts(lengths: np.ndarray, budget: int, enough: float) -> list[tuple[int, int]]:
+    """(first, last + 1) of every batch over ascending lengths: as many rows as the budget holds, one at least.
+
+    From the share `enough` of it on, a batch ends where texts get longer.
+    """
     cuts, first = [], 0
     for row, length in enumerate(lengths.tolist()):
         rows, before = row - first, lengths[row - 1]
         is_full = (rows + 1) * length > budget
-        if rows and (is_full or (length > before and rows * before >= ENOUGH * budget)):
+        if rows and (is_full or (length > before and rows * before >= enough * budget)):
             cuts.append((first, row))
             first = row
     return [*cuts, (first, len(lengths))]

@@ -100,8 +100,13 @@ _FINGERPRINTS: dict[tuple[str, ...], str] = {}
 
 
 def _sha256(paths: list[Path]) -> str:
+    return _content_sha256(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@functools.cache  # a sweep meets its sources again with every target, and a model takes half a second
+def _content_sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
+    for path, _, _ in files:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

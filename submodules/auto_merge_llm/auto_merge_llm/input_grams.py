@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,30 @@ from auto_merge_llm.forward import Batch, evaluating, inputs_of
 
 @dataclass
 class Grams:
-    """Σ xxᵀ by the name of a weight, and how many x these are. `real` (n, t) is the mask of the batch now running."""
+    """Σ xxᵀ by the name of a weight, and how many x these are."""
 
     sums: dict[str, Tensor]
     counts: dict[str, int]
-    real: Tensor = field(default_factory=lambda: torch.empty(0))
+    tokens: "_Tokens | None" = None  # of the batch now running
 
     def means(self) -> dict[str, Tensor]:
         """The mean xxᵀ in the place of the sums; 0 where nothing was seen."""
         return {name: total.div_(max(1, self.counts[name])) for name, total in self.sums.items()}
+
+
+class _Tokens:
+    """Where the tokens of a batch with this mask (n, t) are, found once for all layers: on a GPU that is a wait."""
+
+    def __init__(self, mask: Tensor):
+        self.examples, self.length = mask.shape
+        self._places = mask.flatten().nonzero().flatten()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def of(self, values: Tensor) -> Tensor:
+        """Those of `values` (n·t, …) that are no padding."""
+        return values if len(self) == len(values) else values.index_select(0, self._places)
 
 
 @contextlib.contextmanager
@@ -31,7 +46,8 @@ def gathering(layers: Mapping[str, nn.Linear]) -> Iterator[Grams]:
     grams = Grams({}, dict.fromkeys(layers, 0))
 
     def add(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows, times = _real_rows(name, inputs[0], grams.real)
+        assert grams.tokens is not None, "a batch is running"
+        rows, times = _real_rows(name, inputs[0], grams.tokens)
         grams.sums[name].addmm_(rows.T, rows, alpha=times)
         grams.counts[name] += times * len(rows)
 
@@ -70,31 +86,31 @@ def input_grams(
     ):
         for batch in batches:
             inputs = inputs_of(model, batch)
-            grams.real = inputs["attention_mask"].bool()
+            grams.tokens = _Tokens(inputs["attention_mask"])
             model(**inputs)
-            seen += len(grams.real)
+            seen += grams.tokens.examples
     if not seen:
         raise InputError("the Gram matrices need examples and got none; check the dataset")
     return grams.means() if mean else grams.sums, seen
 
 
-def _real_rows(name: str, values: Tensor, real: Tensor) -> tuple[Tensor, int]:
+def _real_rows(name: str, values: Tensor, tokens: _Tokens) -> tuple[Tensor, int]:
     """(the vectors of `values` (…, d) that are no padding, (k, d) float32; how often each counts)
 
-    `real` (n, t) is true for tokens. `values` may be of n examples of t tokens, in one dimension too, with the padding
-    or without; of n examples; of none (an adapter of another language); or the same for all n.
+    `values` may be of n examples of t tokens, in one dimension too, with the padding or without; of n examples; of none
+    (an adapter of another language); or the same for all n.
     """
-    examples, tokens = real.shape
+    examples, length = tokens.examples, tokens.length
     places, times = tuple(values.shape[:-1]), 1
-    if places[:2] == (examples, tokens):
-        values = values[real]
-    elif places == (examples * tokens,):
-        values = values[real.flatten()]
+    if places[:2] == (examples, length):
+        values = tokens.of(values.flatten(0, 1))
+    elif places == (examples * length,):
+        values = tokens.of(values)
     elif places[:1] == (1,) and examples > 1:
         times = examples
-    elif places[:1] != (examples,) and places != (int(real.sum()),) and values.numel():
+    elif places[:1] != (examples,) and places != (len(tokens),) and values.numel():
         raise InputError(
             f"{name}: the layer's inputs of shape {list(values.shape)} belong neither to the {examples} examples of a "
-            f"batch nor to their {tokens} tokens, so that regmean cannot match them; use another method for this model"
+            f"batch nor to their {length} tokens, so that regmean cannot match them; use another method for this model"
         )
     return values.reshape(-1, values.shape[-1]).float(), times
