@@ -33,39 +33,33 @@ if __name__ == "__main__":
 """
 
 
-def test_they_are_what_new_processes_would_be(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(CODE)
+def said(code, folder, env) -> str:
+    """What a script of this code prints."""
+    script = folder / "script.py"
+    script.write_text(code)
     done = subprocess.run(
-        [sys.executable, script],
-        env={name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"},
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=120,
+        [sys.executable, script], env=env, cwd=folder, text=True, capture_output=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    *workers, us = [line.split() for line in done.stdout.splitlines()]
+    return done.stdout
+
+
+def test_they_are_what_new_processes_would_be(tmp_path):
+    given = {name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"}
+    *workers, us = [line.split() for line in said(CODE, tmp_path, given).splitlines()]
     assert sorted(one[0] for one in workers) == ["a", "b"]
-    for _, said, threads, wanted, loaded, parent in workers:
-        assert (said, loaded) == ("later", "True") and threads == wanted and parent != us[-1]
+    for _, later, threads, wanted, loaded, parent in workers:
+        assert (later, loaded) == ("later", "True") and threads == wanted and parent != us[-1]
 
 
-@pytest.mark.parametrize("gpu_works", [True, False])
-def test_where_a_copy_cannot_use_the_gpu_workers_are_new_processes(gpu_works, tmp_path):
-    """A GPU that refuses copies is one that every process finds, and none but a new one can use."""
-    script = tmp_path / "script.py"
-    script.write_text(f"""
+@pytest.mark.parametrize(("does", "kind"), [("print", "forkserver"), ("os.abort", "spawn")])
+def test_where_a_copy_cannot_use_the_gpu_workers_are_new_processes(does, kind, tmp_path):
+    code = f"""
 import os, torch
 torch.cuda.device_count = lambda: 1
 if __name__ == "__main__":
     from merginguriel.utils.jobs import copies
-    copies._use_gpu = {"print" if gpu_works else "os.abort"}
+    copies._use_gpu = {does}
     print(copies.context().get_start_method(), copies.context().get_start_method())
-""")
-    done = subprocess.run(
-        [sys.executable, script], env=environment(), cwd=tmp_path, text=True, capture_output=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == (["forkserver"] * 2 if gpu_works else ["spawn"] * 2)
+"""
+    assert said(code, tmp_path, environment()).split() == [kind, kind]

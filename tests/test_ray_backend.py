@@ -1,6 +1,7 @@
-"""Sweeps on a Ray cluster of two nodes on this machine, one of which is killed."""
+"""Batches on a Ray cluster of two nodes on this machine; in a sweep one of them is killed."""
 
 import time
+from pathlib import Path
 
 import pytest
 from test_sweep import assert_same_results, results_of
@@ -100,6 +101,40 @@ def kill_command_and_node(cluster, sweep, folder, expected) -> str:
     assert_same_results(now, expected)
     assert kept and all(now[name].stat().st_mtime_ns == then for name, then in kept.items())
     return done.stderr
+
+
+def machines_at_work() -> set[int]:
+    """The numbers of the processes that stand for machines, of those whose tasks run now."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_bytes().startswith(b"ray::_do"):
+                found.add(int((process / "stat").read_text().rpartition(")")[2].split()[1]))
+        except OSError:  # it has just ended
+            pass
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads who the parent of a process is")
+def test_trainings_and_the_matrix_of_their_models_on_two_machines(cluster, begin, tmp_path, tiny_base):
+    cluster.add_node(num_cpus=1)
+    usual = ("--base-model", tiny_base, "--dataset-name", "mini", "--locales", "af-ZA", "nl-NL")
+    own = ("--epochs", "6", "--additional-args", "--max_train_samples", "96", "--save_strategy", "no")
+    for script, last in (("merginguriel/train_missing_models.py", own), ("merginguriel/run_nxn_evaluation.py", ())):
+        made = {}
+        for name, more in (("one", ()), ("two", ("--backend", "ray", "--address", cluster.address))):
+            folder, together = tmp_path / name, set()
+            folder.mkdir(exist_ok=True)
+            process = begin(script, *usual, *more, *last, folder=folder, OMP_NUM_THREADS="1")
+            while process.poll() is None:
+                together = max(together, machines_at_work(), key=len)
+                time.sleep(0.02)
+            done = process.end()
+            assert done.returncode == 0 and " 0 failed" in done.stdout, done.stderr
+            assert len(together) == (2 if more else 0)
+            kinds = ("haryos_model/*/model.safetensors", "nxn_results/*/evaluation_matrix.csv")
+            made[name] = sorted(file.read_bytes() for kind in kinds for file in folder.glob(kind))
+        assert len(made["one"]) == 2 + ("nxn" in script) and made["one"] == made["two"]
 
 
 def test_nobody_at_the_address(sweep, tmp_path):
