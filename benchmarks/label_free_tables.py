@@ -37,6 +37,7 @@ TABLES = ROOT / "docs/results/label_free"
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 ALL, ALONE = "all", "consensus alone"  # which sources: every one; by consensus without URIEL
 SCORES = ("cosine", ALONE, "consensus")
+ROUNDS = 2  # of an adaptation, where nothing else is said
 GROUPS = ("all", "others", "chose")  # of MASSIVE's targets: without those that chose the defaults, and these alone
 
 
@@ -298,6 +299,7 @@ BASELINES = {
     "vote by consensus alone": lambda method, measured: Method("vote", ALONE, measured.number),
     "vote of all": lambda method, measured: Method("vote", ALL, measured.available),
     "regmean of the same": lambda method, measured: Method("regmean", method.by, method.number),
+    "two rounds of the same": lambda method, measured: Method("adapted", method.by, method.number, ROUNDS, ALL),
     "own model": lambda method, measured: OWN,
 }
 
@@ -305,7 +307,8 @@ BASELINES = {
 def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None, Callable[[str], bool]]]:
     """Name -> its methods, the targets and seeds where these must be the same for all, and which targets count."""
     numbers = (measured.number, measured.available)
-    usual = [one for one in measured.methods if one == OWN or (one.texts in ("", ALL) and one.number in numbers)]
+    whole = [one for one in measured.methods if one == OWN or (one.texts in ("", ALL) and one.number in numbers)]
+    usual = [one for one in whole if one.rounds in (0, ROUNDS)]
     if measured.corpus != "massive":
         return {"all": (usual, None, lambda target: True)}
     found = {
@@ -313,17 +316,23 @@ def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None, Cal
         "others": (usual, None, lambda target: target not in DEVELOPMENT),
         "chose": (usual, None, lambda target: target in DEVELOPMENT),
     }
-    curves = growing(measured)
-    if curves:
-        found["growth"] = (curves, shared(*(measured.cells[method] for method in curves)), lambda target: True)
+    for name, methods in (("rounds", by_rounds(whole, measured.number)), ("growth", growing(measured))):
+        if methods:
+            found[name] = (methods, shared(*(measured.cells[method] for method in methods)), lambda target: True)
     return found
+
+
+def by_rounds(methods: list[Method], number: int) -> list[Method]:
+    """Regmean of sources by consensus, and its adaptation in one round and in several."""
+    of = [one for one in methods if one[:3] in (("regmean", "consensus", number), ("adapted", "consensus", number))]
+    return of if len(of) > 2 else []
 
 
 def growing(measured: Measured) -> list[Method]:
     """Regmean and its adaptation with other numbers of sources and texts, and with the usual ones beside them."""
     of = [one for one in measured.methods if one.by == "consensus" and one.how in ("regmean", "adapted")]
-    unusual = {one.rounds for one in of if one.number != measured.number or one.texts not in ("", ALL)}
-    return [one for one in of if one.rounds in unusual] if unusual - {0} else []
+    of = [one for one in of if one.rounds in (0, ROUNDS)]
+    return of if any(one.rounds and (one.number, one.texts) != (measured.number, ALL) for one in of) else []
 
 
 def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
@@ -574,6 +583,18 @@ def growth_table(tables: dict[str, list[dict]]) -> list[str]:
     return [*markdown(header, cells), "", told]
 
 
+def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
+    rows = [row for row in tables["means"] if row["group"] == "rounds"]
+    if not rows:
+        return []
+    told, cells = ("regmean of the same", "two rounds of the same", "best of all"), []
+    for row in rows:
+        found = {one["baseline"]: gain_of(one) for one in tables["comparisons"] if same(one, row)}
+        cells.append([name_of(row), row["by_seed"], accuracy_of(row), *(found.get(name, "") for name in told)])
+    header = ["", f"seeds {rows[0]['seeds']}", "mean", *(f"points to {name}" for name in told)]
+    return [*markdown(header, cells), "", f"{rows[0]['targets']} targets."]
+
+
 def tuned_table(tables: dict[str, list[dict]]) -> list[str]:
     rows = tables["tuned"]
     if not rows:
@@ -711,6 +732,7 @@ def fill_pages(folder: Path, pages: Path) -> None:
     tables = {name: read_rows(folder, name) for name in names}
     parts = {f"massive, {group}": method_table(tables, "massive", group, OF_MASSIVE) for group in GROUPS}
     parts |= {
+        "rounds": rounds_table(tables),
         "growth": growth_table(tables),
         "tuned": tuned_table(tables),
         "sib200": method_table(tables, "sib200", "all", OF_SIB),

@@ -93,6 +93,8 @@ def made(tmp_path_factory):
                 archive.add("ensemble_soft", by, NUMBER, target)
                 archive.add("regmean", by, NUMBER, target, rounds=2)
             archive.add("ensemble_soft", "consensus", 4, target)
+            if target != "af-ZA":
+                archive.add("regmean", "consensus", NUMBER, target, rounds=1)
             if seed == 42 and target != "nl-NL":
                 archive.add("regmean", "consensus", 3, target)
                 archive.add("regmean", "consensus", 3, target, rounds=2)
@@ -162,6 +164,22 @@ def test_the_best_sources_are_those_of_the_matrix(made):
     expected = [np.mean(values) for values in (own, best, best_of_five)]
     assert [float(row["accuracy"]) for row in found] == pytest.approx(expected, abs=1e-4)
     assert {row["drawn"] for row in found} == {"targets"}  # no items of them were kept
+
+
+def test_rounds_are_compared_where_all_were_done(made):
+    folder, archives = made
+    means = read(folder / "csv/means.csv")
+    assert not [row for row in means if row["group"] == "all" and row["rounds"] == "1"]
+    for rounds in (1, 2):
+        row = row_of(means, **ADAPTED | {"group": "rounds", "rounds": rounds})
+        there = ["regmean", "consensus", NUMBER, rounds, None]
+        right = [archives[seed].right[(*there, one)] for seed in (42, 43) for one in LOCALES if one != "af-ZA"]
+        assert float(row["accuracy"]) == pytest.approx(np.mean(right), abs=1e-4) and int(row["targets"]) == len(LOCALES) - 1
+    one = row_of(
+        read(folder / "csv/comparisons.csv"),
+        **ADAPTED | {"group": "rounds", "rounds": 1, "baseline": "two rounds of the same"},
+    )
+    assert int(one["targets"]) == len(LOCALES) - 1 and "| adapted, 1 round," in (folder / "label-free.md").read_text()
 
 
 def test_a_method_with_few_of_a_seeds_targets_is_left_out(made):
