@@ -67,6 +67,9 @@ HOWS = ("own model", "best source", "average", "regmean", "vote", "adapted")
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collected", type=Path, nargs="*", help="folders of archives; none: fill the pages only")
+    parser.add_argument(
+        "--rounds", type=Path, nargs="*", default=[], help="folders of another run, where one round and three were made"
+    )
     parser.add_argument("--dir", type=Path, default=Path("label_free_unpacked"), help="where archives are unpacked")
     parser.add_argument("--output", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--pages", type=Path, default=ROOT / "docs", help="folder of the two pages")
@@ -482,11 +485,15 @@ def archives(folder: Path) -> list[tuple[Path, str]]:
     return [(file, file.name.removesuffix(".tar.xz").removeprefix(corpus)) for file, corpus in found]
 
 
-def write_tables(collected: Sequence[Path], folder: Path, output: Path) -> None:
-    """All CSV files, from the archives of `collected`."""
+def unpack(collected: Sequence[Path], folder: Path) -> None:
     for file, _ in [found for one in collected for found in archives(one)]:
         with tarfile.open(file) as tar:
             tar.extractall(folder, filter="data")
+
+
+def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path, output: Path) -> None:
+    """All CSV files, from the archives of `collected`; the group of the rounds from those of `rounds`, if any."""
+    unpack(collected, folder)
     output.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict]] = defaultdict(list)
     for corpus in CORPORA:
@@ -504,6 +511,12 @@ def write_tables(collected: Sequence[Path], folder: Path, output: Path) -> None:
         most = max(counted.values())
         short = [f"{method}: {count}" for method, count in counted.items() if count < most]
         print(f"{corpus}: {most} targets and seeds; fewer of:", *(short or ["none"]), *measured.notes, sep="\n  ")
+    if rounds:
+        unpack(rounds, folder / "rounds")
+        apart = summarise(Measured(folder / "rounds", "massive"))
+        for name, found in zip(("means", "comparisons"), apart):
+            rows[name] = [row for row in rows[name] if row["group"] != "rounds"]
+            rows[name] += [row for row in found if row["group"] == "rounds"]
     rows["choice"] = choice_rows(rows["choice_targets"])
     for one in collected:
         rows["parts"] += part_rows(one) if (one / "run.json").is_file() else []
@@ -748,7 +761,7 @@ def fill_pages(folder: Path, pages: Path) -> None:
 def main(argv=None) -> None:
     args = build_parser().parse_args(argv)
     if args.collected:
-        write_tables(args.collected, args.dir, args.output)
+        write_tables(args.collected, args.rounds, args.dir, args.output)
         draw(args.output)
     fill_pages(args.output, args.pages)
 
