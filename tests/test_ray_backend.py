@@ -119,7 +119,7 @@ def machines_at_work() -> set[int]:
 def test_trainings_and_the_matrix_of_their_models_on_two_machines(cluster, begin, tmp_path, tiny_base):
     cluster.add_node(num_cpus=1)
     usual = ("--base-model", tiny_base, "--dataset-name", "mini", "--locales", "af-ZA", "nl-NL")
-    own = ("--epochs", "6", "--additional-args", "--max_train_samples", "96", "--save_strategy", "no")
+    own = ("--epochs", "2", "--additional-args", "--max_train_samples", "96", "--save_strategy", "no")
     for script, last in (("merginguriel/train_missing_models.py", own), ("merginguriel/run_nxn_evaluation.py", ())):
         made = {}
         for name, more in (("one", ()), ("two", ("--backend", "ray", "--address", cluster.address))):
