@@ -600,7 +600,7 @@ def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
     rows = [row for row in tables["means"] if row["group"] == "rounds"]
     if not rows:
         return []
-    told, cells = ("regmean of the same", "two rounds of the same", "best of all"), []
+    told, cells = ("two rounds of the same", "best of all"), []
     for row in rows:
         found = {one["baseline"]: gain_of(one) for one in tables["comparisons"] if same(one, row)}
         cells.append([name_of(row), row["by_seed"], accuracy_of(row), *(found.get(name, "") for name in told)])
@@ -685,12 +685,18 @@ def ways_table(tables: dict[str, list[dict]]) -> list[str]:
     rows = [row for row in tables["means"] if row["group"] == "all" and row["rounds"] in ("0", "2")]
     if not rows:
         return []
-    cells = []
+    cells, shown = [], defaultdict(list)
     for label, chosen in WAYS.items():
         found = {row["corpus"]: row for row in rows if (row["method"], row["sources_by"]) == chosen}
         cells.append([label, *(accuracy_of(found[one]) if one in found else "" for one in CORPORA)])
-    told = {row["corpus"]: f"{CORPORA[row['corpus']]}: {row['targets']} targets, seeds {row['seeds']}" for row in rows}
-    return [*markdown(["", *CORPORA.values()], cells), "", "; ".join(told.values()) + "."]
+        for corpus, row in found.items():
+            shown[corpus].append(row)
+    told = []
+    for corpus, of in shown.items():
+        counts = sorted({int(row["targets"]) for row in of})
+        seeds = " or ".join(dict.fromkeys(row["seeds"].replace(" ", " and ") for row in of))
+        told.append(f"{CORPORA[corpus]}: {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} targets, seeds {seeds}")
+    return [*markdown(["", *CORPORA.values()], cells), "", "; ".join(told) + "."]
 
 
 OF_MASSIVE = ("best of its sources", "best of all", "vote of the same", "vote by cosine", "regmean of the same")

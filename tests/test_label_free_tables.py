@@ -218,7 +218,7 @@ def test_pages_follow_from_the_csv_files(made):
     folder, _ = made
     pages = [folder / f"{name}.md" for name in ("label-free", "which-way")]
     first = [page.read_text() for page in pages]
-    assert "adapted, 2 rounds, 2 by consensus | 42 43 | 5 |" in first[0] and "5 targets, seeds 42 43" in first[1]
+    assert "adapted, 2 rounds, 2 by consensus | 42 43 | 5 |" in first[0] and "5 targets, seeds 42 and 43" in first[1]
     assert "mean over the targets: MASSIVE 0.25." in first[0]
     assert "| train | 42 | 1 | 7 | 1.5 |" in first[0]
     for page in pages:
