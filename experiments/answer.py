@@ -1,0 +1,197 @@
+"""Compute every number of docs/results.md from the files of kept.py, and fill its tables.
+
+python experiments/answer.py docs/results/languages        # writes means.csv and comparisons.csv there
+"""
+
+import argparse
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, interval, read_measured
+
+from merginguriel.utils.evaluation.statistics import holm
+from merginguriel.utils.storage import atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
+CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
+# What a way is compared with, if that was measured.
+BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
+    "best of its sources": lambda way, measured: Way("best source", way.by, way.number),
+    "best of all": lambda way, measured: measured.best_of_all,
+    "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
+    "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
+    "regmean of the same": lambda way, measured: Way("regmean", way.by, way.number),
+    "average of the same": lambda way, measured: Way("average", way.by, way.number),
+    "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine"),
+    "the same by chance": lambda way, measured: way._replace(by="chance"),
+    "own model": lambda way, measured: OWN,
+}
+WAY = ["corpus", *Way._fields]
+
+
+def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
+    """(means, comparisons): a line a way; a line a way and baseline."""
+    means, comparisons = [], []
+    for way, cells in sorted(measured.cells.items()):
+        head = {"corpus": corpus, **way._asdict()}
+        where = common(cells)
+        if not where.targets:
+            continue
+        values = gather(cells, where)
+        low, high = interval(values)
+        best = measured.cells.get(Way("best source", way.by, way.number))
+        closed = gap_closed(cells, best, measured.cells[OWN]) if best and OWN in measured.cells else None
+        means.append(
+            head
+            | {"targets": len(where.targets), "seeds": " ".join(map(str, where.seeds))}
+            | rounded({"accuracy": values.mean(), "low": low, "high": high, "gap_closed": closed})
+            | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
+        )
+        for name, baseline in BASELINES.items():
+            other = baseline(way, measured)
+            found = gain(cells, measured.cells[other]) if other != way and other in measured.cells else None
+            if found:
+                comparisons.append(head | {"baseline": name} | rounded(found._asdict()))
+    for name in BASELINES:
+        family = [row for row in comparisons if row["baseline"] == name]
+        for row, adjusted in zip(family, holm([row["p"] for row in family])):
+            row |= {"p": float(f"{row['p']:.3g}"), "p_holm": float(f"{adjusted:.3g}")}
+    return means, comparisons
+
+
+def rounded(row: dict) -> dict:
+    return {
+        name: "" if value is None else round(float(value), 4) if isinstance(value, float) and name != "p" else value
+        for name, value in row.items()
+    }
+
+
+def write_rows(file: Path, rows: Sequence[dict]) -> None:
+    with atomic.beside(file) as partial, open(partial, "w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    with open(file, encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+# --- tables ---
+
+
+class Tables:
+    def __init__(self, folder: Path):
+        self.means, self.comparisons = (read_rows(folder / f"{name}.csv") for name in ("means", "comparisons"))
+
+    def ways(self, corpus: str, wanted: Callable[[Way], bool]) -> list[dict[str, str]]:
+        return [row for row in self.means if row["corpus"] == corpus and wanted(way_in(row))]
+
+    def accuracy(self, row: dict[str, str]) -> str:
+        return f"{float(row['accuracy']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]"
+
+    def gain(self, row: dict[str, str], baseline: str) -> str:
+        """Points, interval, on how many targets above, and on how many beyond chance."""
+        for one in self.comparisons:
+            if one["baseline"] == baseline and all(one[name] == row[name] for name in WAY):
+                points, low, high = (100 * float(one[name]) for name in ("gain", "low", "high"))
+                sure = f"{one['sure_above']}:{one['sure_below']}"
+                return f"{points:+.1f} [{low:+.1f}, {high:+.1f}], {one['above']}/{one['targets']}, {sure}"
+        return ""
+
+    def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
+        """A line a way: accuracy, the share of the gap that it closes, and its gains."""
+        lines = []
+        for row in sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"])):
+            closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
+            gains = [self.gain(row, name) for name in baselines]
+            lines.append([name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains])
+        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines], lines)
+
+    def crossed(self, corpus: str, columns: dict[str, Callable[[str, int], Way]], rows: Iterable[tuple[str, int]]):
+        """Accuracy of `columns[name](by, number)` for every (by, number) of `rows`."""
+        found = {way_in(row): row for row in self.means if row["corpus"] == corpus}
+        lines = []
+        for by, number in rows:
+            ways = [way(by, number) for way in columns.values()]
+            if any(way in found for way in ways):
+                cells = [self.accuracy(found[way]) if way in found else "" for way in ways]
+                lines.append([by, number, *cells])
+        return markdown(["sources by", "number", *columns], lines)
+
+
+def way_in(row: dict[str, str]) -> Way:
+    return Way(row["how"], row["by"], int(row["number"]), int(row["rounds"]))
+
+
+def name_of(row: dict[str, str]) -> str:
+    how, by, number = row["how"], row["by"], row["number"]
+    if how == OWN.how:
+        return "own-language model"
+    words = f"{how.removeprefix('vote_').replace('_', ' ')} vote" if how.startswith("vote_") else how
+    words += f", adapted in {row['rounds']} rounds" if row["rounds"] != "0" else ""
+    hindsight = ", in hindsight" if how == "best source" else ""
+    return f"{words}, {f'all {number}' if by == ALL else f'{number} by {by}'}{hindsight}"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return [*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
+
+
+def fill(page: Path, parts: dict[str, list[str]]) -> None:
+    """Put each part between its two comments, where the page has them."""
+    text = page.read_text(encoding="utf-8")
+    for name, lines in parts.items():
+        body = "\n".join(["", *lines, "", ""])
+        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda match, body=body: match[1] + body + match[2], text, flags=re.DOTALL)
+    atomic.write_text(page, text)
+
+
+COLUMNS: dict[str, Callable[[str, int], Way]] = {
+    "best of them, in hindsight": lambda by, number: Way("best source", by, number),
+    "average": lambda by, number: Way("average", by, number),
+    "regmean": lambda by, number: Way("regmean", by, number),
+    "soft vote": lambda by, number: Way("vote_soft", by, number),
+    "regmean, adapted": lambda by, number: Way("regmean", by, number, 2),
+}
+MAIN = ("best of its sources", "best of all", "vote of the same", "vote of all")
+
+
+def parts_of(tables: Tables) -> dict[str, list[str]]:
+    """The tables of the page, by the names of their places."""
+    found = {}
+    for corpus in CORPORA:
+        usual = {row["number"] for row in tables.means if row["corpus"] == corpus and row["by"] == ALL} | {"1", "5"}
+        found[f"{corpus}, ways"] = tables.beside(
+            corpus,
+            lambda way, usual=usual: str(way.number) in usual and way.by in ("", ALL, "cosine", "consensus"),
+            MAIN,
+        )
+        found[f"{corpus}, choosing"] = tables.crossed(corpus, COLUMNS, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
+        found[f"{corpus}, numbers"] = tables.crossed(corpus, COLUMNS, [("consensus", n) for n in (2, 3, 5, 10, 20)])
+    return found
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kept", type=Path, help="folder that collect.py wrote")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/results.md")
+    args = parser.parse_args(argv)
+    means, comparisons = [], []
+    for corpus in CORPORA:
+        if (args.kept / f"{corpus}_labels.npy.xz").is_file():
+            found = rows_of(read_measured(args.kept, corpus), corpus)
+            means, comparisons = means + found[0], comparisons + found[1]
+    write_rows(args.kept / "means.csv", means)
+    write_rows(args.kept / "comparisons.csv", comparisons)
+    fill(args.page, parts_of(Tables(args.kept)))
+
+
+if __name__ == "__main__":
+    main()

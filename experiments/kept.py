@@ -1,0 +1,83 @@
+"""The files of an experiment in the repository: who answered what on which item, small enough to be kept.
+
+Of each corpus `labels.npy.xz`, (items,); of each of its seeds `results.csv`, a line a merge, vote or adapted merge on a
+target, and `results.npy.xz`, (lines, items), what it answered; `nxn_test.csv`, accuracies of sources on targets, and
+`nxn_test.npy.xz`, (sources, targets, items). Answers and labels are numbers of the task's labels; items are in the
+order of their ids, and the same ones in every language.
+"""
+
+import csv
+import io
+import lzma
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
+from merginguriel.utils.storage import atomic
+
+OWN_MODEL = "own model"  # in the place of a mode
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result of a folder, which is the `part`.
+
+    `mode`: of the merge; of a vote ensemble_soft and its like. `rounds`: 0 of what is not adapted. `sources`: codes.
+    """
+
+    part: str
+    name: str
+    target: str
+    mode: str
+    selection: str
+    number: int
+    rounds: int
+    sources: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Of one corpus and seed: rows and what they answered, (rows, items); every source on every target."""
+
+    rows: list[Row]
+    answers: np.ndarray
+    transfer: TransferMatrix
+    transfer_answers: np.ndarray
+
+
+def write_kept(folder: Path, kept: Kept) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(asdict, kept.rows))
+    atomic.write_text(folder / "results.csv", out.getvalue())
+    write_array(folder / "results.npy.xz", kept.answers)
+    kept.transfer.to_csv(folder / "nxn_test.csv")
+    write_array(folder / "nxn_test.npy.xz", kept.transfer_answers)
+
+
+def read_kept(folder: Path) -> Kept:
+    with open(folder / "results.csv", encoding="utf-8", newline="") as file:
+        rows = [
+            Row(**row | {"number": int(row["number"]), "rounds": int(row["rounds"])}) for row in csv.DictReader(file)
+        ]
+    answers, transfer_answers = (read_array(folder / f"{name}.npy.xz") for name in ("results", "nxn_test"))
+    return Kept(rows, answers, read_csv(folder / "nxn_test.csv"), transfer_answers)
+
+
+def write_array(file: Path, values: np.ndarray) -> None:
+    """As uint8; what does not fit is an error."""
+    if values.min() < 0 or values.max() > 255:
+        raise ValueError(f"{file}: values from {values.min()} to {values.max()} do not fit a byte")
+    raw = io.BytesIO()
+    np.save(raw, values.astype(np.uint8))
+    with atomic.beside(file) as partial:
+        partial.write_bytes(lzma.compress(raw.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+
+
+def read_array(file: Path) -> np.ndarray:
+    with lzma.open(file) as raw:
+        return np.load(io.BytesIO(raw.read()))

@@ -1,0 +1,175 @@
+"""Every way to a classifier for a language, beside the best single model, the vote and the language's own model."""
+
+import functools
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from kept import OWN_MODEL, Kept, Row, read_array, read_kept
+
+from merginguriel.utils.evaluation.statistics import RESAMPLES, counts_of_draws, holm, mcnemar, wilcoxon
+
+VOTE = "ensemble_"
+ALL = "all"
+
+
+class Way(NamedTuple):
+    """`how`: a mode; vote_soft and its like; own model; best source. `by`: the selection, or what stands for it.
+
+    `rounds`: of an adaptation, else 0.
+    """
+
+    how: str
+    by: str = ""
+    number: int = 1
+    rounds: int = 0
+
+
+OWN = Way(OWN_MODEL)
+# Parts whose sources are chosen by no selection of the toolkit.
+RANKINGS = ("chance", "geography", "english")
+Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
+
+
+@dataclass
+class Measured:
+    """All ways of one corpus."""
+
+    cells: dict[Way, Cells] = field(default_factory=lambda: defaultdict(dict))
+    available: int = 0  # sources that a target has
+
+    @property
+    def best_of_all(self) -> Way:
+        return Way("best source", ALL, self.available)
+
+
+def read_measured(folder: Path, corpus: str) -> Measured:
+    labels, measured = read_array(folder / f"{corpus}_labels.npy.xz"), Measured()
+    for root in sorted(folder.glob(f"{corpus}_*/")):
+        _add(measured, read_kept(root), labels, int(root.name.rpartition("_")[2]))
+    return measured
+
+
+def way_of(row: Row) -> Way:
+    how = row.mode.replace(VOTE, "vote_") if row.mode.startswith(VOTE) else row.mode
+    if row.part == "better":
+        how += ", better setting"
+    return Way(how, row.part if row.part in RANKINGS else row.selection, row.number, row.rounds)
+
+
+def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
+    right = kept.transfer_answers == labels
+    of = {source: number for number, source in enumerate(kept.transfer.sources)}
+    targets = {row.target for row in kept.rows}
+    measured.available = max(len(of.keys() - {target}) for target in targets)
+
+    def best(names: list[str], target: str) -> np.ndarray:
+        """Of the sources by their accuracy on the target's test items, the first of equals."""
+        column = right[:, kept.transfer.targets.index(target)]
+        return max((column[of[name]] for name in names), key=lambda one: one.mean())
+
+    for target in targets:
+        if target in of:
+            measured.cells[OWN][target, seed] = right[of[target], kept.transfer.targets.index(target)]
+        others = [name for name in of if name != target]
+        measured.cells[measured.best_of_all][target, seed] = best(others, target)
+    for row, answers in zip(kept.rows, kept.answers):
+        way, names = way_of(row), row.sources.split()
+        if way.how.startswith("vote_") and row.number == len(of.keys() - {row.target}):
+            way = way._replace(by=ALL, number=measured.available)
+        if (row.target, seed) in measured.cells[way]:
+            raise SystemExit(f"two results of {way} on {row.target} with seed {seed}")
+        measured.cells[way][row.target, seed] = answers == labels
+        if way != OWN:
+            measured.cells[Way("best source", way.by, way.number)][row.target, seed] = best(names, row.target)
+
+
+class Common(NamedTuple):
+    """Seeds that all have, and targets that all have with each of these."""
+
+    targets: list[str]
+    seeds: list[int]
+
+
+def common(*cells: Cells) -> Common:
+    seeds = sorted(set.intersection(*({seed for _, seed in one} for one in cells)))
+    targets = sorted({target for target, _ in cells[0]})
+    return Common([at for at in targets if seeds and all((at, one) in of for of in cells for one in seeds)], seeds)
+
+
+def gather(cells: Cells, where: Common) -> np.ndarray:
+    """(targets, items): the share of the seeds with which an item is right."""
+    return np.array([np.mean([cells[target, seed] for seed in where.seeds], axis=0) for target in where.targets])
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean of (targets, items): both are drawn, one item for all targets at once.
+
+    As `bootstrap_interval(values, resample_locales=True)`, but hundreds of intervals share what is drawn.
+    """
+    of_items = _draws(values.shape[1], 0) @ values.T.astype(np.float32)
+    means = (of_items * _draws(len(values), 1)).sum(1) / values.size
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+@functools.cache
+def _draws(total: int, seed: int) -> np.ndarray:
+    return counts_of_draws(np.random.default_rng([42, seed]), total, RESAMPLES).astype(np.float32)
+
+
+class Gain(NamedTuple):
+    """Of one way over another, on the targets and seeds that both have; `sure_*` by McNemar, Holm over the targets."""
+
+    targets: int
+    seeds: str
+    gain: float
+    low: float
+    high: float
+    by_seed: str
+    above: int
+    below: int
+    sure_above: int
+    sure_below: int
+    p: float
+
+
+def gain(ours: Cells, theirs: Cells) -> Gain | None:
+    """None where they share no target."""
+    where = common(ours, theirs)
+    if not where.targets:
+        return None
+    one, other = gather(ours, where), gather(theirs, where)
+    gains = (one - other).mean(1)
+    alone = [Common(where.targets, [seed]) for seed in where.seeds]
+    by_seed = [(gather(ours, one_seed) - gather(theirs, one_seed)).mean() for one_seed in alone]
+    p_values = holm([_mcnemar(ours, theirs, target, where.seeds) for target in where.targets])
+    sure = p_values < 0.05
+    return Gain(
+        len(where.targets),
+        " ".join(map(str, where.seeds)),
+        float(gains.mean()),
+        *interval(one - other),
+        " ".join(f"{value:+.4f}" for value in by_seed),
+        int((gains > 1e-12).sum()),
+        int((gains < -1e-12).sum()),
+        int((sure & (gains > 0)).sum()),
+        int((sure & (gains < 0)).sum()),
+        wilcoxon(one.mean(1), other.mean(1)),
+    )
+
+
+def _mcnemar(ours: Cells, theirs: Cells, target: str, seeds: list[int]) -> float:
+    """Over the items with every seed."""
+    return mcnemar(*(np.concatenate([of[target, seed] for seed in seeds]) for of in (ours, theirs)))
+
+
+def gap_closed(cells: Cells, best: Cells, own: Cells) -> float | None:
+    """Which share of the way from the best source to the own-language model is gone; None without common targets."""
+    where = common(cells, best, own)
+    if not where.targets:
+        return None
+    at, low, high = (gather(of, where).mean() for of in (cells, best, own))
+    return float((at - low) / (high - low))

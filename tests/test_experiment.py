@@ -1,0 +1,142 @@
+"""The experiment's file names commands that there are, and its runner does each once, in parts, and tells failures."""
+
+import importlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.command_lines import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE = ROOT / "experiments/languages.yaml"
+sys.path.insert(0, str(ROOT / "experiments"))
+import collect  # noqa: E402
+import run as runner  # noqa: E402
+from kept import read_array, read_kept  # noqa: E402
+
+SMALL = """
+base: {base}
+seeds: [42, 43]
+corpora:
+  mini:
+    task: mini
+    languages: af-ZA nl-NL de-DE
+    training: --epochs 1
+    share: 1
+usual:
+  train-missing: >-
+    {{data}} --locales {{languages}} --models-root {{folder}}/models {{training}} {{more}}
+    --additional-args --seed {{seed}} --max_train_samples 32 --max_predict_samples 32 --save_strategy no
+  nxn: "{{data}} --locales {{languages}} --models-root {{folder}}/models {{more}}"
+  ensemble-sweep: "{{data}} --target-languages {{targets}} --nxn-dir {{nxn_test}} {{more}}"
+parts:
+  sources:
+    - run: train-missing
+      seeds: first
+  transfer:
+    - run: nxn --results-dir {{folder}}/nxn_test
+      seeds: first
+  votes:
+    - run: ensemble-sweep --results-dir {{folder}}/votes --num-languages {{number}} --voting-methods soft
+      seeds: first
+      number: [1, 2]
+    - run: ensemble-sweep --results-dir {{folder}}/votes --num-languages 9
+      seeds: first
+"""
+
+
+@pytest.fixture
+def small(tmp_path, tiny_base):
+    """small(*flags) -> exit code of the runner on a little of everything."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL.format(base=tiny_base))
+    return lambda *flags: runner.main([str(file), "--dir", str(tmp_path / "work"), "--workers", "2", *flags])
+
+
+def listed(capsys) -> dict[str, list[list[str]]]:
+    """Part -> its commands, of a dry run."""
+    parts: dict[str, list[list[str]]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith("# "):
+            parts[line[2:]] = commands = []
+        else:
+            commands.append(shlex.split(line)[1:])
+    return parts
+
+
+def test_every_command_of_the_file_can_be_given(capsys):
+    assert runner.main([str(FILE), "--dir", "work", "--base", "tiny", "--data", "massive=M", "--dry-run"]) == 0
+    parts = listed(capsys)
+    assert list(parts) == "sources own transfer five votes numbers elsewhere methods".split()
+    for command, *flags in [line for lines in parts.values() for line in lines]:
+        module = importlib.import_module(f"merginguriel.{COMMANDS[command][0]}")
+        given = module.build_parser().parse_args(flags)  # which exits where a flag is wrong
+        assert "{" not in " ".join(flags) and given.base_model == "tiny"
+    # 49 targets of MASSIVE, four ways of choosing, two seeds: the two commands of each seed.
+    modes = "--modes average similarity regmean regmean+vote"
+    five = [" ".join(line) for line in parts["five"]]
+    assert len(five) == 8 and all(modes in line for line in five)
+    assert sum("--task massive" in line and "--seed 43" in line for line in five) == 2
+    # What a run says itself counts.
+    own = [line for line in parts["own"] if line[0] == "train-missing"]
+    assert all(line.index("--additional-args") > len(line) - 1 - line[::-1].index("--models-root") for line in own)
+
+
+def test_languages_of_the_file_are_those_of_the_tasks():
+    import yaml
+
+    from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
+
+    massive, sib = yaml.safe_load(FILE.read_text())["corpora"].values()
+    assert massive["languages"].split() == list(DEFAULT_LOCALES) and "targets" not in massive
+    sources, targets = set(sib["languages"].split()), set(sib["targets"].split())
+    assert (len(sources), len(targets), sources & targets) == (20, 50, set())
+
+
+def test_parts_are_done_once_and_failures_are_named(small, tmp_path, capsys):
+    assert small("--parts", "sources") == 0
+    models = {file: file.stat().st_mtime_ns for file in tmp_path.glob("work/mini*/models/*/model.safetensors")}
+    assert len(models) == 3
+    assert small() == 1
+    failed = capsys.readouterr().err
+    assert failed.count("failed: ") == 1 and "--num-languages 9" in failed and "log.txt says why" in failed
+    assert {file: file.stat().st_mtime_ns for file in models} == models
+    made = sorted(file.parent.name for file in tmp_path.glob("work/mini_42/votes/*/results.json"))
+    assert len(made) == 2 * 3 and not list(tmp_path.glob("work/mini_43/votes"))
+    told = json.loads((tmp_path / "work/run.json").read_text())
+    assert [len(told[part]) for part in ("sources", "transfer", "votes")] == [2, 1, 1]
+    assert told["votes"][0]["workers"] == 2 and len(told["votes"][0]["commands"]) == 3
+
+    collect.main([str(tmp_path / "work"), "--output", str(tmp_path / "kept")])
+    assert_kept_is_what_was_answered(tmp_path)
+
+
+def assert_kept_is_what_was_answered(folder):
+    kept, labels = read_kept(folder / "kept/mini_42"), read_array(folder / "kept/mini_labels.npy.xz")
+    assert [(row.part, row.mode, row.number) for row in kept.rows] == [
+        ("votes", "ensemble_soft", 1),
+        ("votes", "ensemble_soft", 2),
+    ] * 3
+    for row, answers in zip(kept.rows, kept.answers):
+        given = atomic.read_json(folder / "work/mini_42/votes" / row.name / "results.json")
+        assert (answers == labels).mean() == pytest.approx(given["performance"]["accuracy"])
+        assert row.target == given["experiment"]["target"] and len(row.sources.split()) == row.number
+    right = (kept.transfer_answers == labels).mean(-1)
+    assert kept.transfer.values == pytest.approx(right, abs=1e-6)
+
+
+def test_rankings_are_of_all_languages_and_chance_knows_nothing():
+    from rankings import HERE
+
+    from merginguriel.utils.similarity.matrix import read_matrix
+
+    chance, english, geography = (read_matrix(HERE / f"{name}.csv") for name in ("chance", "english", "geography"))
+    assert chance.targets == english.targets == geography.targets and len(chance.targets) == 49
+    assert {next(iter(english.for_target(target))) for target in english.targets if target != "en-US"} == {"en-US"}
+    assert list(geography.for_target("jv-ID"))[:2] == ["ms-MY", "id-ID"]
+    firsts = {next(iter(chance.for_target(target))) for target in chance.targets}
+    assert len(firsts) > 20

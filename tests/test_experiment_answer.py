@@ -1,0 +1,172 @@
+"""Numbers of the experiment, from files as they are kept, against plain loops and scipy."""
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, wilcoxon
+
+from merginguriel.utils.evaluation.statistics import bootstrap_interval
+from merginguriel.utils.similarity.transfer import TransferMatrix
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "experiments"))
+import answer  # noqa: E402
+from kept import Kept, Row, read_kept, write_array, write_kept  # noqa: E402
+from ways import OWN, Way, gain, gap_closed, read_measured  # noqa: E402
+
+LANGUAGES = ("aa", "bb", "cc", "dd")
+FAR = ("xx", "yy")  # targets that are no sources
+ITEMS, CLASSES = 60, 7
+LABELS = np.random.default_rng(0).integers(CLASSES, size=ITEMS)
+
+
+def answers(skill: float, seed: int) -> np.ndarray:
+    """(items,): right about as often as `skill` says."""
+    draw = np.random.default_rng(seed)
+    return np.where(draw.random(ITEMS) < skill, LABELS, (LABELS + draw.integers(1, CLASSES, ITEMS)) % CLASSES)
+
+
+def made(seed: int) -> Kept:
+    targets = LANGUAGES + FAR
+    transfer = np.array(
+        [[answers(0.9 if source == target else 0.3 + 0.1 * number, 100 * seed + 10 * number + at)
+          for at, target in enumerate(targets)] for number, source in enumerate(LANGUAGES)]
+    )  # fmt: skip
+    rows, found = [], []
+
+    def add(part, mode, by, number, target, skill, rounds=0):
+        names = [one for one in LANGUAGES if one != target][:number]
+        name = f"{part} {mode} {by} {number} {rounds}"
+        rows.append(Row(part, name, target, mode, by, number, rounds, " ".join(names)))
+        found.append(answers(skill, 1000 * seed + len(rows)))
+
+    for target in targets:
+        for by in ("cosine", "consensus"):
+            add("results", "average", by, 2, target, 0.55)
+            add("results", "regmean", by, 2, target, 0.6)
+            add("votes", "ensemble_soft", by, 2, target, 0.58)
+        add("results", "regmean", "consensus", 2, target, 0.8, rounds=2)
+        add("votes", "ensemble_soft", "cosine", 4 - (target in LANGUAGES), target, 0.6)
+        if target != "aa":
+            add("chance", "regmean", "cosine", 2, target, 0.5)
+            add("better", "ties", "cosine", 2, target, 0.5)
+    for target in FAR:
+        rows.append(Row("nxn_own", target, target, "own model", "", 1, 0, target))
+        found.append(answers(0.9, seed + 7))
+    right = (transfer == LABELS).mean(-1)
+    return Kept(rows, np.array(found), TransferMatrix(LANGUAGES, targets, right, "made"), transfer)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    for seed in (42, 43):
+        write_kept(folder / f"massive_{seed}", made(seed))
+    write_array(folder / "massive_labels.npy.xz", LABELS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(folder):
+    return read_measured(folder, "massive")
+
+
+def right(seed: int, target: str, **chosen) -> np.ndarray:
+    kept = made(seed)
+    wanted = {"target": target, **chosen}
+    found = [at for at, row in enumerate(kept.rows) if wanted.items() <= asdict(row).items()]
+    assert len(found) == 1, chosen
+    return kept.answers[found[0]] == LABELS
+
+
+def test_what_is_written_is_read_again(folder):
+    written, kept = made(42), read_kept(folder / "massive_42")
+    assert kept.rows == written.rows and kept.transfer.sources == LANGUAGES and kept.transfer.targets == LANGUAGES + FAR
+    np.testing.assert_array_equal(kept.answers, written.answers)
+    np.testing.assert_array_equal(kept.transfer_answers, written.transfer_answers)
+    np.testing.assert_allclose(kept.transfer.values, written.transfer.values)
+
+
+@pytest.mark.parametrize("values", [[-1], [256]])
+def test_what_does_not_fit_a_byte_is_refused(values, tmp_path):
+    with pytest.raises(ValueError, match="do not fit"):
+        write_array(tmp_path / "values.npy.xz", np.array(values))
+    assert not list(tmp_path.iterdir())
+
+
+def test_references_are_of_the_matrix(measured):
+    for seed in (42, 43):
+        kept = made(seed)
+        for at, target in enumerate(LANGUAGES + FAR):
+            column = (kept.transfer_answers[:, at] == LABELS).mean(-1)
+            others = {name: one for name, one in zip(LANGUAGES, column) if name != target}
+            best = measured.cells[measured.best_of_all][target, seed].mean()
+            assert best == pytest.approx(max(others.values()))
+            of_two = measured.cells[Way("best source", "consensus", 2)][target, seed].mean()
+            assert of_two == pytest.approx(max([*others.values()][:2]))
+            own = column[at] if target in LANGUAGES else (answers(0.9, seed + 7) == LABELS).mean()
+            assert measured.cells[OWN][target, seed].mean() == pytest.approx(own)
+
+
+def test_sources_by_chance_and_better_settings_are_ways_of_their_own(measured):
+    assert Way("regmean", "chance", 2) in measured.cells and Way("ties, better setting", "cosine", 2) in measured.cells
+    of_all = measured.cells[Way("vote_soft", "all", 4)]  # of a source's language three are all
+    assert {target for target, _ in of_all} == {*LANGUAGES, *FAR}
+
+
+def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
+    ours, theirs = Way("regmean", "consensus", 2, 2), Way("regmean", "chance", 2)
+    found = gain(measured.cells[ours], measured.cells[theirs])
+    targets = [target for target in LANGUAGES + FAR if target != "aa"]
+    of_ours = np.array([[right(seed, target, mode="regmean", rounds=2) for seed in (42, 43)] for target in targets])
+    of_theirs = np.array([[right(seed, target, part="chance") for seed in (42, 43)] for target in targets])
+    gains = of_ours.mean((1, 2)) - of_theirs.mean((1, 2))
+    assert (found.targets, found.seeds) == (5, "42 43") and found.gain == pytest.approx(gains.mean())
+    assert (found.above, found.below) == ((gains > 0).sum(), (gains < 0).sum())
+    assert found.p == pytest.approx(wilcoxon(gains).pvalue)
+    by_seed = of_ours.mean((0, 2)) - of_theirs.mean((0, 2))
+    assert found.by_seed == " ".join(f"{value:+.4f}" for value in by_seed)
+    expected = bootstrap_interval(of_ours.mean(1) - of_theirs.mean(1), resample_locales=True)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
+    only = [((one & ~other).sum(), (other & ~one).sum()) for one, other in zip(of_ours, of_theirs)]
+    p_values = np.array([binomtest(int(won), int(won + lost)).pvalue for won, lost in only])
+    order = np.argsort(p_values)
+    adjusted = np.empty(5)
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(5, 0, -1))
+    assert found.sure_above == ((adjusted < 0.05) & (gains > 0)).sum() > 0 == found.sure_below
+
+
+def test_the_gap_is_between_the_best_source_and_the_own_model(measured):
+    way = Way("regmean", "consensus", 2, 2)
+    best, own = (measured.cells[one] for one in (Way("best source", "consensus", 2), OWN))
+    at, low, high = (np.mean([of[key].mean() for key in own]) for of in (measured.cells[way], best, own))
+    assert gap_closed(measured.cells[way], best, own) == pytest.approx((at - low) / (high - low))
+    assert gap_closed(best, best, own) == 0 and gap_closed(own, best, own) == 1
+
+
+def test_two_results_of_one_way_are_refused(tmp_path):
+    kept = made(42)
+    twice = replace(kept, rows=[*kept.rows, kept.rows[0]], answers=np.vstack([kept.answers, kept.answers[:1]]))
+    write_kept(tmp_path / "massive_42", twice)
+    write_array(tmp_path / "massive_labels.npy.xz", LABELS)
+    with pytest.raises(SystemExit, match="two results of"):
+        read_measured(tmp_path, "massive")
+
+
+def test_the_page_says_what_the_rows_say(folder, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- massive, choosing -->\n<!-- end -->\nafter\n")
+    answer.main([str(folder), "--page", str(page)])
+    text, means = page.read_text(), answer.read_rows(folder / "means.csv")
+    assert text.startswith("before\n<!-- massive, choosing -->\n\n| sources by |") and text.endswith(
+        "<!-- end -->\nafter\n"
+    )
+    row = next(row for row in means if (row["how"], row["by"], row["rounds"]) == ("regmean", "consensus", "2"))
+    both = [right(seed, target, mode="regmean", rounds=2).mean() for seed in (42, 43) for target in LANGUAGES + FAR]
+    assert float(row["accuracy"]) == pytest.approx(np.mean(both), abs=1e-4) and row["targets"] == "6"
+    first = page.read_text()
+    answer.main([str(folder), "--page", str(page)])
+    assert page.read_text() == first
