@@ -1,10 +1,11 @@
 """Training speed beside the straightforward way, and whether both learn the same.
 
 The straightforward way: transformers' Trainer, float32, every input padded to 128 tokens, one process. Ours: the
-settings of training_bert.py, on a GPU with --precision and CUDA graphs; then several locales at once, as
-train_missing_models.py trains them, everything from the start of its processes to the last test accuracy in the time.
-All start from one initial checkpoint and see the same items equally often. Speed is that of the training loop, in
-items a second; accuracies are on the test split, with Wilson intervals.
+settings of training_bert.py, on a GPU with --precision and CUDA graphs, and as `plain` in float32 without; then several
+locales at once, as train_missing_models.py trains them, everything from the start of its processes to the last test
+accuracy in the time. With every seed all start from one initial checkpoint and see the same items equally often. Speed
+is that of the training loop, in items a second; accuracies are on the test split, and their difference to the
+straightforward way's has a t interval over the seeds.
 
     OMP_NUM_THREADS=2 python benchmarks/training.py --base-model DIR --dataset-name DIR --locales af-ZA,nl-NL \
         --max-train-samples 1024 --output training.json
@@ -16,8 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from commands import call, languages
+from scipy.stats import sem, t
 from tqdm import tqdm
 
 from merginguriel.utils.data import language_arguments
@@ -35,6 +38,9 @@ from merginguriel.utils.storage import argument_types, atomic, environment
 from merginguriel.utils.training import train, training_job
 from merginguriel.utils.training.items import load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSteps
+from merginguriel.utils.training.trainer import by_version
+
+WAYS = ("straightforward", "plain", "ours")
 
 
 def build_parser():
@@ -53,12 +59,15 @@ def build_parser():
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16", help="of ours on a GPU")
     parser.add_argument("--max-train-samples", type=argument_types.positive_int, help="of a locale")
-    parser.add_argument("--repeats", type=argument_types.positive_int, default=1, help="of both ways, alternating")
+    parser.add_argument("--warmup-ratio", type=float, default=0.0)
+    parser.add_argument("--seeds", type=argument_types.seed, nargs="+", default=[42], help="the ways take turns")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["straightforward", "ours"])
+    parser.add_argument("--no-together", action="store_true", help="leave out several locales at once")
     parser.add_argument("--output", type=Path, help="JSON, written as it goes")
     return parser
 
 
-def flags(args, store: ModelStore, locale: str, folder: Path) -> list[str]:
+def flags(args, store: ModelStore, locale: str, folder: Path, seed: int, fast: bool = True) -> list[str]:
     line = [
         "--dataset-config-name",
         locale,
@@ -77,15 +86,20 @@ def flags(args, store: ModelStore, locale: str, folder: Path) -> list[str]:
         str(args.epochs),
         "--learning-rate",
         str(args.learning_rate),
+        "--warmup-ratio",
+        str(args.warmup_ratio),
+        "--seed",
+        str(seed),
         "--per-device-train-batch-size",
         str(args.batch_size),
     ]
     if args.max_train_samples:
         line += ["--max-train-samples", str(args.max_train_samples)]
-    return line + ([f"--{args.precision}", "--cuda-graphs"] if torch.cuda.is_available() else [])
+    return line + ([f"--{args.precision}", "--cuda-graphs"] if fast and torch.cuda.is_available() else [])
 
 
 def straightforward(args, run: TrainingRun, folder: Path) -> dict:
+    import transformers
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
     start = initial.initial_checkpoint(run.store, run.settings.seed)
@@ -107,6 +121,7 @@ def straightforward(args, run: TrainingRun, folder: Path) -> dict:
             num_train_epochs=args.epochs,
             learning_rate=args.learning_rate,
             seed=run.settings.seed,
+            **by_version({"warmup_ratio": args.warmup_ratio}, (), transformers.__version__),
             per_device_train_batch_size=args.batch_size,
             save_strategy="no",
             report_to=[],
@@ -134,7 +149,7 @@ def ours(run: TrainingRun, steps: TrainingSteps) -> dict:
 
 
 def together(args, store: ModelStore, locales: list[str]) -> dict:
-    runs = [parse_training(flags(args, store, locale, store.folder(locale))) for locale in locales]
+    runs = [parse_training(flags(args, store, locale, store.folder(locale), args.seeds[0])) for locale in locales]
     start = time.perf_counter()
     jobs = [training_job.training_job(run, steps) for run, steps in runs]
     outcome = work_off(jobs, LocalBackend(args.workers), unit="models")
@@ -160,41 +175,52 @@ def main(argv=None):
     report = {
         "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
         "settings": {name: str(value) for name, value in vars(args).items()},
-        "straightforward": [],
-        "ours": [],
+        **{way: [] for way in args.ways},
     }
 
     def keep():
         if args.output:
             atomic.write_json(args.output, report)
 
-    def keep_run(name: str, run: dict):
-        report[name].append(run)
-        say(f"{name}: {run['items_per_second']:.1f} items a second, test accuracy {run['accuracy']:.4f}")
-        keep()
-
     with tempfile.TemporaryDirectory() as folder:
         store = ModelStore(task.base_model(args.base_model), task, Path(folder))
-        for number in tqdm(range(args.repeats), desc="alternating", leave=False, disable=None):
-            run, steps = parse_training(flags(args, store, locales[0], store.root / f"alone{number}"))
-            keep_run("straightforward", straightforward(args, run, store.root / "trainer"))
-            keep_run("ours", ours(run, steps))
-        report["together"] = together(args, store, locales)
-    speed = {name: max(run["items_per_second"] for run in report[name]) for name in ("straightforward", "ours")}
-    slowest = min(run["items_per_second"] for run in report["ours"])
-    report["ratios"] = {
-        "ours": slowest / speed["straightforward"],
-        "together": report["together"]["items_per_second"] / speed["straightforward"],
-    }
-    low, high = report["straightforward"][0]["ci95"]
-    report["same_accuracy"] = low <= report["ours"][0]["accuracy"] <= high
+        for seed in tqdm(args.seeds, desc="seeds", leave=False, disable=None):
+            for way in args.ways:
+                place = store.root / f"{way}{seed}"
+                run, steps = parse_training(flags(args, store, locales[0], place, seed, fast=way == "ours"))
+                found = straightforward(args, run, place) if way == "straightforward" else ours(run, steps)
+                report[way].append({"seed": seed, **found})
+                speed, accuracy = found["items_per_second"], found["accuracy"]
+                say(f"{way}, seed {seed}: {speed:.1f} items a second, test accuracy {accuracy:.4f}")
+                keep()
+        if not args.no_together:
+            report["together"] = together(args, store, locales)
+    compare(report, args)
     keep()
-    say(f"{len(locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
-    say(
-        f"to the straightforward way: {report['ratios']['ours']:.1f} times alone (our slowest to its fastest), "
-        f"{report['ratios']['together']:.1f} times together"
-    )
-    say(f"accuracy within its interval [{low:.4f}, {high:.4f}]: {'yes' if report['same_accuracy'] else 'no'}")
+    if not args.no_together:
+        say(f"{len(locales)} locales together: {report['together']['items_per_second']:.1f} items a second")
+    for name, value in report.get("ratios", {}).items():
+        say(f"{name} to the straightforward way: {value:.1f} times the speed")
+    for name, (mean, low, high) in report.get("differences", {}).items():
+        say(f"{name} to the straightforward way: {100 * mean:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]")
+
+
+def compare(report: dict, args) -> None:
+    """Ratios of speed, our slowest to its fastest; differences of accuracy with a t interval, of several seeds."""
+    if "straightforward" not in args.ways:
+        return
+    fastest = max(run["items_per_second"] for run in report["straightforward"])
+    others = [way for way in args.ways if way != "straightforward"]
+    report["ratios"] = {way: min(run["items_per_second"] for run in report[way]) / fastest for way in others}
+    if "together" in report:
+        report["ratios"]["together"] = report["together"]["items_per_second"] / fastest
+    if len(args.seeds) > 1:
+        theirs = np.array([run["accuracy"] for run in report["straightforward"]])
+        report["differences"] = {}
+        for way in others:
+            gains = np.array([run["accuracy"] for run in report[way]]) - theirs
+            low, high = t.interval(0.95, len(gains) - 1, gains.mean(), sem(gains))
+            report["differences"][way] = [float(gains.mean()), float(low), float(high)]
 
 
 def say(line: str) -> None:
