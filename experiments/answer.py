@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, interval, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm
@@ -48,6 +49,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
             head
             | {"targets": len(where.targets), "seeds": " ".join(map(str, where.seeds))}
             | rounded({"accuracy": values.mean(), "low": low, "high": high, "gap_closed": closed})
+            | {"seconds": f"{np.median(measured.seconds[way]):.1f}" if measured.seconds.get(way) else ""}
             | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
         )
         for name, baseline in BASELINES.items():
@@ -104,13 +106,15 @@ class Tables:
         return ""
 
     def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
-        """A line a way: accuracy, the share of the gap that it closes, and its gains."""
+        """A line a way: accuracy, the share of the gap that it closes, its gains, the median seconds of its jobs."""
         lines = []
         for row in sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"])):
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
             gains = [self.gain(row, name) for name in baselines]
-            lines.append([name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains])
-        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines], lines)
+            lines.append(
+                [name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains, row["seconds"]]
+            )
+        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines, "seconds"], lines)
 
     def crossed(self, corpus: str, columns: dict[str, Callable[[str, int], Way]], rows: Iterable[tuple[str, int]]):
         """Accuracy of `columns[name](by, number)` for every (by, number) of `rows`."""

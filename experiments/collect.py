@@ -5,10 +5,11 @@ python experiments/collect.py work --output docs/results/languages
 
 import argparse
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from kept import OWN_MODEL, Kept, Row, write_array, write_kept
+from kept import OWN_MODEL, Kept, Row, joined, read_array, read_kept, write_array, write_kept
 
 from merginguriel.utils.evaluation.nxn_logits import Logits, open_logits
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
@@ -26,32 +27,47 @@ class Items:
 
     def in_order(self, ids: np.ndarray, labels: np.ndarray, answers: np.ndarray, where: Path) -> np.ndarray:
         order = np.argsort(ids)
-        if self._ids is None or self.labels is None:
-            self._ids, self.labels = ids[order], labels[order]
-        if not (np.array_equal(ids[order], self._ids) and np.array_equal(labels[order], self.labels)):
+        if self._ids is None:
+            self._ids = ids[order]
+        if not np.array_equal(ids[order], self._ids):
             raise SystemExit(f"{where} is on other items than the rest")
+        self.check_labels(labels[order], where)
         return answers[order]
+
+    def check_labels(self, labels: np.ndarray, where: Path) -> None:
+        if self.labels is None:
+            self.labels = labels
+        if not np.array_equal(labels, self.labels):
+            raise SystemExit(f"{where} has other labels than the rest")
 
 
 def kept_of(root: Path, items: Items) -> Kept:
     """What the folder of a corpus and seed holds."""
-    found = []
+    found, seconds = [], _seconds(root)
     for file in sorted(root.glob(f"*/*/{RESULTS_JSON}")):
         experiment = atomic.read_json(file)["experiment"]
         if experiment:  # what sources do alone, the N×N has
             of = read_predictions(file.with_name(PREDICTIONS), ("ids", "labels", "predictions"))
             answers = items.in_order(of["ids"], of["labels"], of["predictions"], file)
-            found.append((_row(file.parent, experiment), answers))
+            found.append((_row(file.parent, experiment, seconds.get(file.parent, "")), answers))
     if (root / "nxn_own").is_dir():
         found += _own_models(open_logits(_finished(root / "nxn_own")), items)
-    found.sort(key=lambda one: (one[0].target, one[0].part, one[0].name))  # alike beside alike, which packs better
     logits = open_logits(_finished(root / "nxn_test"))
     transfer = [[_answers(logits, source, target, items) for target in logits.targets] for source in logits.sources]
     matrix = read_csv(_finished(root / "nxn_test") / MATRIX_CSV)
     return Kept([row for row, _ in found], np.array([of for _, of in found]), matrix, np.array(transfer))
 
 
-def _row(folder: Path, experiment: dict) -> Row:
+def _seconds(root: Path) -> dict[Path, str]:
+    """Of the jobs by their folders, as the commands' own lists of progress tell them."""
+    return {
+        file.parent / name: f"{value:.2f}"
+        for file in sorted(root.glob("*/*_progress_*.json"))
+        for name, value in atomic.read_json(file).get("seconds", {}).items()
+    }
+
+
+def _row(folder: Path, experiment: dict, seconds: str) -> Row:
     sources = [source["locale"] for source in experiment["sources"]]
     adapted = experiment.get("adapt") or {}
     return Row(
@@ -63,6 +79,7 @@ def _row(folder: Path, experiment: dict) -> Row:
         len(sources),
         adapted.get("rounds", 0),
         " ".join(sources),
+        seconds,
     )
 
 
@@ -86,18 +103,33 @@ def _finished(folder: Path) -> Path:
     return runs[-1].parent
 
 
+def read(folder: Path, corpora: dict[str, Items]) -> dict[str, Kept]:
+    """By the name of corpus and seed, from a working folder of run.py or from an output of this script."""
+    found = {}
+    for root in sorted(folder.iterdir()):
+        items = corpora.setdefault(root.name.rpartition("_")[0], Items())
+        if (root / "nxn_test").is_dir():
+            found[root.name] = kept_of(root, items)
+        elif (root / "results.csv").is_file():
+            items.check_labels(read_array(folder / f"{root.name.rpartition('_')[0]}_labels.npy.xz"), root)
+            found[root.name] = read_kept(root)
+    return found
+
+
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, help="working folder of run.py")
+    parser.add_argument("folders", type=Path, nargs="+", help="working folders of run.py, outputs of this script")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
-    roots = [root for root in sorted(args.work.iterdir()) if (root / "nxn_test").is_dir()]
     corpora: dict[str, Items] = {}
-    for root in roots:
-        corpus = root.name.rpartition("_")[0]
-        write_kept(args.output / root.name, kept_of(root, corpora.setdefault(corpus, Items())))
-    for corpus, items in corpora.items():
-        write_array(args.output / f"{corpus}_labels.npy.xz", items.labels)
+    found: dict[str, list[Kept]] = defaultdict(list)
+    for folder in args.folders:
+        for name, kept in read(folder, corpora).items():
+            found[name].append(kept)
+    for name, parts in found.items():
+        write_kept(args.output / name, joined(parts, name))
+    for corpus in {name.rpartition("_")[0] for name in found}:
+        write_array(args.output / f"{corpus}_labels.npy.xz", corpora[corpus].labels)
 
 
 if __name__ == "__main__":

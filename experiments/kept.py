@@ -9,7 +9,8 @@ order of their ids, and the same ones in every language.
 import csv
 import io
 import lzma
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ class Row:
     """One result of a folder, which is the `part`.
 
     `mode`: of the merge; of a vote ensemble_soft and its like. `rounds`: 0 of what is not adapted. `sources`: codes.
+    `seconds`: of its job, beside whatever else ran; "" where nothing tells them.
     """
 
     part: str
@@ -35,6 +37,7 @@ class Row:
     number: int
     rounds: int
     sources: str
+    seconds: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,24 @@ class Kept:
     answers: np.ndarray
     transfer: TransferMatrix
     transfer_answers: np.ndarray
+
+
+def joined(parts: Sequence[Kept], name: str) -> Kept:
+    """All results of parts whose sources answered alike, alike results side by side, which packs better.
+
+    Ends the script where sources differ, or two results of one name.
+    """
+    first, found = parts[0], {}
+    for part in parts:
+        same = (part.transfer.sources, part.transfer.targets) == (first.transfer.sources, first.transfer.targets)
+        if not same or not np.array_equal(part.transfer_answers, first.transfer_answers):
+            raise SystemExit(f"{name}: the sources of the parts do not answer alike; they must be the same models")
+        for row, answers in zip(part.rows, part.answers):
+            _, before = found.setdefault((row.target, row.part, row.name), (row, answers))
+            if not np.array_equal(before, answers):
+                raise SystemExit(f"{name}: two parts have different answers of {row.part}/{row.name}")
+    of = [found[key] for key in sorted(found)]
+    return replace(first, rows=[row for row, _ in of], answers=np.array([answers for _, answers in of]))
 
 
 def write_kept(folder: Path, kept: Kept) -> None:

@@ -38,6 +38,7 @@ class Measured:
     """All ways of one corpus."""
 
     cells: dict[Way, Cells] = field(default_factory=lambda: defaultdict(dict))
+    seconds: dict[Way, list[float]] = field(default_factory=lambda: defaultdict(list))  # of jobs, beside others
     available: int = 0  # sources that a target has
 
     @property
@@ -82,6 +83,8 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
         if (row.target, seed) in measured.cells[way]:
             raise SystemExit(f"two results of {way} on {row.target} with seed {seed}")
         measured.cells[way][row.target, seed] = answers == labels
+        if row.seconds:
+            measured.seconds[way].append(float(row.seconds))
         if way != OWN:
             measured.cells[Way("best source", way.by, way.number)][row.target, seed] = best(names, row.target)
 

@@ -125,6 +125,7 @@ def assert_kept_is_what_was_answered(folder):
         given = atomic.read_json(folder / "work/mini_42/votes" / row.name / "results.json")
         assert (answers == labels).mean() == pytest.approx(given["performance"]["accuracy"])
         assert row.target == given["experiment"]["target"] and len(row.sources.split()) == row.number
+        assert float(row.seconds) >= 0
     right = (kept.transfer_answers == labels).mean(-1)
     assert kept.transfer.values == pytest.approx(right, abs=1e-6)
 

@@ -14,7 +14,8 @@ from merginguriel.utils.similarity.transfer import TransferMatrix
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 import answer  # noqa: E402
-from kept import Kept, Row, read_kept, write_array, write_kept  # noqa: E402
+import collect  # noqa: E402
+from kept import Kept, Row, read_array, read_kept, write_array, write_kept  # noqa: E402
 from ways import OWN, Way, gain, gap_closed, read_measured  # noqa: E402
 
 LANGUAGES = ("aa", "bb", "cc", "dd")
@@ -40,7 +41,9 @@ def made(seed: int) -> Kept:
     def add(part, mode, by, number, target, skill, rounds=0):
         names = [one for one in LANGUAGES if one != target][:number]
         name = f"{part} {mode} {by} {number} {rounds}"
-        rows.append(Row(part, name, target, mode, by, number, rounds, " ".join(names)))
+        rows.append(
+            Row(part, name, target, mode, by, number, rounds, " ".join(names), str(len(rows)) if rounds else "")
+        )
         found.append(answers(skill, 1000 * seed + len(rows)))
 
     for target in targets:
@@ -88,6 +91,37 @@ def test_what_is_written_is_read_again(folder):
     np.testing.assert_array_equal(kept.answers, written.answers)
     np.testing.assert_array_equal(kept.transfer_answers, written.transfer_answers)
     np.testing.assert_allclose(kept.transfer.values, written.transfer.values)
+
+
+def test_parts_of_the_same_sources_are_joined(folder, tmp_path):
+    whole = read_kept(folder / "massive_42")
+    for name, rows in (("one", slice(0, 20)), ("two", slice(10, None))):
+        some = replace(whole, rows=whole.rows[rows], answers=whole.answers[rows])
+        write_kept(tmp_path / name / "massive_42", some)
+        write_array(tmp_path / name / "massive_labels.npy.xz", LABELS)
+    folders = [str(tmp_path / "one"), str(tmp_path / "two")]
+    collect.main([*folders, "--output", str(tmp_path / "all")])
+    joined = read_kept(tmp_path / "all/massive_42")
+    order = sorted(
+        range(len(whole.rows)), key=lambda at: (whole.rows[at].target, whole.rows[at].part, whole.rows[at].name)
+    )
+    assert joined.rows == [whole.rows[at] for at in order]
+    np.testing.assert_array_equal(joined.answers, whole.answers[order])
+    np.testing.assert_array_equal(read_array(tmp_path / "all/massive_labels.npy.xz"), LABELS)
+    other = whole.answers.copy()
+    other[15, 0] += 1
+    wrong = {
+        "different answers of": replace(whole, answers=other),
+        "do not answer alike": replace(whole, transfer_answers=whole.transfer_answers[::-1]),
+    }
+    for reason, kept in wrong.items():
+        write_kept(tmp_path / "two/massive_42", kept)
+        with pytest.raises(SystemExit, match=reason):
+            collect.main([*folders, "--output", str(tmp_path / "never")])
+    write_array(tmp_path / "two/massive_labels.npy.xz", LABELS[::-1])
+    with pytest.raises(SystemExit, match="other labels"):
+        collect.main([*folders, "--output", str(tmp_path / "never")])
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.parametrize("values", [[-1], [256]])
@@ -167,6 +201,8 @@ def test_the_page_says_what_the_rows_say(folder, tmp_path):
     row = next(row for row in means if (row["how"], row["by"], row["rounds"]) == ("regmean", "consensus", "2"))
     both = [right(seed, target, mode="regmean", rounds=2).mean() for seed in (42, 43) for target in LANGUAGES + FAR]
     assert float(row["accuracy"]) == pytest.approx(np.mean(both), abs=1e-4) and row["targets"] == "6"
+    taken = [float(one.seconds) for seed in (42, 43) for one in made(seed).rows if one.rounds]
+    assert float(row["seconds"]) == pytest.approx(np.median(taken), abs=0.05)
     first = page.read_text()
     answer.main([str(folder), "--page", str(page)])
     assert page.read_text() == first

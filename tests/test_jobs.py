@@ -114,6 +114,23 @@ def test_two_runs_share_the_jobs(toy_run, tmp_path):
     )
 
 
+def test_seconds_of_jobs_are_kept_over_a_stop(tmp_path):
+    def told(jobs):
+        made = ledger.Ledger(tmp_path, "python x.py", jobs, prefix="all")
+        engine.carry_out(made, toy_jobs.Here())
+        return atomic.read_json(tmp_path / "all_progress.json")["seconds"]
+
+    first = told(toy_jobs.make_jobs(tmp_path, job0={"seconds": 0.2}, job4={"breaks": True}))
+    assert first.keys() == {f"job{number}" for number in range(9)} - {"job4"}
+    assert first["job0"] >= 0.2
+    second = told(toy_jobs.make_jobs(tmp_path))
+    assert second.keys() == first.keys() | {"job4"} and {name: second[name] for name in first} == first
+    for broken in ("[]", '{"seconds": 7}', "{"):
+        for file in tmp_path.glob("all_progress*"):
+            file.write_text(broken)
+        assert told(toy_jobs.make_jobs(tmp_path)) == {}
+
+
 def test_two_commands_in_one_folder_keep_their_progress_and_end(tmp_path):
     commands, jobs = [f"python x.py --number {number}" for number in (0, 1)], toy_jobs.make_jobs(tmp_path)
     lists = [ledger.Ledger(tmp_path, command, jobs, prefix="all") for command in commands]

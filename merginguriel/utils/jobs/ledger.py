@@ -3,6 +3,7 @@
 Two commands in one folder keep both their lists and reasons. `aggregate_results.py --show-missing` reads them.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,9 +39,13 @@ class Ledger:
     prefix: str = ""
     ending: str = ""
     describe: Callable[[Sequence[Job], Outcome], dict[str, Any]] = lambda jobs, outcome: {}
+    _earlier: dict[str, float] = field(default_factory=dict, init=False)  # seconds of jobs, before the command stopped
 
     def begin(self) -> None:
         self._list({})
+        with contextlib.suppress(InputError):  # none yet, or a damaged one, which is written anew
+            told = atomic.read_json(self._places("progress")[0]).get("seconds")
+            self._earlier.update(told if isinstance(told, dict) else {})
 
     def changed(self, outcome: Outcome) -> None:
         """A job has ended."""
@@ -95,6 +100,7 @@ class Ledger:
             "total_jobs": len(self.jobs),
             "done_jobs": len(outcome.done) + len(outcome.kept),
             "failures": outcome.failures,
+            "seconds": {**self._earlier, **outcome.seconds},
         }
 
     def _list(self, failures: Mapping[str, str]) -> None:
@@ -111,11 +117,14 @@ class Ledger:
 
     def _write(self, what: str, content: dict[str, Any]) -> Path:
         """Once for this command alone, and once as that of the command that wrote last; the former."""
-        latest = self.folder / f"{self.prefix}_{what}{self.ending}.json"
-        own = latest.with_name(f"{latest.stem}_{short_hash(self.command)}.json")
+        own, latest = self._places(what)
         for file in (own, latest):
             atomic.write_json(file, content)
         return own
+
+    def _places(self, what: str) -> tuple[Path, Path]:
+        latest = self.folder / f"{self.prefix}_{what}{self.ending}.json"
+        return latest.with_name(f"{latest.stem}_{short_hash(self.command)}.json"), latest
 
 
 def ending_of(part: tuple[int, int] | None) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Outcome:
-    """By name: what a finished job said, which were done before, why one failed."""
+    """By name: what a finished job said, how long it took, which were done before, why one failed."""
 
     done: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -56,6 +58,7 @@ class JobProgress:
         self._begun: set[int] = set()
         self._lost: Counter[str] = Counter()
         self._shares: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
     def start(self, worker: int, group: str) -> None:
         self._running.pop(worker, None)
@@ -80,6 +83,7 @@ class JobProgress:
     def job_started(self, worker: int, name: str) -> None:
         self._running[worker] = name
         self._begun.add(worker)
+        self._since[name] = time.monotonic()
         self._show()
 
     def job_share(self, worker: int, name: str, share: float) -> None:
@@ -92,6 +96,7 @@ class JobProgress:
 
     def job_done(self, worker: int, name: str, words: str) -> None:
         self._outcome.done[name] = words
+        self._outcome.seconds[name] = round(time.monotonic() - self._since[name], 2)
         if words:
             log.debug("%s: %s", self._titles[name], words)
         self._ended(worker, name)
