@@ -170,9 +170,9 @@ def _mcnemar(ours: Cells, theirs: Cells, target: str, seeds: list[int]) -> float
 
 
 def gap_closed(cells: Cells, best: Cells, own: Cells) -> float | None:
-    """Which share of the way from the best source to the own-language model is gone; None without common targets."""
+    """Which share of the way from the best source to the own-language model is gone; None where there is no way."""
     where = common(cells, best, own)
     if not where.targets:
         return None
     at, low, high = (gather(of, where).mean() for of in (cells, best, own))
-    return float((at - low) / (high - low))
+    return float((at - low) / (high - low)) if high > low else None

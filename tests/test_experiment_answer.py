@@ -179,6 +179,7 @@ def test_the_gap_is_between_the_best_source_and_the_own_model(measured):
     at, low, high = (np.mean([of[key].mean() for key in own]) for of in (measured.cells[way], best, own))
     assert gap_closed(measured.cells[way], best, own) == pytest.approx((at - low) / (high - low))
     assert gap_closed(best, best, own) == 0 and gap_closed(own, best, own) == 1
+    assert gap_closed(best, own, own) is None and gap_closed(best, {}, own) is None
 
 
 def test_two_results_of_one_way_are_refused(tmp_path):
