@@ -514,6 +514,8 @@ def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path
     if rounds:
         unpack(rounds, folder / "rounds")
         apart = summarise(Measured(folder / "rounds", "massive"))
+        if not any(row["group"] == "rounds" for row in apart[0]):
+            raise SystemExit(f"no adaptation in one round and in several in {', '.join(map(str, rounds))}")
         for name, found in zip(("means", "comparisons"), apart):
             rows[name] = [row for row in rows[name] if row["group"] != "rounds"]
             rows[name] += [row for row in found if row["group"] == "rounds"]
@@ -765,7 +767,10 @@ def fill_pages(folder: Path, pages: Path) -> None:
 
 
 def main(argv=None) -> None:
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.rounds and not args.collected:
+        parser.error("--rounds is for collected folders, and there are none")
     if args.collected:
         write_tables(args.collected, args.rounds, args.dir, args.output)
         draw(args.output)

@@ -11,6 +11,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from auto_merge_llm.errors import InputError
 from auto_merge_llm.tokenizer_files import tokenizer_files
 from commands import ROOT, call, languages
 
@@ -122,8 +124,12 @@ def timed(line: list, folder: Path) -> dict:
             stderr=log,
             start_new_session=True,
         )
-        with Watch(process.pid) as watch:
-            code = process.wait()
+        try:
+            with Watch(process.pid) as watch:
+                code = process.wait()
+        finally:
+            if process.poll() is None:  # it has a session of its own, which Ctrl+C does not reach
+                os.killpg(process.pid, signal.SIGKILL)
     if code:
         raise SystemExit(f"{shlex.join(words)} failed; {folder / 'log.txt'} says why")
     seconds = round(time.perf_counter() - start, 1)
@@ -132,10 +138,11 @@ def timed(line: list, folder: Path) -> dict:
 
 def measure(size: str, args, task, report: dict, keep) -> None:
     folder = (args.dir / size).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        raise InputError(f"{folder} exists: what is done there would not be timed; remove it or give another --dir")
+    folder.mkdir(parents=True)
     base = folder / f"xlmr-{size}"
-    if not base.is_dir():
-        make_base(size, args.tokenizer, base)
+    make_base(size, args.tokenizer, base)
     locales = languages(None, task, SOURCES + 1)
     store = ModelStore(str(base), task, folder / naming.MODELS_ROOT)
     given = ["--base-model", base, *task_tokens(task)]
@@ -169,6 +176,8 @@ def measure(size: str, args, task, report: dict, keep) -> None:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     args.dir.mkdir(parents=True, exist_ok=True)
+    if args.dataset_name and Path(args.dataset_name).exists():  # commands run in folders of their own
+        args.dataset_name = str(Path(args.dataset_name).resolve())
     report = {"environment": environment.run_environment(), "items": args.items, "sizes": {}}
     task = flag_groups.read_task(args)
     for size in args.sizes:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from auto_merge_llm.errors import InputError
 from commands import call, languages
 from scipy.stats import sem, t
 from tqdm import tqdm
@@ -170,6 +171,8 @@ def together(args, store: ModelStore, locales: list[str]) -> dict:
 def main(argv=None):
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
+    if len(set(args.seeds)) < len(args.seeds):
+        raise InputError(f"--seeds {' '.join(map(str, args.seeds))} names one twice")
     task = flag_groups.read_task(args)
     locales = languages(args.locales, task, 2)
     report = {
@@ -219,8 +222,11 @@ def compare(report: dict, args) -> None:
         report["differences"] = {}
         for way in others:
             gains = np.array([run["accuracy"] for run in report[way]]) - theirs
-            low, high = t.interval(0.95, len(gains) - 1, gains.mean(), sem(gains))
-            report["differences"][way] = [float(gains.mean()), float(low), float(high)]
+            reach = t.ppf(0.975, len(gains) - 1) * sem(gains)
+            report["differences"][way] = [
+                float(gains.mean()),
+                *(float(gains.mean() + sign * reach) for sign in (-1, 1)),
+            ]
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Compute every number of docs/results.md from the files of kept.py, and fill its tables.
+"""Compute every number from the files of kept.py, and fill the tables of a page.
 
 python experiments/answer.py docs/results/languages        # writes means.csv and comparisons.csv there
 """
@@ -15,7 +15,6 @@ from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gath
 from merginguriel.utils.evaluation.statistics import holm
 from merginguriel.utils.storage import atomic
 
-ROOT = Path(__file__).resolve().parents[1]
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
 # What a way is compared with, if that was measured.
@@ -148,8 +147,10 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[st
 
 
 def fill(page: Path, parts: dict[str, list[str]]) -> None:
-    """Put each part between its two comments, where the page has them."""
+    """Put each part that the page has a place for between its two comments; SystemExit where it has no place at all."""
     text = page.read_text(encoding="utf-8")
+    if not any(f"<!-- {name} -->" in text for name in parts):
+        raise SystemExit(f"{page} has no place for {', '.join(parts)}")
     for name, lines in parts.items():
         body = "\n".join(["", *lines, "", ""])
         pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
@@ -185,16 +186,19 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path, help="folder that collect.py wrote")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/results.md")
+    parser.add_argument("--page", type=Path, help="page with places for the tables")
     args = parser.parse_args(argv)
     means, comparisons = [], []
     for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
             found = rows_of(read_measured(args.kept, corpus), corpus)
             means, comparisons = means + found[0], comparisons + found[1]
+    if not means:
+        raise SystemExit(f"{args.kept} has no files of collect.py")
     write_rows(args.kept / "means.csv", means)
     write_rows(args.kept / "comparisons.csv", comparisons)
-    fill(args.page, parts_of(Tables(args.kept)))
+    if args.page:
+        fill(args.page, parts_of(Tables(args.kept)))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def kept_of(root: Path, items: Items) -> Kept:
     logits = open_logits(_finished(root / "nxn_test"))
     transfer = [[_answers(logits, source, target, items) for target in logits.targets] for source in logits.sources]
     matrix = read_csv(_finished(root / "nxn_test") / MATRIX_CSV)
-    return Kept([row for row, _ in found], np.array([of for _, of in found]), matrix, np.array(transfer))
+    answers = np.array([of for _, of in found]).reshape(len(found), -1)
+    return Kept([row for row, _ in found], answers, matrix, np.array(transfer))
 
 
 def _seconds(root: Path) -> dict[Path, str]:
@@ -106,7 +107,7 @@ def _finished(folder: Path) -> Path:
 def read(folder: Path, corpora: dict[str, Items]) -> dict[str, Kept]:
     """By the name of corpus and seed, from a working folder of run.py or from an output of this script."""
     found = {}
-    for root in sorted(folder.iterdir()):
+    for root in sorted(path for path in folder.glob("*") if path.is_dir()):
         items = corpora.setdefault(root.name.rpartition("_")[0], Items())
         if (root / "nxn_test").is_dir():
             found[root.name] = kept_of(root, items)
@@ -126,6 +127,8 @@ def main(argv=None) -> None:
     for folder in args.folders:
         for name, kept in read(folder, corpora).items():
             found[name].append(kept)
+    if not found:
+        raise SystemExit(f"no N×N of test items and no kept results in {', '.join(map(str, args.folders))}")
     for name, parts in found.items():
         write_kept(args.output / name, joined(parts, name))
     for corpus in {name.rpartition("_")[0] for name in found}:

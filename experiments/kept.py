@@ -61,9 +61,11 @@ def joined(parts: Sequence[Kept], name: str) -> Kept:
         if not same or not np.array_equal(part.transfer_answers, first.transfer_answers):
             raise SystemExit(f"{name}: the sources of the parts do not answer alike; they must be the same models")
         for row, answers in zip(part.rows, part.answers):
-            _, before = found.setdefault((row.target, row.part, row.name), (row, answers))
-            if not np.array_equal(before, answers):
+            told, before = found.setdefault((row.target, row.part, row.name), (row, answers))
+            if not np.array_equal(before, answers) or replace(told, seconds="") != replace(row, seconds=""):
                 raise SystemExit(f"{name}: two parts have different answers of {row.part}/{row.name}")
+            if not told.seconds:
+                found[row.target, row.part, row.name] = row, answers
     of = [found[key] for key in sorted(found)]
     return replace(first, rows=[row for row, _ in of], answers=np.array([answers for _, answers in of]))
 
@@ -91,7 +93,7 @@ def read_kept(folder: Path) -> Kept:
 
 def write_array(file: Path, values: np.ndarray) -> None:
     """As uint8; what does not fit is an error."""
-    if values.min() < 0 or values.max() > 255:
+    if values.size and (values.min() < 0 or values.max() > 255):
         raise ValueError(f"{file}: values from {values.min()} to {values.max()} do not fit a byte")
     raw = io.BytesIO()
     np.save(raw, values.astype(np.uint8))

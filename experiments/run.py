@@ -1,7 +1,8 @@
 """Run an experiment: the toolkit's own commands, part by part, as a YAML file lists them.
 
 What is done is not done again, so the same command goes on where it was stopped. A command that fails is named in the
-end, and the others go on. run.json in the working folder tells seconds, workers and GPUs of every part.
+end, with the file of what it said, and the others go on. run.json in the working folder tells seconds, workers and GPUs
+of every part.
 
     python experiments/run.py experiments/languages.yaml --dir work --base DIR/me5-small-xlmr \
         --data massive=DIR/massive sib200=DIR/sib200 --workers 7
@@ -12,10 +13,11 @@ import functools
 import itertools
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +25,12 @@ from typing import Any
 
 import torch
 import yaml
+from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.jobs.processes import cores
+from merginguriel.utils.similarity.matrix import DENSE_CSV
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.naming import short_hash
 
 HERE = Path(__file__).resolve().parent
 KEYS = {"run", "corpus", "seeds"}  # of an entry; any other one varies it
@@ -61,8 +67,19 @@ class Corpus:
 class Experiment:
     def __init__(self, args):
         told = yaml.safe_load(args.experiment.read_text(encoding="utf-8"))
-        self.dir, self.base = args.dir.resolve(), args.base or told["base"]
+        self.dir, self.base = args.dir.resolve(), whole(args.base or told["base"])
+        for pair in args.data:
+            if "=" not in pair:
+                raise InputError(f"--data {pair}: give CORPUS=DIR")
         data = dict(pair.split("=", 1) for pair in args.data)
+        for flag, given, known in (
+            ("--data", data, told["corpora"]),
+            ("--corpora", args.corpora or [], told["corpora"]),
+            ("--parts", args.parts or [], told["parts"]),
+        ):
+            for name in given:
+                if name not in known:
+                    raise InputError(f"{flag} {name}: {args.experiment} has {', '.join(known)}")
         self.corpora = [
             Corpus(
                 name,
@@ -71,21 +88,27 @@ class Experiment:
                 (of.get("targets") or of["languages"]).split(),
                 of["training"],
                 of["share"],
-                data.get(name),
+                whole(data[name]) if name in data else None,
             )
             for name, of in told["corpora"].items()
             if not args.corpora or name in args.corpora
         ]
         self.seeds: list[int] = args.seeds or told["seeds"]
+        self.first: int = told["seeds"][0]
         self.usual: dict[str, str] = told["usual"]
         self.parts: dict[str, list[dict[str, Any]]] = {
             name: entries for name, entries in told["parts"].items() if not args.parts or name in args.parts
         }
+        for entry in [entry for entries in told["parts"].values() for entry in entries]:
+            if "corpus" in entry and entry["corpus"] not in told["corpora"]:
+                raise InputError(f"{args.experiment}: {entry['run']!r} is on {entry['corpus']!r}, which is no corpus")
+            if entry.get("seeds", "first") != "first":
+                raise InputError(f"{args.experiment}: seeds of {entry['run']!r} are all, or first")
 
     def lines(self, entry: dict[str, Any]) -> Iterator[tuple[list[str], float]]:
         """The commands of an entry, for every corpus, seed and value that it varies, and the share of each."""
         corpora = [corpus for corpus in self.corpora if corpus.name == entry.get("corpus", corpus.name)]
-        seeds = self.seeds[:1] if entry.get("seeds") == "first" else self.seeds
+        seeds = [seed for seed in self.seeds if entry.get("seeds") != "first" or seed == self.first]
         varied = [[(name, value) for value in values] for name, values in entry.items() if name not in KEYS]
         for corpus, seed, *values in itertools.product(corpora, seeds, *varied):
             command, _, more = entry["run"].strip().partition(" ")
@@ -120,73 +143,135 @@ class Places(dict):
         self._folder = folder
 
     def __missing__(self, name: str) -> str:
+        if not name.startswith("nxn_"):
+            raise InputError(f"{{{name}}} stands for nothing; there are {', '.join(self)}, nxn_SPLIT")
         found = sorted((self._folder / name).glob("nxn_eval_*/evaluation_summary.json"))
         return str(found[-1].parent if found else self._folder / name)
 
 
+def whole(place: str) -> str:
+    """Commands run in the working folder: what is a path here is given to them from the root on."""
+    return str(Path(place).resolve()) if Path(place).exists() else place
+
+
+def shared_out(workers: int, shares: Sequence[float]) -> list[int]:
+    """How many of `workers` each gets: one at least, all together no more where there are enough."""
+    wanted = [workers * share / sum(shares) for share in shares]
+    given = [1] * len(shares)
+    for _ in range(workers - len(shares)):
+        lacking = [want - have for want, have in zip(wanted, given)]
+        given[lacking.index(max(lacking))] += 1
+    return given
+
+
+class Runner:
+    """Runs commands of the toolkit side by side, each on GPUs of its own as far as they go."""
+
+    def __init__(self, folder: Path, workers: int):
+        self._folder, self._workers, self._running = folder, workers, set()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, part: str, lines: Sequence[tuple[list[str], float]]) -> list[str]:
+        """What to say of the commands that failed."""
+        given = shared_out(self._workers, [share for _, share in lines])
+        places = [sum(given[:number]) for number in range(len(given))]
+        with ThreadPoolExecutor(max(1, min(len(lines), self._workers))) as pool:
+            try:
+                said = list(pool.map(functools.partial(self._call, part), [line for line, _ in lines], given, places))
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list(self._running):
+                    process.send_signal(signal.SIGINT)
+                raise
+        return [one for one in said if one]
+
+    def _call(self, part: str, line: list[str], workers: int, place: int) -> str:
+        """ "" where all went well."""
+        words = _with_workers(line, workers)
+        logs = self._folder / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"{part}_{short_hash(shlex.join(line))}.txt"
+        with open(log, "a", encoding="utf-8") as out:
+            print("$ merginguriel", shlex.join(words), file=out, flush=True)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "merginguriel", *words],
+                cwd=self._folder,
+                env=self._environment(place),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+            self._running.add(process)
+            code = process.wait()
+            self._running.discard(process)
+        return f"merginguriel {shlex.join(words)}; {log} says why" if code else ""
+
+    def _environment(self, place: int) -> dict[str, str]:
+        """GPUs from another one on for each command, and the cores in equal parts for all workers."""
+        paths = [str(HERE.parent), str(HERE.parent / "submodules/auto_merge_llm"), os.environ.get("PYTHONPATH", "")]
+        made = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        made.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self._workers)))
+        gpus = gpus_here()
+        if gpus:
+            at = place % len(gpus)
+            made["CUDA_VISIBLE_DEVICES"] = ",".join([*gpus[at:], *gpus[:at]])
+        return made
+
+
+def gpus_here() -> list[str]:
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+
+
 def run_part(experiment: Experiment, name: str, workers: int) -> list[str]:
-    """The commands that failed. Those of an entry run at a time, and share the workers."""
-    failed, start, commands = [], time.monotonic(), []
-    for entry in experiment.parts[name]:
-        shares = dict((tuple(line), share) for line, share in experiment.lines(entry))
-        lines = [
-            _with_workers(list(line), max(1, round(workers * share / sum(shares.values()))))
-            for line, share in shares.items()
-        ]
-        with ThreadPoolExecutor(max(1, min(len(lines), workers))) as pool:
-            codes = list(pool.map(functools.partial(call, experiment.dir), lines))
-        failed += [shlex.join(line) for line, code in zip(lines, codes) if code]
-        commands += map(shlex.join, lines)
-    file = experiment.dir / "run.json"
-    told = atomic.read_json(file) if file.is_file() else {}
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    seconds = round(time.monotonic() - start, 1)
-    told.setdefault(name, []).append({"seconds": seconds, "workers": workers, "gpus": gpus, "commands": commands})
-    atomic.write_json(file, told)
+    """What to say of the commands that failed. Those of an entry run side by side, and share the workers."""
+    runner, failed, start, state = Runner(experiment.dir, workers), [], time.monotonic(), "stopped"
+    commands = []
+    try:
+        for entry in experiment.parts[name]:
+            lines = list(experiment.lines(entry))
+            commands += [shlex.join(line) for line, _ in lines]
+            failed += runner.run(name, lines) if lines else []
+        state = "ended"
+    finally:
+        file = experiment.dir / "run.json"
+        told = atomic.read_json(file) if file.is_file() else {}
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        seconds = round(time.monotonic() - start, 1)
+        about = {"seconds": seconds, "workers": workers, "gpus": names, "state": state, "commands": commands}
+        told.setdefault(name, []).append(about)
+        atomic.write_json(file, told)
     print(f"{name}: {seconds:.0f} s", flush=True)
     return failed
 
 
 def _with_workers(line: list[str], workers: int) -> list[str]:
     """Before what goes to another command."""
-    given = ["--workers", str(workers)]
-    if line[0] == "ensemble-sweep":
-        given = []  # has no need of any: the logits are there
+    if line[0] == "ensemble-sweep":  # has no need of any: the logits are there
+        return line
     at = line.index("--additional-args") if "--additional-args" in line else len(line)
-    return [*line[:at], *given, *line[at:]]
-
-
-def call(folder: Path, line: list[str]) -> int:
-    """The exit code; what it says goes to log.txt."""
-    paths = [str(HERE.parent), str(HERE.parent / "submodules/auto_merge_llm"), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", "merginguriel", *line],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    with open(folder / "log.txt", "a", encoding="utf-8") as log:
-        log.write(f"$ merginguriel {shlex.join(line)}\n{done.stdout}\n")
-    return done.returncode
+    return [*line[:at], "--workers", str(workers), *line[at:]]
 
 
 def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
-    experiment = Experiment(args)
+    try:
+        experiment = Experiment(args)
+        listed = {
+            name: [line for entry in entries for line, _ in experiment.lines(entry)]
+            for name, entries in experiment.parts.items()
+        }
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if args.dry_run:
-        for name, entries in experiment.parts.items():
-            print(f"# {name}")
-            for line, _ in itertools.chain.from_iterable(map(experiment.lines, entries)):
-                print("merginguriel", shlex.join(line))
+        for name, lines in listed.items():
+            print(f"# {name}", *(f"merginguriel {shlex.join(line)}" for line in lines), sep="\n")
         return 0
     experiment.dir.mkdir(parents=True, exist_ok=True)
     if args.matrix:
-        from merginguriel.utils.similarity.matrix import DENSE_CSV
-
         (experiment.dir / DENSE_CSV).write_bytes(args.matrix.read_bytes())  # where commands look for it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     failed = []
     try:
         for name in experiment.parts:
@@ -194,8 +279,8 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)
         return 130
-    for line in failed:
-        print(f"failed: merginguriel {line}; {experiment.dir / 'log.txt'} says why", file=sys.stderr)
+    for one in failed:
+        print(f"failed: {one}", file=sys.stderr)
     return 1 if failed else 0
 
 

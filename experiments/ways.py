@@ -1,7 +1,8 @@
 """Every way to a classifier for a language, beside the best single model, the vote and the language's own model."""
 
 import functools
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Way(NamedTuple):
 OWN = Way(OWN_MODEL)
 # Parts whose sources are chosen by no selection of the toolkit.
 RANKINGS = ("chance", "geography", "english")
+WHOLE = 0.75  # share of a seed's targets that a way must have to count with this seed
 Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
 
 
@@ -48,9 +50,24 @@ class Measured:
 
 def read_measured(folder: Path, corpus: str) -> Measured:
     labels, measured = read_array(folder / f"{corpus}_labels.npy.xz"), Measured()
-    for root in sorted(folder.glob(f"{corpus}_*/")):
+    for root in sorted(path for path in folder.glob(f"{corpus}_*") if path.is_dir()):
         _add(measured, read_kept(root), labels, int(root.name.rpartition("_")[2]))
+    _leave_out_begun(measured)
     return measured
+
+
+def _leave_out_begun(measured: Measured) -> None:
+    """A way with few of a seed's targets was stopped there, and would take the others' targets from every mean."""
+    counts = Counter((way, seed) for way, cells in measured.cells.items() for _, seed in cells)
+    most: Counter[int] = Counter()
+    for (_, seed), count in counts.items():
+        most[seed] = max(most[seed], count)
+    for (way, seed), count in counts.items():
+        if count < WHOLE * most[seed]:
+            print(f"left out: {way}, seed {seed}, {count} of {most[seed]} targets", file=sys.stderr)
+            measured.cells[way] = {at: right for at, right in measured.cells[way].items() if at[1] != seed}
+            if not measured.cells[way]:
+                del measured.cells[way]
 
 
 def way_of(row: Row) -> Way:
@@ -76,6 +93,7 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
             measured.cells[OWN][target, seed] = right[of[target], kept.transfer.targets.index(target)]
         others = [name for name in of if name != target]
         measured.cells[measured.best_of_all][target, seed] = best(others, target)
+    chosen: dict[tuple[Way, str], set[str]] = {}
     for row, answers in zip(kept.rows, kept.answers):
         way, names = way_of(row), row.sources.split()
         if way.how.startswith("vote_") and row.number == len(of.keys() - {row.target}):
@@ -86,7 +104,10 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
         if row.seconds:
             measured.seconds[way].append(float(row.seconds))
         if way != OWN:
-            measured.cells[Way("best source", way.by, way.number)][row.target, seed] = best(names, row.target)
+            key = Way("best source", way.by, way.number)
+            if chosen.setdefault((key, row.target), set(names)) != set(names):
+                raise SystemExit(f"{row.part}/{row.name} has other sources than the rest chosen by {way.by}")
+            measured.cells[key][row.target, seed] = best(names, row.target)
 
 
 class Common(NamedTuple):
@@ -124,7 +145,11 @@ def _draws(total: int, seed: int) -> np.ndarray:
 
 
 class Gain(NamedTuple):
-    """Of one way over another, on the targets and seeds that both have; `sure_*` by McNemar, Holm over the targets."""
+    """Of one way over another, on the targets and seeds that both have.
+
+    `sure_*`: targets where the sign test over the items, of means over the seeds, says so; corrected by Holm. With one
+    seed that is McNemar's.
+    """
 
     targets: int
     seeds: str
@@ -148,7 +173,7 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
     gains = (one - other).mean(1)
     alone = [Common(where.targets, [seed]) for seed in where.seeds]
     by_seed = [(gather(ours, one_seed) - gather(theirs, one_seed)).mean() for one_seed in alone]
-    p_values = holm([_mcnemar(ours, theirs, target, where.seeds) for target in where.targets])
+    p_values = holm([mcnemar(mine > its, its > mine) for mine, its in zip(one, other)])
     sure = p_values < 0.05
     return Gain(
         len(where.targets),
@@ -164,15 +189,13 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
     )
 
 
-def _mcnemar(ours: Cells, theirs: Cells, target: str, seeds: list[int]) -> float:
-    """Over the items with every seed."""
-    return mcnemar(*(np.concatenate([of[target, seed] for seed in seeds]) for of in (ours, theirs)))
-
-
 def gap_closed(cells: Cells, best: Cells, own: Cells) -> float | None:
-    """Which share of the way from the best source to the own-language model is gone; None where there is no way."""
+    """Which share of the way from the best source to the own-language model is gone.
+
+    None where there is no way, or not all targets of `cells` have both.
+    """
     where = common(cells, best, own)
-    if not where.targets:
+    if not where.targets or where != common(cells):
         return None
     at, low, high = (gather(of, where).mean() for of in (cells, best, own))
     return float((at - low) / (high - low)) if high > low else None

@@ -58,7 +58,7 @@ def main(argv=None):
 
     context = nxn_job.NxnContext(store.task, args.results_dir / nxn.TOKENS)
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context, args.max_items)
-    if not args.dry_run:
+    if not (args.dry_run or nxn.finished(args.results_dir)):
         get_ready(args, {"cell"})  # while texts and models are read
     run = nxn.prepare(plan, anew=args.anew)
     if args.dry_run:

@@ -1,11 +1,16 @@
 """Workers that are copies of a process: they have its imports, the environment of now, and end with their parent."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from running import environment
+
+ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or torch.cuda.device_count() > 0, reason="workers are new processes here"
@@ -63,3 +68,56 @@ if __name__ == "__main__":
     print(copies.context().get_start_method(), copies.context().get_start_method())
 """
     assert said(code, tmp_path, environment()).split() == [kind, kind]
+
+
+def test_copies_have_this_checkouts_code_wherever_the_command_is_given(tmp_path):
+    """A package of the same name lies in the folder, and on PYTHONPATH before ours."""
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        (folder / "merginguriel").mkdir(parents=True)
+        (folder / "merginguriel/__init__.py").write_text("raise ImportError('another one')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import multiprocessing
+
+def tell(pipe):
+    import merginguriel.utils.evaluation.nxn_job as ours
+    pipe.send(ours.__file__)
+
+if __name__ == "__main__":
+    from merginguriel.utils.jobs import copies
+    from merginguriel.utils.jobs.job import loaded_by
+    context = copies.context(loaded_by({{"cell"}}))
+    here, there = context.Pipe()
+    context.Process(target=tell, args=(there,)).start()
+    there.close()
+    print(here.recv())
+"""
+    given = environment()
+    given["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "elsewhere"), given["PYTHONPATH"]])
+    assert said(code, tmp_path, given).strip() == str(ROOT / "merginguriel/utils/evaluation/nxn_job.py")
+
+
+def test_ctrl_c_while_it_imports_is_answered_here_alone(tmp_path):
+    code = """
+import os, signal, time
+from merginguriel.utils.jobs import copies
+copies.get_ready()
+time.sleep(0.5)
+print("ready", flush=True)
+time.sleep(60)
+"""
+    (tmp_path / "script.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, "script.py"],
+        env=environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("Traceback") == 1 == errors.count("KeyboardInterrupt") and "script.py" in errors

@@ -2,8 +2,12 @@
 
 import importlib
 import json
+import re
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,7 +107,9 @@ def test_parts_are_done_once_and_failures_are_named(small, tmp_path, capsys):
     assert len(models) == 3
     assert small() == 1
     failed = capsys.readouterr().err
-    assert failed.count("failed: ") == 1 and "--num-languages 9" in failed and "log.txt says why" in failed
+    assert failed.count("failed: ") == 1 and "--num-languages 9" in failed
+    log = re.search(r"; (\S+) says why", failed)[1]
+    assert "--num-languages 9, but" in Path(log).read_text()
     assert {file: file.stat().st_mtime_ns for file in models} == models
     made = sorted(file.parent.name for file in tmp_path.glob("work/mini_42/votes/*/results.json"))
     assert len(made) == 2 * 3 and not list(tmp_path.glob("work/mini_43/votes"))
@@ -128,6 +134,69 @@ def assert_kept_is_what_was_answered(folder):
         assert float(row.seconds) >= 0
     right = (kept.transfer_answers == labels).mean(-1)
     assert kept.transfer.values == pytest.approx(right, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["--parts", "fiev"], "--parts fiev: "),
+        (["--corpora", "masive"], "--corpora masive: "),
+        (["--data", "masive=x"], "--data masive: "),
+        (["--data", "mini"], "--data mini: give CORPUS=DIR"),
+    ],
+)
+def test_what_the_file_does_not_have_is_refused(flags, says, small, tmp_path, capsys):
+    assert small(*flags) == 2
+    assert capsys.readouterr().err.startswith(f"error: {says}") and not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [("corpus: masive", "is on 'masive', which is no corpus"), ("seeds: frist", "are all, or first"),
+     ("run: nxn --results-dir {foldr}", "{foldr} stands for nothing")],
+)  # fmt: skip
+def test_a_file_with_a_typo_is_refused(wrong, says, tmp_path, capsys):
+    file = tmp_path / "wrong.yaml"
+    run = "" if wrong.startswith("run") else "run: nxn\n      "
+    file.write_text(SMALL.format(base="tiny") + f"  typo:\n    - {run}{wrong}\n")
+    assert runner.main([str(file), "--dir", str(tmp_path / "work"), "--dry-run"]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", range(1, 20))
+def test_workers_are_shared_out_and_no_more(workers):
+    given = runner.shared_out(workers, [5, 5, 1, 1])
+    assert sum(given) == max(4, workers) and min(given) >= 1 and given[0] >= given[2]
+    if workers == 12:
+        assert given == [5, 5, 1, 1]
+
+
+def test_paths_are_those_of_where_the_command_is_given(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert runner.main([str(FILE), "--dir", "work", "--base", "here", "--data", "massive=here", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"--dataset-name {tmp_path}/here --base-model {tmp_path}/here" in said
+
+
+def test_a_stop_reaches_the_commands_and_is_told(small, tmp_path):
+    paths = [str(ROOT / one) for one in (".", "experiments", "submodules/auto_merge_llm")]
+    given = [str(tmp_path / "small.yaml"), "--dir", str(tmp_path / "work")]
+    script = f"import sys; sys.path[:0] = {paths}; import run; sys.exit(run.main({given}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    logs = tmp_path / "work/logs"
+    while not [log for log in logs.glob("sources_*") if log.stat().st_size > 10]:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted; run the same command again" in errors
+    assert time.monotonic() - start < 20
+    assert json.loads((tmp_path / "work/run.json").read_text())["sources"][0]["state"] == "stopped"
 
 
 def test_rankings_are_of_all_languages_and_chance_knows_nothing():

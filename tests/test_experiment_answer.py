@@ -165,12 +165,37 @@ def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
     assert found.by_seed == " ".join(f"{value:+.4f}" for value in by_seed)
     expected = bootstrap_interval(of_ours.mean(1) - of_theirs.mean(1), resample_locales=True)
     assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
-    only = [((one & ~other).sum(), (other & ~one).sum()) for one, other in zip(of_ours, of_theirs)]
+    better = of_ours.mean(1) - of_theirs.mean(1)
+    only = [((one > 0).sum(), (one < 0).sum()) for one in better]
     p_values = np.array([binomtest(int(won), int(won + lost)).pvalue for won, lost in only])
     order = np.argsort(p_values)
     adjusted = np.empty(5)
     adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(5, 0, -1))
     assert found.sure_above == ((adjusted < 0.05) & (gains > 0)).sum() > 0 == found.sure_below
+
+
+def test_a_seed_that_has_only_begun_takes_no_target_away(folder, tmp_path, capsys):
+    for seed in (42, 43):
+        kept = read_kept(folder / f"massive_{seed}")
+        some = [at for at, row in enumerate(kept.rows) if seed == 42 or row.mode != "average" or row.target == "aa"]
+        write_kept(
+            tmp_path / f"massive_{seed}", replace(kept, rows=[kept.rows[at] for at in some], answers=kept.answers[some])
+        )
+    write_array(tmp_path / "massive_labels.npy.xz", LABELS)
+    measured = read_measured(tmp_path, "massive")
+    way = Way("average", "consensus", 2)
+    assert {seed for _, seed in measured.cells[way]} == {42} and len(measured.cells[way]) == 6
+    assert "left out: Way(how='average', by='consensus'" in capsys.readouterr().err
+    assert {seed for _, seed in measured.cells[Way("regmean", "consensus", 2)]} == {42, 43}
+
+
+def test_other_sources_under_one_choice_are_refused(tmp_path):
+    kept = made(42)
+    rows = [replace(row, sources="dd bb") if row.part == "votes" and row.target == "aa" else row for row in kept.rows]
+    write_kept(tmp_path / "massive_42", replace(kept, rows=rows))
+    write_array(tmp_path / "massive_labels.npy.xz", LABELS)
+    with pytest.raises(SystemExit, match="has other sources than the rest chosen by"):
+        read_measured(tmp_path, "massive")
 
 
 def test_the_gap_is_between_the_best_source_and_the_own_model(measured):
@@ -179,7 +204,8 @@ def test_the_gap_is_between_the_best_source_and_the_own_model(measured):
     at, low, high = (np.mean([of[key].mean() for key in own]) for of in (measured.cells[way], best, own))
     assert gap_closed(measured.cells[way], best, own) == pytest.approx((at - low) / (high - low))
     assert gap_closed(best, best, own) == 0 and gap_closed(own, best, own) == 1
-    assert gap_closed(best, own, own) is None and gap_closed(best, {}, own) is None
+    some = {key: right for key, right in own.items() if key[0] != "aa"}
+    assert gap_closed(best, own, own) is gap_closed(best, {}, own) is gap_closed(best, best, some) is None
 
 
 def test_two_results_of_one_way_are_refused(tmp_path):
@@ -189,6 +215,16 @@ def test_two_results_of_one_way_are_refused(tmp_path):
     write_array(tmp_path / "massive_labels.npy.xz", LABELS)
     with pytest.raises(SystemExit, match="two results of"):
         read_measured(tmp_path, "massive")
+
+
+def test_where_nothing_is_kept_or_the_page_has_no_place_it_says_so(folder, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing\n")
+    for given, reason in ((tmp_path, "no files of"), (folder, "has no place for")):
+        with pytest.raises(SystemExit, match=reason):
+            answer.main([str(given), "--page", str(page)])
+    with pytest.raises(SystemExit, match="no N×N of test items"):
+        collect.main([str(tmp_path / "missing"), "--output", str(tmp_path / "out")])
 
 
 def test_the_page_says_what_the_rows_say(folder, tmp_path):

@@ -1,7 +1,9 @@
 """Folders that transformers loads, or refuses, and what is said of them."""
 
+import hashlib
 import io
 import json
+import os
 import shutil
 from importlib.metadata import version
 
@@ -190,3 +192,19 @@ def test_tokenizers_are_saved_and_read_under_a_name_that_transformers_4_and_5_ha
     with pytest.MonkeyPatch.context() as patch:  # as where no class has that name
         patch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *args, **kwargs: 1 / 0)
         assert loading.load_tokenizer(folder)("wakker word")["input_ids"] == expected
+
+
+def test_the_hash_is_of_the_weights_that_are_there_now(models_root, tmp_path):
+    """And not of a file of the same size and time that was there before."""
+    from auto_merge_llm.checkpoint import Checkpoint
+
+    one, other = sorted(models_root.glob("tiny_massive_k_*"))[:2]
+    expected = {path: hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest() for path in (one, other)}
+    model = shutil.copytree(one, tmp_path / "model")
+    assert Checkpoint(model).weights_fingerprint == expected[one]
+    file, replaced = model / "model.safetensors", other / "model.safetensors"
+    times = file.stat()
+    assert times.st_size == replaced.stat().st_size
+    shutil.copy(replaced, file)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert Checkpoint(model).weights_fingerprint == expected[other]

@@ -7,9 +7,10 @@ are new processes. So they are where the system has no such copies.
 import functools
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterable
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 ALWAYS = ("torch", "transformers.modeling_utils")  # what every worker loads
@@ -27,13 +28,21 @@ def get_ready(loads: Iterable[str] = ()) -> None:
     if sys.platform != "linux":
         return
     found: Any = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([*ALWAYS, *loads])
-    before = os.environ.get(_ASK_THE_DRIVER)
-    os.environ[_ASK_THE_DRIVER] = "1"
+    # Before 3.11 it would look for ours in the folder where the command was given.
+    ours = [name for name in loads if sys.version_info >= (3, 11) or not name.startswith("merginguriel.")]
+    found.set_forkserver_preload([*ALWAYS, *ours])
+    before = dict(os.environ)
+    # It must import what this process would, from the same places.
+    os.environ |= {_ASK_THE_DRIVER: "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    resource_tracker.ensure_running()  # which lets signals through again
+    # Ctrl+C is answered here: while it imports, the other would end with a traceback of whatever it has just read.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        os.environ.pop(_ASK_THE_DRIVER) if before is None else os.environ.update({_ASK_THE_DRIVER: before})
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @functools.cache

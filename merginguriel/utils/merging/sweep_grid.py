@@ -25,11 +25,6 @@ class Grid:
         """Without the baseline."""
         return [mode for mode in self.modes if mode != BASELINE]
 
-    @property
-    def job_kinds(self) -> set[str]:
-        """Of its jobs."""
-        return {"evaluation", "merge", *("adapted_merge" for mode in self.modes if ADAPTED in mode)}
-
     def settings(self, name: str, target: str, number: int, chosen: str | None) -> MergeSettings:
         """`name`: a mode, or one that is adapted: regmean+vote."""
         mode, _, adapted = name.partition(ADAPTED)

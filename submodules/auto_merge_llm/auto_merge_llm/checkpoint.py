@@ -100,13 +100,19 @@ _FINGERPRINTS: dict[tuple[str, ...], str] = {}
 
 
 def _sha256(paths: list[Path]) -> str:
-    return _content_sha256(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+    return _content_sha256(tuple(map(_identity, paths)))
+
+
+def _identity(path: Path) -> tuple[Path, int, int, int, int, int]:
+    """What tells that a file is the very one of before: times alone can be set."""
+    told = path.stat()
+    return path.resolve(), told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 @functools.cache  # a sweep meets its sources again with every target, and a model takes half a second
-def _content_sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
+def _content_sha256(files: tuple[tuple[Path, int, int, int, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path, _, _ in files:
+    for path, *_ in files:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
