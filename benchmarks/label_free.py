@@ -24,6 +24,7 @@ from commands import ROOT, Commands, archive, gpus
 
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
 from merginguriel.utils.similarity.matrix import DENSE_CSV
+from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import argument_types, atomic, naming
 
 # Whose validation items choose the defaults: four scripts, far from and near to what the sources know.
@@ -167,8 +168,7 @@ class Study:
 
     def nxn(self, corpus: Corpus, seed: int, split: str) -> Path:
         """The folder of the finished run."""
-        runs = sorted((self.root(corpus, seed) / f"nxn_{split}").glob("nxn_eval_*/evaluation_summary.json"))
-        return runs[-1].parent
+        return finished_runs(self.root(corpus, seed) / f"nxn_{split}")[-1]
 
     def sweep(self, corpus: Corpus, seed: int, modes: str, *more: object, share: float = 1.0) -> list:
         line = [

@@ -12,7 +12,6 @@ Where the items of a baseline were not kept, as of MASSIVE's N×N, targets alone
 
 import argparse
 import csv
-import functools
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +26,10 @@ from sib200_tables import fill, write_rows
 
 from merginguriel.utils.evaluation.nxn_logits import LOGITS, Logits, open_logits
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
-from merginguriel.utils.evaluation.statistics import RESAMPLES, counts_of_draws, holm, wilcoxon
+from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws, wilcoxon
 from merginguriel.utils.similarity.consensus import agree
 from merginguriel.utils.similarity.matrix import read_table
-from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON
+from merginguriel.utils.similarity.transfer import MATRIX_CSV, finished_runs
 from merginguriel.utils.storage import atomic
 
 TABLES = ROOT / "docs/results/label_free"
@@ -214,16 +213,17 @@ class Singles:
     """Every model alone on every language: accuracies of the N×N, and items from its logits or from results."""
 
     def __init__(self, root: Path, alone: dict, order: Callable[[dict], np.ndarray]):
-        test, train = (_finished(root / folder) for folder in ("nxn_test", "nxn_train"))
-        if test is None:
+        tests, trains = (finished_runs(root / folder) for folder in ("nxn_test", "nxn_train"))
+        if not tests:
             raise SystemExit(f"no finished N×N in {root / 'nxn_test'}; collect again after it")
+        test = tests[-1]
         sources, targets, self._values = read_table(test / MATRIX_CSV, "N×N matrix", "unpack it")
         self.languages = list(sources)
         self._row = {name: row for row, name in enumerate(sources)}
         self._column = {name: column for column, name in enumerate(targets)}
         self._alone, self._order = alone, order
         self.test: Logits | None = open_logits(test) if (test / LOGITS).is_file() else None
-        self.train = open_logits(train) if train and (train / LOGITS).is_file() else None
+        self.train = open_logits(trains[-1]) if trains and (trains[-1] / LOGITS).is_file() else None
 
     def accuracy(self, source: str, target: str) -> float:
         return float(self._values[self._row[source], self._column[target]])
@@ -235,12 +235,6 @@ class Singles:
             kept = {"ids": self.test.ids(target), "labels": self.test.labels(target), "predictions": predictions}
             right = self._order(kept)
         return Cell(self.accuracy(source, target), right)
-
-
-def _finished(folder: Path) -> Path | None:
-    """The last run of an N×N that was finished."""
-    runs = sorted(folder.glob(f"nxn_eval_*/{SUMMARY_JSON}"))
-    return runs[-1].parent if runs else None
 
 
 def _method(experiment: dict) -> Method:
@@ -281,17 +275,8 @@ def interval(accuracy: np.ndarray, right: np.ndarray | None) -> tuple[float, flo
 
     As `bootstrap_interval` with `resample_locales`, but hundreds of intervals share what is drawn.
     """
-    values = accuracy[:, None] if right is None else right
-    of_items = draws(values.shape[1], 0) @ values.T.astype(np.float32)
-    means = (of_items * draws(values.shape[0], 1)).sum(1) / values.size
-    low, high = np.percentile(means, [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
-
-
-@functools.cache
-def draws(total: int, seed: int) -> np.ndarray:
-    """(RESAMPLES, total)"""
-    return counts_of_draws(np.random.default_rng([42, seed]), total, RESAMPLES).astype(np.float32)
+    low, high = interval_with_shared_draws(accuracy[:, None] if right is None else right)
+    return round(low, 4), round(high, 4)
 
 
 BASELINES = {

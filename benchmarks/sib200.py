@@ -25,6 +25,7 @@ import numpy as np
 from commands import ROOT, Commands, archive, gpus
 
 from merginguriel.utils.similarity.matrix import similarities
+from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import argument_types, atomic, naming
 
 TASK = ROOT / "docs/tasks/sib200.yaml"
@@ -218,7 +219,7 @@ def votes(runner: Runner, root: Path, seed: int, uriel: Path, random: list[Path]
 
 def nxn_folder(runs: Path) -> Path:
     """Of the newest finished run."""
-    return sorted(runs.glob("nxn_eval_*/evaluation_summary.json"))[-1].parent
+    return finished_runs(runs)[-1]
 
 
 def collected(runner: Runner) -> Path:

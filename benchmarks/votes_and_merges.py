@@ -22,6 +22,7 @@ from commands import Commands, add_study, call, read_study
 from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.merging.selection import SourceSettings
+from merginguriel.utils.similarity.transfer import SUMMARY_JSON, finished_runs
 from merginguriel.utils.storage import argument_types, naming
 from merginguriel.utils.storage.settings import tokens
 
@@ -39,8 +40,7 @@ def build_parser():
 
 def nxn_folder(root: Path, split: str) -> Path:
     """The newest finished run of that split."""
-    summaries = sorted(root.glob("nxn_eval_*/evaluation_summary.json"))
-    return [path.parent for path in summaries if json.loads(path.read_text())["split"] == split][-1]
+    return [run for run in finished_runs(root) if json.loads((run / SUMMARY_JSON).read_text())["split"] == split][-1]
 
 
 def main(argv=None):

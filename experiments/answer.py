@@ -1,6 +1,8 @@
 """Compute every number from the files of kept.py, and fill the tables of a page.
 
-python experiments/answer.py docs/results/languages        # writes means.csv and comparisons.csv there
+    python experiments/answer.py docs/results/languages --page docs/results.md
+
+means.csv and comparisons.csv are written beside those files.
 """
 
 import argparse
@@ -10,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, interval, read_measured
+from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
-from merginguriel.utils.evaluation.statistics import holm
+from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws
 from merginguriel.utils.storage import atomic
 
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
@@ -41,7 +43,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
         if not where.targets:
             continue
         values = gather(cells, where)
-        low, high = interval(values)
+        low, high = interval_with_shared_draws(values)
         best = measured.cells.get(Way("best source", way.by, way.number))
         closed = gap_closed(cells, best, measured.cells[OWN]) if best and OWN in measured.cells else None
         means.append(

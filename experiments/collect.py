@@ -1,6 +1,9 @@
 """Pack the results of an experiment into the files of kept.py, one folder a corpus and seed.
 
-python experiments/collect.py work --output docs/results/languages
+    python experiments/collect.py work --output docs/results/languages
+
+Parts that were run on several machines are joined, if their sources are the same to the last answer: several folders
+may be given, and outputs of this script among them.
 """
 
 import argparse
@@ -13,7 +16,7 @@ from kept import OWN_MODEL, Kept, Row, joined, read_array, read_kept, write_arra
 
 from merginguriel.utils.evaluation.nxn_logits import Logits, open_logits
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
-from merginguriel.utils.similarity.transfer import MATRIX_CSV, SUMMARY_JSON, read_csv
+from merginguriel.utils.similarity.transfer import MATRIX_CSV, finished_runs, read_csv
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
@@ -52,9 +55,10 @@ def kept_of(root: Path, items: Items) -> Kept:
             found.append((_row(file.parent, experiment, seconds.get(file.parent, "")), answers))
     if (root / "nxn_own").is_dir():
         found += _own_models(open_logits(_finished(root / "nxn_own")), items)
-    logits = open_logits(_finished(root / "nxn_test"))
+    run = _finished(root / "nxn_test")
+    logits = open_logits(run)
     transfer = [[_answers(logits, source, target, items) for target in logits.targets] for source in logits.sources]
-    matrix = read_csv(_finished(root / "nxn_test") / MATRIX_CSV)
+    matrix = read_csv(run / MATRIX_CSV)
     answers = np.array([of for _, of in found]).reshape(len(found), -1)
     return Kept([row for row, _ in found], answers, matrix, np.array(transfer))
 
@@ -98,10 +102,10 @@ def _answers(logits: Logits, source: str, target: str, items: Items) -> np.ndarr
 
 
 def _finished(folder: Path) -> Path:
-    runs = sorted(folder.glob(f"nxn_eval_*/{SUMMARY_JSON}"))
+    runs = finished_runs(folder)
     if not runs:
         raise SystemExit(f"no finished N×N in {folder}")
-    return runs[-1].parent
+    return runs[-1]
 
 
 def read(folder: Path, corpora: dict[str, Items]) -> dict[str, Kept]:

@@ -27,8 +27,9 @@ import torch
 import yaml
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.jobs.processes import cores
+from merginguriel.utils.jobs.processes import cores, gpus
 from merginguriel.utils.similarity.matrix import DENSE_CSV
+from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import short_hash
 
@@ -145,8 +146,7 @@ class Places(dict):
     def __missing__(self, name: str) -> str:
         if not name.startswith("nxn_"):
             raise InputError(f"{{{name}}} stands for nothing; there are {', '.join(self)}, nxn_SPLIT")
-        found = sorted((self._folder / name).glob("nxn_eval_*/evaluation_summary.json"))
-        return str(found[-1].parent if found else self._folder / name)
+        return str([self._folder / name, *finished_runs(self._folder / name)][-1])
 
 
 def whole(place: str) -> str:
@@ -169,7 +169,8 @@ class Runner:
 
     def __init__(self, folder: Path, workers: int):
         self._folder, self._workers, self._running = folder, workers, set()
-        folder.mkdir(parents=True, exist_ok=True)
+        self._logs = folder / "logs"
+        self._logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, part: str, lines: Sequence[tuple[list[str], float]]) -> list[str]:
         """What to say of the commands that failed."""
@@ -188,9 +189,7 @@ class Runner:
     def _call(self, part: str, line: list[str], workers: int, place: int) -> str:
         """ "" where all went well."""
         words = _with_workers(line, workers)
-        logs = self._folder / "logs"
-        logs.mkdir(exist_ok=True)
-        log = logs / f"{part}_{short_hash(shlex.join(line))}.txt"
+        log = self._logs / f"{part}_{short_hash(shlex.join(line))}.txt"
         with open(log, "a", encoding="utf-8") as out:
             print("$ merginguriel", shlex.join(words), file=out, flush=True)
             process = subprocess.Popen(
@@ -210,17 +209,11 @@ class Runner:
         paths = [str(HERE.parent), str(HERE.parent / "submodules/auto_merge_llm"), os.environ.get("PYTHONPATH", "")]
         made = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         made.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self._workers)))
-        gpus = gpus_here()
-        if gpus:
-            at = place % len(gpus)
-            made["CUDA_VISIBLE_DEVICES"] = ",".join([*gpus[at:], *gpus[:at]])
+        visible = gpus()
+        if visible:
+            at = place % len(visible)
+            made["CUDA_VISIBLE_DEVICES"] = ",".join([*visible[at:], *visible[:at]])
         return made
-
-
-def gpus_here() -> list[str]:
-    count = torch.cuda.device_count()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
 
 
 def run_part(experiment: Experiment, name: str, workers: int) -> list[str]:

@@ -1,6 +1,5 @@
 """Every way to a classifier for a language, beside the best single model, the vote and the language's own model."""
 
-import functools
 import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from kept import OWN_MODEL, Kept, Row, read_array, read_kept
 
-from merginguriel.utils.evaluation.statistics import RESAMPLES, counts_of_draws, holm, mcnemar, wilcoxon
+from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws, mcnemar, wilcoxon
 
 VOTE = "ensemble_"
 ALL = "all"
@@ -128,22 +127,6 @@ def gather(cells: Cells, where: Common) -> np.ndarray:
     return np.array([np.mean([cells[target, seed] for seed in where.seeds], axis=0) for target in where.targets])
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean of (targets, items): both are drawn, one item for all targets at once.
-
-    As `bootstrap_interval(values, resample_locales=True)`, but hundreds of intervals share what is drawn.
-    """
-    of_items = _draws(values.shape[1], 0) @ values.T.astype(np.float32)
-    means = (of_items * _draws(len(values), 1)).sum(1) / values.size
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-@functools.cache
-def _draws(total: int, seed: int) -> np.ndarray:
-    return counts_of_draws(np.random.default_rng([42, seed]), total, RESAMPLES).astype(np.float32)
-
-
 class Gain(NamedTuple):
     """Of one way over another, on the targets and seeds that both have.
 
@@ -179,7 +162,7 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
         len(where.targets),
         " ".join(map(str, where.seeds)),
         float(gains.mean()),
-        *interval(one - other),
+        *interval_with_shared_draws(one - other),
         " ".join(f"{value:+.4f}" for value in by_seed),
         int((gains > 1e-12).sum()),
         int((gains < -1e-12).sum()),

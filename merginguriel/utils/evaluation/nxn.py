@@ -157,11 +157,6 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     return _find(Run(plan, plan.folder, settings, failures), anew)
 
 
-def finished(folder: Path) -> list[Path]:
-    """The finished runs in a folder of runs."""
-    return [file.parent for file in sorted(folder.glob(f"nxn_eval_*/{SUMMARY_JSON}"))]
-
-
 def begin(run: Run, *, anew: bool = False) -> Run:
     """Write down that the run is at work, so that whoever asks for the same goes on with it; which run it is."""
     run.plan.folder.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,13 @@ A copy cannot use a GPU that an import has touched. Where there are GPUs, one co
 are new processes. So they are where the system has no such copies.
 """
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
@@ -31,18 +32,28 @@ def get_ready(loads: Iterable[str] = ()) -> None:
     # Before 3.11 it would look for ours in the folder where the command was given.
     ours = [name for name in loads if sys.version_info >= (3, 11) or not name.startswith("merginguriel.")]
     found.set_forkserver_preload([*ALWAYS, *ours])
-    before = dict(os.environ)
     # It must import what this process would, from the same places.
-    os.environ |= {_ASK_THE_DRIVER: "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    places = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     resource_tracker.ensure_running()  # which lets signals through again
     # Ctrl+C is answered here: while it imports, the other would end with a traceback of whatever it has just read.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with changed_environment({_ASK_THE_DRIVER: "1", **places}):
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        os.environ.clear()
-        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def changed_environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """For what is started while it lasts."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @functools.cache

@@ -22,6 +22,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """Those that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
+    # The list may name more than there are.
+    return visible.split(",")[:count] if visible else [str(gpu) for gpu in range(count)]
+
+
 # Of both functions: `make()` is called once a process and returns `do(name, job, report)`. Events go to the methods of
 # `progress`, with the worker's number and the job's name: start(), done(result, seconds), failed(reason), and whatever
 # `do` reports itself. A job that raises InputError has failed; the others go on.
@@ -134,20 +143,10 @@ def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
 @contextlib.contextmanager
 def _environment(number: int, workers: int):
     """What worker `number` is to inherit: one of the GPUs in turn, its share of the processor cores."""
-    import torch
-
-    settings = {"TOKENIZERS_PARALLELISM": "false"}
-    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
-    # The list may name more than there are.
-    gpus = visible.split(",")[:count] if visible else [str(gpu) for gpu in range(count)]
-    if gpus:
-        settings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    settings, visible = {"TOKENIZERS_PARALLELISM": "false"}, gpus()
+    if visible:
+        settings["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
     if "OMP_NUM_THREADS" not in os.environ:
         settings["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
+    with copies.changed_environment(settings):
         yield dict(os.environ)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

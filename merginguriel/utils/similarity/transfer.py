@@ -41,6 +41,11 @@ class TransferMatrix(LanguageMatrix):
             )
 
 
+def finished_runs(folder: Path) -> list[Path]:
+    """The folders of the N×N runs below `folder` that are finished, the newest last."""
+    return [file.parent for file in sorted(folder.glob(f"nxn_eval_*/{SUMMARY_JSON}"))]
+
+
 def read_csv(path: Path) -> TransferMatrix:
     """Raises InputError where it is no matrix of accuracies from 0 to 1 with unique sources and targets."""
     sources, targets, values = read_table(path, "transfer matrix", MEASURE)
