@@ -139,7 +139,7 @@ def scoring_alone(task: Task, path: Path, targets: Sequence[str]) -> dict:
     at_once = targets if device in nxn_job.AT_ONCE else targets[:1]
     texts = [text for target in at_once for text in task.load(target, "test").texts]
     tokens = tokenise(tokenizer, texts, loading.longest_input(model, task.max_tokens))
-    batches = scoring.make_batches(tokens, tokenizer.pad_token_id, device)
+    batches = scoring.make_batches(tokens, model.config, device)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()

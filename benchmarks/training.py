@@ -134,7 +134,7 @@ def straightforward(args, run: TrainingRun, folder: Path) -> dict:
     speed = trainer.train().metrics["train_samples_per_second"]
     split = run.task.load(run.locales[0], "test")
     tokens = tokenise(tokenizer, split.texts, longest)
-    predicted = scoring.logits(model.eval(), tokens, tokenizer.pad_token_id).argmax(-1)
+    predicted = scoring.logits(model.eval(), tokens).argmax(-1)
     hits = int((predicted == split.labels).sum())
     return {"items_per_second": speed, "accuracy": hits / len(split), "ci95": wilson_interval(hits, len(split))}
 

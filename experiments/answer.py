@@ -170,6 +170,10 @@ COLUMNS: dict[str, Callable[[str, int], Way]] = {
 MAIN = ("best of its sources", "best of all", "vote of the same", "vote of all")
 
 
+def _adapted(way: Way) -> bool:
+    return way.rounds > 0 and (way.by, way.number) == ("consensus", 5)
+
+
 def parts_of(tables: Tables) -> dict[str, list[str]]:
     """The tables of the page, by the names of their places."""
     found = {}
@@ -180,6 +184,7 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
             lambda way, usual=usual: str(way.number) in usual and way.by in ("", ALL, "cosine", "consensus"),
             MAIN,
         )
+        found[f"{corpus}, texts"] = tables.beside(corpus, _adapted, ["best of all", "vote of the same"])
         found[f"{corpus}, choosing"] = tables.crossed(corpus, COLUMNS, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
         found[f"{corpus}, numbers"] = tables.crossed(corpus, COLUMNS, [("consensus", n) for n in (2, 3, 5, 10, 20)])
     return found

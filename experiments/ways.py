@@ -30,6 +30,7 @@ class Way(NamedTuple):
 OWN = Way(OWN_MODEL)
 # Parts whose sources are chosen by no selection of the toolkit.
 RANKINGS = ("chance", "geography", "english")
+TEXTS = "texts_"  # and how many, of parts that adapt with so few
 WHOLE = 0.75  # share of a seed's targets that a way must have to count with this seed
 Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
 
@@ -73,6 +74,8 @@ def way_of(row: Row) -> Way:
     how = row.mode.replace(VOTE, "vote_") if row.mode.startswith(VOTE) else row.mode
     if row.part == "better":
         how += ", better setting"
+    if row.part.startswith(TEXTS):
+        how += f" with {row.part.removeprefix(TEXTS)} texts"
     return Way(how, row.part if row.part in RANKINGS else row.selection, row.number, row.rounds)
 
 

@@ -56,6 +56,7 @@ def made(seed: int) -> Kept:
         if target != "aa":
             add("chance", "regmean", "cosine", 2, target, 0.5)
             add("better", "ties", "cosine", 2, target, 0.5)
+            add("texts_100", "regmean", "consensus", 2, target, 0.7, rounds=2)
     for target in FAR:
         rows.append(Row("nxn_own", target, target, "own model", "", 1, 0, target))
         found.append(answers(0.9, seed + 7))
@@ -147,6 +148,7 @@ def test_references_are_of_the_matrix(measured):
 
 def test_sources_by_chance_and_better_settings_are_ways_of_their_own(measured):
     assert Way("regmean", "chance", 2) in measured.cells and Way("ties, better setting", "cosine", 2) in measured.cells
+    assert Way("regmean with 100 texts", "consensus", 2, 2) in measured.cells
     of_all = measured.cells[Way("vote_soft", "all", 4)]  # of a source's language three are all
     assert {target for target, _ in of_all} == {*LANGUAGES, *FAR}
 
@@ -155,7 +157,9 @@ def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
     ours, theirs = Way("regmean", "consensus", 2, 2), Way("regmean", "chance", 2)
     found = gain(measured.cells[ours], measured.cells[theirs])
     targets = [target for target in LANGUAGES + FAR if target != "aa"]
-    of_ours = np.array([[right(seed, target, mode="regmean", rounds=2) for seed in (42, 43)] for target in targets])
+    of_ours = np.array(
+        [[right(seed, target, part="results", mode="regmean", rounds=2) for seed in (42, 43)] for target in targets]
+    )
     of_theirs = np.array([[right(seed, target, part="chance") for seed in (42, 43)] for target in targets])
     gains = of_ours.mean((1, 2)) - of_theirs.mean((1, 2))
     assert (found.targets, found.seeds) == (5, "42 43") and found.gain == pytest.approx(gains.mean())
@@ -236,9 +240,13 @@ def test_the_page_says_what_the_rows_say(folder, tmp_path):
         "<!-- end -->\nafter\n"
     )
     row = next(row for row in means if (row["how"], row["by"], row["rounds"]) == ("regmean", "consensus", "2"))
-    both = [right(seed, target, mode="regmean", rounds=2).mean() for seed in (42, 43) for target in LANGUAGES + FAR]
+    both = [
+        right(seed, target, part="results", mode="regmean", rounds=2).mean()
+        for seed in (42, 43)
+        for target in LANGUAGES + FAR
+    ]
     assert float(row["accuracy"]) == pytest.approx(np.mean(both), abs=1e-4) and row["targets"] == "6"
-    taken = [float(one.seconds) for seed in (42, 43) for one in made(seed).rows if one.rounds]
+    taken = [float(one.seconds) for seed in (42, 43) for one in made(seed).rows if one.rounds and one.part == "results"]
     assert float(row["seconds"]) == pytest.approx(np.median(taken), abs=0.05)
     first = page.read_text()
     answer.main([str(folder), "--page", str(page)])

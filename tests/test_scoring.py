@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from merginguriel.utils.models import devices, loading, scoring
 from merginguriel.utils.models.tokens import TokenCache, Tokens, tokenise
 
+CONFIG = SimpleNamespace(pad_token_id=-1, hidden_size=32)
 TEXTS = ["maak my wakker om sewe", "x", "speel jazz in die kombuis asseblief", "goeie more", "", "speel jazz"]
 
 
@@ -45,14 +47,14 @@ def test_logits_do_not_depend_on_batching(classifier, monkeypatch, budget):
     with torch.inference_mode():
         expected = np.stack([model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in tokens])
     monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", budget)
-    assert scoring.logits(model, tokens, tokenizer.pad_token_id) == pytest.approx(expected, abs=1e-5)
+    assert scoring.logits(model, tokens) == pytest.approx(expected, abs=1e-5)
 
 
 def test_batches_hold_the_token_budget(monkeypatch):
     monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", 10)
     lengths = [12, 2, 4, 3]
     tokens = Tokens(np.arange(21, dtype=np.int32), np.cumsum([0, *lengths]))
-    batches = scoring.make_batches(tokens, -1, "cpu")
+    batches = scoring.make_batches(tokens, CONFIG, "cpu")
     assert batches.order.tolist() == [1, 3, 2, 0]
     ids = [batch["input_ids"].tolist() for batch in batches.inputs]
     assert ids == [[[12, 13, -1], [18, 19, 20]], [[14, 15, 16, 17]], [list(range(12))]]
@@ -67,8 +69,15 @@ def test_a_batch_that_holds_enough_ends_where_texts_get_longer(monkeypatch, budg
     monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", budget)
     lengths = [3, 5, 3, 6, 5]
     tokens = Tokens(np.arange(22, dtype=np.int32), np.cumsum([0, *lengths]))
-    made = scoring.make_batches(tokens, -1, "cpu").inputs
+    made = scoring.make_batches(tokens, CONFIG, "cpu").inputs
     assert [len(batch["input_ids"]) for batch in made] == cuts
+
+
+def test_the_batches_of_a_gpu_hold_as_many_features_whatever_the_width(monkeypatch):
+    monkeypatch.setattr(scoring, "FEATURES_PER_BATCH", 960)
+    lengths = np.full(20, 3)
+    assert [scoring._budget(SimpleNamespace(hidden_size=size), "cuda") for size in (32, 64)] == [30, 15]
+    assert scoring._cuts(lengths, 30, 1) == [(0, 10), (10, 20)]
 
 
 def test_several_sets_of_texts_are_batched_together(source, classifier):

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,7 +234,7 @@ def test_token_types_of_pairs(tmp_path):
     )
     made = tokens.tokenise(tokenizer, [("a", "b b"), ("a a a", "b")], 16)
     assert made[0] == [0, 3, 2, 4, 4, 2] and made.types[:6].tolist() == [0, 0, 0, 1, 1, 1]
-    (batch,) = scoring.make_batches(made, 1, "cpu").inputs
+    (batch,) = scoring.make_batches(made, SimpleNamespace(pad_token_id=1), "cpu").inputs
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1]]
     assert tokens.tokenise(tokenizer, ["a", "b"], 16).types is None
 

@@ -46,7 +46,7 @@ class Student:
         self._trimmed = trim_vocabulary(self._settings, self._model, {"train": self._rows})
         ids = np.concatenate([np.array(row["input_ids"], np.int32) for row in self._rows])
         device = devices.default_device()
-        self._batches = scoring.make_batches(replace(whole, ids=ids), self._model.config.pad_token_id, device)
+        self._batches = scoring.make_batches(replace(whole, ids=ids), self._model.config, device)
         self._initial = {name: values.clone() for name, values in self._model.state_dict().items()}
 
     def of_its_labels(self, teacher: np.ndarray) -> np.ndarray:

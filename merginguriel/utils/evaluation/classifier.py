@@ -40,7 +40,7 @@ class Classifier:
     def logits(self, texts: Sequence[Text], description: str) -> np.ndarray:
         """(items, the task's labels) float32, by `in_task_order`."""
         tokens = TOKENS.tokens(self.path, texts, loading.longest_input(self._model, self.settings["max_tokens"]))
-        scores = scoring.logits(self._model, tokens, self._model.config.pad_token_id, description)
+        scores = scoring.logits(self._model, tokens, description)
         return in_task_order(scores, self.labels, self.task.labels)
 
 

@@ -133,7 +133,6 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     Raises InputError where a target has no data.
     """
     dtype, failures = devices.evaluation_dtype(devices.default_device()), {}
-    items = {target: plan.items_of(target) for target in plan.targets}
 
     def fingerprint(source: str) -> dict[str, Any] | None:
         try:
@@ -142,9 +141,14 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
             failures[source] = str(error)
             return None
 
-    # Hashing gigabytes of weights runs beside reading them.
+    # Hashing gigabytes of weights runs beside reading them, and beside reading the data.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = pool.map(fingerprint, plan.sources)
+        try:
+            items = {target: plan.items_of(target) for target in plan.targets}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
         sources = dict(zip(plan.sources, over(hashed, "fingerprints", len(plan.sources))))
     settings = {
         "split": plan.split,

@@ -115,7 +115,7 @@ class MemoryBench(Bench):
         model = self._module(path, state, self.dtype)
         tokens = TOKENS.tokens(path, texts, loading.longest_input(model, cut))
         if id(tokens) not in self._batches:
-            self._batches[id(tokens)] = scoring.make_batches(tokens, model.config.pad_token_id, self.device)
+            self._batches[id(tokens)] = scoring.make_batches(tokens, model.config, self.device)
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
 
     def _write(self, plan: MergePlan, record: dict[str, Any], overwrite: bool) -> None:

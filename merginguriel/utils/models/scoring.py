@@ -12,11 +12,14 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import Text
 from merginguriel.utils.models.loading import longest_input
+from merginguriel.utils.models.packed_attention import PackedAttention
 from merginguriel.utils.models.tokens import TokenCache, Tokens, concatenate
 from merginguriel.utils.storage.progress import Progress
 
-# On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches.
-TOKENS_PER_BATCH = {"cpu": 1536, "cuda": 65536}
+# On a CPU the activations of a batch should stay in its caches; a GPU wants few, large launches, here of so many
+# features of a layer: 2**17 tokens of a model with 384.
+TOKENS_PER_BATCH = {"cpu": 1536}
+FEATURES_PER_BATCH = 3 * 2**24
 # The share of it from which a batch ends where texts get longer: without padding it needs no mask.
 ENOUGH = {"cpu": 0.25, "cuda": 0.1}
 SPREAD = 11  # neighbouring processes are so many sets of texts apart
@@ -34,20 +37,23 @@ class Batches:
     inputs: list[dict[str, torch.Tensor]]
 
 
-def make_batches(tokens: Tokens, pad_id: int, device: str) -> Batches:
-    """Sorted by length, a batch is padded only to its own longest text; the token budget bounds memory."""
+def make_batches(tokens: Tokens, config: Any, device: Any) -> Batches:
+    """For models with the configuration `config`, on `device`.
+
+    Sorted by length, a batch is padded only to its own longest text; a budget of tokens bounds memory.
+    """
     lengths = np.diff(tokens.starts)
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     # One gather puts all ids in the new order, so that a batch is a slice of them.
     places = np.repeat(tokens.starts[order] - starts[:-1], lengths) + np.arange(starts[-1])
-    values = {"input_ids": (tokens.ids[places], pad_id)}
+    values = {"input_ids": (tokens.ids[places], config.pad_token_id)}
     if tokens.types is not None:
         values["token_type_ids"] = tokens.types[places], 0
     inputs = []
     kind = torch.device(device).type
-    for first, last in _cuts(lengths, TOKENS_PER_BATCH[kind], ENOUGH[kind]):
+    for first, last in _cuts(lengths, _budget(config, kind), ENOUGH[kind]):
         mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
         batch = {} if mask.all() else {"attention_mask": _on(device, mask.astype(np.int64))}
         for name, (flat, padding) in values.items():
@@ -70,15 +76,21 @@ class BatchCache:
 
         Texts end after `max_tokens`, or where the model must.
         """
-        longest, pad_id = longest_input(model, max_tokens), model.config.pad_token_id
+        longest = longest_input(model, max_tokens)
         # Processes that share a folder of tokens begin at different places, so that each makes a part of them.
         first = os.getpid() * SPREAD % len(texts)
         made = {at: self._tokens.tokens(path, texts[at], longest) for at in (*range(first, len(texts)), *range(first))}
         tokens = [made[at] for at in range(len(texts))]
-        key = (*map(id, tokens), pad_id)
+        device = model.device
+        key = (*map(id, tokens), model.config.pad_token_id, _budget(model.config, device.type))
         if key not in self._batches:
-            self._batches[key] = make_batches(concatenate(tokens), pad_id, str(model.device))
+            self._batches[key] = make_batches(concatenate(tokens), model.config, device)
         return self._batches[key]
+
+
+def _budget(config: Any, kind: str) -> int:
+    """Tokens of a batch on that kind of device."""
+    return TOKENS_PER_BATCH.get(kind) or FEATURES_PER_BATCH // config.hidden_size
 
 
 def _cuts(lengths: np.ndarray, budget: int, enough: float) -> list[tuple[int, int]]:
@@ -96,25 +108,26 @@ def _cuts(lengths: np.ndarray, budget: int, enough: float) -> list[tuple[int, in
     return [*cuts, (first, len(lengths))]
 
 
-def _on(device: str, values: np.ndarray) -> torch.Tensor:
+def _on(device: Any, values: np.ndarray) -> torch.Tensor:
     tensor = torch.from_numpy(values)
     # From pinned memory the copy runs beside the computation.
     return tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor
 
 
-def logits(model, tokens: Tokens, pad_id: int, description: str = "scoring") -> np.ndarray:
+def logits(model, tokens: Tokens, description: str = "scoring") -> np.ndarray:
     """Logits (texts, labels), float32, in the order of `tokens`. Raises InputError where one is not finite."""
     with Progress(description, len(tokens)) as bar:
-        return batch_logits(model, make_batches(tokens, pad_id, str(model.device)), description, bar.moved)
+        return batch_logits(model, make_batches(tokens, model.config, model.device), description, bar.moved)
 
 
 @torch.inference_mode()
 def batch_logits(model, batches: Batches, description: str = "scoring", progress=lambda rows: None) -> np.ndarray:
     """The same from batches that are on the model's device already."""
     scores = []
-    for batch in batches.inputs:
-        scores.append(model(**batch).logits)
-        progress(len(batch["input_ids"]))
+    with PackedAttention():
+        for batch in batches.inputs:
+            scores.append(model(**batch).logits)
+            progress(len(batch["input_ids"]))
     result = np.empty((len(batches.order), model.config.num_labels), np.float32)
     # The one copy, and so the one wait for a GPU.
     result[batches.order] = torch.cat(scores).float().cpu().numpy()

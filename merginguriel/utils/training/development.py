@@ -30,7 +30,7 @@ class Development:
             split = self._splits[locale] = self._run.task.load(locale, "validation")
             longest = loading.longest_input(model, self._run.max_tokens)
             tokens = TOKENS.tokens(self._initial, split.texts, longest)
-            self._batches[locale] = scoring.make_batches(tokens, model.config.pad_token_id, device)
+            self._batches[locale] = scoring.make_batches(tokens, model.config, device)
         predicted = scoring.batch_logits(model, self._batches[locale], f"validation of {locale}").argmax(-1)
         metric = METRICS[self._run.task.metric]
         return metric(predicted, np.array(self._splits[locale].labels))

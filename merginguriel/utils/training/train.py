@@ -160,7 +160,7 @@ def predict(folder: Path, items: list[Item], run: TrainingRun) -> tuple[np.ndarr
     texts, labels, locales = zip(*items)
     # A worker that trains many models parses their one tokenizer once.
     tokens = TOKENS.tokens(folder, list(texts), loading.longest_input(model, run.max_tokens))
-    predicted = scoring.logits(model, tokens, model.config.pad_token_id, "predicting").argmax(-1)
+    predicted = scoring.logits(model, tokens, "predicting").argmax(-1)
     hits = Counter(locale for locale, right in zip(locales, predicted == labels) if right)
     totals = Counter(locales)
     return predicted, {

@@ -15,6 +15,7 @@ from merginguriel.utils.training import ranks, tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
 from merginguriel.utils.training.callbacks import log_to_stderr
 from merginguriel.utils.training.cuda_graphs import PAD_TO_MULTIPLE_OF
+from merginguriel.utils.training.few_rows import add_up_in_order
 from merginguriel.utils.training.settings import TrainingSettings
 
 # Settings that are not Trainer's.
@@ -61,6 +62,8 @@ def make_trainer(
     Its checkpoints go to `work`; the best is that of the highest `metric`.
     """
     evaluates = "train" in datasets and "validation" in datasets
+    if device_of(settings) == "cuda":
+        add_up_in_order(model)
     kind, multiple = transformers.Trainer, 1
     if settings.cuda_graphs:
         from merginguriel.utils.training.graphed_trainer import GraphedTrainer
