@@ -709,7 +709,7 @@ def test_no_space_left(begin, flags, tmp_path):
 @pytest.mark.parametrize("reached", ["merged_models/.average*", "merged_models/average*", "results/tiny*"])
 def test_interrupted_run_can_be_repeated(begin, run, flags, tmp_path, sent, code, reached):
     merge = [*flags, "--mode", "average", "--num-languages", 3]
-    process = begin(SCRIPT, *merge, first=renaming("af-ZA", "time.sleep(0.2)"))
+    process = begin(SCRIPT, *merge, first=renaming("af-ZA", "time.sleep(1)"))
     while process.poll() is None and not list(tmp_path.glob(reached)):
         time.sleep(0.001)
     process.kill(sent)

@@ -71,9 +71,7 @@ def work(script, flags, environment):
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
+        threading._shutdown()  # waits for threads, idle ones of pools too, as the end of an interpreter does
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
