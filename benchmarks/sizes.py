@@ -45,6 +45,7 @@ def build_parser():
     flag_groups.add_task(parser)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "large"])
     parser.add_argument("--items", type=argument_types.positive_int, default=2048, help="train texts of a language")
+    parser.add_argument("--similarity-matrix", type=Path, help="CSV of cosines, where lang2vec is not installed")
     parser.add_argument("--dir", type=Path, required=True, help="working folder")
     parser.add_argument("--output", type=Path, required=True, help="JSON, written as it goes")
     return parser
@@ -162,6 +163,8 @@ def measure(size: str, args, task, report: dict, keep) -> None:
     report["nxn"]["cells"] = len(locales) ** 2
     keep()
     sweep = ["sweep", *given, "--locales", locales[0], "--num-languages", SOURCES, "--selection", "cosine"]
+    if args.similarity_matrix:
+        sweep += ["--similarity-matrix", args.similarity_matrix.resolve()]
     for modes in ("average", "ties", "regmean", "fisher_dataset"):
         report[modes] = timed([*sweep, "--modes", modes, "--overwrite"], folder)
         keep()
