@@ -2,7 +2,7 @@
 
     python experiments/answer.py docs/results/languages --page docs/results.md
 
-means.csv and comparisons.csv are written beside those files.
+means.csv, comparisons.csv and targets.csv are written beside those files.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from needs import needs
 from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws
@@ -27,16 +28,17 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
     "regmean of the same": lambda way, measured: Way("regmean", way.by, way.number),
     "average of the same": lambda way, measured: Way("average", way.by, way.number),
-    "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine"),
+    "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine", number=max(way.number, 5)),
     "the same by chance": lambda way, measured: way._replace(by="chance"),
     "own model": lambda way, measured: OWN,
 }
 WAY = ["corpus", *Way._fields]
+BEST, COSTS = "best source", ("networks", "texts", "labels", "seconds")
 
 
-def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
-    """(means, comparisons): a line a way; a line a way and baseline."""
-    means, comparisons = [], []
+def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], list[dict]]:
+    """(means, comparisons, targets): a line a way; a way and baseline; a way and target, mean over the seeds."""
+    means, comparisons, targets = [], [], []
     for way, cells in sorted(measured.cells.items()):
         head = {"corpus": corpus, **way._asdict()}
         where = common(cells)
@@ -50,9 +52,12 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
             head
             | {"targets": len(where.targets), "seeds": " ".join(map(str, where.seeds))}
             | rounded({"accuracy": values.mean(), "low": low, "high": high, "gap_closed": closed})
+            | ({} if way.how == BEST else needs(way, corpus)._asdict())
             | {"seconds": f"{np.median(measured.seconds[way]):.1f}" if measured.seconds.get(way) else ""}
             | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
         )
+        for target, accuracy in zip(where.targets, values.mean(1)):
+            targets.append(head | {"target": target} | rounded({"accuracy": accuracy}))
         for name, baseline in BASELINES.items():
             other = baseline(way, measured)
             found = gain(cells, measured.cells[other]) if other != way and other in measured.cells else None
@@ -62,7 +67,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict]]:
         family = [row for row in comparisons if row["baseline"] == name]
         for row, adjusted in zip(family, holm([row["p"] for row in family])):
             row |= {"p": float(f"{row['p']:.3g}"), "p_holm": float(f"{adjusted:.3g}")}
-    return means, comparisons
+    return means, comparisons, targets
 
 
 def rounded(row: dict) -> dict:
@@ -74,7 +79,7 @@ def rounded(row: dict) -> dict:
 
 def write_rows(file: Path, rows: Sequence[dict]) -> None:
     with atomic.beside(file) as partial, open(partial, "w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -107,15 +112,23 @@ class Tables:
         return ""
 
     def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
-        """A line a way: accuracy, the share of the gap that it closes, its gains, the median seconds of its jobs."""
+        """A line a way: accuracy, the share of the gap that it closes, its gains, what it needs, its jobs' seconds."""
         lines = []
         for row in sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"])):
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
             gains = [self.gain(row, name) for name in baselines]
-            lines.append(
-                [name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains, row["seconds"]]
-            )
-        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines, "seconds"], lines)
+            cost = [row[name] for name in COSTS]
+            lines.append([name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains, *cost])
+        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines, *COSTS], lines)
+
+    def against(self, corpus: str, wanted: Callable[[Way], bool], baseline: str) -> list[str]:
+        """A line a way: its gain over the baseline, and the targets where that is beyond chance."""
+        lines = []
+        for row in self.ways(corpus, wanted):
+            for one in self.comparisons:
+                if one["baseline"] == baseline and all(one[name] == row[name] for name in WAY):
+                    lines.append([name_of(row), self.gain(row, baseline), one["which_above"], one["which_below"]])
+        return markdown(["", baseline, "surely better on", "surely worse on"], lines)
 
     def crossed(self, corpus: str, columns: dict[str, Callable[[str, int], Way]], rows: Iterable[tuple[str, int]]):
         """Accuracy of `columns[name](by, number)` for every (by, number) of `rows`."""
@@ -170,6 +183,10 @@ COLUMNS: dict[str, Callable[[str, int], Way]] = {
 MAIN = ("best of its sources", "best of all", "vote of the same", "vote of all")
 
 
+def _is_main(way: Way) -> bool:
+    return way.how in ("average", "regmean", "vote_soft") and way.number in (1, 5)
+
+
 def _adapted(way: Way) -> bool:
     return way.rounds > 0 and (way.by, way.number) == ("consensus", 5)
 
@@ -184,6 +201,8 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
             lambda way, usual=usual: str(way.number) in usual and way.by in ("", ALL, "cosine", "consensus"),
             MAIN,
         )
+        for baseline in ("the same by chance", "the same by URIEL's cosine"):
+            found[f"{corpus}, {baseline}"] = tables.against(corpus, _is_main, baseline)
         found[f"{corpus}, texts"] = tables.beside(corpus, _adapted, ["best of all", "vote of the same"])
         found[f"{corpus}, choosing"] = tables.crossed(corpus, COLUMNS, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
         found[f"{corpus}, numbers"] = tables.crossed(corpus, COLUMNS, [("consensus", n) for n in (2, 3, 5, 10, 20)])
@@ -195,15 +214,15 @@ def main(argv=None) -> None:
     parser.add_argument("kept", type=Path, help="folder that collect.py wrote")
     parser.add_argument("--page", type=Path, help="page with places for the tables")
     args = parser.parse_args(argv)
-    means, comparisons = [], []
+    files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": []}
     for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
-            found = rows_of(read_measured(args.kept, corpus), corpus)
-            means, comparisons = means + found[0], comparisons + found[1]
-    if not means:
+            for rows, more in zip(files.values(), rows_of(read_measured(args.kept, corpus), corpus)):
+                rows += more
+    if not files["means"]:
         raise SystemExit(f"{args.kept} has no files of collect.py")
-    write_rows(args.kept / "means.csv", means)
-    write_rows(args.kept / "comparisons.csv", comparisons)
+    for name, rows in files.items():
+        write_rows(args.kept / f"{name}.csv", rows)
     if args.page:
         fill(args.page, parts_of(Tables(args.kept)))
 

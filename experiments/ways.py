@@ -30,7 +30,7 @@ class Way(NamedTuple):
 OWN = Way(OWN_MODEL)
 # Parts whose sources are chosen by no selection of the toolkit.
 RANKINGS = ("chance", "geography", "english")
-TEXTS = "texts_"  # and how many, of parts that adapt with so few
+TEXTS, TEXTS_WORD = "texts_", " with "  # and how many: in the name of a part that adapts with so few, and of its way
 WHOLE = 0.75  # share of a seed's targets that a way must have to count with this seed
 Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
 
@@ -75,7 +75,7 @@ def way_of(row: Row) -> Way:
     if row.part == "better":
         how += ", better setting"
     if row.part.startswith(TEXTS):
-        how += f" with {row.part.removeprefix(TEXTS)} texts"
+        how += f"{TEXTS_WORD}{row.part.removeprefix(TEXTS)} texts"
     return Way(how, row.part if row.part in RANKINGS else row.selection, row.number, row.rounds)
 
 
@@ -133,8 +133,8 @@ def gather(cells: Cells, where: Common) -> np.ndarray:
 class Gain(NamedTuple):
     """Of one way over another, on the targets and seeds that both have.
 
-    `sure_*`: targets where the sign test over the items, of means over the seeds, says so; corrected by Holm. With one
-    seed that is McNemar's.
+    `sure_*`: targets where the sign test over the items, of means over the seeds, says so, corrected by Holm; with one
+    seed that is McNemar's. `which_*` names them, the largest difference first.
     """
 
     targets: int
@@ -147,6 +147,8 @@ class Gain(NamedTuple):
     below: int
     sure_above: int
     sure_below: int
+    which_above: str
+    which_below: str
     p: float
 
 
@@ -161,6 +163,8 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
     by_seed = [(gather(ours, one_seed) - gather(theirs, one_seed)).mean() for one_seed in alone]
     p_values = holm([mcnemar(mine > its, its > mine) for mine, its in zip(one, other)])
     sure = p_values < 0.05
+    by_size = np.argsort(-abs(gains), kind="stable")
+    which = [" ".join(where.targets[at] for at in by_size if sure[at] and sign * gains[at] > 0) for sign in (1, -1)]
     return Gain(
         len(where.targets),
         " ".join(map(str, where.seeds)),
@@ -171,6 +175,7 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
         int((gains < -1e-12).sum()),
         int((sure & (gains > 0)).sum()),
         int((sure & (gains < 0)).sum()),
+        *which,
         wilcoxon(one.mean(1), other.mean(1)),
     )
 

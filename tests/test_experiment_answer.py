@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 import answer  # noqa: E402
 import collect  # noqa: E402
 from kept import Kept, Row, read_array, read_kept, write_array, write_kept  # noqa: E402
+from needs import needs  # noqa: E402
 from ways import OWN, Way, gain, gap_closed, read_measured  # noqa: E402
 
 LANGUAGES = ("aa", "bb", "cc", "dd")
@@ -176,6 +177,45 @@ def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
     adjusted = np.empty(5)
     adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(5, 0, -1))
     assert found.sure_above == ((adjusted < 0.05) & (gains > 0)).sum() > 0 == found.sure_below
+    named = sorted((-gain, target) for gain, target, p in zip(gains, targets, adjusted) if p < 0.05)
+    assert found.which_above.split() == [target for _, target in named] and found.which_below == ""
+
+
+@pytest.mark.parametrize(
+    "way, networks, texts, labels",
+    [
+        (Way("average", "cosine", 5), 1, 0, 0),
+        (Way("average", "consensus", 5), 1, 1000, 0),
+        (Way("average", "real", 5), 1, 0, 2033),
+        (Way("regmean", "chance", 5), 1, 1000, 0),
+        (Way("regmean, better setting", "cosine", 5), 1, 0, 0),
+        (Way("fisher_dataset", "cosine", 5), 1, 1000, 0),
+        (Way("ties, better setting", "cosine", 5), 1, 0, 0),
+        (Way("vote_soft", "cosine", 5), 5, 0, 0),
+        (Way("vote_uriel_logits", "all", 48), 48, 0, 0),
+        (Way("regmean", "consensus", 5, 2), 1, 11514, 0),
+        (Way("regmean with 100 texts", "consensus", 5, 2), 1, 1000, 0),
+        (Way("regmean with 5000 texts", "cosine", 5, 2), 1, 5000, 0),
+        (OWN, 1, 0, 11514),
+    ],
+)
+def test_what_a_way_needs(way, networks, texts, labels):
+    assert needs(way, "massive") == (networks, texts, labels)
+    assert needs(Way("average", "consensus", 5), "sib200") == (1, 701, 0)
+
+
+def test_a_line_a_target_and_who_is_surely_better(folder, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- massive, the same by chance -->\n<!-- end -->\n")
+    answer.main([str(folder), "--page", str(page)])
+    lines = [
+        row for row in answer.read_rows(folder / "targets.csv") if (row["how"], row["by"]) == ("regmean", "chance")
+    ]
+    assert [row["target"] for row in lines] == sorted(target for target in LANGUAGES + FAR if target != "aa")
+    for row in lines:
+        both = [right(seed, row["target"], part="chance").mean() for seed in (42, 43)]
+        assert float(row["accuracy"]) == pytest.approx(np.mean(both), abs=1e-4)
+    assert "surely better on" in page.read_text()
 
 
 def test_a_seed_that_has_only_begun_takes_no_target_away(folder, tmp_path, capsys):
