@@ -82,8 +82,8 @@ def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> floa
     run.add_failures(work_off(run.jobs(), LocalBackend(args.max_workers), context=context, unit="cells").failures)
     if run.failures:
         raise SystemExit(f"failed: {run.failures}")
-    nxn_summary.gather(run)
-    heatmaps.save_transfer(run.matrix(), run.plan.items.task, "test", run.folder / "heatmap.png")
+    picture = run.folder / "heatmap.png"
+    nxn_summary.gather(run, lambda matrix: heatmaps.save_transfer(matrix, run.plan.items.task, "test", picture))
     end = time.perf_counter()
     report["seconds_of_fingerprints"] = prepared - start
     return end - start

@@ -76,9 +76,9 @@ def main(argv=None):
     ledger = Ledger(run.folder, args.command, shard(run.jobs(), args.shard), dict(run.failures))
     outcome = carry_out(ledger, backend, context=context, unit="cells")
     run.add_failures(outcome.failures)
-    if nxn_summary.gather(run):
-        heatmaps.save_transfer(run.matrix(), store.task, plan.split, run.folder / HEATMAP)
-    lines = [nxn_summary.table(run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
+    picture = run.folder / HEATMAP
+    matrix = nxn_summary.gather(run, lambda matrix: heatmaps.save_transfer(matrix, store.task, plan.split, picture))
+    lines = [nxn_summary.table(matrix or run.matrix(), store.task.metric), f"matrix: {run.folder / nxn.MATRIX_CSV}"]
     return conclude(outcome, "\n".join(lines))
 
 

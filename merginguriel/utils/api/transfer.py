@@ -122,8 +122,11 @@ def _done(run: runs.Run, anew: bool, *, kept: bool) -> runs.Run:
             shared = {"context": run.plan.items, "source": job.group}
         if not job.is_done():
             job.run(shared)
-    if nxn_summary.gather(run) and kept:
-        heatmaps.save_transfer(run.matrix(), run.plan.items.task, run.plan.split, run.folder / "heatmap.png")
+    plan, picture = run.plan, run.folder / "heatmap.png"
+    if kept:
+        nxn_summary.gather(run, lambda matrix: heatmaps.save_transfer(matrix, plan.items.task, plan.split, picture))
+    else:
+        nxn_summary.gather(run)
     return run
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.storage.locks import locked
 
 
-def gather(run: Run) -> bool:
-    """Write matrix, logits and, last, the summary; False, and nothing, while cells are left to other processes."""
+def gather(run: Run, draw: Callable[[TransferMatrix], None] = lambda matrix: None) -> TransferMatrix | None:
+    """Write matrix, logits and, last, the summary, and `draw` the matrix meanwhile, in a thread of its own.
+
+    None, and nothing written, while cells are left to other processes.
+    """
     if any(source not in run.failures for source in run.missing()):
-        return False
-    with locked(run.folder / ".lock"):
+        return None
+    with locked(run.folder / ".lock"), ThreadPoolExecutor(1) as pool:
         matrix = run.matrix()
         matrix.to_csv(run.folder / MATRIX_CSV)
+        drawn = pool.submit(draw, matrix)
         _gather_logits(run)
         atomic.write_json(run.folder / SUMMARY_JSON, _summary(run, matrix))
-    return True
+        drawn.result()
+    return matrix
 
 
 def _gather_logits(run: Run) -> None:

@@ -10,9 +10,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
+
+import torch
 
 ALWAYS = ("torch", "transformers.modeling_utils")  # what every worker loads
 _ASK_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"  # whether there is a GPU, which to ask CUDA itself would touch it
@@ -21,7 +25,7 @@ _ASK_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"  # whether there is a GPU, whi
 def context(loads: Iterable[str] = ()) -> Any:
     """Of multiprocessing; `loads`: modules that the workers will import. The first call of a process decides them."""
     get_ready(loads)
-    return multiprocessing.get_context("forkserver" if _copies_work() else "spawn")
+    return multiprocessing.get_context("forkserver" if _trial().result() else "spawn")
 
 
 def get_ready(loads: Iterable[str] = ()) -> None:
@@ -42,6 +46,7 @@ def get_ready(loads: Iterable[str] = ()) -> None:
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    _trial()
 
 
 @contextlib.contextmanager
@@ -57,22 +62,28 @@ def changed_environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 @functools.cache
-def _copies_work() -> bool:
-    if sys.platform != "linux":
-        return False
-    import torch
+def _trial() -> Future:
+    """Whether copies work here; where there are GPUs a copy tries it while this process does something else."""
+    answer: Future = Future()
+    if sys.platform != "linux" or not torch.cuda.device_count():
+        answer.set_result(sys.platform == "linux")
+    else:
+        # No pool's thread, for which the end of this process would wait.
+        threading.Thread(target=_answer, args=(answer,), daemon=True).start()
+    return answer
 
-    if not torch.cuda.device_count():
-        return True
-    first = multiprocessing.get_context("forkserver").Process(target=_use_gpu, daemon=True)
-    first.start()
-    first.join()
-    return first.exitcode == 0
+
+def _answer(answer: Future) -> None:
+    try:
+        first: Any = multiprocessing.get_context("forkserver").Process(target=_use_gpu, daemon=True)
+        first.start()
+        first.join()
+        answer.set_result(first.exitcode == 0)
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 def _use_gpu() -> None:
-    import torch
-
     try:
         torch.cuda.init()
     except RuntimeError:  # said once more, and in full, by the worker that meets it
