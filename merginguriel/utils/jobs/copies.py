@@ -16,8 +16,6 @@ from concurrent.futures import Future
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-import torch
-
 ALWAYS = ("torch", "transformers.modeling_utils")  # what every worker loads
 _ASK_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"  # whether there is a GPU, which to ask CUDA itself would touch it
 
@@ -64,6 +62,8 @@ def changed_environment(settings: Mapping[str, str]) -> Iterator[None]:
 @functools.cache
 def _trial() -> Future:
     """Whether copies work here; where there are GPUs a copy tries it while this process does something else."""
+    import torch
+
     answer: Future = Future()
     if sys.platform != "linux" or not torch.cuda.device_count():
         answer.set_result(sys.platform == "linux")
@@ -84,6 +84,8 @@ def _answer(answer: Future) -> None:
 
 
 def _use_gpu() -> None:
+    import torch
+
     try:
         torch.cuda.init()
     except RuntimeError:  # said once more, and in full, by the worker that meets it
