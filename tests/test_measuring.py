@@ -277,6 +277,18 @@ def test_measurements_are_kept_and_used_again(run, flags, tmp_path):
     assert len(list((tmp_path / "results/measurements").iterdir())) == 6
 
 
+def test_the_tokenizer_that_all_sources_have_is_loaded_once(said_by, flags, monkeypatch):
+    """XLM-R's takes a second, and a sweep measures each source again for every target."""
+    from merginguriel.run_merging_pipeline_refactored import main
+    from merginguriel.utils.models import loading, tokens
+
+    loaded, load = [], loading.load_tokenizer
+    monkeypatch.setattr(loading, "load_tokenizer", lambda path: loaded.append(path) or load(path))
+    tokens.TOKENS.__init__()
+    assert said_by(main, *flags, "--mode", "regmean", "--num-fisher-examples", 9)[0] == 0
+    assert len(loaded) == 1
+
+
 def test_a_damaged_measurement_is_named(run, flags, tmp_path):
     line = [SCRIPT, *flags, "--mode", "fisher", "--num-fisher-examples", 4, "--no-eval"]
     assert run(*line).returncode == 0

@@ -37,6 +37,7 @@ from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic, environment
 from merginguriel.utils.storage.made_folders import MERGED
 from merginguriel.utils.storage.progress import Progress
@@ -160,7 +161,7 @@ class Bench(measuring.Models):
         return measuring.measure(
             plan.method,
             self.float32_model(source.path),
-            loading.load_tokenizer(source.path),
+            TOKENS.tokenizer(source.path),
             read_labels(source.path, plan.task),
             plan.settings.texts,
             examples,

@@ -20,6 +20,7 @@ from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.progress import Progress, over
 
@@ -134,7 +135,7 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
     start = models.float32_state(base)
     model = models.float32_model(base)
     batches = shared_dataloader(
-        loading.load_tokenizer(base),
+        TOKENS.tokenizer(base),
         examples.texts,
         [0] * len(examples.texts),
         batch_size=texts.batch_size,

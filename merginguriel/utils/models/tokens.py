@@ -94,14 +94,19 @@ class TokenCache:
             file = self._folder / f"{key[:32]}.npz" if self._folder else None
             kept = _read_tokens(file, len(texts)) if file and file.is_file() else None
             if kept is None:
-                if fingerprint not in self._tokenizers:
-                    self._tokenizers[fingerprint] = loading.load_tokenizer(model_path)
-                kept = tokenise(self._tokenizers[fingerprint], texts, max_tokens)
+                kept = tokenise(self.tokenizer(model_path), texts, max_tokens)
                 if file:
                     with atomic.beside(file) as partial, open(partial, "wb") as out:
                         np.savez(out, **{name: values for name, values in vars(kept).items() if values is not None})
             self._kept[key] = kept
         return self._kept[key]
+
+    def tokenizer(self, model_path: Path) -> Any:
+        """The model's, loaded once for all models that have it; InputError where there is none, or a damaged one."""
+        fingerprint = loading.tokenizer_files_sha256(model_path)
+        if fingerprint not in self._tokenizers:
+            self._tokenizers[fingerprint] = loading.load_tokenizer(model_path)
+        return self._tokenizers[fingerprint]
 
 
 # Of this process: a locale is tokenised once for all models of one tokenizer.

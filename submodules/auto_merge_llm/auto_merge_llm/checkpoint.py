@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -66,7 +67,7 @@ class Checkpoint:
         """The file that holds the tokenizer's vocabulary; None where the folder has no tokenizer."""
         return tokenizer_files.vocabulary_file(self.path)
 
-    @functools.cached_property
+    @property
     def tokenizer_fingerprint(self) -> str | None:
         """sha256 of all that decides which tokens a text becomes; None where there is no vocabulary."""
         file = self.vocabulary_file
@@ -74,13 +75,14 @@ class Checkpoint:
             return None
         # XLM-R's file takes a second to parse, and the models of one sweep have the same.
         content = tuple(_sha256([one]) for one in (file, *tokenizer_rules.settings_files(file.parent)))
-        if content not in _FINGERPRINTS:
-            _FINGERPRINTS[content] = tokenizer_rules.fingerprint(file)
+        with _PARSING:  # one thread parses it, and the others wait
+            if content not in _FINGERPRINTS:
+                _FINGERPRINTS[content] = tokenizer_rules.fingerprint(file)
         return _FINGERPRINTS[content]
 
-    @functools.cached_property
+    @property  # not cached here: before Python 3.12 a cached one lets only one thread of all compute
     def weights_fingerprint(self) -> str:
-        """sha256 over the content of the weight files, by file name; reads all of them."""
+        """sha256 over the content of the weight files, by file name; reads all of them, once."""
         return _sha256(weight_files(self.path))
 
 
@@ -97,6 +99,7 @@ def _refuse_adapter(path: Path) -> None:
 
 # sha256 of the bytes of a vocabulary file, and of the settings beside it -> fingerprint.
 _FINGERPRINTS: dict[tuple[str, ...], str] = {}
+_PARSING = threading.Lock()
 
 
 def _sha256(paths: list[Path]) -> str:
@@ -114,6 +117,7 @@ def _content_sha256(files: tuple[tuple[Path, int, int, int, int, int], ...]) -> 
     digest = hashlib.sha256()
     for path, *_ in files:
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
+            # In large blocks: after each one this thread waits until others let Python go on.
+            while block := file.read(1 << 24):
                 digest.update(block)
     return digest.hexdigest()
