@@ -27,8 +27,11 @@ import torch
 import yaml
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.languages import check_locale
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.jobs.processes import cores, gpus
-from merginguriel.utils.similarity.matrix import DENSE_CSV
+from merginguriel.utils.similarity.matrix import DENSE_CSV, read_matrix
 from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import short_hash
@@ -105,6 +108,18 @@ class Experiment:
                 raise InputError(f"{args.experiment}: {entry['run']!r} is on {entry['corpus']!r}, which is no corpus")
             if entry.get("seeds", "first") != "first":
                 raise InputError(f"{args.experiment}: seeds of {entry['run']!r} are all, or first")
+
+    def check(self, matrix: Path | None) -> None:
+        """InputError where data or `matrix` lack one of the languages, not after hours."""
+        for corpus in self.corpora:
+            everyone = list(dict.fromkeys([*corpus.languages, *corpus.targets]))
+            parser = ArgumentParser()
+            flag_groups.add_task(parser)
+            named = ["--dataset-name", corpus.data] if corpus.data else []
+            flag_groups.read_task(parser.parse_args(["--task", corpus.task, *named])).check(everyone)
+            known = read_matrix(matrix).targets if matrix else everyone
+            for language in everyone:
+                check_locale(language, known, str(matrix))
 
     def lines(self, entry: dict[str, Any]) -> Iterator[tuple[list[str], float]]:
         """The commands of an entry, for every corpus, seed and value that it varies, and the share of each."""
@@ -254,6 +269,8 @@ def main(argv=None) -> int:
             name: [line for entry in entries for line, _ in experiment.lines(entry)]
             for name, entries in experiment.parts.items()
         }
+        if not args.dry_run:
+            experiment.check(args.matrix)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

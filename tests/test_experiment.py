@@ -150,6 +150,16 @@ def test_what_the_file_does_not_have_is_refused(flags, says, small, tmp_path, ca
     assert capsys.readouterr().err.startswith(f"error: {says}") and not (tmp_path / "work").exists()
 
 
+def test_a_language_that_data_or_matrix_lack_is_refused_at_once(small, tmp_path, capsys):
+    file, matrix = tmp_path / "small.yaml", tmp_path / "matrix.csv"
+    matrix.write_text(",af-ZA,nl-NL\naf-ZA,1,.5\nnl-NL,.5,1\n")
+    assert small("--matrix", str(matrix)) == 2
+    assert "unknown locale 'de-DE' in" in capsys.readouterr().err
+    file.write_text(file.read_text().replace("de-DE", "xx-XX"))
+    assert small() == 2
+    assert "unknown locale 'xx-XX' in" in capsys.readouterr().err and not (tmp_path / "work").exists()
+
+
 @pytest.mark.parametrize(
     "wrong, says",
     [("corpus: masive", "is on 'masive', which is no corpus"), ("seeds: frist", "are all, or first"),
