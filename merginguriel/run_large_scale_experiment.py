@@ -65,7 +65,7 @@ def main(argv=None):
     wanted.available(store, targets, max(args.num_languages))
     grid = sweep_flags.read_grid(args)
 
-    from merginguriel.utils.jobs.backends import backend_of
+    from merginguriel.utils.jobs.backends import backend_of, get_ready
     from merginguriel.utils.jobs.engine import carry_out
     from merginguriel.utils.jobs.job import shard
     from merginguriel.utils.jobs.ledger import Ledger, ending_of
@@ -77,6 +77,8 @@ def main(argv=None):
     task = store.task
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         sweep.check_environment(grid)
+    if not args.dry_run:
+        get_ready(args, sweep.kinds(grid))  # while models and texts are read
     planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
     planner.ask(targets, backend)

@@ -1,5 +1,6 @@
 """The items of one language and split."""
 
+import functools
 import hashlib
 import json
 import random
@@ -30,6 +31,10 @@ class Texts:
 
     def fingerprint(self) -> str:
         """sha256 over ids and texts."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         return _sha256([self.ids, self.texts])
 
     def of(self, ids: Sequence[str]) -> "Texts":
@@ -60,6 +65,10 @@ class Split:
 
     def fingerprint(self) -> str:
         """sha256 over ids, texts and labels: two results rest on the same data if it is equal."""
+        return self._fingerprint
+
+    @functools.cached_property  # every job of a target tells it
+    def _fingerprint(self) -> str:
         return _sha256([self.ids, self.texts, self.labels])
 
     def of(self, ids: Sequence[str]) -> "Split":

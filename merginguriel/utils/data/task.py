@@ -9,9 +9,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from auto_merge_llm.errors import InputError
 
@@ -56,6 +56,8 @@ class Task:
     max_tokens: int = 128
     language_column: str | None = None
     origin: str = ""  # the name or the file that --task takes
+    # What `jobs.reading_ahead` has read.
+    ahead: "dict[Wanted, Read]" = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def model_hash(self) -> str:
@@ -127,13 +129,17 @@ class Task:
 
         Raises InputError for an unknown split or language, a missing column, a label that is not declared, and damage.
         """
+        before = self.ahead.get(Wanted(code, split))
+        if before:
+            return before.given()
         labels: list[int] = []
         read = self._read(code, split, (self.label,), lambda row: labels.append(self._label_of(row[self.label])))
         return Split(code, split, read.ids, read.texts, labels, self.labels)
 
     def texts(self, code: str, split: str) -> Texts:
         """The same without labels, which are not looked at and need not be there."""
-        return self._read(code, split)
+        before = self.ahead.get(Wanted(code, split, labelled=False))
+        return before.given() if before else self._read(code, split)
 
     def _rows(self, code: str, split: str) -> tuple[Iterable[tuple[int, Mapping[str, Any]]], str]:
         """(number and row of every item, where they lie)"""
@@ -233,6 +239,31 @@ def _check_distinct(ids: Sequence[str], texts: Sequence[Text], whose: str, id_co
             repeated,
             len(texts),
         )
+
+
+class Wanted(NamedTuple):
+    """A split of a task, with its labels or without."""
+
+    code: str
+    split: str
+    labelled: bool = True
+
+    def read(self, task: Task) -> Any:
+        return (task.load if self.labelled else task.texts)(self.code, self.split)
+
+
+class Read(NamedTuple):
+    """What was read of a split before it was asked for, or why it could not be. `warnings`: logger, level, message."""
+
+    found: Split | Texts | InputError
+    warnings: list[tuple[str, int, str, Any]]
+
+    def given(self) -> Any:
+        for name, level, message, values in self.warnings:
+            logging.getLogger(name).log(level, message, *values)
+        if isinstance(self.found, InputError):
+            raise self.found
+        return self.found
 
 
 class Fingerprints(dict[tuple[str, str], str]):

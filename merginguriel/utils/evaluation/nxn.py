@@ -12,10 +12,12 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import DRAW_SEED, Split
+from merginguriel.utils.data.task import Wanted
 from merginguriel.utils.evaluation.classifier import model_settings
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
 from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job
+from merginguriel.utils.jobs.reading_ahead import reading_ahead
 from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, RUN_JSON, SUMMARY_JSON, TransferMatrix
@@ -145,7 +147,8 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = pool.map(fingerprint, plan.sources)
         try:
-            items = {target: plan.items_of(target) for target in plan.targets}
+            with reading_ahead(plan.items.task, [Wanted(target, plan.split) for target in plan.targets]):
+                items = {target: plan.items_of(target) for target in plan.targets}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

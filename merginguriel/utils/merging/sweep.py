@@ -12,17 +12,18 @@ from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation.adapt_job import MODELS_HELD
 from merginguriel.utils.data.split import Split
-from merginguriel.utils.data.task import Fingerprints, Task
+from merginguriel.utils.data.task import Fingerprints, Task, Wanted
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
 from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.engine import Backend
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.jobs.outcome import Outcome
+from merginguriel.utils.jobs.reading_ahead import reading_ahead
 from merginguriel.utils.merging import selection
 from merginguriel.utils.merging.adapted_merge import adapted_merge_job
 from merginguriel.utils.merging.consensus import Polls
 from merginguriel.utils.merging.merge_job import MergeOutput, best_source, merge_job, source_jobs
-from merginguriel.utils.merging.modes import BASELINE
+from merginguriel.utils.merging.modes import BASELINE, needs_text
 from merginguriel.utils.merging.plan import MergePlan, plan_merge
 from merginguriel.utils.merging.settings import MergeSettings
 from merginguriel.utils.merging.sweep_grid import Grid
@@ -34,6 +35,7 @@ from merginguriel.utils.storage.text_lines import name_width, named
 from merginguriel.utils.training import trainer
 
 log = logging.getLogger(__name__)
+AT_ONCE = 64  # targets whose texts are in memory while they are planned
 
 
 @dataclass
@@ -42,6 +44,12 @@ class Sweep:
 
     jobs: list[Job] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+
+
+def kinds(grid: Grid) -> set[str]:
+    """Of its jobs."""
+    adapts = any(grid.settings(mode, "", 1, None).adaptation.adapt for mode in grid.merging_modes)
+    return {"evaluation", "merge", *(["adapted_merge"] if adapts else [])}
 
 
 class Planner:
@@ -60,20 +68,18 @@ class Planner:
         merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
         needing = next((merge for merge in merges if merge.needs_consensus), None)
         if needing:
+            if needing.choice.nxn_matrix:  # which tells them
+                self._hashes.read(self.available)
             self._polls.score(targets, needing.choice, backend)
 
     def plan(self, targets: Sequence[str], device: str) -> Sweep:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
         sweep, precision = Sweep(), precision_on(device)
         jobs: dict[str, Job] = {}
-        with said_once(selection.log):
-            for target in targets:
-                plans = self._plans(target, sweep.failures)
-                try:
-                    for job in self._jobs(target, plans, precision):
-                        jobs.setdefault(job.name, job)
-                except InputError as error:
-                    sweep.failures[target] = str(error)
+        for first in range(0, len(targets), AT_ONCE):
+            some = targets[first : first + AT_ONCE]
+            with said_once(selection.log), reading_ahead(self._task, self._wanted(some)):
+                self._plan_some(some, precision, jobs, sweep.failures)
         without = [name for name in targets if name not in self.available] if BASELINE in self._grid.modes else []
         if without:
             log.warning("warning: no baseline for %s, without a model of their own", ", ".join(without))
@@ -82,6 +88,26 @@ class Planner:
             raise InputError(next(iter(sweep.failures.values()), missing))
         sweep.jobs = list(jobs.values())
         return sweep
+
+    def _wanted(self, targets: Sequence[str]) -> list[Wanted]:
+        """What most merges will have read; of sources' texts each reads its own."""
+        grid, splits = self._grid, [("test", True)]
+        merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
+        if any(merge.adaptation.adapt or merge.needs_consensus for merge in merges):
+            splits.append(("train", False))
+        splits += {(merge.texts.split, True) for merge in merges if needs_text(merge.mode)}
+        return [Wanted(target, *split) for target in targets for split in splits]
+
+    def _plan_some(
+        self, targets: Sequence[str], precision: str, jobs: dict[str, Job], failures: dict[str, str]
+    ) -> None:
+        for target in targets:
+            plans = self._plans(target, failures)
+            try:
+                for job in self._jobs(target, plans, precision):
+                    jobs.setdefault(job.name, job)
+            except InputError as error:
+                failures[target] = str(error)
 
     def _plans(self, target: str, failures: dict[str, str]) -> list[MergePlan]:
         """Selections apart, a method after the other, so that what is measured for it serves all numbers of sources."""

@@ -1,6 +1,9 @@
 """A folder of a classifier: whether it is whole, what its outputs mean, which files decide what it answers."""
 
+import contextlib
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from auto_merge_llm.weight_files import weight_files
 
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.progress import over
 
 TRAINING_JSON = "training.json"  # the mark of a finished training
 TASK = "merginguriel_task"  # the key of config.json that `tell_task` fills
@@ -27,6 +31,16 @@ class WeightHashes(dict[str, str]):
     def __missing__(self, locale: str) -> str:
         self[locale] = Checkpoint(self._models[locale]).weights_fingerprint
         return self[locale]
+
+    def read(self, locales: Iterable[str]) -> None:
+        """Those of several models side by side. A model that cannot be read raises where it is asked for."""
+
+        def try_to(locale: str) -> None:
+            with contextlib.suppress(InputError, OSError):
+                self[locale]
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            list(over(pool.map(try_to, locales), "fingerprints", len(self._models)))
 
 
 def is_whole(folder: Path) -> bool:

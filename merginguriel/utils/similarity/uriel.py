@@ -1,5 +1,6 @@
 """URIEL's vectors and their half cosine. Littell et al. 2017, aclanthology E17-2002 (data CC BY-SA 4.0)."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -30,14 +31,21 @@ def uriel_vectors(codes: Sequence[str], feature_type: str = "syntax_knn") -> np.
     if feature_type not in FEATURE_TYPES:
         raise InputError(f"unknown feature type {feature_type!r}; one of {', '.join(FEATURE_TYPES)}")
     file_name, prefix = FEATURE_TYPES[feature_type]
-    with np.load(_file(file_name)) as archive:
+    position, names, data = _features(_file(file_name))
+    columns = [index for index, name in enumerate(names) if name.startswith(prefix)]
+    unknown = [code for code in codes if code not in position]
+    if unknown:
+        raise InputError(f"no URIEL features for {', '.join(unknown)} in lang2vec; check the codes")
+    rows = [position[code] for code in codes]
+    return data[np.ix_(rows, columns)].max(axis=-1).astype(np.float64)
+
+
+@functools.cache  # a sweep asks for each of its targets
+def _features(file: Path) -> tuple[dict[str, int], list[str], np.ndarray]:
+    """(row by ISO 639-3 code, names of features, (languages, features, origins))"""
+    with np.load(file) as archive:
         position = {str(code): index for index, code in enumerate(archive["langs"])}
-        columns = [index for index, name in enumerate(archive["feats"]) if str(name).startswith(prefix)]
-        unknown = [code for code in codes if code not in position]
-        if unknown:
-            raise InputError(f"no URIEL features for {', '.join(unknown)} in lang2vec; check the codes")
-        rows = [position[code] for code in codes]
-        return archive["data"][np.ix_(rows, columns)].max(axis=-1).astype(np.float64)
+        return position, list(map(str, archive["feats"])), archive["data"]
 
 
 def _file(name: str) -> Path:
