@@ -76,8 +76,19 @@ def test_a_batch_that_holds_enough_ends_where_texts_get_longer(monkeypatch, budg
 def test_the_batches_of_a_gpu_hold_as_many_features_whatever_the_width(monkeypatch):
     monkeypatch.setattr(scoring, "FEATURES_PER_BATCH", 960)
     lengths = np.full(20, 3)
-    assert [scoring._budget(SimpleNamespace(hidden_size=size), "cuda") for size in (32, 64)] == [30, 15]
-    assert scoring._cuts(lengths, 30, 1) == [(0, 10), (10, 20)]
+    small, wide = (scoring.Limits.of(SimpleNamespace(hidden_size=size), "cuda") for size in (32, 64))
+    assert (small, wide) == (scoring.Limits(30), scoring.Limits(15))
+    assert scoring._cuts(lengths, small, 1) == [(0, 10), (10, 20)]
+
+
+def test_where_a_model_holds_a_value_for_each_pair_of_tokens_long_texts_are_fewer(monkeypatch):
+    monkeypatch.setattr(scoring, "PAIRS_PER_BATCH", 2 * 72)
+    config = SimpleNamespace(hidden_size=1, num_attention_heads=2, _attn_implementation="eager")
+    limits = scoring.Limits.of(config, "cuda")
+    assert limits == scoring.Limits(scoring.FEATURES_PER_BATCH, 72)
+    assert scoring._cuts(np.array([3] * 9 + [6] * 3 + [20]), limits, 1) == [(0, 8), (8, 10), (10, 12), (12, 13)]
+    config._attn_implementation = "sdpa"
+    assert scoring.Limits.of(config, "cuda").squares == np.inf
 
 
 def test_several_sets_of_texts_are_batched_together(source, classifier):

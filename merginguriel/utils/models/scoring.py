@@ -1,5 +1,6 @@
 """The one evaluator: (model, texts) -> logits, in batches of similar length under a token budget."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from merginguriel.utils.storage.progress import Progress
 # features of a layer: 2**17 tokens of a model with 384.
 TOKENS_PER_BATCH = {"cpu": 1536}
 FEATURES_PER_BATCH = 3 * 2**24
+# Of token pairs, in all heads, where a model holds a value for each, as DeBERTa does: 2**16 tokens of 170, by 12 heads.
+PAIRS_PER_BATCH = 2**27
 # The share of it from which a batch ends where texts get longer: without padding it needs no mask.
 ENOUGH = {"cpu": 0.25, "cuda": 0.1}
 SPREAD = 11  # neighbouring processes are so many sets of texts apart
@@ -53,7 +56,7 @@ def make_batches(tokens: Tokens, config: Any, device: Any) -> Batches:
         values["token_type_ids"] = tokens.types[places], 0
     inputs = []
     kind = torch.device(device).type
-    for first, last in _cuts(lengths, _budget(config, kind), ENOUGH[kind]):
+    for first, last in _cuts(lengths, Limits.of(config, kind), ENOUGH[kind]):
         mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
         batch = {} if mask.all() else {"attention_mask": _on(device, mask.astype(np.int64))}
         for name, (flat, padding) in values.items():
@@ -82,27 +85,43 @@ class BatchCache:
         made = {at: self._tokens.tokens(path, texts[at], longest) for at in (*range(first, len(texts)), *range(first))}
         tokens = [made[at] for at in range(len(texts))]
         device = model.device
-        key = (*map(id, tokens), model.config.pad_token_id, _budget(model.config, device.type))
+        key = (*map(id, tokens), model.config.pad_token_id, Limits.of(model.config, device.type))
         if key not in self._batches:
             self._batches[key] = make_batches(concatenate(tokens), model.config, device)
         return self._batches[key]
 
 
-def _budget(config: Any, kind: str) -> int:
-    """Tokens of a batch on that kind of device."""
-    return TOKENS_PER_BATCH.get(kind) or FEATURES_PER_BATCH // config.hidden_size
+@dataclass(frozen=True)
+class Limits:
+    """What a batch may have: `tokens`, and `squares`, the squared lengths of its texts."""
+
+    tokens: int
+    squares: float = math.inf
+
+    @classmethod
+    def of(cls, config: Any, kind: str) -> "Limits":
+        """For models with this configuration on that kind of device."""
+        if kind in TOKENS_PER_BATCH:
+            return cls(TOKENS_PER_BATCH[kind])
+        tokens = FEATURES_PER_BATCH // config.hidden_size
+        if getattr(config, "_attn_implementation", None) != "eager":
+            return cls(tokens)
+        return cls(tokens, PAIRS_PER_BATCH / config.num_attention_heads)
+
+    def rows(self, length: int) -> float:
+        return min(self.tokens / length, self.squares / length**2)
 
 
-def _cuts(lengths: np.ndarray, budget: int, enough: float) -> list[tuple[int, int]]:
-    """(first, last + 1) of every batch over ascending lengths: as many rows as the budget holds, one at least.
+def _cuts(lengths: np.ndarray, limits: Limits, enough: float) -> list[tuple[int, int]]:
+    """(first, last + 1) of every batch over ascending lengths: as many rows as the limits allow, one at least.
 
-    From the share `enough` of it on, a batch ends where texts get longer.
+    From the share `enough` of these on, a batch ends where texts get longer.
     """
     cuts, first = [], 0
     for row, length in enumerate(lengths.tolist()):
         rows, before = row - first, lengths[row - 1]
-        is_full = (rows + 1) * length > budget
-        if rows and (is_full or (length > before and rows * before >= enough * budget)):
+        is_full = rows + 1 > limits.rows(length)
+        if rows and (is_full or (length > before and rows >= enough * limits.rows(before))):
             cuts.append((first, row))
             first = row
     return [*cuts, (first, len(lengths))]
