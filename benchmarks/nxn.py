@@ -76,7 +76,7 @@ def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> floa
     if devices.default_device() == "cuda":
         copies.get_ready(loaded_by({"cell"}))
     context = nxn_job.NxnContext(task, folder / nxn.TOKENS)
-    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context))
+    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context), processes=True)
     prepared = time.perf_counter()
     run = nxn.begin(run)
     run.add_failures(work_off(run.jobs(), LocalBackend(args.max_workers), context=context, unit="cells").failures)

@@ -128,9 +128,10 @@ class Run:
             self.failures.setdefault(name.partition("_on_")[0], reason)
 
 
-def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
+def prepare(plan: NxnPlan, *, anew: bool = False, processes: bool = False) -> Run:
     """The run of these models, data, split and precision to go on with, else a new one; nothing is written.
 
+    `processes`: data may be read in several, as in a command; what a user's own script starts would run that script.
     A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
     Raises InputError where a target has no data.
     """
@@ -147,7 +148,8 @@ def prepare(plan: NxnPlan, *, anew: bool = False) -> Run:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = pool.map(fingerprint, plan.sources)
         try:
-            with reading_ahead(plan.items.task, [Wanted(target, plan.split) for target in plan.targets]):
+            wanted = [Wanted(target, plan.split) for target in plan.targets] if processes else []
+            with reading_ahead(plan.items.task, wanted):
                 items = {target: plan.items_of(target) for target in plan.targets}
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -28,7 +28,8 @@ def reading_ahead(task: Task, wanted: Sequence[Wanted]) -> Iterator[None]:
     """While it lasts, `task` gives of `wanted` what was read before; all that is held in memory.
 
     What cannot be read raises where it is asked for. Where there is little to read or there are few cores, and of data
-    that are no files here, nothing is read before.
+    that are no files here, nothing is read before. For commands: a process that a user's script starts would run that
+    script once more.
     """
     processes = min(cores(), len(wanted) // FEWEST)
     if processes >= FEWEST and Path(task.data).expanduser().exists():

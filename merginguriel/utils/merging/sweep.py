@@ -76,10 +76,11 @@ class Planner:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
         sweep, precision = Sweep(), precision_on(device)
         jobs: dict[str, Job] = {}
-        for first in range(0, len(targets), AT_ONCE):
-            some = targets[first : first + AT_ONCE]
-            with said_once(selection.log), reading_ahead(self._task, self._wanted(some)):
-                self._plan_some(some, precision, jobs, sweep.failures)
+        with said_once(selection.log):
+            for first in range(0, len(targets), AT_ONCE):
+                some = targets[first : first + AT_ONCE]
+                with reading_ahead(self._task, self._wanted(some)):
+                    self._plan_some(some, precision, jobs, sweep.failures)
         without = [name for name in targets if name not in self.available] if BASELINE in self._grid.modes else []
         if without:
             log.warning("warning: no baseline for %s, without a model of their own", ", ".join(without))
