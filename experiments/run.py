@@ -255,7 +255,7 @@ def run_part(experiment: Experiment, name: str, workers: int) -> list[str]:
 
 def _with_workers(line: list[str], workers: int) -> list[str]:
     """Before what goes to another command."""
-    if line[0] == "ensemble-sweep":  # has no need of any: the logits are there
+    if line[0] in ("ensemble-sweep", "merge"):  # have no need of any
         return line
     at = line.index("--additional-args") if "--additional-args" in line else len(line)
     return [*line[:at], "--workers", str(workers), *line[at:]]

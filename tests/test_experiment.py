@@ -1,5 +1,6 @@
 """The experiment's file names commands that there are, and its runner does each once, in parts, and tells failures."""
 
+import csv
 import importlib
 import json
 import re
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.command_lines import COMMANDS
@@ -119,6 +121,30 @@ def test_parts_are_done_once_and_failures_are_named(small, tmp_path, capsys):
 
     collect.main([str(tmp_path / "work"), "--output", str(tmp_path / "kept")])
     assert_kept_is_what_was_answered(tmp_path)
+
+
+def test_settings_of_the_adaptation_are_tried_on_validation_items(source_copies, tmp_path, monkeypatch):
+    import tune_adaptation
+
+    from merginguriel import evaluate, run_nxn_evaluation
+
+    work, base = tmp_path / "work/mini_42", ["--task", "mini", "--base-model", "tiny"]
+    work.mkdir(parents=True)
+    source_copies.rename(work / "models")
+    given = [str(work), *base, "--targets", "af-ZA", "--num-languages", "2", "--output", str(tmp_path / "tuned.csv")]
+    with pytest.raises(InputError, match="has no finished nxn_train"):
+        tune_adaptation.main(given)
+    nxn = ["--models-root", str(work / "models"), "--split", "train", "--results-dir", str(work / "nxn_train")]
+    assert run_nxn_evaluation.main([*base, *nxn, "--targets", "af-ZA"]) == 0
+    monkeypatch.setattr(tune_adaptation, "TRIALS", {"20": ["--adapt-batch-size 4"]})
+    assert tune_adaptation.main(given) == 0
+    rows = list(csv.DictReader((tmp_path / "tuned.csv").open()))
+    assert [(row["texts"], row["flags"]) for row in rows] == [("", "before adaptation"), ("20", "--adapt-batch-size 4")]
+    for row, place in zip(rows, ("merged", "20--adapt-batch-size4")):
+        scored = evaluate(work / "tuning" / place / "af-ZA", "af-ZA", task="mini", split="validation").accuracy
+        assert float(row["mean"]) == float(row["af-ZA"]) == pytest.approx(scored, abs=1e-4)
+    # No test item was read: but for the N×N of train texts nothing was evaluated.
+    assert {file.relative_to(work).parts[0] for file in work.rglob("results.json")} == {"nxn_train"}
 
 
 def assert_kept_is_what_was_answered(folder):

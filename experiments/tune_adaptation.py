@@ -1,0 +1,124 @@
+"""Settings of the adaptation, tried on the validation items of six locales with the models that run.py has made.
+
+Five sources by consensus, merged by regmean, then adapted by each of the trials. No test item is read.
+
+    python experiments/tune_adaptation.py work/massive_42 --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
+        --workers 7 --output docs/results/tuned_adaptation.csv
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+from auto_merge_llm.errors import InputError
+from run import Runner, whole
+from tqdm import tqdm
+
+import merginguriel
+from merginguriel.utils.data.task_file import task_tokens
+from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.parser import ArgumentParser
+from merginguriel.utils.jobs.processes import gpus
+from merginguriel.utils.similarity.transfer import finished_runs
+from merginguriel.utils.storage import argument_types, atomic
+
+# Far from each other and from most; docs/label-free.md shows them apart.
+LOCALES = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
+ALL = "all"
+# By the number of texts, what is tried beside the defaults.
+TRIALS = {
+    "100": [
+        "",
+        "--adapt-lr 5e-5",
+        "--adapt-lr 2e-5",
+        "--adapt-epochs 10",
+        "--adapt-epochs 30",
+        "--adapt-epochs 30 --adapt-lr 5e-5",
+        "--adapt-batch-size 16",
+        "--adapt-batch-size 16 --adapt-lr 5e-5",
+        "--adapt-batch-size 16 --adapt-epochs 10",
+    ],
+    "1000": [
+        "",
+        "--adapt-lr 5e-5",
+        "--adapt-epochs 10",
+        "--adapt-batch-size 16",
+        "--adapt-batch-size 16 --adapt-lr 5e-5",
+    ],
+    ALL: [
+        "",
+        "--adapt-rounds 1",
+        "--adapt-rounds 3",
+        "--sharpen 1",
+        "--sharpen 3",
+        "--adapt-lr 5e-5",
+        "--adapt-lr 2e-4",
+        "--adapt-epochs 5",
+    ],
+}
+
+
+def build_parser():
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of a corpus and seed, as run.py made it")
+    parser.add_argument("--base-model", metavar="NAME", required=True, help="Hub id or folder of the base model")
+    flag_groups.add_task(parser)
+    parser.add_argument("--targets", nargs="+", default=LOCALES, help="whose validation items choose")
+    parser.add_argument("--num-languages", type=argument_types.positive_int, default=5, help="sources of each")
+    parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="processes at a time, in all")
+    parser.add_argument("--output", type=Path, required=True, help="CSV")
+    return parser
+
+
+def main(argv=None) -> int:
+    args = build_parser().parse_args(argv)
+    args.task, args.dataset_name = whole(args.task), args.dataset_name and whole(args.dataset_name)
+    task, folder = flag_groups.read_task(args), args.folder.resolve()
+    matrices = finished_runs(folder / "nxn_train")
+    if not matrices:
+        raise InputError(f"{args.folder} has no finished nxn_train; let run.py do the parts sources and transfer first")
+    data, places = ["--base-model", whole(args.base_model), *task_tokens(task)], {("", "before adaptation"): "merged"}
+    for texts, tried in TRIALS.items():
+        places |= {(texts, flags): f"{texts}{flags.replace(' ', '')}" for flags in tried}
+    places = {trial: folder / "tuning" / name / "{target}" for trial, name in places.items()}
+    before, *trials = places
+    merges, adaptations = [], []
+    for target in args.targets:
+        line = ["merge", "--mode", "regmean", "--target-lang", target, "--num-languages", str(args.num_languages)]
+        line += ["--selection", "consensus", "--nxn-matrix", str(matrices[-1]), "--models-root", str(folder / "models")]
+        merges.append([*line, *data, "--no-eval", "--output-dir", str(places[before]).format(target=target)])
+    speed = ["--adapt-tf32", "--adapt-cuda-graphs"] if gpus() else []
+    for texts, flags in trials:
+        line = ["adapt", "--model", str(places[before]), "--targets", *args.targets, *data, *flags.split(), "--no-eval"]
+        line += [] if texts == ALL else ["--adapt-examples", texts]
+        adaptations.append([*line, *speed, "--output-dir", str(places[texts, flags])])
+    runner = Runner(folder.parent, args.workers)  # where URIEL's matrix may lie
+    for part, lines in (("tuning_merges", merges), ("tuning", adaptations)):
+        failed = runner.run(part, [(line, 1.0) for line in lines])
+        if failed:
+            raise InputError(f"failed: {failed[0]}")
+    rows = []
+    for (texts, flags), place in tqdm(places.items(), desc="validation", disable=None):
+        scores = {
+            target: merginguriel.evaluate(str(place).format(target=target), target, task=task, split="validation").score
+            for target in args.targets
+        }
+        told = {name: round(score, 4) for name, score in {"mean": float(np.mean([*scores.values()])), **scores}.items()}
+        rows.append({"texts": texts, "flags": flags, **told})
+    with atomic.beside(args.output) as partial, open(partial, "w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in rows:
+        print(row["mean"], row["texts"], row["flags"] or "defaults")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
