@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from needs import needs
-from ways import ALL, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
+from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws
 from merginguriel.utils.storage import atomic
@@ -22,7 +22,8 @@ CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
 # What a way is compared with, if that was measured.
 BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
-    "best of its sources": lambda way, measured: Way("best source", way.by, way.number),
+    "best of its sources": lambda way, measured: Way(BEST, way.by, way.number),
+    "mean of its sources": lambda way, measured: Way(MEAN, way.by, way.number),
     "best of all": lambda way, measured: measured.best_of_all,
     "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
     "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
@@ -33,7 +34,7 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "own model": lambda way, measured: OWN,
 }
 WAY = ["corpus", *Way._fields]
-BEST, COSTS = "best source", ("networks", "texts", "labels", "seconds")
+COSTS = ("networks", "texts", "labels", "seconds")
 
 
 def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], list[dict]]:
@@ -46,13 +47,13 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
             continue
         values = gather(cells, where)
         low, high = interval_with_shared_draws(values)
-        best = measured.cells.get(Way("best source", way.by, way.number))
+        best = measured.cells.get(Way(BEST, way.by, way.number))
         closed = gap_closed(cells, best, measured.cells[OWN]) if best and OWN in measured.cells else None
         means.append(
             head
             | {"targets": len(where.targets), "seeds": " ".join(map(str, where.seeds))}
             | rounded({"accuracy": values.mean(), "low": low, "high": high, "gap_closed": closed})
-            | ({} if way.how == BEST else needs(way, corpus)._asdict())
+            | ({} if way.how in (BEST, MEAN) else needs(way, corpus)._asdict())
             | {"seconds": f"{np.median(measured.seconds[way]):.1f}" if measured.seconds.get(way) else ""}
             | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
         )
@@ -152,7 +153,7 @@ def name_of(row: dict[str, str]) -> str:
         return "own-language model"
     words = f"{how.removeprefix('vote_').replace('_', ' ')} vote" if how.startswith("vote_") else how
     words += f", adapted in {row['rounds']} rounds" if row["rounds"] != "0" else ""
-    hindsight = ", in hindsight" if how == "best source" else ""
+    hindsight = ", in hindsight" if how == BEST else ""
     return f"{words}, {f'all {number}' if by == ALL else f'{number} by {by}'}{hindsight}"
 
 
@@ -174,7 +175,7 @@ def fill(page: Path, parts: dict[str, list[str]]) -> None:
 
 
 COLUMNS: dict[str, Callable[[str, int], Way]] = {
-    "best of them, in hindsight": lambda by, number: Way("best source", by, number),
+    "best of them, in hindsight": lambda by, number: Way(BEST, by, number),
     "average": lambda by, number: Way("average", by, number),
     "regmean": lambda by, number: Way("regmean", by, number),
     "soft vote": lambda by, number: Way("vote_soft", by, number),

@@ -13,6 +13,8 @@ from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_
 
 VOTE = "ensemble_"
 ALL = "all"
+# Of its sources alone: who knows the labels takes the best, who knows nothing the mean.
+BEST, MEAN = "best source", "mean of sources"
 
 
 class Way(NamedTuple):
@@ -45,7 +47,7 @@ class Measured:
 
     @property
     def best_of_all(self) -> Way:
-        return Way("best source", ALL, self.available)
+        return Way(BEST, ALL, self.available)
 
 
 def read_measured(folder: Path, corpus: str) -> Measured:
@@ -90,6 +92,10 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
         column = right[:, kept.transfer.targets.index(target)]
         return max((column[of[name]] for name in names), key=lambda one: one.mean())
 
+    def mean(names: list[str], target: str) -> np.ndarray:
+        """The share of the sources that are right."""
+        return right[[of[name] for name in names], kept.transfer.targets.index(target)].mean(0)
+
     for target in targets:
         if target in of:
             measured.cells[OWN][target, seed] = right[of[target], kept.transfer.targets.index(target)]
@@ -106,10 +112,11 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
         if row.seconds:
             measured.seconds[way].append(float(row.seconds))
         if way != OWN:
-            key = Way("best source", way.by, way.number)
+            key = Way(BEST, way.by, way.number)
             if chosen.setdefault((key, row.target), set(names)) != set(names):
                 raise SystemExit(f"{row.part}/{row.name} has other sources than the rest chosen by {way.by}")
             measured.cells[key][row.target, seed] = best(names, row.target)
+            measured.cells[key._replace(how=MEAN)][row.target, seed] = mean(names, row.target)
 
 
 class Common(NamedTuple):

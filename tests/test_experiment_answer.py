@@ -141,6 +141,8 @@ def test_references_are_of_the_matrix(measured):
             others = {name: one for name, one in zip(LANGUAGES, column) if name != target}
             best = measured.cells[measured.best_of_all][target, seed].mean()
             assert best == pytest.approx(max(others.values()))
+            both = measured.cells[Way("mean of sources", "consensus", 2)][target, seed].mean()
+            assert both == pytest.approx(np.mean([*others.values()][:2]))
             of_two = measured.cells[Way("best source", "consensus", 2)][target, seed].mean()
             assert of_two == pytest.approx(max([*others.values()][:2]))
             own = column[at] if target in LANGUAGES else (answers(0.9, seed + 7) == LABELS).mean()
