@@ -72,12 +72,12 @@ def _packed(
     done = []
     for (part, count), mask in zip(_parts(texts, tokens), masks):
         # Models have the heads of a token side by side, so that these are views.
-        rows = (
+        queries, keys, values = (
             one[part].transpose(1, 2).reshape(-1, count * tokens, heads, size).transpose(1, 2)
             for one in (query, key, value)
         )
         with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
-            out = scaled_dot_product_attention(*rows, attn_mask=mask, **more)
+            out = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, **more)
         done.append(out.transpose(1, 2).reshape(-1, tokens, heads, size))
     return (done[0] if len(done) == 1 else torch.cat(done)).transpose(1, 2)
 
