@@ -89,6 +89,20 @@ def test_where_a_model_holds_a_value_for_each_pair_of_tokens_long_texts_are_fewe
     assert scoring._cuts(np.array([3] * 9 + [6] * 3 + [20]), limits, 1) == [(0, 8), (8, 10), (10, 12), (12, 13)]
     config._attn_implementation = "sdpa"
     assert scoring.Limits.of(config, "cuda").squares == np.inf
+    without_heads = SimpleNamespace(hidden_size=1, _attn_implementation="eager")  # as FNet is
+    assert scoring.Limits.of(without_heads, "cuda").squares == np.inf
+
+
+@pytest.mark.parametrize("budget", [1, 10, 100])
+def test_texts_that_have_no_token_at_all_are_filled_up(monkeypatch, budget):
+    """A decoder's tokenizer adds none to an empty text."""
+    monkeypatch.setitem(scoring.TOKENS_PER_BATCH, "cpu", budget)
+    tokens = Tokens(np.arange(5, dtype=np.int32), np.cumsum([0, 3, 0, 2, 0]))
+    made = scoring.make_batches(tokens, CONFIG, "cpu")
+    assert sorted(made.order) == [0, 1, 2, 3] and sum(len(batch["input_ids"]) for batch in made.inputs) == 4
+    first = made.inputs[0]
+    assert (first["input_ids"][:2] == -1).all() and not first["attention_mask"][:2].any()
+    assert all(batch["input_ids"].shape[1] for batch in made.inputs)
 
 
 def test_several_sets_of_texts_are_batched_together(source, classifier):

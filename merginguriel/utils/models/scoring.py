@@ -23,7 +23,7 @@ TOKENS_PER_BATCH = {"cpu": 1536}
 FEATURES_PER_BATCH = 3 * 2**24
 # Of token pairs, in all heads, where a model holds a value for each, as DeBERTa does: 2**16 tokens of 170, by 12 heads.
 PAIRS_PER_BATCH = 2**27
-# The share of it from which a batch ends where texts get longer: without padding it needs no mask.
+# The share of what a batch may hold from which a batch ends where texts get longer: without padding it needs no mask.
 ENOUGH = {"cpu": 0.25, "cuda": 0.1}
 SPREAD = 11  # neighbouring processes are so many sets of texts apart
 
@@ -57,7 +57,7 @@ def make_batches(tokens: Tokens, config: Any, device: Any) -> Batches:
     inputs = []
     kind = torch.device(device).type
     for first, last in _cuts(lengths, Limits.of(config, kind), ENOUGH[kind]):
-        mask = np.arange(lengths[last - 1]) < lengths[first:last, None]
+        mask = np.arange(max(lengths[last - 1], 1)) < lengths[first:last, None]
         batch = {} if mask.all() else {"attention_mask": _on(device, mask.astype(np.int64))}
         for name, (flat, padding) in values.items():
             padded = np.full(mask.shape, padding, np.int64)
@@ -103,13 +103,14 @@ class Limits:
         """For models with this configuration on that kind of device."""
         if kind in TOKENS_PER_BATCH:
             return cls(TOKENS_PER_BATCH[kind])
-        tokens = FEATURES_PER_BATCH // config.hidden_size
-        if getattr(config, "_attn_implementation", None) != "eager":
+        tokens, heads = FEATURES_PER_BATCH // config.hidden_size, getattr(config, "num_attention_heads", None)
+        if heads is None or getattr(config, "_attn_implementation", None) != "eager":  # FNet has no heads
             return cls(tokens)
-        return cls(tokens, PAIRS_PER_BATCH / config.num_attention_heads)
+        return cls(tokens, PAIRS_PER_BATCH / heads)
 
     def rows(self, length: int) -> float:
-        return min(self.tokens / length, self.squares / length**2)
+        """How many texts of `length` tokens; of empty ones, to which some tokenizers add nothing, any number."""
+        return min(self.tokens / length, self.squares / length**2) if length else math.inf
 
 
 def _cuts(lengths: np.ndarray, limits: Limits, enough: float) -> list[tuple[int, int]]:
