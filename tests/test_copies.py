@@ -125,6 +125,23 @@ time.sleep(60)
     assert errors.count("Traceback") == 1 == errors.count("KeyboardInterrupt") and "script.py" in errors
 
 
+def test_ctrl_c_while_it_imports_ends_what_was_asked_of_it(tmp_path):
+    """More is told to a copy than a pipe holds, so that half of it is there when it would begin."""
+    code = """
+import functools, os, signal, threading
+from merginguriel.utils.jobs import copies, processes
+
+if __name__ == "__main__":
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    processes.in_processes(functools.partial(print, "much" * 100_000), [("a", None)], 1, None)
+"""
+    (tmp_path / "script.py").write_text("import torch\n" + code)
+    done = subprocess.run(
+        [sys.executable, "script.py"], env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.count("Traceback") == 1 == done.stderr.count("KeyboardInterrupt")
+
+
 def test_a_trial_that_cannot_be_made_is_an_error_and_no_endless_wait(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(copies.multiprocessing, "get_context", lambda kind: 1 / 0)

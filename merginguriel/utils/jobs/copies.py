@@ -4,6 +4,7 @@ A copy cannot use a GPU that an import has touched. Where there are GPUs, one co
 are new processes. So they are where the system has no such copies.
 """
 
+import atexit
 import contextlib
 import functools
 import multiprocessing
@@ -44,7 +45,23 @@ def get_ready(loads: Iterable[str] = ()) -> None:
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    _end_it_with_this_process()
     _trial()
+
+
+@functools.cache
+def _end_it_with_this_process() -> None:
+    """Else it would import to the end, and then make the copies that it was asked for, which fail aloud by then."""
+    ours = os.getpid()
+
+    def end() -> None:
+        server: Any = forkserver  # which does not say the id of its process
+        pid = server._forkserver._forkserver_pid
+        if pid and os.getpid() == ours:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    atexit.register(end)
 
 
 @contextlib.contextmanager
