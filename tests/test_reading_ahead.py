@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
 from dataclasses import replace
 
+import forked
 import pytest
 from auto_merge_llm.errors import InputError
 
@@ -58,7 +61,7 @@ def test_all_is_as_when_it_is_asked_for(task, caplog):
 
 @pytest.mark.parametrize("few", [WANTED[:6], []])
 def test_few_splits_are_read_when_they_are_asked_for(task, few, monkeypatch):
-    monkeypatch.setattr(reading_ahead.copies, "context", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(reading_ahead, "in_processes", lambda *given: pytest.fail("a process was started"))
     with reading_ahead.reading_ahead(task, few):
         assert task.ahead == {}
     with reading_ahead.reading_ahead(MINI_TASK, WANTED):  # no files of ours
@@ -70,3 +73,33 @@ def test_what_is_held_goes_where_planning_fails(task):
         assert len(task.ahead) == len(WANTED)
         raise ZeroDivisionError
     assert task.ahead == {}
+
+
+@pytest.fixture
+def damaged(monkeypatch):
+    """`damaged(does)`: what is done in a process in place of reading Dutch, and how often."""
+    forked.replace(monkeypatch.setattr)
+    ours, read = os.getpid(), Wanted.read
+
+    def replace(does):
+        def reads(wanted, task):
+            return does() if wanted.code == "nl-NL" and os.getpid() != ours else read(wanted, task)
+
+        monkeypatch.setattr(Wanted, "read", reads)
+
+    return replace
+
+
+def test_what_a_process_that_was_killed_should_have_read_is_read_here(task, damaged):
+    damaged(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with reading_ahead.reading_ahead(task, WANTED):
+        assert set(WANTED) - task.ahead.keys() == {wanted for wanted in WANTED if wanted.code == "nl-NL"}
+        assert task.load("nl-NL", "test").texts == MINI_TASK.load("nl-NL", "test").texts
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_where_it_is_asked_for(task, damaged):
+    damaged(lambda: open("/dev/null/nothing"))
+    with reading_ahead.reading_ahead(task, WANTED):
+        assert len(task.load("af-ZA", "test")) > 0
+        with pytest.raises(NotADirectoryError, match="nothing"):
+            task.load("nl-NL", "test")

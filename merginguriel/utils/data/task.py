@@ -255,13 +255,13 @@ class Wanted(NamedTuple):
 class Read(NamedTuple):
     """What was read of a split before it was asked for, or why it could not be. `warnings`: logger, level, message."""
 
-    found: Split | Texts | InputError
+    found: Split | Texts | InputError | OSError
     warnings: list[tuple[str, int, str, Any]]
 
     def given(self) -> Any:
         for name, level, message, values in self.warnings:
             logging.getLogger(name).log(level, message, *values)
-        if isinstance(self.found, InputError):
+        if isinstance(self.found, Exception):
             raise self.found
         return self.found
 

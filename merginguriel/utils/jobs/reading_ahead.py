@@ -1,4 +1,4 @@
-"""Splits of many languages read side by side, in copies of this process: reading is Python's work, a thread at a time.
+"""Splits of many languages read side by side, in other processes: reading is Python's work, a thread at a time.
 
 with reading_ahead(task, [Wanted("fr-FR", "test")]):
     task.load("fr-FR", "test")
@@ -7,18 +7,15 @@ with reading_ahead(task, [Wanted("fr-FR", "test")]):
 import contextlib
 import functools
 import logging
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.task import Read, Task, Wanted
-from merginguriel.utils.jobs import copies
-from merginguriel.utils.jobs.processes import cores
-from merginguriel.utils.storage.progress import over
+from merginguriel.utils.jobs.processes import cores, in_processes
+from merginguriel.utils.storage.progress import Progress
 
 FEWEST = 4  # processes, and splits for each, that are worth starting them
 
@@ -33,38 +30,59 @@ def reading_ahead(task: Task, wanted: Sequence[Wanted]) -> Iterator[None]:
     """
     processes = min(cores(), len(wanted) // FEWEST)
     if processes >= FEWEST and Path(task.data).expanduser().exists():
-        task.ahead.update(zip(wanted, _read_all(task, wanted, processes)))
+        task.ahead.update(_read_all(task, wanted, processes))
     try:
         yield
     finally:
         task.ahead.clear()
 
 
-def _read_all(task: Task, wanted: Sequence[Wanted], processes: int) -> list[Read]:
-    with ProcessPoolExecutor(processes, copies.context(), _leave_stopping_to_the_command) as pool:
+def _read_all(task: Task, wanted: Sequence[Wanted], processes: int) -> dict[Wanted, Read]:
+    """Without those whose process ended, by a kill or a bug: they are read where they are asked for."""
+    splits = {str(number): one for number, one in enumerate(wanted)}
+    with Progress("reading", len(splits)) as bar:
+        kept = _Kept(bar)
+        in_processes(functools.partial(_Reader, task), splits.items(), processes, kept)
+    return {splits[name]: read for name, read in kept.reads.items()}
+
+
+class _Kept:
+    """What the processes send, by the name of the job."""
+
+    def __init__(self, bar: Progress):
+        self.reads: dict[str, Read] = {}
+        self._bar = bar
+
+    def start(self, worker: int, name: str) -> None:
+        pass
+
+    def done(self, worker: int, name: str, read: Read, seconds: float) -> None:
+        self.reads[name] = read
+        self._bar.moved()
+
+    def failed(self, worker: int, name: str, reason: str) -> None:
+        self._bar.moved()
+
+
+class _Reader:
+    """The work of a process."""
+
+    def __init__(self, task: Task):
+        self._task = task
+
+    def __call__(self, name: str, wanted: Wanted, report: Any) -> Read:
+        warnings: list[tuple[str, int, str, Any]] = []
+        handler = _Told(warnings)
+        logger = logging.getLogger("merginguriel")
+        logger.addHandler(handler)
+        logger.propagate = False  # they are said by the command, when it asks
         try:
-            return list(over(pool.map(functools.partial(_read, task), wanted), "reading", len(wanted)))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _leave_stopping_to_the_command() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _read(task: Task, wanted: Wanted) -> Read:
-    warnings: list[tuple[str, int, str, Any]] = []
-    handler = _Told(warnings)
-    logger = logging.getLogger("merginguriel")
-    logger.addHandler(handler)
-    logger.propagate = False  # they are said by the command, when it asks
-    try:
-        return Read(wanted.read(task), warnings)
-    except InputError as error:
-        return Read(error, warnings)
-    finally:
-        logger.removeHandler(handler)
+            return Read(wanted.read(self._task), warnings)
+        except (InputError, OSError) as error:
+            return Read(error, warnings)
+        finally:
+            logger.removeHandler(handler)
+            logger.propagate = True
 
 
 class _Told(logging.Handler):
