@@ -116,10 +116,14 @@ class Experiment:
             parser = ArgumentParser()
             flag_groups.add_task(parser)
             named = ["--dataset-name", corpus.data] if corpus.data else []
-            flag_groups.read_task(parser.parse_args(["--task", corpus.task, *named])).check(everyone)
-            known = read_matrix(matrix).targets if matrix else everyone
-            for language in everyone:
-                check_locale(language, known, str(matrix))
+            task = flag_groups.read_task(parser.parse_args(["--task", corpus.task, *named]))
+            task.check(everyone)
+            places = {task.data: task.codes} if task.codes else {}  # of a Hub id only reading tells them
+            if matrix:
+                places[str(matrix)] = read_matrix(matrix).targets
+            for where, known in places.items():
+                for language in everyone:
+                    check_locale(language, known, where)
 
     def lines(self, entry: dict[str, Any]) -> Iterator[tuple[list[str], float]]:
         """The commands of an entry, for every corpus, seed and value that it varies, and the share of each."""

@@ -181,7 +181,15 @@ def test_a_language_that_data_or_matrix_lack_is_refused_at_once(small, tmp_path,
     matrix.write_text(",af-ZA,nl-NL\naf-ZA,1,.5\nnl-NL,.5,1\n")
     assert small("--matrix", str(matrix)) == 2
     assert "unknown locale 'de-DE' in" in capsys.readouterr().err
-    file.write_text(file.read_text().replace("de-DE", "xx-XX"))
+    data = tmp_path / "data"  # declared by the task of MASSIVE, of which it has a part
+    data.mkdir()
+    for code in ("af-ZA", "nl-NL"):
+        (data / f"{code}.jsonl").touch()
+    small_text = file.read_text()
+    file.write_text(small_text.replace("task: mini", "task: massive"))
+    assert small("--data", f"mini={data}") == 2
+    assert f"unknown locale 'de-DE' in {data}" in capsys.readouterr().err
+    file.write_text(small_text.replace("de-DE", "xx-XX"))
     assert small() == 2
     assert "unknown locale 'xx-XX' in" in capsys.readouterr().err and not (tmp_path / "work").exists()
 
