@@ -29,6 +29,7 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
     "regmean of the same": lambda way, measured: Way("regmean", way.by, way.number),
     "average of the same": lambda way, measured: Way("average", way.by, way.number),
+    # With five sources where the way has one: one alone by cosine was not measured.
     "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine", number=max(way.number, 5)),
     "the same by chance": lambda way, measured: way._replace(by="chance"),
     "own model": lambda way, measured: OWN,
