@@ -4,7 +4,6 @@ A copy cannot use a GPU that an import has touched. Where there are GPUs, one co
 are new processes. So they are where the system has no such copies.
 """
 
-import atexit
 import contextlib
 import functools
 import multiprocessing
@@ -14,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from typing import Any
 
 ALWAYS = ("torch", "transformers.modeling_utils")  # what every worker loads
@@ -52,16 +51,15 @@ def get_ready(loads: Iterable[str] = ()) -> None:
 @functools.cache
 def _end_it_with_this_process() -> None:
     """Else it would import to the end, and then make the copies that it was asked for, which fail aloud by then."""
-    ours = os.getpid()
+
+    server: Any = forkserver  # which does not say the id of its process
 
     def end() -> None:
-        server: Any = forkserver  # which does not say the id of its process
-        pid = server._forkserver._forkserver_pid
-        if pid and os.getpid() == ours:
+        if server._forkserver._forkserver_pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(server._forkserver._forkserver_pid, signal.SIGKILL)
 
-    atexit.register(end)
+    util.Finalize(None, end, exitpriority=-1)  # after the copies have ended
 
 
 @contextlib.contextmanager
