@@ -55,11 +55,10 @@ def main(argv=None):
     from merginguriel.utils.jobs.ledger import Ledger
     from merginguriel.utils.jobs.outcome import conclude
     from merginguriel.utils.report import heatmaps
-    from merginguriel.utils.similarity.transfer import finished_runs
 
     context = nxn_job.NxnContext(store.task, args.results_dir / nxn.TOKENS)
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context, args.max_items)
-    if not (args.dry_run or finished_runs(args.results_dir)):
+    if not args.dry_run:
         get_ready(args, {"cell"})  # while texts and models are read
     run = nxn.prepare(plan, anew=args.anew, processes=True)
     if args.dry_run:
