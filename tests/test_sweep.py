@@ -62,7 +62,8 @@ def without_times(content):
 
 
 def results_of(folder):
-    return {file.parent.name: file for file in folder.glob("results/*/results.json")}
+    # A kill may leave a folder that had not got its name yet.
+    return {file.parent.name: file for file in folder.glob("results/[!.]*/results.json")}
 
 
 def assert_same_results(one, other):
