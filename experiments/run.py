@@ -275,6 +275,9 @@ def main(argv=None) -> int:
         }
         if not args.dry_run:
             experiment.check(args.matrix)
+    except OSError as error:
+        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
