@@ -181,6 +181,8 @@ def test_a_language_that_data_or_matrix_lack_is_refused_at_once(small, tmp_path,
     matrix.write_text(",af-ZA,nl-NL\naf-ZA,1,.5\nnl-NL,.5,1\n")
     assert small("--matrix", str(matrix)) == 2
     assert "unknown locale 'de-DE' in" in capsys.readouterr().err
+    assert small("--matrix", str(tmp_path)) == 2
+    assert capsys.readouterr().err == f"error: cannot read {tmp_path}: Is a directory\n"
     data = tmp_path / "data"  # declared by the task of MASSIVE, of which it has a part
     data.mkdir()
     for code in ("af-ZA", "nl-NL"):
