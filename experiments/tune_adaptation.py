@@ -7,11 +7,11 @@ Five sources by consensus, merged by regmean, then adapted by each of the trials
 """
 
 import argparse
-import csv
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from answer import write_rows
 from auto_merge_llm.errors import InputError
 from run import Runner, whole
 from tqdm import tqdm
@@ -19,10 +19,11 @@ from tqdm import tqdm
 import merginguriel
 from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags import flag_groups
+from merginguriel.utils.flags.command import command
 from merginguriel.utils.flags.parser import ArgumentParser
 from merginguriel.utils.jobs.processes import gpus
 from merginguriel.utils.similarity.transfer import finished_runs
-from merginguriel.utils.storage import argument_types, atomic
+from merginguriel.utils.storage import argument_types
 
 # Far from each other and from most; docs/label-free.md shows them apart.
 LOCALES = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
@@ -76,29 +77,11 @@ def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
     args.task, args.dataset_name = whole(args.task), args.dataset_name and whole(args.dataset_name)
     task, folder = flag_groups.read_task(args), args.folder.resolve()
-    matrices = finished_runs(folder / "nxn_train")
-    if not matrices:
-        raise InputError(f"{args.folder} has no finished nxn_train; let run.py do the parts sources and transfer first")
-    data, places = ["--base-model", whole(args.base_model), *task_tokens(task)], {("", "before adaptation"): "merged"}
+    places = {("", "before adaptation"): folder / "tuning/merged/{target}"}
     for texts, tried in TRIALS.items():
-        places |= {(texts, flags): f"{texts}{flags.replace(' ', '')}" for flags in tried}
-    places = {trial: folder / "tuning" / name / "{target}" for trial, name in places.items()}
-    before, *trials = places
-    merges, adaptations = [], []
-    for target in args.targets:
-        line = ["merge", "--mode", "regmean", "--target-lang", target, "--num-languages", str(args.num_languages)]
-        line += ["--selection", "consensus", "--nxn-matrix", str(matrices[-1]), "--models-root", str(folder / "models")]
-        merges.append([*line, *data, "--no-eval", "--output-dir", str(places[before]).format(target=target)])
-    speed = ["--adapt-tf32", "--adapt-cuda-graphs"] if gpus() else []
-    for texts, flags in trials:
-        line = ["adapt", "--model", str(places[before]), "--targets", *args.targets, *data, *flags.split(), "--no-eval"]
-        line += [] if texts == ALL else ["--adapt-examples", texts]
-        adaptations.append([*line, *speed, "--output-dir", str(places[texts, flags])])
-    runner = Runner(folder.parent, args.workers)  # where URIEL's matrix may lie
-    for part, lines in (("tuning_merges", merges), ("tuning", adaptations)):
-        failed = runner.run(part, [(line, 1.0) for line in lines])
-        if failed:
-            raise InputError(f"failed: {failed[0]}")
+        for flags in tried:
+            places[texts, flags] = folder / "tuning" / f"{texts}{flags.replace(' ', '')}" / "{target}"
+    make(args, folder, [*places.items()], ["--base-model", whole(args.base_model), *task_tokens(task)])
     rows = []
     for (texts, flags), place in tqdm(places.items(), desc="validation", disable=None):
         scores = {
@@ -107,18 +90,34 @@ def main(argv=None) -> int:
         }
         told = {name: round(score, 4) for name, score in {"mean": float(np.mean([*scores.values()])), **scores}.items()}
         rows.append({"texts": texts, "flags": flags, **told})
-    with atomic.beside(args.output) as partial, open(partial, "w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.output, rows)
     for row in rows:
         print(row["mean"], row["texts"], row["flags"] or "defaults")
     return 0
 
 
+def make(args, folder: Path, places: Sequence[tuple[tuple[str, str], Path]], data: list[str]) -> None:
+    """The merges, which are the first of `places`, and the adaptations of the other (texts, flags)."""
+    matrices = finished_runs(folder / "nxn_train")
+    if not matrices:
+        raise InputError(f"{args.folder} has no finished nxn_train; let run.py do the parts sources and transfer first")
+    (_, merged), *trials = places
+    merges, adaptations = [], []
+    for target in args.targets:
+        line = ["merge", "--mode", "regmean", "--target-lang", target, "--num-languages", str(args.num_languages)]
+        line += ["--selection", "consensus", "--nxn-matrix", str(matrices[-1]), "--models-root", str(folder / "models")]
+        merges.append([*line, *data, "--no-eval", "--output-dir", str(merged).format(target=target)])
+    speed = ["--adapt-tf32", "--adapt-cuda-graphs"] if gpus() else []
+    for (texts, flags), place in trials:
+        line = ["adapt", "--model", str(merged), "--targets", *args.targets, *data, *flags.split(), "--no-eval"]
+        line += [] if texts == ALL else ["--adapt-examples", texts]
+        adaptations.append([*line, *speed, "--output-dir", str(place)])
+    runner = Runner(folder.parent, args.workers)  # where URIEL's matrix may lie
+    for part, lines in (("tuning_merges", merges), ("tuning", adaptations)):
+        failed = runner.run(part, [(line, 1.0) for line in lines])
+        if failed:
+            raise InputError(f"failed: {failed[0]}")
+
+
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    raise SystemExit(command(main)())

@@ -78,7 +78,7 @@ def main(argv=None):
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         sweep.check_environment(grid)
     if not args.dry_run:
-        get_ready(args, sweep.kinds(grid))  # while models and texts are read
+        get_ready(args, grid.job_kinds)  # while models and texts are read
     planner = sweep.Planner(grid, task, store, output, args.merged_models_dir)
     backend = backend_of(args, sweep.memory_needed(grid, list(planner.available.values())))
     planner.ask(targets, backend)

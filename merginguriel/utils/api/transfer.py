@@ -122,11 +122,12 @@ def _done(run: runs.Run, anew: bool, *, kept: bool) -> runs.Run:
             shared = {"context": run.plan.items, "source": job.group}
         if not job.is_done():
             job.run(shared)
-    plan, picture = run.plan, run.folder / "heatmap.png"
-    if kept:
-        nxn_summary.gather(run, lambda matrix: heatmaps.save_transfer(matrix, plan.items.task, plan.split, picture))
-    else:
-        nxn_summary.gather(run)
+
+    def draw(matrix: TransferMatrix) -> None:
+        if kept:
+            heatmaps.save_transfer(matrix, run.plan.items.task, run.plan.split, run.folder / "heatmap.png")
+
+    nxn_summary.gather(run, draw)
     return run
 
 

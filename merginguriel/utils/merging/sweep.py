@@ -46,12 +46,6 @@ class Sweep:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def kinds(grid: Grid) -> set[str]:
-    """Of its jobs."""
-    adapts = any(grid.settings(mode, "", 1, None).adaptation.adapt for mode in grid.merging_modes)
-    return {"evaluation", "merge", *(["adapted_merge"] if adapts else [])}
-
-
 class Planner:
     """Plans the jobs of target after target; models and texts are hashed once for all."""
 
@@ -64,9 +58,7 @@ class Planner:
 
     def ask(self, targets: Sequence[str], backend: Backend) -> None:
         """Let the models say what a choice or weights by consensus need to know, each loaded once for all targets."""
-        grid = self._grid
-        merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
-        needing = next((merge for merge in merges if merge.needs_consensus), None)
+        needing = next((merge for merge in self._grid.merges if merge.needs_consensus), None)
         if needing:
             if needing.choice.nxn_matrix:  # which tells them
                 self._hashes.read(self.available)
@@ -92,8 +84,7 @@ class Planner:
 
     def _wanted(self, targets: Sequence[str]) -> list[Wanted]:
         """What most merges will have read; of sources' texts each reads its own."""
-        grid, splits = self._grid, [("test", True)]
-        merges = [grid.settings(mode, "", 1, chosen) for mode in grid.merging_modes for chosen in grid.selections]
+        merges, splits = self._grid.merges, [("test", True)]
         if any(merge.adaptation.adapt or merge.needs_consensus for merge in merges):
             splits.append(("train", False))
         splits += {(merge.texts.split, True) for merge in merges if needs_text(merge.mode)}

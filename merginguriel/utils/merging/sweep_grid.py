@@ -25,6 +25,16 @@ class Grid:
         """Without the baseline."""
         return [mode for mode in self.modes if mode != BASELINE]
 
+    @property
+    def job_kinds(self) -> set[str]:
+        """Of its jobs."""
+        return {"evaluation", "merge", *("adapted_merge" for merge in self.merges if merge.adaptation.adapt)}
+
+    @property
+    def merges(self) -> list[MergeSettings]:
+        """One of each mode and selection, of no target."""
+        return [self.settings(mode, "", 1, chosen) for mode in self.merging_modes for chosen in self.selections]
+
     def settings(self, name: str, target: str, number: int, chosen: str | None) -> MergeSettings:
         """`name`: a mode, or one that is adapted: regmean+vote."""
         mode, _, adapted = name.partition(ADAPTED)
