@@ -103,16 +103,17 @@ def kill_command_and_node(cluster, sweep, folder, expected) -> str:
     return done.stderr
 
 
-def machines_at_work() -> set[int]:
-    """The numbers of the processes that stand for machines, of those whose tasks run now."""
-    found = set()
+def machines_at_work(cluster) -> set[int]:
+    """The numbers of the processes that stand for the cluster's machines, of those whose tasks run now."""
+    parents = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cmdline").read_bytes().startswith(b"ray::_do"):
-                found.add(int((process / "stat").read_text().rpartition(")")[2].split()[1]))
+                parents.add(int((process / "stat").read_text().rpartition(")")[2].split()[1]))
         except OSError:  # it has just ended
             pass
-    return found
+    # A process that a task is about to start has the task's name until it has its own, and the task as its parent.
+    return parents & {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads who the parent of a process is")
@@ -127,7 +128,7 @@ def test_trainings_and_the_matrix_of_their_models_on_two_machines(cluster, begin
             folder.mkdir(exist_ok=True)
             process = begin(script, *usual, *more, *last, folder=folder, OMP_NUM_THREADS="1")
             while process.poll() is None:
-                together = max(together, machines_at_work(), key=len)
+                together = max(together, machines_at_work(cluster), key=len)
                 time.sleep(0.02)
             done = process.end()
             assert done.returncode == 0 and " 0 failed" in done.stdout, done.stderr
