@@ -37,7 +37,7 @@ from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import short_hash
 
 HERE = Path(__file__).resolve().parent
-KEYS = {"run", "corpus", "seeds"}  # of an entry; any other one varies it
+KEYS = {"run", "corpus", "seeds", "share"}  # of an entry; any other one varies it
 
 
 def build_parser():
@@ -135,7 +135,7 @@ class Experiment:
             places = self._places(corpus, seed)
             places.update({name: str(value) for name, value in values})
             places["more"] = more.format_map(places)
-            yield [command, *shlex.split(self.usual[command].format_map(places))], corpus.share
+            yield [command, *shlex.split(self.usual[command].format_map(places))], corpus.share * entry.get("share", 1)
 
     def _places(self, corpus: Corpus, seed: int) -> "Places":
         on_gpu = torch.cuda.is_available()
@@ -236,21 +236,19 @@ class Runner:
 
 
 def run_part(experiment: Experiment, name: str, workers: int) -> list[str]:
-    """What to say of the commands that failed. Those of an entry run side by side, and share the workers."""
-    runner, failed, start, state = Runner(experiment.dir, workers), [], time.monotonic(), "stopped"
-    commands = []
+    """What to say of the commands that failed. Those of a part run side by side, and share the workers."""
+    start, state = time.monotonic(), "stopped"
+    lines = [line for entry in experiment.parts[name] for line in experiment.lines(entry)]
     try:
-        for entry in experiment.parts[name]:
-            lines = list(experiment.lines(entry))
-            commands += [shlex.join(line) for line, _ in lines]
-            failed += runner.run(name, lines) if lines else []
+        failed = Runner(experiment.dir, workers).run(name, lines)
         state = "ended"
     finally:
         file = experiment.dir / "run.json"
         told = atomic.read_json(file) if file.is_file() else {}
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         seconds = round(time.monotonic() - start, 1)
-        about = {"seconds": seconds, "workers": workers, "gpus": names, "state": state, "commands": commands}
+        about = {"seconds": seconds, "workers": workers, "gpus": names, "state": state}
+        about["commands"] = [shlex.join(line) for line, _ in lines]
         told.setdefault(name, []).append(about)
         atomic.write_json(file, told)
     print(f"{name}: {seconds:.0f} s", flush=True)
