@@ -34,6 +34,7 @@ from merginguriel.utils.jobs.processes import cores, gpus
 from merginguriel.utils.similarity.matrix import DENSE_CSV, read_matrix
 from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.locks import locked
 from merginguriel.utils.storage.naming import short_hash
 
 HERE = Path(__file__).resolve().parent
@@ -243,16 +244,21 @@ def run_part(experiment: Experiment, name: str, workers: int) -> list[str]:
         failed = Runner(experiment.dir, workers).run(name, lines)
         state = "ended"
     finally:
-        file = experiment.dir / "run.json"
-        told = atomic.read_json(file) if file.is_file() else {}
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         seconds = round(time.monotonic() - start, 1)
         about = {"seconds": seconds, "workers": workers, "gpus": names, "state": state}
         about["commands"] = [shlex.join(line) for line, _ in lines]
-        told.setdefault(name, []).append(about)
-        atomic.write_json(file, told)
+        _tell(experiment.dir / "run.json", name, about)
     print(f"{name}: {seconds:.0f} s", flush=True)
     return failed
+
+
+def _tell(file: Path, part: str, about: dict[str, Any]) -> None:
+    """Add a part to the file, which runners of other parts may write too."""
+    with locked(file.with_name(f".{file.name}.lock")):
+        told = atomic.read_json(file) if file.is_file() else {}
+        told.setdefault(part, []).append(about)
+        atomic.write_json(file, told)
 
 
 def _with_workers(line: list[str], workers: int) -> list[str]:

@@ -28,26 +28,20 @@ from merginguriel.utils.storage import argument_types
 # Far from each other and from most; docs/label-free.md shows them apart.
 LOCALES = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
 ALL = "all"
-# By the number of texts, what is tried beside the defaults.
+# By the number of texts. Of few the passes say how many steps a round has, about as many for each number.
 TRIALS = {
-    "100": [
-        "",
-        "--adapt-lr 5e-5",
-        "--adapt-lr 2e-5",
-        "--adapt-epochs 10",
-        "--adapt-epochs 30",
-        "--adapt-epochs 30 --adapt-lr 5e-5",
-        "--adapt-batch-size 16",
-        "--adapt-batch-size 16 --adapt-lr 5e-5",
-        "--adapt-batch-size 16 --adapt-epochs 10",
+    "100": [  # 2 steps a pass, 7 of batches of 16
+        "--adapt-epochs 3",
+        "--adapt-epochs 16",
+        "--adapt-epochs 50",
+        "--adapt-epochs 150",
+        "--adapt-epochs 270",
+        "--adapt-epochs 50 --adapt-lr 3e-5",
+        "--adapt-epochs 150 --adapt-lr 3e-5",
+        "--adapt-epochs 43 --adapt-batch-size 16",
     ],
-    "1000": [
-        "",
-        "--adapt-lr 5e-5",
-        "--adapt-epochs 10",
-        "--adapt-batch-size 16",
-        "--adapt-batch-size 16 --adapt-lr 5e-5",
-    ],
+    "700": ["--adapt-epochs 3", "--adapt-epochs 9", "--adapt-epochs 27", "--adapt-epochs 49"],  # 11 steps a pass
+    "1000": ["--adapt-epochs 3", "--adapt-epochs 7", "--adapt-epochs 19", "--adapt-epochs 34"],  # 16 steps a pass
     ALL: [
         "",
         "--adapt-rounds 1",
@@ -66,6 +60,7 @@ def build_parser():
     parser.add_argument("folder", type=Path, help="of a corpus and seed, as run.py made it")
     parser.add_argument("--base-model", metavar="NAME", required=True, help="Hub id or folder of the base model")
     flag_groups.add_task(parser)
+    parser.add_argument("--texts", nargs="+", choices=TRIALS, default=[*TRIALS], help="only trials with so many texts")
     parser.add_argument("--targets", nargs="+", default=LOCALES, help="whose validation items choose")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5, help="sources of each")
     parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="processes at a time, in all")
@@ -78,8 +73,8 @@ def main(argv=None) -> int:
     args.task, args.dataset_name = whole(args.task), args.dataset_name and whole(args.dataset_name)
     task, folder = flag_groups.read_task(args), args.folder.resolve()
     places = {("", "before adaptation"): folder / "tuning/merged/{target}"}
-    for texts, tried in TRIALS.items():
-        for flags in tried:
+    for texts in args.texts:
+        for flags in TRIALS[texts]:
             places[texts, flags] = folder / "tuning" / f"{texts}{flags.replace(' ', '')}" / "{target}"
     make(args, folder, [*places.items()], ["--base-model", whole(args.base_model), *task_tokens(task)])
     rows = []

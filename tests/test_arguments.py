@@ -194,3 +194,10 @@ def test_cli_dispatches_and_refuses():
             subprocess.run([*run, name, "--list-csv"], env=environment(), capture_output=True, check=False).returncode
             == code
         )
+
+
+def test_scripts_that_are_no_commands_have_their_names(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks/own.py"])
+    with pytest.raises(SystemExit):
+        ArgumentParser().parse_args(["--help"])
+    assert capsys.readouterr().out.startswith("usage: own.py [options]\n")

@@ -65,6 +65,15 @@ def test_what_was_done_before_does_not_shorten_the_time_left(lines):
     assert said[0] == "cells: 60 %, about 00:40 left"
 
 
+def test_of_fractions_nothing_is_left_in_the_end(clock):
+    with Progress("cells", 1) as bar:
+        for number in range(10):
+            assert bool(bar.left()) == (number > 0)
+            clock.now += 1
+            bar.moved(0.1)
+        assert bar._done < 1 and bar.left() == ""
+
+
 def test_work_inside_other_work_says_nothing(caplog, clock):
     with caplog.at_level(logging.INFO), Progress("outer", 10):
         for _ in over(range(100), "inner", 100):

@@ -14,8 +14,8 @@ LEVELS = {"-v": messages.VERBOSE, "--verbose": messages.VERBOSE, "--quiet": mess
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with `--a_b` read as `--a-b`, no abbreviations and one-line errors, which name what may be meant.
 
-    `script`: the command that it reads for. How much a command says is no setting: -v and --quiet have an effect at
-    once and leave no trace in what is read.
+    `script`: the command that it reads for, if it is one of the toolkit's. How much a command says is no setting: -v
+    and --quiet have an effect at once and leave no trace in what is read.
 
     After parsing, `args.explicit` is the set of the destinations that the user gave, so that a command can tell a
     default from a choice (presets, flags without effect in a mode), `args.settings` maps declared settings, as (class,
@@ -26,7 +26,9 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, script: str = "", **kwargs):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("usage", "%(prog)s [options]")
-        super().__init__(allow_abbrev=False, **{"prog": command_lines.title(script), **kwargs})
+        if script:
+            kwargs.setdefault("prog", command_lines.title(script))
+        super().__init__(allow_abbrev=False, **kwargs)
         self.script = script
         self._given: list[str] = []
         if script:

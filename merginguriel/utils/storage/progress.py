@@ -20,6 +20,7 @@ _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 # doubles: at most some twenty lines, be it minutes or days.
 _SHORT, _PAUSE = 5.0, 30.0
 _EARLY = 0.05  # the share that must be done before it tells the time left: until then most of the time was preparation
+_NOTHING = 1e-9  # the share that is left by rounding alone, where work is counted in fractions
 # Those at work in this process: work inside other work tells nothing in lines.
 _at_work: list["Progress"] = []
 
@@ -79,7 +80,7 @@ class Progress:
     def left(self) -> str:
         """ ", about 1:20 left", where that can be told."""
         done, left = self._done - self._before, self.total - self._done
-        if done < _EARLY * self.total or left <= 0:
+        if done < _EARLY * self.total or left < _NOTHING * self.total:
             return ""
         return f", about {tqdm.format_interval((time.monotonic() - self._start) * left / done)} left"
 
