@@ -215,7 +215,7 @@ def test_results_of_something_else_are_told_before_anything_is_computed(models_r
 def long_one(models_root):
     """Flags of an adaptation that takes a second."""
     model = models_root / "tiny_massive_k_id-ID"
-    few = ["--adapt-examples", 160, "--adapt-batch-size", 32]
+    few = ["--adapt-examples", 160, "--adapt-batch-size", 32, "--adapt-epochs", 3]
     return ["--model", model, "--adapt", "self", "--task", "mini", "--no-eval", *few]
 
 
