@@ -194,6 +194,8 @@ class Runner:
 
     def run(self, part: str, lines: Sequence[tuple[list[str], float]]) -> list[str]:
         """What to say of the commands that failed."""
+        if not lines:  # of a part that is on other corpora or seeds
+            return []
         given = shared_out(self._workers, [share for _, share in lines])
         places = [sum(given[:number]) for number in range(len(given))]
         with ThreadPoolExecutor(max(1, min(len(lines), self._workers))) as pool:

@@ -211,6 +211,11 @@ def test_a_file_with_a_typo_is_refused(wrong, says, tmp_path, capsys):
     assert says in capsys.readouterr().err
 
 
+def test_a_part_that_is_on_other_seeds_has_nothing_to_do(small, tmp_path):
+    assert small("--parts", "votes", "--seeds", "43") == 0
+    assert json.loads((tmp_path / "work/run.json").read_text())["votes"][0]["commands"] == []
+
+
 @pytest.mark.parametrize("workers", range(1, 20))
 def test_workers_are_shared_out_and_no_more(workers):
     given = runner.shared_out(workers, [5, 5, 1, 1])
