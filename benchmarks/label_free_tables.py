@@ -690,49 +690,6 @@ OF_MASSIVE = ("best of its sources", "best of all", "vote of the same", "vote by
 OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
 
 
-# Of the picture: label, colour, and which rows.
-SHOWN = {
-    "best of all 48 sources, in hindsight": ("#9a9a9a", Method("best source", ALL, 48)),
-    "vote of five": ("#e08214", Method("vote", "consensus", 5)),
-    "five merged and adapted: one model": ("#1f5fa8", Method("adapted", "consensus", 5, 2, ALL)),
-}
-
-
-def draw(folder: Path) -> None:
-    """targets.png: accuracy on every target of MASSIVE, mean over the seeds, of what SHOWN names."""
-    from matplotlib.figure import Figure
-
-    of: dict[str, dict[str, list[float]]] = {label: defaultdict(list) for label in SHOWN}
-    for row in read_rows(folder, "massive_targets"):
-        method = Method(row["method"], row["sources_by"], int(row["number"]), int(row["rounds"]), row["texts"])
-        for label, (_, shown) in SHOWN.items():
-            if method == shown:
-                of[label][row["target"]].append(float(row["accuracy"]))
-    means = {label: {target: float(np.mean(values)) for target, values in found.items()} for label, found in of.items()}
-    first = next(iter(SHOWN))
-    if not all(means.values()):
-        return
-    order = sorted(means[first], key=lambda target: means[first][target])
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for label, (colour, _) in SHOWN.items():
-        axes.plot(order, [means[label][target] for target in order], "o", color=colour, markersize=5, label=label)
-    axes.vlines(
-        order,
-        [means[first][target] for target in order],
-        [means[[*SHOWN][-1]][target] for target in order],
-        color="#1f5fa8",
-        linewidth=1,
-        zorder=0,
-    )
-    axes.tick_params(axis="x", labelrotation=90, labelsize=8)
-    axes.set(ylabel="test accuracy", xlim=(-1, len(order)))
-    axes.grid(axis="y", linewidth=0.5, color="#dddddd")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
-    figure.savefig(folder / "targets.png", dpi=110, metadata={"Software": None})
-
-
 def fill_pages(folder: Path, pages: Path) -> None:
     names = ("means", "comparisons", "tuned", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
@@ -758,7 +715,6 @@ def main(argv=None) -> None:
         parser.error("--rounds is for collected folders, and there are none")
     if args.collected:
         write_tables(args.collected, args.rounds, args.dir, args.output)
-        draw(args.output)
     fill_pages(args.output, args.pages)
 
 

@@ -1,21 +1,24 @@
-"""Compute every number from the files of kept.py, and fill the tables of a page.
+"""Compute every number from the files of kept.py, and fill the tables of pages.
 
-    python experiments/answer.py docs/results/languages --page docs/results.md
+    python experiments/answer.py docs/results/languages --pages docs/results.md docs/adaptation.md
 
-means.csv, comparisons.csv and targets.csv are written beside those files.
+means.csv, comparisons.csv, targets.csv and growth.csv are written beside those files.
 """
 
 import argparse
 import csv
 import re
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from needs import needs
+from growth import COLUMNS, USUAL, accuracy, rows_of_growth, table_of
+from kept import NUMBERS
+from needs import SIZES, needs
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
-from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws
+from merginguriel.utils.evaluation.statistics import holm, interval_of
 from merginguriel.utils.storage import atomic
 
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
@@ -35,7 +38,6 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "own model": lambda way, measured: OWN,
 }
 WAY = ["corpus", *Way._fields]
-COSTS = ("networks", "texts", "labels", "seconds")
 
 
 def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], list[dict]]:
@@ -47,7 +49,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
         if not where.targets:
             continue
         values = gather(cells, where)
-        low, high = interval_with_shared_draws(values)
+        low, high = interval_of(measured.draws(way, where))
         best = measured.cells.get(Way(BEST, way.by, way.number))
         closed = gap_closed(cells, best, measured.cells[OWN]) if best and OWN in measured.cells else None
         means.append(
@@ -58,11 +60,11 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
             | {"seconds": f"{np.median(measured.seconds[way]):.1f}" if measured.seconds.get(way) else ""}
             | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
         )
-        for target, accuracy in zip(where.targets, values.mean(1)):
-            targets.append(head | {"target": target} | rounded({"accuracy": accuracy}))
+        for target, share in zip(where.targets, values.mean(1)):
+            targets.append(head | {"target": target} | rounded({"accuracy": share}))
         for name, baseline in BASELINES.items():
             other = baseline(way, measured)
-            found = gain(cells, measured.cells[other]) if other != way and other in measured.cells else None
+            found = gain(measured, way, other) if other != way and other in measured.cells else None
             if found:
                 comparisons.append(head | {"baseline": name} | rounded(found._asdict()))
     for name in BASELINES:
@@ -96,13 +98,12 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 class Tables:
     def __init__(self, folder: Path):
-        self.means, self.comparisons = (read_rows(folder / f"{name}.csv") for name in ("means", "comparisons"))
+        of = {file.stem: read_rows(file) for file in folder.glob("*.csv")}
+        self.means, self.comparisons = of["means"], of["comparisons"]
+        self.growth, self.tuned = of["growth"], of.get("tuned_adaptation", [])
 
     def ways(self, corpus: str, wanted: Callable[[Way], bool]) -> list[dict[str, str]]:
         return [row for row in self.means if row["corpus"] == corpus and wanted(way_in(row))]
-
-    def accuracy(self, row: dict[str, str]) -> str:
-        return f"{float(row['accuracy']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]"
 
     def gain(self, row: dict[str, str], baseline: str) -> str:
         """Points, interval, on how many targets above, and on how many beyond chance."""
@@ -115,13 +116,16 @@ class Tables:
 
     def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
         """A line a way: accuracy, the share of the gap that it closes, its gains, what it needs, its jobs' seconds."""
+        rows = sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"]))
+        rests_on = [f"{row['targets']} targets, seeds {row['seeds']}" for row in rows]
+        usual = statistics.mode(rests_on) if rows else ""
         lines = []
-        for row in sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"])):
+        for row, on in zip(rows, rests_on):
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
             gains = [self.gain(row, name) for name in baselines]
-            cost = [row[name] for name in COSTS]
-            lines.append([name_of(row), row["seeds"], row["targets"], self.accuracy(row), closed, *gains, *cost])
-        return markdown(["", "seeds", "targets", "accuracy", "gap closed", *baselines, *COSTS], lines)
+            name = name_of(row) if on == usual else f"{name_of(row)} ({on})"
+            lines.append([name, accuracy(row), closed, *gains, needs_of(row), row["seconds"]])
+        return markdown([usual, "accuracy", "gap closed", *baselines, "needs", "seconds"], lines)
 
     def against(self, corpus: str, wanted: Callable[[Way], bool], baseline: str) -> list[str]:
         """A line a way: its gain over the baseline, and the targets where that is beyond chance."""
@@ -132,20 +136,27 @@ class Tables:
                     lines.append([name_of(row), self.gain(row, baseline), one["which_above"], one["which_below"]])
         return markdown(["", baseline, "surely better on", "surely worse on"], lines)
 
-    def crossed(self, corpus: str, columns: dict[str, Callable[[str, int], Way]], rows: Iterable[tuple[str, int]]):
-        """Accuracy of `columns[name](by, number)` for every (by, number) of `rows`."""
+    def crossed(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
+        """A line a choice of sources: accuracies of what is made of them."""
         found = {way_in(row): row for row in self.means if row["corpus"] == corpus}
         lines = []
-        for by, number in rows:
-            ways = [way(by, number) for way in columns.values()]
+        for by, number in choices:
+            ways = [way._replace(by=by, number=number) for way in COLUMNS.values()]
             if any(way in found for way in ways):
-                cells = [self.accuracy(found[way]) if way in found else "" for way in ways]
-                lines.append([by, number, *cells])
-        return markdown(["sources by", "number", *columns], lines)
+                lines.append([f"{number} by {by}", *(accuracy(found[way]) if way in found else "" for way in ways)])
+        return markdown(["sources", *COLUMNS], lines)
+
+    def settings(self) -> list[str]:
+        """Of the adaptation, as tune_adaptation.py tried them."""
+        lines = []
+        for row in self.tuned:
+            scores = [f"{float(value):.4f}" for name, value in row.items() if name not in ("texts", "flags")]
+            lines.append([row["texts"], f"`{row['flags']}`" if row["texts"] else row["flags"], *scores])
+        return markdown(list(self.tuned[0]) if self.tuned else [], lines)
 
 
 def way_in(row: dict[str, str]) -> Way:
-    return Way(row["how"], row["by"], int(row["number"]), int(row["rounds"]))
+    return Way(row["how"], row["by"], *(int(row[name]) for name in NUMBERS))
 
 
 def name_of(row: dict[str, str]) -> str:
@@ -154,8 +165,17 @@ def name_of(row: dict[str, str]) -> str:
         return "own-language model"
     words = f"{how.removeprefix('vote_').replace('_', ' ')} vote" if how.startswith("vote_") else how
     words += f", adapted in {row['rounds']} rounds" if row["rounds"] != "0" else ""
+    words += f" on {row['examples']} texts" if row["examples"] != "0" else ""
     hindsight = ", in hindsight" if how == BEST else ""
     return f"{words}, {f'all {number}' if by == ALL else f'{number} by {by}'}{hindsight}"
+
+
+def needs_of(row: dict[str, str]) -> str:
+    if not row["networks"]:
+        return ""
+    networks = "1 network" if row["networks"] == "1" else f"{row['networks']} networks"
+    rest = [f"{int(row[name]):,} {name}" for name in ("texts", "labels") if row[name] != "0"]
+    return ", ".join([networks, *rest])
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -175,22 +195,16 @@ def fill(page: Path, parts: dict[str, list[str]]) -> None:
     atomic.write_text(page, text)
 
 
-COLUMNS: dict[str, Callable[[str, int], Way]] = {
-    "best of them, in hindsight": lambda by, number: Way(BEST, by, number),
-    "average": lambda by, number: Way("average", by, number),
-    "regmean": lambda by, number: Way("regmean", by, number),
-    "soft vote": lambda by, number: Way("vote_soft", by, number),
-    "regmean, adapted": lambda by, number: Way("regmean", by, number, 2),
-}
-MAIN = ("best of its sources", "best of all", "vote of the same", "vote of all")
+MAIN = ("best of its sources", "best of all", "vote of the same")
 
 
 def _is_main(way: Way) -> bool:
-    return way.how in ("average", "regmean", "vote_soft") and way.number in (1, 5)
-
-
-def _adapted(way: Way) -> bool:
-    return way.rounds > 0 and (way.by, way.number) == ("consensus", 5)
+    """What a reader chooses among, the references beside it."""
+    if way == OWN or (way.how, way.by) == (BEST, ALL):
+        return True
+    return (
+        way.how in ("average", "regmean", "vote_soft") and way.by in (ALL, "cosine", "consensus") and not way.examples
+    )
 
 
 def parts_of(tables: Tables) -> dict[str, list[str]]:
@@ -199,34 +213,38 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
     for corpus in CORPORA:
         usual = {row["number"] for row in tables.means if row["corpus"] == corpus and row["by"] == ALL} | {"1", "5"}
         found[f"{corpus}, ways"] = tables.beside(
-            corpus,
-            lambda way, usual=usual: str(way.number) in usual and way.by in ("", ALL, "cosine", "consensus"),
-            MAIN,
+            corpus, lambda way, usual=usual: str(way.number) in usual and _is_main(way), MAIN
         )
-        for baseline in ("the same by chance", "the same by URIEL's cosine"):
-            found[f"{corpus}, {baseline}"] = tables.against(corpus, _is_main, baseline)
-        found[f"{corpus}, texts"] = tables.beside(corpus, _adapted, ["best of all", "vote of the same"])
-        found[f"{corpus}, choosing"] = tables.crossed(corpus, COLUMNS, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
-        found[f"{corpus}, numbers"] = tables.crossed(corpus, COLUMNS, [("consensus", n) for n in (2, 3, 5, 10, 20)])
+        for by, baseline in (("cosine", "the same by chance"), ("consensus", "the same by URIEL's cosine")):
+            wanted = lambda way, by=by: _is_main(way) and (way.by, way.number) == (by, USUAL)  # noqa: E731
+            found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)
+        for table in ("texts", "sources"):
+            rows = [row for row in tables.growth if row["corpus"] == corpus]
+            found[f"{corpus}, {table}"] = markdown(*table_of(rows, table))
+        found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
+    found["tuned"] = tables.settings()
     return found
 
 
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path, help="folder that collect.py wrote")
-    parser.add_argument("--page", type=Path, help="page with places for the tables")
+    parser.add_argument("--pages", type=Path, nargs="+", default=[], help="with places for the tables")
     args = parser.parse_args(argv)
-    files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": []}
+    files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": [], "growth": []}
     for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
-            for rows, more in zip(files.values(), rows_of(read_measured(args.kept, corpus), corpus)):
+            measured = read_measured(args.kept, corpus)
+            growth = [{"corpus": corpus} | row for row in rows_of_growth(measured, SIZES[corpus]["train"])]
+            for rows, more in zip(files.values(), (*rows_of(measured, corpus), growth)):
                 rows += more
     if not files["means"]:
         raise SystemExit(f"{args.kept} has no files of collect.py")
     for name, rows in files.items():
         write_rows(args.kept / f"{name}.csv", rows)
-    if args.page:
-        fill(args.page, parts_of(Tables(args.kept)))
+    parts = parts_of(Tables(args.kept))
+    for page in args.pages:
+        fill(page, parts)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def _row(folder: Path, experiment: dict, seconds: str) -> Row:
         experiment.get("similarity", {}).get("selection", ""),
         len(sources),
         adapted.get("rounds", 0),
+        adapted.get("examples") or 0,
         " ".join(sources),
         seconds,
     )
@@ -91,7 +92,7 @@ def _row(folder: Path, experiment: dict, seconds: str) -> Row:
 def _own_models(logits: Logits, items: Items) -> list[tuple[Row, np.ndarray]]:
     """Of targets that are no sources."""
     return [
-        (Row("nxn_own", target, target, OWN_MODEL, "", 1, 0, target), _answers(logits, target, target, items))
+        (Row("nxn_own", target, target, OWN_MODEL, "", 1, 0, 0, target), _answers(logits, target, target, items))
         for target in logits.targets
     ]
 

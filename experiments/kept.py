@@ -19,14 +19,16 @@ from merginguriel.utils.similarity.transfer import TransferMatrix, read_csv
 from merginguriel.utils.storage import atomic
 
 OWN_MODEL = "own model"  # in the place of a mode
+NUMBERS = ("number", "rounds", "examples")  # of a row
 
 
 @dataclass(frozen=True)
 class Row:
     """One result of a folder, which is the `part`.
 
-    `mode`: of the merge; of a vote ensemble_soft and its like. `rounds`: 0 of what is not adapted. `sources`: codes.
-    `seconds`: of its job, beside whatever else ran; "" where nothing tells them.
+    `mode`: of the merge; of a vote ensemble_soft and its like. `rounds`: 0 of what is not adapted. `examples`: texts
+    that it adapted on, 0 for all. `sources`: codes. `seconds`: of its job, beside whatever else ran; "" where nothing
+    tells them.
     """
 
     part: str
@@ -36,6 +38,7 @@ class Row:
     selection: str
     number: int
     rounds: int
+    examples: int
     sources: str
     seconds: str = ""
 
@@ -84,9 +87,7 @@ def write_kept(folder: Path, kept: Kept) -> None:
 
 def read_kept(folder: Path) -> Kept:
     with open(folder / "results.csv", encoding="utf-8", newline="") as file:
-        rows = [
-            Row(**row | {"number": int(row["number"]), "rounds": int(row["rounds"])}) for row in csv.DictReader(file)
-        ]
+        rows = [Row(**row | {name: int(row[name]) for name in NUMBERS}) for row in csv.DictReader(file)]
     answers, transfer_answers = (read_array(folder / f"{name}.npy.xz") for name in ("results", "nxn_test"))
     return Kept(rows, answers, read_csv(folder / "nxn_test.csv"), transfer_answers)
 

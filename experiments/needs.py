@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from kept import OWN_MODEL
-from ways import TEXTS_WORD, Way
+from ways import Way
 
 from merginguriel.utils.merging import modes
 
@@ -23,12 +23,11 @@ def needs(way: Way, corpus: str) -> Needs:
     size = SIZES[corpus]
     if way.how == OWN_MODEL:
         return Needs(1, 0, size["train"])
-    mode = way.how.split(",")[0].split(TEXTS_WORD)[0]
+    mode = way.how.split(",")[0]
     texts = 0
     if way.by == "consensus" or (mode in modes.MODES and modes.needs_text(mode) and way.how != BETTER_REGMEAN):
         texts = min(MEASURED, size["train"])
     if way.rounds:
-        few = way.how.partition(TEXTS_WORD)[2]
-        texts = max(texts, int(few.split()[0])) if few else size["train"]
+        texts = max(texts, way.examples or size["train"])
     is_vote = way.how.startswith("vote_")
     return Needs(way.number if is_vote else 1, texts, size["validation"] if way.by == "real" else 0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from kept import OWN_MODEL, Kept, Row, read_array, read_kept
 
-from merginguriel.utils.evaluation.statistics import holm, interval_with_shared_draws, mcnemar, wilcoxon
+from merginguriel.utils.evaluation.statistics import holm, interval_of, mcnemar, means_of_draws, wilcoxon
 
 VOTE = "ensemble_"
 ALL = "all"
@@ -20,19 +20,19 @@ BEST, MEAN = "best source", "mean of sources"
 class Way(NamedTuple):
     """`how`: a mode; vote_soft and its like; own model; best source. `by`: the selection, or what stands for it.
 
-    `rounds`: of an adaptation, else 0.
+    `rounds`: of an adaptation, else 0. `examples`: texts that it had, 0 for all.
     """
 
     how: str
     by: str = ""
     number: int = 1
     rounds: int = 0
+    examples: int = 0
 
 
 OWN = Way(OWN_MODEL)
 # Parts whose sources are chosen by no selection of the toolkit.
 RANKINGS = ("chance", "geography", "english")
-TEXTS, TEXTS_WORD = "texts_", " with "  # and how many: in the name of a part that adapts with so few, and of its way
 WHOLE = 0.75  # share of a seed's targets that a way must have to count with this seed
 Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
 
@@ -42,12 +42,21 @@ class Measured:
     """All ways of one corpus."""
 
     cells: dict[Way, Cells] = field(default_factory=lambda: defaultdict(dict))
+    begun: dict[Way, Cells] = field(default_factory=lambda: defaultdict(dict))  # with too few of a seed's targets
     seconds: dict[Way, list[float]] = field(default_factory=lambda: defaultdict(list))  # of jobs, beside others
     available: int = 0  # sources that a target has
+    _draws: dict[tuple[Way, str], np.ndarray] = field(default_factory=dict)
 
     @property
     def best_of_all(self) -> Way:
         return Way(BEST, ALL, self.available)
+
+    def draws(self, way: Way, where: "Common") -> np.ndarray:
+        """Of `gather`, what `means_of_draws` gives: computed once, since a way is compared with many."""
+        key = way, str(where)
+        if key not in self._draws:
+            self._draws[key] = means_of_draws(gather(self.cells[way], where))
+        return self._draws[key]
 
 
 def read_measured(folder: Path, corpus: str) -> Measured:
@@ -67,7 +76,8 @@ def _leave_out_begun(measured: Measured) -> None:
     for (way, seed), count in counts.items():
         if count < WHOLE * most[seed]:
             print(f"left out: {way}, seed {seed}, {count} of {most[seed]} targets", file=sys.stderr)
-            measured.cells[way] = {at: right for at, right in measured.cells[way].items() if at[1] != seed}
+            for at in [at for at in measured.cells[way] if at[1] == seed]:
+                measured.begun[way][at] = measured.cells[way].pop(at)
             if not measured.cells[way]:
                 del measured.cells[way]
 
@@ -76,9 +86,8 @@ def way_of(row: Row) -> Way:
     how = row.mode.replace(VOTE, "vote_") if row.mode.startswith(VOTE) else row.mode
     if row.part == "better":
         how += ", better setting"
-    if row.part.startswith(TEXTS):
-        how += f"{TEXTS_WORD}{row.part.removeprefix(TEXTS)} texts"
-    return Way(how, row.part if row.part in RANKINGS else row.selection, row.number, row.rounds)
+    by = row.part if row.part in RANKINGS else row.selection
+    return Way(how, by, row.number, row.rounds, row.examples)
 
 
 def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
@@ -159,16 +168,17 @@ class Gain(NamedTuple):
     p: float
 
 
-def gain(ours: Cells, theirs: Cells) -> Gain | None:
-    """None where they share no target."""
+def gain(measured: Measured, way: Way, other: Way) -> Gain | None:
+    """Of `way` over `other`, None where they share no target."""
+    ours, theirs = measured.cells[way], measured.cells[other]
     where = common(ours, theirs)
     if not where.targets:
         return None
-    one, other = gather(ours, where), gather(theirs, where)
-    gains = (one - other).mean(1)
+    one, its = gather(ours, where), gather(theirs, where)
+    gains = (one - its).mean(1)
     alone = [Common(where.targets, [seed]) for seed in where.seeds]
     by_seed = [(gather(ours, one_seed) - gather(theirs, one_seed)).mean() for one_seed in alone]
-    p_values = holm([mcnemar(mine > its, its > mine) for mine, its in zip(one, other)])
+    p_values = holm([mcnemar(mine > his, his > mine) for mine, his in zip(one, its)])
     sure = p_values < 0.05
     by_size = np.argsort(-abs(gains), kind="stable")
     which = [" ".join(where.targets[at] for at in by_size if sure[at] and sign * gains[at] > 0) for sign in (1, -1)]
@@ -176,14 +186,14 @@ def gain(ours: Cells, theirs: Cells) -> Gain | None:
         len(where.targets),
         " ".join(map(str, where.seeds)),
         float(gains.mean()),
-        *interval_with_shared_draws(one - other),
+        *interval_of(measured.draws(way, where) - measured.draws(other, where)),
         " ".join(f"{value:+.4f}" for value in by_seed),
         int((gains > 1e-12).sum()),
         int((gains < -1e-12).sum()),
         int((sure & (gains > 0)).sum()),
         int((sure & (gains < 0)).sum()),
         *which,
-        wilcoxon(one.mean(1), other.mean(1)),
+        wilcoxon(one.mean(1), its.mean(1)),
     )
 
 

@@ -39,12 +39,12 @@ target only:
   regmean   merged by what the {count} make of its texts: needs unlabelled texts
   adapted   that merge, taught by the vote on its texts: needs unlabelled texts
   best      the best of the {count}, picked by labels of these test items: nobody can"""
-# tests/test_demo.py holds these numbers against docs/results/label_free/.
+# tests/test_demo.py holds these numbers against docs/results/languages/.
 REAL_DATA = """
 A made-up corpus of few languages proves nothing. On real data (MASSIVE, 49
-targets, 2 seeds): best of all 48 sources in hindsight 0.647, vote of five
-0.672, five merged and adapted 0.697, above both on 49 of 49:
-docs/label-free.md. With 700 texts in place of 11,514 adapting gave nothing.
+targets, 2 seeds): best of all 48 sources in hindsight 0.646, vote of five
+0.670, five merged and adapted 0.695, above both on 49 of 49:
+docs/results.md. With few texts in place of 11,514 adapting gives nothing.
 What suits you: docs/which-way.md. With your own models: README.md, "Your own
 task and models"."""
 

@@ -15,11 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from merginguriel.utils.adaptation import progress, soft_labels, student, teachers
 from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, adapt
 from merginguriel.utils.adaptation.run import AdaptRun
-from merginguriel.utils.adaptation.settings import MIN_STEPS, AdaptSettings
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.adaptation.work_folder import unfinished
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
-from merginguriel.utils.merging.record import adaptation_of
 from merginguriel.utils.models import devices
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.training import cuda_graphs
@@ -384,26 +383,6 @@ def test_wrong_input(asked, models_root, tmp_path):
 def test_words_and_effects():
     assert AdaptSettings().words() == [] and AdaptSettings().used() == {("AdaptSettings", "adapt")}
     told = replace(FEW, rounds=3, sharpen=1.5, tf32=True)
-    assert told.words() == ["adapt-vote", "examples40", "rounds3", "epochs3", "lr0.01", "sharpen1.5", "batch16"]
-    assert replace(FEW, tf32=True, cuda_graphs=True).record(40) == FEW.record(40)
+    assert told.words() == ["adapt-vote", "examples40", "rounds3", "lr0.01", "sharpen1.5", "batch16"]
+    assert replace(FEW, tf32=True, cuda_graphs=True).record() == FEW.record()
     assert ("AdaptSettings", "sharpen") in FEW.used()
-
-
-def test_few_texts_are_read_more_often(asked):
-    own = AdaptSettings("vote")
-    for texts in (1, 64, 65, 100, 701, 1000):
-        a_pass = -(-texts // 64)
-        assert own.steps(texts) == own.passes(texts) * a_pass >= max(MIN_STEPS, 3 * a_pass)
-        assert own.passes(texts) == 3 or (own.passes(texts) - 1) * a_pass < MIN_STEPS
-    assert own.passes(11514) == 3 and replace(own, epochs=2).passes(8) == 2
-    run = asked(settings=replace(FEW, epochs=None, rounds=1))
-    report = adapt(run)
-    passes = -(-MIN_STEPS // 3)
-    assert len(report.rounds[0]["losses"]) == run.record()["passes"] == passes and run.record()["epochs"] is None
-
-
-def test_older_records_have_the_default_as_a_number():
-    older = {"adapt": "vote", "epochs": 3, "rounds": 2}
-    assert adaptation_of({"adapt": older}) == AdaptSettings("vote")
-    assert adaptation_of({"adapt": older | {"epochs": 5}}) == AdaptSettings("vote", epochs=5)
-    assert adaptation_of({"adapt": older | {"passes": 3}}) == AdaptSettings("vote", epochs=3)

@@ -39,12 +39,10 @@ def made(seed: int) -> Kept:
     )  # fmt: skip
     rows, found = [], []
 
-    def add(part, mode, by, number, target, skill, rounds=0):
+    def add(part, mode, by, number, target, skill, rounds=0, examples=0):
         names = [one for one in LANGUAGES if one != target][:number]
-        name = f"{part} {mode} {by} {number} {rounds}"
-        rows.append(
-            Row(part, name, target, mode, by, number, rounds, " ".join(names), str(len(rows)) if rounds else "")
-        )
+        name, seconds = f"{part} {mode} {by} {number} {rounds}", str(len(rows)) if rounds else ""
+        rows.append(Row(part, name, target, mode, by, number, rounds, examples, " ".join(names), seconds))
         found.append(answers(skill, 1000 * seed + len(rows)))
 
     for target in targets:
@@ -57,9 +55,9 @@ def made(seed: int) -> Kept:
         if target != "aa":
             add("chance", "regmean", "cosine", 2, target, 0.5)
             add("better", "ties", "cosine", 2, target, 0.5)
-            add("texts_100", "regmean", "consensus", 2, target, 0.7, rounds=2)
+            add("texts_100", "regmean", "consensus", 2, target, 0.7, rounds=2, examples=100)
     for target in FAR:
-        rows.append(Row("nxn_own", target, target, "own model", "", 1, 0, target))
+        rows.append(Row("nxn_own", target, target, "own model", "", 1, 0, 0, target))
         found.append(answers(0.9, seed + 7))
     right = (transfer == LABELS).mean(-1)
     return Kept(rows, np.array(found), TransferMatrix(LANGUAGES, targets, right, "made"), transfer)
@@ -151,14 +149,14 @@ def test_references_are_of_the_matrix(measured):
 
 def test_sources_by_chance_and_better_settings_are_ways_of_their_own(measured):
     assert Way("regmean", "chance", 2) in measured.cells and Way("ties, better setting", "cosine", 2) in measured.cells
-    assert Way("regmean with 100 texts", "consensus", 2, 2) in measured.cells
+    assert Way("regmean", "consensus", 2, 2, 100) in measured.cells
     of_all = measured.cells[Way("vote_soft", "all", 4)]  # of a source's language three are all
     assert {target for target, _ in of_all} == {*LANGUAGES, *FAR}
 
 
 def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
     ours, theirs = Way("regmean", "consensus", 2, 2), Way("regmean", "chance", 2)
-    found = gain(measured.cells[ours], measured.cells[theirs])
+    found = gain(measured, ours, theirs)
     targets = [target for target in LANGUAGES + FAR if target != "aa"]
     of_ours = np.array(
         [[right(seed, target, part="results", mode="regmean", rounds=2) for seed in (42, 43)] for target in targets]
@@ -196,8 +194,8 @@ def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
         (Way("vote_soft", "cosine", 5), 5, 0, 0),
         (Way("vote_uriel_logits", "all", 48), 48, 0, 0),
         (Way("regmean", "consensus", 5, 2), 1, 11514, 0),
-        (Way("regmean with 100 texts", "consensus", 5, 2), 1, 1000, 0),
-        (Way("regmean with 5000 texts", "cosine", 5, 2), 1, 5000, 0),
+        (Way("regmean", "consensus", 5, 2, 100), 1, 1000, 0),
+        (Way("regmean", "cosine", 5, 2, 5000), 1, 5000, 0),
         (OWN, 1, 0, 11514),
     ],
 )
@@ -208,8 +206,8 @@ def test_what_a_way_needs(way, networks, texts, labels):
 
 def test_a_line_a_target_and_who_is_surely_better(folder, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("<!-- massive, the same by chance -->\n<!-- end -->\n")
-    answer.main([str(folder), "--page", str(page)])
+    page.write_text("<!-- massive, cosine -->\n<!-- end -->\n")
+    answer.main([str(folder), "--pages", str(page)])
     lines = [
         row for row in answer.read_rows(folder / "targets.csv") if (row["how"], row["by"]) == ("regmean", "chance")
     ]
@@ -268,7 +266,7 @@ def test_where_nothing_is_kept_or_the_page_has_no_place_it_says_so(folder, tmp_p
     page.write_text("nothing\n")
     for given, reason in ((tmp_path, "no files of"), (folder, "has no place for")):
         with pytest.raises(SystemExit, match=reason):
-            answer.main([str(given), "--page", str(page)])
+            answer.main([str(given), "--pages", str(page)])
     with pytest.raises(SystemExit, match="no N×N of test items"):
         collect.main([str(tmp_path / "missing"), "--output", str(tmp_path / "out")])
 
@@ -276,9 +274,9 @@ def test_where_nothing_is_kept_or_the_page_has_no_place_it_says_so(folder, tmp_p
 def test_the_page_says_what_the_rows_say(folder, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- massive, choosing -->\n<!-- end -->\nafter\n")
-    answer.main([str(folder), "--page", str(page)])
+    answer.main([str(folder), "--pages", str(page)])
     text, means = page.read_text(), answer.read_rows(folder / "means.csv")
-    assert text.startswith("before\n<!-- massive, choosing -->\n\n| sources by |") and text.endswith(
+    assert text.startswith("before\n<!-- massive, choosing -->\n\n| sources |") and text.endswith(
         "<!-- end -->\nafter\n"
     )
     row = next(row for row in means if (row["how"], row["by"], row["rounds"]) == ("regmean", "consensus", "2"))
@@ -291,5 +289,5 @@ def test_the_page_says_what_the_rows_say(folder, tmp_path):
     taken = [float(one.seconds) for seed in (42, 43) for one in made(seed).rows if one.rounds and one.part == "results"]
     assert float(row["seconds"]) == pytest.approx(np.median(taken), abs=0.05)
     first = page.read_text()
-    answer.main([str(folder), "--page", str(page)])
+    answer.main([str(folder), "--pages", str(page)])
     assert page.read_text() == first

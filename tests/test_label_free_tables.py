@@ -266,25 +266,6 @@ def test_votes_of_kept_logits_are_of_the_best_by_each_score(tmp_path):
         assert cell.right is not None
 
 
-def test_what_the_readme_says_first_is_what_was_measured():
-    told = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[0]
-    means = {(row["corpus"], row["group"], *list(row.values())[2:7]): row for row in read(tables.TABLES / "means.csv")}
-    adapted = means["massive", "all", "adapted", "consensus", "5", "2", "all"]
-    rows = [
-        row
-        for row in read(tables.TABLES / "comparisons.csv")
-        if all(row[name] == adapted[name] for name in ("corpus", "group", *tables.COLUMNS))
-    ]
-    best, vote = (next(row for row in rows if row["baseline"] == name) for name in ("best of all", "vote of the same"))
-    own = means["massive", "all", "own model", "", "1", "0", ""]
-    points = [f"{100 * float(row['gain']):.1f}" for row in (best, vote)]
-    between = [f"{100 * float(row['low']):.1f} to {100 * float(row['high']):.1f}" for row in (best, vote)]
-    assert f"accuracy {float(adapted['accuracy']):.3f}, mean of {adapted['targets']} languages" in told
-    assert f"{points[0]} points above the best" in told and f"{points[1]} above the vote" in told
-    assert f"intervals {between[0]} and {between[1]}" in told and f"have {float(own['accuracy']):.3f}" in told
-    assert [(row["above"], row["targets"], row["seeds"]) for row in (best, vote)] == [("49", "49", "42 43")] * 2
-
-
 def test_the_example_of_the_readme_is_the_median():
     """On validation items; of an even number the lower of the two in the middle."""
     with open(ROOT / "docs/results/label_free/tuned.csv", encoding="utf-8", newline="") as lines:

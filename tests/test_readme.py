@@ -3,7 +3,6 @@
 And the results' means are those of their tables.
 """
 
-import csv
 import json
 import re
 import shlex
@@ -16,7 +15,6 @@ from running import ROOT
 from merginguriel import cli
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.flags.parser import ArgumentParser
-from merginguriel.utils.similarity import transfer
 from merginguriel.utils.storage.command_lines import COMMANDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -145,47 +143,6 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-
-
-def test_means_in_the_results_are_those_of_the_tables():
-    matrix = transfer.read_csv(ROOT / "docs/results/nxn_test.csv")
-    own, others = (matrix.values[chosen].mean() for chosen in (matrix.own_language, ~matrix.own_language))
-    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    assert f"on the own language {own:.3f}, zero-shot {others:.3f}." in text
-    with open(ROOT / "docs/results/votes_and_merges.csv", newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    for selection in ("cosine", "sinkhorn", "real"):
-        line = re.search(rf"^\| {selection} \|.*", text, re.MULTILINE)[0]
-        stated = [float(number) for number in re.findall(r"\| (0\.\d{4})", line)]
-        means = {}
-        for row in rows:
-            if row["selection"] == selection:
-                means.setdefault(row["method"], []).append(float(row["accuracy"]))
-        assert stated == [pytest.approx(sum(values) / len(values), abs=1e-4) for values in means.values()]
-
-
-def test_votes_in_the_results_are_rounded_once():
-    """From numbers of right answers, which four digits of 2,974 items tell; three digits of four may be off by one."""
-    items = 2974
-    with open(ROOT / "docs/results/votes_and_merges.csv", newline="", encoding="utf-8") as lines:
-        right = {
-            (row["selection"], row["target"], row["method"]): round(float(row["accuracy"]) * items)
-            for row in csv.DictReader(lines)
-        }
-    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    tables = text[text.index("| target | best source |") :].split("| target | best source |")[1:]
-    assert len(tables) == 3
-    for selection, table in zip(("cosine", "sinkhorn", "real"), tables):
-        methods = ("best source", *(name.strip() for name in table.splitlines()[0].strip("| ").split("|")))
-        rows = re.findall(r"^\| ([a-z]{2}-[A-Z]{2}) \|(.*)\|$", table, re.MULTILINE)
-        assert len(rows) == 12
-        for target, cells in rows:
-            best = right[selection, target, "best source"]
-            for method, cell in zip(methods, cells.split("|"), strict=True):
-                count = right[selection, target, method]
-                told = re.match(r" (\d\.\d{3})(?: \(([-+]\d+\.\d)\)\*?)?", cell)
-                assert told[1] == f"{count / items:.3f}", (selection, target, cell)
-                assert told[2] in (None, f"{100 * (count - best) / items:+.1f}"), (selection, target, cell)
 
 
 def test_a_part_of_an_array_has_the_same_shards():

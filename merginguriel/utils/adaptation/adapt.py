@@ -104,7 +104,7 @@ class _Adaptation:
 
     def carry_out(self, told: Callable[[float], None] | None, overwrite: bool) -> None:
         run, count = self._run, len(self._texts)
-        rounds = run.settings.rounds * (LEARNING * run.settings.passes(count) + 1)
+        rounds = run.settings.rounds * (LEARNING * run.settings.epochs + 1)
         with Progress(run.target, count * (max(1, len(run.teachers)) + rounds), told) as bar:
             voted = self._vote(bar)
             student = Student(run, self._texts)
@@ -145,7 +145,7 @@ class _Adaptation:
         run, count, name = self._run, len(self._texts), f"round{number}"
         teacher = taught_by(voted, before, alone=run.settings.adapt == "self")
         labels = sharpened(student.of_its_labels(teacher), run.settings.sharpen)
-        work, rests_on = count * LEARNING * run.settings.passes(count), hashlib.sha256(labels.tobytes()).hexdigest()
+        work, rests_on = count * LEARNING * run.settings.epochs, hashlib.sha256(labels.tobytes()).hexdigest()
         is_last = number == run.settings.rounds
         kept = None if is_last else self._work.kept(name, rests_on)
         if kept:

@@ -1,6 +1,5 @@
 """The settings of an adaptation: which of them have an effect, what a folder's name says of them."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +7,6 @@ from merginguriel.utils.storage.argument_types import bounded_float, positive_in
 from merginguriel.utils.storage.settings import declared, plain, setting, words
 from merginguriel.utils.training.settings import TrainingSettings
 
-EPOCHS = 3
-MIN_STEPS = 300  # of a round; with fewer, few texts leave a model worse than it was
 WARM_UP = 0.1  # share of a round's steps over which the learning rate rises
 SPEED = ("cuda_graphs", "tf32")  # the same result in less time
 
@@ -36,14 +33,8 @@ class AdaptSettings:
         metavar="N",
         word="rounds{}",
     )
-    epochs: int | None = setting(
-        None,
-        f"passes over the texts a round (default: {EPOCHS}, or where texts are few so many that there are {MIN_STEPS} "
-        "steps)",
-        "--adapt-epochs",
-        read=positive_int,
-        metavar="N",
-        word="epochs{}",
+    epochs: int = setting(
+        3, "passes over the texts a round", "--adapt-epochs", read=positive_int, metavar="N", word="epochs{}"
     )
     learning_rate: float = setting(
         1e-4,
@@ -77,30 +68,14 @@ class AdaptSettings:
         """Of a folder's name, for what has not its default."""
         return list(words(self).values()) if self.adapt else []
 
-    def passes(self, texts: int) -> int:
-        """Over so many texts, a round."""
-        return self.epochs or max(EPOCHS, math.ceil(MIN_STEPS / self._steps(texts)))
+    def record(self) -> dict[str, Any]:
+        """What the result rests on, as JSON has it; how many texts there were, the texts tell."""
+        return {name: value for name, value in plain(self).items() if name not in (*SPEED, "examples")}
 
-    def steps(self, texts: int) -> int:
-        """Of a round over so many texts."""
-        return self.passes(texts) * self._steps(texts)
-
-    def _steps(self, texts: int) -> int:
-        """Of a pass."""
-        return math.ceil(texts / self.batch_size)
-
-    def record(self, texts: int) -> dict[str, Any]:
-        """What the result on so many texts rests on, as JSON has it; how many there were, the texts tell."""
-        told = {name: value for name, value in plain(self).items() if name not in (*SPEED, "examples")}
-        return {**told, "passes": self.passes(texts)}
-
-    def training(self, seed: int, texts: int = 1) -> TrainingSettings:
-        """A round, as the training wing takes it; what it writes and when, student.py decides.
-
-        What a machine must have for it does not depend on the number of texts.
-        """
+    def training(self, seed: int) -> TrainingSettings:
+        """A round, as the training wing takes it; what it writes and when, student.py decides."""
         return TrainingSettings(
-            num_train_epochs=self.passes(texts),
+            num_train_epochs=self.epochs,
             learning_rate=self.learning_rate,
             per_device_train_batch_size=self.batch_size,
             warmup_ratio=WARM_UP,

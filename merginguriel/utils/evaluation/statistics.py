@@ -82,8 +82,17 @@ def interval_with_shared_draws(values: np.ndarray) -> tuple[float, float]:
 
     `values` (locales, items). All of one shape have the same draws, which stay in memory.
     """
+    return interval_of(means_of_draws(values))
+
+
+def means_of_draws(values: np.ndarray) -> np.ndarray:
+    """(RESAMPLES,) means of `values`, (locales, items), with locales and items drawn anew; of a difference, the
+    difference of its terms'."""
     of_items = _kept_draws(values.shape[1], 0) @ values.T.astype(np.float32)
-    means = (of_items * _kept_draws(len(values), 1)).sum(1) / values.size
+    return (of_items * _kept_draws(len(values), 1)).sum(1, dtype=float) / values.size
+
+
+def interval_of(means: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

@@ -89,7 +89,7 @@ def _seconds(job: Job, speed: float, bytes_a_second: float) -> float:
     sources, text, adapt = experiment["num_sources"], experiment["measuring"], experiment.get("adapt")
     seconds += (sources + 1) * _bytes(job) / bytes_a_second * PASSES.get(experiment["method"], 2)
     if adapt:
-        passes = sources + adapt["rounds"] * (LEARNING * adapt["passes"] + 1)
+        passes = sources + adapt["rounds"] * (LEARNING * adapt["epochs"] + 1)
         seconds += adapt["texts"]["count"] * TOKENS_OF_A_TEXT * of_token * passes
     if text:
         method = modes.method_of(experiment["mode"])

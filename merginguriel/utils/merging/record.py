@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.adaptation.settings import EPOCHS, AdaptSettings
+from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
@@ -56,10 +56,7 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
 def adaptation_of(experiment: Mapping[str, Any]) -> AdaptSettings:
     """How the merge was adapted to its target, if it was."""
     told = experiment.get("adapt") or {}
-    known = {name: told[name] for name in declared(AdaptSettings) if name in told}
-    if "passes" not in told and known.get("epochs") == EPOCHS:
-        del known["epochs"]  # an older record has the default as a number
-    return AdaptSettings(**known)
+    return AdaptSettings(**{name: told[name] for name in declared(AdaptSettings) if name in told})
 
 
 def preweight_of(experiment: Mapping[str, Any]) -> str | None:

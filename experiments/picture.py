@@ -1,0 +1,44 @@
+"""targets.png beside the files of answer.py: what three ways give on every target of MASSIVE, mean over the seeds.
+
+python experiments/picture.py docs/results/languages
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from answer import read_rows, way_in
+from matplotlib.figure import Figure
+from ways import ALL, BEST, Way
+
+BLUE = "#1f5fa8"
+HINDSIGHT, ADAPTED = Way(BEST, ALL, 48), Way("regmean", "consensus", 5, 2)
+SHOWN = {
+    HINDSIGHT: ("best of all 48 sources, in hindsight", "#9a9a9a"),
+    Way("vote_soft", "consensus", 5): ("vote of five", "#e08214"),
+    ADAPTED: ("five merged and adapted: one model", BLUE),
+}
+
+
+def draw(folder: Path) -> None:
+    of: dict[Way, dict[str, float]] = defaultdict(dict)
+    for row in read_rows(folder / "targets.csv"):
+        if row["corpus"] == "massive":
+            of[way_in(row)][row["target"]] = float(row["accuracy"])
+    order = sorted(of[HINDSIGHT], key=of[HINDSIGHT].__getitem__)
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for way, (label, colour) in SHOWN.items():
+        axes.plot(order, [of[way][target] for target in order], "o", color=colour, markersize=5, label=label)
+    ends = ([of[way][target] for target in order] for way in (HINDSIGHT, ADAPTED))
+    axes.vlines(order, *ends, color=BLUE, linewidth=1, zorder=0)
+    axes.tick_params(axis="x", labelrotation=90, labelsize=8)
+    axes.set(ylabel="test accuracy", xlim=(-1, len(order)))
+    axes.grid(axis="y", linewidth=0.5, color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    figure.savefig(folder / "targets.png", dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

@@ -1,0 +1,158 @@
+"""What docs/results/languages holds: every number is computed anew from who answered what on which item."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from merginguriel.utils.similarity.transfer import read_csv
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "experiments"))
+import answer  # noqa: E402
+import picture  # noqa: E402
+from kept import read_array  # noqa: E402
+
+PUBLISHED = ROOT / "docs/results/languages"
+PAGES = (ROOT / "docs/results.md", ROOT / "docs/adaptation.md")
+# Of a BLAS the last bits, which an interval may show in its fourth digit.
+ROUNDING = 0.00011
+
+
+def test_every_number_is_that_of_the_answers(tmp_path):
+    names = ("means", "comparisons", "targets", "growth")
+    shutil.copytree(
+        PUBLISHED, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*(f"{name}.csv" for name in names))
+    )
+    answer.main([str(tmp_path)])
+    for name in names:
+        found, published = answer.read_rows(tmp_path / f"{name}.csv"), answer.read_rows(PUBLISHED / f"{name}.csv")
+        assert len(found) == len(published) > 0
+        for row, told in zip(found, published):
+            assert row.keys() == told.keys()
+            for column, value in told.items():
+                if re.fullmatch(r"-?\d+\.\d+(e-\d+)?", value):
+                    some = ROUNDING * (100 if "points" in column else 1)
+                    assert float(row[column]) == pytest.approx(float(value), abs=some, rel=0.01), (told, column)
+                else:
+                    assert row[column] == value, (told, column)
+
+
+def test_growth_is_on_the_targets_that_all_lines_have():
+    """By plain loops, of what adapted on fewer texts."""
+    labels = read_array(PUBLISHED / "massive_labels.npy.xz")
+    answers = read_array(PUBLISHED / "massive_42/results.npy.xz")
+    found: dict[int, dict[str, float]] = {}
+    for row, of in zip(answer.read_rows(PUBLISHED / "massive_42/results.csv"), answers):
+        if (row["mode"], row["selection"], row["number"]) == ("regmean", "consensus", "5"):
+            texts = int(row["examples"]) or 11514 if row["rounds"] == "2" else 0
+            found.setdefault(texts, {})[row["target"]] = float((of == labels).mean())
+    targets = set.intersection(*(set(of) for of in found.values()))
+    rows = [row for row in answer.read_rows(PUBLISHED / "growth.csv") if row["table"] == "texts"]
+    assert [int(row["at"]) for row in rows] == sorted(found) and 0 < len(targets) <= 49
+    means = [sum(found[int(row["at"])][target] for target in targets) / len(targets) for row in rows]
+    for row, accuracy in zip(rows, means):
+        assert row["targets"] == str(len(targets)) and float(row["accuracy"]) == pytest.approx(accuracy, abs=6e-5)
+        assert float(row["points"] or 0) == pytest.approx(100 * (accuracy - means[0]), abs=6e-5)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tables_of_the_pages_are_those_of_the_numbers(page, tmp_path):
+    copy = shutil.copy(page, tmp_path)
+    answer.fill(Path(copy), answer.parts_of(answer.Tables(PUBLISHED)))
+    assert Path(copy).read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert "<!-- end -->" in page.read_text(encoding="utf-8")
+
+
+def way(how, by="", number=1, rounds=0, corpus="massive"):
+    wanted = {"corpus": corpus, "how": how, "by": by, "number": str(number), "rounds": str(rounds), "examples": "0"}
+    return lambda row: wanted.items() <= row.items()
+
+
+def mean(*chosen, **more) -> str:
+    return f"{float(next(filter(way(*chosen, **more), answer.read_rows(PUBLISHED / 'means.csv')))['accuracy']):.3f}"
+
+
+def compared(baseline, *chosen, **more) -> dict[str, str]:
+    rows = filter(way(*chosen, **more), answer.read_rows(PUBLISHED / "comparisons.csv"))
+    return next(row for row in rows if row["baseline"] == baseline)
+
+
+def points(row, name="gain") -> str:
+    return f"{100 * float(row[name]):.1f}"
+
+
+ADAPTED = ("regmean", "consensus", 5, 2)
+
+
+def test_the_readme_tells_these_numbers():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    all_models, vote = (compared(one, *ADAPTED) for one in ("best of all", "vote of the same"))
+    assert (
+        f"accuracy {mean(*ADAPTED)}, mean of 49 languages: {points(all_models)} points above the best of all 48"
+        in readme
+    )
+    assert f"and {points(vote)} above the vote of five; each on 49 of 49" in readme
+    assert {(row["above"], row["targets"]) for row in (all_models, vote)} == {("49", "49")}
+    intervals = [f"{points(row, 'low')} to {points(row, 'high')}" for row in (all_models, vote)]
+    assert f"intervals {' and '.join(intervals)} over" in readme and f"have {mean('own model')}" in readme
+    for words, chosen in (
+        (
+            "average beat the best of the five by {} points on average (95 % interval {} to {})",
+            ("average", "cosine", 5),
+        ),
+        ("by {} ({} to {}), and adapted", ("regmean", "cosine", 5)),
+        ("adapted to all its texts by {} ({} to {})", ("regmean", "cosine", 5, 2)),
+        ("soft vote gains {} ({} to {})", ("vote_soft", "cosine", 5)),
+    ):
+        row = compared("best of its sources", *chosen)
+        assert words.format(*(points(row, name) for name in ("gain", "low", "high"))) in readme
+
+
+def test_the_results_tell_these_numbers():
+    text = " ".join((ROOT / "docs/results.md").read_text(encoding="utf-8").split())
+    by_cosine = ("regmean", "cosine", 5, 2)
+    assert f"has {mean(*by_cosine)} (five sources by URIEL's cosine) or {mean(*ADAPTED)} (by consensus)" in text
+    for chosen in (by_cosine, ADAPTED):
+        for baseline in ("best of all", "best of its sources", "vote of the same"):
+            assert compared(baseline, *chosen)["above"] == "49"
+    average, vote = ("average", "cosine", 5), ("vote_soft", "cosine", 5)
+    assert f"{mean(*vote)} and {mean(*average)}, where the best of all 48 has {mean('best source', 'all', 48)}" in text
+    of_cosine = [compared("the same by URIEL's cosine", "average", by, 5) for by in ("sinkhorn", "real")]
+    assert [points(row) for row in of_cosine] == [
+        "-2.5",
+        "2.1",
+    ] and f"{-100 * float(of_cosine[0]['gain']):.1f}" == "2.5"
+    assert "an average gains 2.5 points; by 2,033 labels of the target 2.1 more" in text
+    weighed = [points(compared("average of the same", "similarity", by, 5)) for by in ("cosine", "sinkhorn")]
+    assert f"+{weighed[0]} points by cosine; {weighed[1]} with the Sinkhorn matrix's own shares" in text
+    row = compared("best of its sources", *average)
+    of_mean = points(compared("mean of its sources", *average))
+    assert f"they are {of_mean} points above it and {points(row)} above the best" in text
+    assert f"the average wins on {row['above']} of {row['targets']}" in text
+    adapting = points(compared("regmean of the same", *by_cosine))
+    regmean = points(compared("average of the same", "regmean", "cosine", 5))
+    assert f"+{regmean} by regmean instead of the average, +{adapting} more by adapting" in text
+
+
+def test_answers_are_whole():
+    """Of every source on every language and item, whose accuracies are those of the matrix."""
+    for corpus, sources, targets, items in (("massive", 49, 49, 2974), ("sib200", 20, 70, 204)):
+        labels = read_array(PUBLISHED / f"{corpus}_labels.npy.xz")
+        for seed in (42, 43):
+            answers = read_array(PUBLISHED / f"{corpus}_{seed}/nxn_test.npy.xz")
+            assert answers.shape == (sources, targets, items) == (sources, targets, len(labels))
+            matrix = read_csv(PUBLISHED / f"{corpus}_{seed}/nxn_test.csv")
+            assert (answers == labels).mean(-1) == pytest.approx(matrix.values, abs=1e-6)
+
+
+def test_all_that_is_kept_is_small():
+    assert sum(file.stat().st_size for file in PUBLISHED.rglob("*") if file.is_file()) < 10e6
+
+
+def test_the_picture_is_drawn(tmp_path):
+    shutil.copy(PUBLISHED / "targets.csv", tmp_path)
+    picture.draw(tmp_path)
+    assert (tmp_path / "targets.png").stat().st_size > 10_000
