@@ -125,7 +125,8 @@ class Tables:
             gains = [self.gain(row, name) for name in baselines]
             name = name_of(row) if on == usual else f"{name_of(row)} ({on})"
             lines.append([name, accuracy(row), closed, *gains, needs_of(row), row["seconds"]])
-        return markdown([usual, "accuracy", "gap closed", *baselines, "needs", "seconds"], lines)
+        points = [f"points to {name}" for name in baselines]
+        return markdown([usual, "accuracy", "gap closed", *points, "needs", "seconds"], lines)
 
     def against(self, corpus: str, wanted: Callable[[Way], bool], baseline: str) -> list[str]:
         """A line a way: its gain over the baseline, and the targets where that is beyond chance."""

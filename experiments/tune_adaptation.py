@@ -28,7 +28,8 @@ from merginguriel.utils.storage import argument_types
 # Far from each other and from most; docs/label-free.md shows them apart.
 LOCALES = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
 ALL = "all"
-# By the number of texts. Of few the passes say how many steps a round has, about as many for each number.
+# By the number of texts. Of few the passes say how many steps a round has, about as many for each number: the learning
+# rate is that of many texts, or lower, since AdamW's first steps are as long as it, whichever way they go.
 TRIALS = {
     "100": [  # 2 steps a pass, 7 of batches of 16
         "--adapt-epochs 3",
@@ -36,18 +37,37 @@ TRIALS = {
         "--adapt-epochs 50",
         "--adapt-epochs 150",
         "--adapt-epochs 270",
+        "--adapt-epochs 3 --adapt-lr 3e-5",
         "--adapt-epochs 50 --adapt-lr 3e-5",
         "--adapt-epochs 150 --adapt-lr 3e-5",
+        "--adapt-epochs 150 --adapt-lr 1e-5",
         "--adapt-epochs 43 --adapt-batch-size 16",
     ],
-    "700": ["--adapt-epochs 3", "--adapt-epochs 9", "--adapt-epochs 27", "--adapt-epochs 49"],  # 11 steps a pass
-    "1000": ["--adapt-epochs 3", "--adapt-epochs 7", "--adapt-epochs 19", "--adapt-epochs 34"],  # 16 steps a pass
+    "700": [  # 11 steps a pass
+        "--adapt-epochs 3",
+        "--adapt-epochs 9",
+        "--adapt-epochs 27",
+        "--adapt-epochs 49",
+        "--adapt-epochs 9 --adapt-lr 3e-5",
+        "--adapt-epochs 27 --adapt-lr 3e-5",
+        "--adapt-epochs 27 --adapt-lr 1e-5",
+    ],
+    "1000": [  # 16 steps a pass
+        "--adapt-epochs 3",
+        "--adapt-epochs 7",
+        "--adapt-epochs 19",
+        "--adapt-epochs 34",
+        "--adapt-epochs 7 --adapt-lr 3e-5",
+        "--adapt-epochs 19 --adapt-lr 3e-5",
+        "--adapt-epochs 19 --adapt-lr 1e-5",
+    ],
     ALL: [
         "",
         "--adapt-rounds 1",
         "--adapt-rounds 3",
         "--sharpen 1",
         "--sharpen 3",
+        "--adapt-lr 3e-5",
         "--adapt-lr 5e-5",
         "--adapt-lr 2e-4",
         "--adapt-epochs 5",
@@ -61,6 +81,7 @@ def build_parser():
     parser.add_argument("--base-model", metavar="NAME", required=True, help="Hub id or folder of the base model")
     flag_groups.add_task(parser)
     parser.add_argument("--texts", nargs="+", choices=TRIALS, default=[*TRIALS], help="only trials with so many texts")
+    parser.add_argument("--with-flag", default="", metavar="TEXT", help="only trials whose flags contain it")
     parser.add_argument("--targets", nargs="+", default=LOCALES, help="whose validation items choose")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5, help="sources of each")
     parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="processes at a time, in all")
@@ -74,7 +95,7 @@ def main(argv=None) -> int:
     task, folder = flag_groups.read_task(args), args.folder.resolve()
     places = {("", "before adaptation"): folder / "tuning/merged/{target}"}
     for texts in args.texts:
-        for flags in TRIALS[texts]:
+        for flags in filter(lambda flags: args.with_flag in flags, TRIALS[texts]):
             places[texts, flags] = folder / "tuning" / f"{texts}{flags.replace(' ', '')}" / "{target}"
     make(args, folder, [*places.items()], ["--base-model", whole(args.base_model), *task_tokens(task)])
     rows = []

@@ -94,21 +94,24 @@ def main(argv=None):
     adapt_flags.check_models(args, store)
 
     from merginguriel.utils.adaptation.adapt_job import remove_leftovers
+    from merginguriel.utils.adaptation.run import log as adaptation_log
     from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
     from merginguriel.utils.jobs.job import sharded
+    from merginguriel.utils.storage.messages import said_once
     from merginguriel.utils.training.trainer import check_environment
 
     if args.backend == "local":  # what machines of a cluster have, they say themselves
         check_environment(settings.training(args.seed), "--adapt-")
     context, planned, failures = EvaluationContext(store.task), {}, {}
-    for target in [args.target_lang] if args.target_lang else sharded(args.targets, args.shard):
-        try:
-            run = adapt_flags.plan_run(args, settings, store, target)
-            planned[run] = jobs_of(run, args, context)
-        except InputError as error:
-            if args.target_lang:
-                raise
-            failures[target] = str(error)
+    with said_once(adaptation_log):
+        for target in [args.target_lang] if args.target_lang else sharded(args.targets, args.shard):
+            try:
+                run = adapt_flags.plan_run(args, settings, store, target)
+                planned[run] = jobs_of(run, args, context)
+            except InputError as error:
+                if args.target_lang:
+                    raise
+                failures[target] = str(error)
     if args.dry_run:
         print(
             *(run.describe() for run in planned), *(f"impossible: {one}: {failures[one]}" for one in failures), sep="\n"

@@ -181,13 +181,22 @@ def test_a_merge_is_refused_that_cannot_be_adapted(said, tmp_path, models_root):
         assert code == 2 and message in err and list(tmp_path.iterdir()) == []
 
 
-def test_a_single_step_is_refused_that_would_teach_nothing(said, models_root):
+def test_a_single_step_is_refused_that_would_teach_nothing(said, models_root, caplog):
     line = ["--model", models_root / "tiny_massive_k_nl-NL", "--target-lang", "af-ZA", "--adapt", "self"]
     few = [*line, "--task", "mini", "--adapt-epochs", 1, "--adapt-examples", 8, "--adapt-batch-size"]
     code, _, err = said(*few, 8)
     assert code == 2 and "one step over 8 texts teaches nothing" in err
     code, out, _ = said(*few, 4, "--dry-run")
     assert code == 0 and "8 unlabelled train texts" in out
+    assert caplog.text.count("only 8 texts to adapt on") == 1
+
+
+def test_few_texts_are_warned_of_once_for_all_targets(said, models_root, caplog):
+    line = ["--model", models_root / "tiny_massive_k_nl-NL", "--adapt", "self", "--task", "mini", "--dry-run"]
+    assert said(*line, "--targets", "af-ZA", "id-ID", "--adapt-examples", 40)[0] == 0
+    assert caplog.text.count("only 40 texts to adapt on") == 1
+    caplog.clear()
+    assert said(*line, "--targets", "af-ZA")[0] == 0 and "to adapt on" not in caplog.text
 
 
 def test_results_of_something_else_are_told_before_anything_is_computed(models_root, tmp_path):

@@ -17,6 +17,7 @@ from merginguriel.utils.storage import naming
 
 log = logging.getLogger(__name__)
 SPLIT = "train"
+FEW = 300  # texts: 100 made merges worse, 700 made them better (docs/adaptation.md)
 
 
 class Teacher(NamedTuple):
@@ -141,6 +142,17 @@ def drawn(task: Task, target: str, examples: int | None, seed: int) -> Texts:
     if examples is not None and examples > len(texts):
         log.warning("warning: --adapt-examples %d, but %s has %d texts: all are taken", examples, target, len(texts))
     return texts if examples is None or examples >= len(texts) else texts.draw(examples, seed)
+
+
+def warn_of_few(texts: Texts) -> None:
+    """Who plans an adaptation without a label will not see that it made the model worse."""
+    if len(texts) < FEW:
+        log.warning(
+            "warning: only %d texts to adapt on; with fewer than %d merges became worse where it was measured: "
+            "docs/adaptation.md, few texts",
+            len(texts),
+            FEW,
+        )
 
 
 def _check_teacher(teacher: Teacher, target: str) -> None:

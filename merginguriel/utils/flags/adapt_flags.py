@@ -116,7 +116,7 @@ def check_models(args: argparse.Namespace, store: ModelStore) -> None:
 
 def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStore, target: str) -> "AdaptRun":
     """The adaptation to one target; InputError for what cannot be done, before a tensor is read."""
-    from merginguriel.utils.adaptation.run import AdaptRun
+    from merginguriel.utils.adaptation.run import AdaptRun, warn_of_few
     from merginguriel.utils.merging.recipe import source_flags
 
     model = _of_target(args.model, target)
@@ -135,6 +135,7 @@ def plan_run(args: argparse.Namespace, settings: AdaptSettings, store: ModelStor
     recipe = ("adapt", "--model", str(model), "--target-lang", target, *flags)
     run = AdaptRun(store.task, target, model, teachers, settings, args.seed, output, recipe=recipe)
     run.check()
+    warn_of_few(run.texts())
     return run
 
 

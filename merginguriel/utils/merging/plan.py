@@ -11,7 +11,7 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import Method
 from auto_merge_llm.tensors import identities
 
-from merginguriel.utils.adaptation.run import drawn
+from merginguriel.utils.adaptation.run import drawn, warn_of_few
 from merginguriel.utils.adaptation.settings import AdaptSettings
 from merginguriel.utils.data.task import Fingerprints, Task
 from merginguriel.utils.merging import wanted
@@ -211,7 +211,7 @@ def _check_cuts(sources: Sequence[Source], task: Task) -> None:
 
 def _check_adaptation(plan: MergePlan) -> None:
     """Refuse what cannot be adapted so before it is merged (InputError)."""
-    drawn(plan.task, plan.target, plan.settings.adaptation.examples, plan.settings.seed)
+    warn_of_few(drawn(plan.task, plan.target, plan.settings.adaptation.examples, plan.settings.seed))
     if plan.before.output.resolve() == plan.output.resolve():
         raise InputError(f"{plan.output} is where the merge goes that is adapted; choose another --output-dir")
 

@@ -11,6 +11,7 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.adaptation.adapt_job import MODELS_HELD
+from merginguriel.utils.adaptation.run import log as adaptation_log
 from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Fingerprints, Task, Wanted
 from merginguriel.utils.evaluation.evaluation_job import evaluation_job, precision_on
@@ -68,7 +69,7 @@ class Planner:
         """The jobs of all targets, to be done on a `device`. Raises InputError where none can be planned."""
         sweep, precision = Sweep(), precision_on(device)
         jobs: dict[str, Job] = {}
-        with said_once(selection.log):
+        with said_once(selection.log, adaptation_log):
             for first in range(0, len(targets), AT_ONCE):
                 some = targets[first : first + AT_ONCE]
                 with reading_ahead(self._task, self._wanted(some)):
