@@ -377,7 +377,7 @@ def _archive(study: Study, root: Path, file: str) -> None:
     archive(study.dir / "collected" / file, study.dir, sorted(path for path in root.rglob("*") if is_wanted(path)))
 
 
-PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "curves": curves, "small": small}
+PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "small": small}
 
 
 def main(argv=None) -> int:
@@ -390,7 +390,7 @@ def main(argv=None) -> int:
         shutil.copy(args.matrix, DENSE_CSV)  # where commands look for it
     for part in args.parts:
         PARTS[part](study)
-        if part in ("merges", "rounds", "curves", "small"):
+        if part in ("merges", "rounds", "small"):
             collect(study)
     return 1 if study.failures else 0
 

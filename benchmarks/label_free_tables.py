@@ -304,9 +304,9 @@ def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None, Cal
         "others": (usual, None, lambda target: target not in DEVELOPMENT),
         "chose": (usual, None, lambda target: target in DEVELOPMENT),
     }
-    for name, methods in (("rounds", by_rounds(whole, measured.number)), ("growth", growing(measured))):
-        if methods:
-            found[name] = (methods, shared(*(measured.cells[method] for method in methods)), lambda target: True)
+    methods = by_rounds(whole, measured.number)
+    if methods:
+        found["rounds"] = (methods, shared(*(measured.cells[method] for method in methods)), lambda target: True)
     return found
 
 
@@ -314,13 +314,6 @@ def by_rounds(methods: list[Method], number: int) -> list[Method]:
     """Regmean of sources by consensus, and its adaptation in one round and in several."""
     of = [one for one in methods if one[:3] in (("regmean", "consensus", number), ("adapted", "consensus", number))]
     return of if len(of) > 2 else []
-
-
-def growing(measured: Measured) -> list[Method]:
-    """Regmean and its adaptation with other numbers of sources and texts, and with the usual ones beside them."""
-    of = [one for one in measured.methods if one.by == "consensus" and one.how in ("regmean", "adapted")]
-    of = [one for one in of if one.rounds in (0, ROUNDS)]
-    return of if any(one.rounds and (one.number, one.texts) != (measured.number, ALL) for one in of) else []
 
 
 def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
@@ -569,20 +562,6 @@ def method_table(tables: dict[str, list[dict]], corpus: str, group: str, baselin
     return markdown(["", "seeds", "targets", "accuracy", *(f"points to {name}" for name in baselines)], cells)
 
 
-def growth_table(tables: dict[str, list[dict]]) -> list[str]:
-    rows = [row for row in tables["means"] if row["group"] == "growth"]
-    if not rows:
-        return []
-    cells = []
-    for row in rows:
-        found = {one["baseline"]: gain_of(one) for one in tables["comparisons"] if same(one, row)}
-        words = [row["method"], row["number"], row["texts"], row["rounds"] if row["method"] == "adapted" else ""]
-        cells.append([*words, accuracy_of(row), found.get("regmean of the same", ""), found.get("best of all", "")])
-    told = f"Seeds {rows[0]['seeds']}, {rows[0]['targets']} targets, sources by consensus."
-    header = ["", "sources", "texts", "rounds", "accuracy", "points to regmean of the same", "points to best of all"]
-    return [*markdown(header, cells), "", told]
-
-
 def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
     rows = [row for row in tables["means"] if row["group"] == "rounds"]
     if not rows:
@@ -696,7 +675,6 @@ def fill_pages(folder: Path, pages: Path) -> None:
     parts = {f"massive, {group}": method_table(tables, "massive", group, OF_MASSIVE) for group in GROUPS}
     parts |= {
         "rounds": rounds_table(tables),
-        "growth": growth_table(tables),
         "tuned": tuned_table(tables),
         "sib200": method_table(tables, "sib200", "all", OF_SIB),
         "choice": choice_table(tables),

@@ -77,7 +77,7 @@ def listed(capsys) -> dict[str, list[list[str]]]:
 def test_every_command_of_the_file_can_be_given(capsys):
     assert runner.main([str(FILE), "--dir", "work", "--base", "tiny", "--data", "massive=M", "--dry-run"]) == 0
     parts = listed(capsys)
-    assert list(parts) == "sources transfer five votes choices methods".split()
+    assert list(parts) == "sources transfer five votes choices methods numbers".split()
     for command, *flags in [line for lines in parts.values() for line in lines]:
         module = importlib.import_module(f"merginguriel.{COMMANDS[command][0]}")
         given = module.build_parser().parse_args(flags)  # which exits where a flag is wrong

@@ -195,18 +195,6 @@ def test_a_method_with_few_of_a_seeds_targets_is_left_out(made):
     assert not [row for row in read(folder / "csv/massive_targets.csv") if row["rounds"] == "3"]
 
 
-def test_growth_is_over_what_all_its_rows_have(made):
-    folder, archives = made
-    rows = [row for row in read(folder / "csv/means.csv") if row["group"] == "growth"]
-    assert {(row["seeds"], row["targets"]) for row in rows} == {("42", "4")}
-    named = sorted((row["method"], row["number"], row["texts"]) for row in rows)
-    adapted = [("adapted", "2", "100"), ("adapted", "2", "all"), ("adapted", "3", "all")]
-    assert named == [*adapted, ("regmean", "2", ""), ("regmean", "3", "")]
-    right = archives[42].right
-    expected = np.mean([right["regmean", "consensus", 3, 2, None, one] for one in LOCALES if one != "nl-NL"])
-    assert float(row_of(rows, method="adapted", number=3)["accuracy"]) == pytest.approx(expected, abs=1e-4)
-
-
 def test_a_score_that_is_the_accuracy_correlates_fully(made):
     rows = read(made[0] / "csv/choice.csv")
     assert float(row_of(rows, score="consensus alone")["correlation"]) == 1
