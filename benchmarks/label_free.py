@@ -348,17 +348,6 @@ def rounds(study: Study) -> None:
     study.run("rounds", lines)
 
 
-def curves(study: Study) -> None:
-    """Fewer texts, and other numbers of sources, by the first seed."""
-    seed, chosen = study.args.seeds[0], ["--selection", "consensus", *_few(study)]
-    numbers = [1, 2] if study.args.quick else [3, 10]
-    lines = [study.sweep(study.massive, seed, "regmean regmean+vote", *chosen, "--num-languages", *numbers, share=0.7)]
-    for count in (100, 1000):
-        more = [*chosen, "--num-languages", study.number, "--adapt-examples", count]
-        lines.append(study.sweep(study.massive, seed, "regmean+vote", *more, share=0.15))
-    study.run("curves", lines)
-
-
 def collect(study: Study) -> None:
     """Results without logits but those of the N×N of SIB-200, one archive a corpus and seed."""
     for corpus in study.corpora:

@@ -2,8 +2,8 @@
 
 Trains a model for each locale, measures N×N transfer on validation and on test, then for each target and selection
 (cosine, sinkhorn, real) lets the sources vote and merges them. `real` chooses by the validation matrix; test items are
-only judged on. Every number comes from the toolkit's own commands; finished work is not repeated. docs/results.md was
-made on GPUs with
+only judged on. Every number comes from the toolkit's own commands; finished work is not repeated.
+docs/results/votes_and_merges.csv was made on GPUs with
 
     python benchmarks/votes_and_merges.py --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
         --locales af-ZA,nl-NL,de-DE,en-US,da-DK,es-ES,id-ID,ms-MY,vi-VN,tr-TR,hi-IN,sw-KE \

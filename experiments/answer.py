@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from growth import COLUMNS, USUAL, accuracy, rows_of_growth, table_of
+from growth import COLUMNS, DIGITS, USUAL, accuracy, rows_of_growth, table_of
 from kept import NUMBERS
 from needs import SIZES, needs
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
@@ -50,8 +50,8 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
             continue
         values = gather(cells, where)
         low, high = interval_of(measured.draws(way, where))
-        best = measured.cells.get(Way(BEST, way.by, way.number))
-        closed = gap_closed(cells, best, measured.cells[OWN]) if best and OWN in measured.cells else None
+        best = measured.cells[measured.best_of_all]
+        closed = gap_closed(cells, best, measured.cells[OWN]) if OWN in measured.cells else None
         means.append(
             head
             | {"targets": len(where.targets), "seeds": " ".join(map(str, where.seeds))}
@@ -75,10 +75,12 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
 
 
 def rounded(row: dict) -> dict:
-    return {
-        name: "" if value is None else round(float(value), 4) if isinstance(value, float) and name != "p" else value
-        for name, value in row.items()
-    }
+    def one(name: str, value: object) -> object:
+        if value is None:
+            return ""
+        return round(float(value), DIGITS) if isinstance(value, float) and name != "p" else value
+
+    return {name: one(name, value) for name, value in row.items()}
 
 
 def write_rows(file: Path, rows: Sequence[dict]) -> None:
@@ -124,7 +126,16 @@ class Tables:
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
             gains = [self.gain(row, name) for name in baselines]
             name = name_of(row) if on == usual else f"{name_of(row)} ({on})"
-            lines.append([name, accuracy(row), closed, *gains, needs_of(row), row["seconds"]])
+            lines.append(
+                [
+                    name,
+                    accuracy(row),
+                    closed,
+                    *gains,
+                    needs_of(row),
+                    "" if row["how"].startswith("vote_") else row["seconds"],
+                ]
+            )
         points = [f"points to {name}" for name in baselines]
         return markdown([usual, "accuracy", "gap closed", *points, "needs", "seconds"], lines)
 
@@ -135,7 +146,7 @@ class Tables:
             for one in self.comparisons:
                 if one["baseline"] == baseline and all(one[name] == row[name] for name in WAY):
                     lines.append([name_of(row), self.gain(row, baseline), one["which_above"], one["which_below"]])
-        return markdown(["", baseline, "surely better on", "surely worse on"], lines)
+        return markdown(["", f"points to {baseline}", "surely better on", "surely worse on"], lines)
 
     def crossed(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
         """A line a choice of sources: accuracies of what is made of them."""
@@ -152,8 +163,9 @@ class Tables:
         lines = []
         for row in self.tuned:
             scores = [f"{float(value):.4f}" for name, value in row.items() if name not in ("texts", "flags")]
-            lines.append([row["texts"], f"`{row['flags']}`" if row["texts"] else row["flags"], *scores])
-        return markdown(list(self.tuned[0]) if self.tuned else [], lines)
+            flags = f"`{row['flags']}`" if row["texts"] and row["flags"] else row["flags"] or "defaults"
+            lines.append([row["texts"], flags, *scores])
+        return markdown(list(self.tuned[0]), lines)
 
 
 def way_in(row: dict[str, str]) -> Way:
@@ -177,6 +189,11 @@ def needs_of(row: dict[str, str]) -> str:
     networks = "1 network" if row["networks"] == "1" else f"{row['networks']} networks"
     rest = [f"{int(row[name]):,} {name}" for name in ("texts", "labels") if row[name] != "0"]
     return ", ".join([networks, *rest])
+
+
+def seconds_of(row: dict[str, str]) -> str:
+    """Of its jobs; not of votes, which add up what the N×N has kept, and would have to ask every source."""
+    return "" if row["how"].startswith("vote_") else row["seconds"]
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -223,7 +240,8 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
             rows = [row for row in tables.growth if row["corpus"] == corpus]
             found[f"{corpus}, {table}"] = markdown(*table_of(rows, table))
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
-    found["tuned"] = tables.settings()
+    if tables.tuned:
+        found["tuned"] = tables.settings()
     return found
 
 

@@ -11,6 +11,7 @@ from ways import BEST, Measured, Way, common, gather
 from merginguriel.utils.evaluation.statistics import interval_of
 
 BY, USUAL = "consensus", 5
+DIGITS = 7  # so that tables round what was not rounded to be seen
 ADAPTED = Way("regmean", BY, USUAL, 2)
 # Of a table's columns what is made of the sources, whoever they are.
 COLUMNS = {
@@ -54,7 +55,7 @@ def _rows(table: str, ways: Iterable[tuple[int, Way]], measured: Measured) -> li
             points = accuracy - gather(measured.cells[merged], where).mean()
             low, high = interval_of(draws - measured.draws(merged, where))
             row |= {"points": 100 * points, "points_low": 100 * low, "points_high": 100 * high}
-        rows.append({name: round(float(one), 4) if isinstance(one, float) else one for name, one in row.items()})
+        rows.append({name: round(float(one), DIGITS) if isinstance(one, float) else one for name, one in row.items()})
     return rows
 
 
@@ -63,7 +64,7 @@ def table_of(rows: Sequence[dict[str, str]], table: str) -> tuple[list[str], lis
     rows = [row for row in rows if row["table"] == table]
     on = f", {rows[0]['targets']} targets" if rows else ""
     if table == "texts":
-        return [f"texts{on}", "accuracy", "points to the merge"], [
+        return [f"texts adapted on{on}", "accuracy", "points to the merge"], [
             [row["at"] if row["points"] else "none, the merge", accuracy(row), points(row)] for row in rows
         ]
     of = {(row["at"], _column(row)): row for row in rows}

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from ways import ALL, BEST, Way
 
 BLUE = "#1f5fa8"
-HINDSIGHT, ADAPTED = Way(BEST, ALL, 48), Way("regmean", "consensus", 5, 2)
+HINDSIGHT, ADAPTED = Way(BEST, ALL, 48), Way("regmean", "cosine", 5, 2)
 SHOWN = {
     HINDSIGHT: ("best of all 48 sources, in hindsight", "#9a9a9a"),
-    Way("vote_soft", "consensus", 5): ("vote of five", "#e08214"),
+    Way("vote_soft", "cosine", 5): ("vote of five", "#e08214"),
     ADAPTED: ("five merged and adapted: one model", BLUE),
 }
 

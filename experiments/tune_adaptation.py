@@ -3,7 +3,9 @@
 Five sources by consensus, merged by regmean, then adapted by each of the trials. No test item is read.
 
     python experiments/tune_adaptation.py work/massive_42 --base-model DIR/me5-small-xlmr --dataset-name DIR/massive \
-        --workers 7 --output docs/results/tuned_adaptation.csv
+        --workers 7 --output docs/results/languages/tuned_adaptation.csv
+
+Rows of other trials that the output already has are kept: of the same sources, as they should be.
 """
 
 import argparse
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from answer import write_rows
+from answer import read_rows, write_rows
 from auto_merge_llm.errors import InputError
 from run import Runner, whole
 from tqdm import tqdm
@@ -81,7 +83,9 @@ def build_parser():
     parser.add_argument("--base-model", metavar="NAME", required=True, help="Hub id or folder of the base model")
     flag_groups.add_task(parser)
     parser.add_argument("--texts", nargs="+", choices=TRIALS, default=[*TRIALS], help="only trials with so many texts")
-    parser.add_argument("--with-flag", default="", metavar="TEXT", help="only trials whose flags contain it")
+    parser.add_argument(
+        "--containing", default="", metavar="TEXT", help="only trials whose flags contain it, as in e-5"
+    )
     parser.add_argument("--targets", nargs="+", default=LOCALES, help="whose validation items choose")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5, help="sources of each")
     parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="processes at a time, in all")
@@ -95,8 +99,10 @@ def main(argv=None) -> int:
     task, folder = flag_groups.read_task(args), args.folder.resolve()
     places = {("", "before adaptation"): folder / "tuning/merged/{target}"}
     for texts in args.texts:
-        for flags in filter(lambda flags: args.with_flag in flags, TRIALS[texts]):
+        for flags in filter(lambda flags: args.containing in flags, TRIALS[texts]):
             places[texts, flags] = folder / "tuning" / f"{texts}{flags.replace(' ', '')}" / "{target}"
+    if len(places) == 1:
+        raise InputError(f"--containing {args.containing}: no trial with {' '.join(args.texts)} texts has that")
     make(args, folder, [*places.items()], ["--base-model", whole(args.base_model), *task_tokens(task)])
     rows = []
     for (texts, flags), place in tqdm(places.items(), desc="validation", disable=None):
@@ -106,7 +112,9 @@ def main(argv=None) -> int:
         }
         told = {name: round(score, 4) for name, score in {"mean": float(np.mean([*scores.values()])), **scores}.items()}
         rows.append({"texts": texts, "flags": flags, **told})
-    write_rows(args.output, rows)
+    before = read_rows(args.output) if args.output.is_file() else []
+    new = {(row["texts"], row["flags"]) for row in rows}
+    write_rows(args.output, [*rows, *(row for row in before if (row["texts"], row["flags"]) not in new)])
     for row in rows:
         print(row["mean"], row["texts"], row["flags"] or "defaults")
     return 0

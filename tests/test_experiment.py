@@ -139,7 +139,9 @@ def test_settings_of_the_adaptation_are_tried_on_validation_items(source_copies,
     nxn = ["--models-root", str(work / "models"), "--split", "train", "--results-dir", str(work / "nxn_train")]
     assert run_nxn_evaluation.main([*base, *nxn, "--targets", "af-ZA"]) == 0
     monkeypatch.setattr(tune_adaptation, "TRIALS", {"20": ["--adapt-batch-size 4", "--adapt-lr 1e-5"]})
-    assert tune_adaptation.main([*given, "--with-flag", "batch"]) == 0
+    with pytest.raises(InputError, match="no trial with 20 texts"):
+        tune_adaptation.main([*given, "--containing", "rounds"])
+    assert tune_adaptation.main([*given, "--containing", "batch"]) == 0
     rows = list(csv.DictReader((tmp_path / "tuned.csv").open()))
     assert [(row["texts"], row["flags"]) for row in rows] == [("", "before adaptation"), ("20", "--adapt-batch-size 4")]
     for row, place in zip(rows, ("merged", "20--adapt-batch-size4")):

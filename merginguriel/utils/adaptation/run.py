@@ -17,7 +17,7 @@ from merginguriel.utils.storage import naming
 
 log = logging.getLogger(__name__)
 SPLIT = "train"
-FEW = 300  # texts: 100 made merges worse, 700 made them better (docs/adaptation.md)
+FEW = 300  # texts: between the 100 that made merges worse and the 700 that did not (docs/adaptation.md)
 
 
 class Teacher(NamedTuple):
@@ -148,10 +148,8 @@ def warn_of_few(texts: Texts) -> None:
     """Who plans an adaptation without a label will not see that it made the model worse."""
     if len(texts) < FEW:
         log.warning(
-            "warning: only %d texts to adapt on; with fewer than %d merges became worse where it was measured: "
-            "docs/adaptation.md, few texts",
+            "warning: only %d texts to adapt on; 100 made merges worse where that was measured (docs/adaptation.md)",
             len(texts),
-            FEW,
         )
 
 
