@@ -10,7 +10,7 @@ import pytest
 import torch
 from running import environment
 
-from merginguriel.utils.jobs import copies
+from merginguriel.utils.jobs import copies, processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,15 +40,15 @@ if __name__ == "__main__":
 """
 
 
-def said(code, folder, env) -> str:
-    """What a script of this code prints."""
+def said(code, folder, env, stream="stdout") -> str:
+    """What a script of this code prints, or what it logs."""
     script = folder / "script.py"
     script.write_text(code)
     done = subprocess.run(
         [sys.executable, script], env=env, cwd=folder, text=True, capture_output=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return getattr(done, stream)
 
 
 def test_they_are_what_new_processes_would_be(tmp_path):
@@ -57,6 +57,13 @@ def test_they_are_what_new_processes_would_be(tmp_path):
     assert sorted(one[0] for one in workers) == ["a", "b"]
     for _, later, threads, wanted, loaded, parent in workers:
         assert (later, loaded) == ("later", "True") and threads == wanted and parent != us[-1]
+
+
+@pytest.mark.parametrize(("threads", "warned"), [("1", 0), (str(processes.cores()), 1)])
+def test_more_threads_than_cores_are_warned_of(threads, warned, tmp_path):
+    warning = f"OMP_NUM_THREADS={threads} for each of 2 workers makes more threads than there are cores"
+    said_of_it = said(CODE, tmp_path, {**environment(), "OMP_NUM_THREADS": threads}, "stderr").count(warning)
+    assert said_of_it == (warned if processes.cores() > 1 else 0)
 
 
 @pytest.mark.parametrize(("does", "kind"), [("print", "forkserver"), ("os.abort", "spawn")])

@@ -15,6 +15,7 @@ from merginguriel.utils.jobs import copies
 from merginguriel.utils.storage import messages
 
 AGAIN = "run the same command again"
+log = logging.getLogger(__name__)
 
 
 def cores() -> int:
@@ -53,6 +54,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     current: dict[Any, str | None] = {}
     reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
+    _warn_of_threads(workers)
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
@@ -138,6 +140,19 @@ def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
         reason = (str(error).splitlines() or [""])[0]
         pipe.send(("dies", f"{type(error).__name__}: {reason}"))
         raise
+
+
+def _warn_of_threads(workers: int) -> None:
+    """Where there are more threads than cores, those that are done wait in loops for the others."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and int(threads) > 1 and int(threads) * workers > cores():
+        log.warning(
+            "warning: OMP_NUM_THREADS=%s for each of %d workers makes more threads than there are cores (%d), which is "
+            "several times as slow; unset it",
+            threads,
+            workers,
+            cores(),
+        )
 
 
 @contextlib.contextmanager
