@@ -392,7 +392,9 @@ def test_the_hub_is_asked_for_no_pickle(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["no/where", "no folder", "a/b/c", "../x", "--x", "", "a/b\n"])
-def test_what_is_neither_folder_nor_in_the_hub(hub, tmp_path, source):
+def test_what_is_neither_folder_nor_in_the_hub(hub, tmp_path, monkeypatch, source):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError) as caught:
         as_model_folder(source, tmp_path / "cache")
     assert ("nothing whole of that name" if source == "no/where" else "no id of the Hub") in str(caught.value)
