@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from growth import COLUMNS, DIGITS, USUAL, accuracy, rows_of_growth, table_of
+from growth import COLUMNS, USUAL, accuracy, rows_of_growth, table_of
 from kept import NUMBERS
 from needs import SIZES, needs
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
@@ -38,6 +38,7 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "own model": lambda way, measured: OWN,
 }
 WAY = ["corpus", *Way._fields]
+DIGITS = 7  # so that tables round what was not rounded to be seen
 
 
 def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], list[dict]]:
@@ -107,14 +108,10 @@ class Tables:
     def ways(self, corpus: str, wanted: Callable[[Way], bool]) -> list[dict[str, str]]:
         return [row for row in self.means if row["corpus"] == corpus and wanted(way_in(row))]
 
-    def gain(self, row: dict[str, str], baseline: str) -> str:
-        """Points, interval, on how many targets above, and on how many beyond chance."""
-        for one in self.comparisons:
-            if one["baseline"] == baseline and all(one[name] == row[name] for name in WAY):
-                points, low, high = (100 * float(one[name]) for name in ("gain", "low", "high"))
-                sure = f"{one['sure_above']}:{one['sure_below']}"
-                return f"{points:+.1f} [{low:+.1f}, {high:+.1f}], {one['above']}/{one['targets']}, {sure}"
-        return ""
+    def compared(self, row: dict[str, str], baseline: str) -> dict[str, str] | None:
+        """The comparison of a row of means with a baseline, if there is one."""
+        same = (one for one in self.comparisons if all(one[name] == row[name] for name in WAY))
+        return next((one for one in same if one["baseline"] == baseline), None)
 
     def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
         """A line a way: accuracy, the share of the gap that it closes, its gains, what it needs, its jobs' seconds."""
@@ -124,18 +121,9 @@ class Tables:
         lines = []
         for row, on in zip(rows, rests_on):
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
-            gains = [self.gain(row, name) for name in baselines]
+            gains = [gain_of(self.compared(row, name)) for name in baselines]
             name = name_of(row) if on == usual else f"{name_of(row)} ({on})"
-            lines.append(
-                [
-                    name,
-                    accuracy(row),
-                    closed,
-                    *gains,
-                    needs_of(row),
-                    "" if row["how"].startswith("vote_") else row["seconds"],
-                ]
-            )
+            lines.append([name, accuracy(row), closed, *gains, needs_of(row), seconds_of(row)])
         points = [f"points to {name}" for name in baselines]
         return markdown([usual, "accuracy", "gap closed", *points, "needs", "seconds"], lines)
 
@@ -143,9 +131,9 @@ class Tables:
         """A line a way: its gain over the baseline, and the targets where that is beyond chance."""
         lines = []
         for row in self.ways(corpus, wanted):
-            for one in self.comparisons:
-                if one["baseline"] == baseline and all(one[name] == row[name] for name in WAY):
-                    lines.append([name_of(row), self.gain(row, baseline), one["which_above"], one["which_below"]])
+            one = self.compared(row, baseline)
+            if one:
+                lines.append([name_of(row), gain_of(one), one["which_above"], one["which_below"]])
         return markdown(["", f"points to {baseline}", "surely better on", "surely worse on"], lines)
 
     def crossed(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
@@ -181,6 +169,15 @@ def name_of(row: dict[str, str]) -> str:
     words += f" on {row['examples']} texts" if row["examples"] != "0" else ""
     hindsight = ", in hindsight" if how == BEST else ""
     return f"{words}, {f'all {number}' if by == ALL else f'{number} by {by}'}{hindsight}"
+
+
+def gain_of(one: dict[str, str] | None) -> str:
+    """Points, interval, on how many targets above, and on how many beyond chance."""
+    if not one:
+        return ""
+    points, low, high = (100 * float(one[name]) for name in ("gain", "low", "high"))
+    sure = f"{one['sure_above']}:{one['sure_below']}"
+    return f"{points:+.1f} [{low:+.1f}, {high:+.1f}], {one['above']}/{one['targets']}, {sure}"
 
 
 def needs_of(row: dict[str, str]) -> str:
@@ -250,11 +247,14 @@ def main(argv=None) -> None:
     parser.add_argument("kept", type=Path, help="folder that collect.py wrote")
     parser.add_argument("--pages", type=Path, nargs="+", default=[], help="with places for the tables")
     args = parser.parse_args(argv)
+    missing = [page for page in args.pages if not page.is_file()]
+    if missing:
+        raise SystemExit(f"no page {missing[0]}")
     files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": [], "growth": []}
     for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
             measured = read_measured(args.kept, corpus)
-            growth = [{"corpus": corpus} | row for row in rows_of_growth(measured, SIZES[corpus]["train"])]
+            growth = [{"corpus": corpus} | rounded(row) for row in rows_of_growth(measured, SIZES[corpus]["train"])]
             for rows, more in zip(files.values(), (*rows_of(measured, corpus), growth)):
                 rows += more
     if not files["means"]:

@@ -11,7 +11,6 @@ from ways import BEST, Measured, Way, common, gather
 from merginguriel.utils.evaluation.statistics import interval_of
 
 BY, USUAL = "consensus", 5
-DIGITS = 7  # so that tables round what was not rounded to be seen
 ADAPTED = Way("regmean", BY, USUAL, 2)
 # Of a table's columns what is made of the sources, whoever they are.
 COLUMNS = {
@@ -49,13 +48,13 @@ def _rows(table: str, ways: Iterable[tuple[int, Way]], measured: Measured) -> li
         low, high = interval_of(draws)
         row = {"table": table, "at": at, **way._asdict(), "targets": len(where.targets)}
         row |= {"seeds": " ".join(map(str, where.seeds))}
-        accuracy = gather(measured.cells[way], where).mean()
-        row |= {"accuracy": accuracy, "low": low, "high": high}
+        mean = gather(measured.cells[way], where).mean()
+        row |= {"accuracy": mean, "low": low, "high": high}
         if way != merged:
-            points = accuracy - gather(measured.cells[merged], where).mean()
+            gained = mean - gather(measured.cells[merged], where).mean()
             low, high = interval_of(draws - measured.draws(merged, where))
-            row |= {"points": 100 * points, "points_low": 100 * low, "points_high": 100 * high}
-        rows.append({name: round(float(one), DIGITS) if isinstance(one, float) else one for name, one in row.items()})
+            row |= {"points": 100 * gained, "points_low": 100 * low, "points_high": 100 * high}
+        rows.append(row)
     return rows
 
 

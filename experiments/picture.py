@@ -3,7 +3,7 @@
 python experiments/picture.py docs/results/languages
 """
 
-import sys
+import argparse
 from collections import defaultdict
 from pathlib import Path
 
@@ -40,5 +40,14 @@ def draw(folder: Path) -> None:
     figure.savefig(folder / "targets.png", dpi=110, metadata={"Software": None})
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kept", type=Path, help="folder with the files of answer.py")
+    args = parser.parse_args()
+    if not (args.kept / "targets.csv").is_file():
+        parser.error(f"{args.kept} has no targets.csv; run answer.py first")
+    draw(args.kept)
+
+
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]))
+    main()

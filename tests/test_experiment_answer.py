@@ -267,6 +267,8 @@ def test_where_nothing_is_kept_or_the_page_has_no_place_it_says_so(folder, tmp_p
     for given, reason in ((tmp_path, "no files of"), (folder, "has no place for")):
         with pytest.raises(SystemExit, match=reason):
             answer.main([str(given), "--pages", str(page)])
+    with pytest.raises(SystemExit, match="no page"):
+        answer.main([str(folder), "--pages", str(page), str(tmp_path / "none.md")])
     with pytest.raises(SystemExit, match="no N×N of test items"):
         collect.main([str(tmp_path / "missing"), "--output", str(tmp_path / "out")])
 

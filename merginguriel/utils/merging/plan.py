@@ -210,7 +210,7 @@ def _check_cuts(sources: Sequence[Source], task: Task) -> None:
 
 
 def _check_adaptation(plan: MergePlan) -> None:
-    """Refuse what cannot be adapted so before it is merged (InputError)."""
+    """Refuse what cannot be adapted so before it is merged (InputError), and warn of few texts."""
     warn_of_few(drawn(plan.task, plan.target, plan.settings.adaptation.examples, plan.settings.seed))
     if plan.before.output.resolve() == plan.output.resolve():
         raise InputError(f"{plan.output} is where the merge goes that is adapted; choose another --output-dir")
