@@ -19,6 +19,7 @@ from needs import SIZES, needs
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_of
+from merginguriel.utils.flags.command import command
 from merginguriel.utils.storage import atomic
 
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
@@ -267,4 +268,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(main)())

@@ -16,6 +16,7 @@ from kept import OWN_MODEL, Kept, Row, joined, read_array, read_kept, write_arra
 
 from merginguriel.utils.evaluation.nxn_logits import Logits, open_logits
 from merginguriel.utils.evaluation.predictions import PREDICTIONS, read_predictions
+from merginguriel.utils.flags.command import command
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, finished_runs, read_csv
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.naming import RESULTS_JSON
@@ -141,4 +142,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(main)())

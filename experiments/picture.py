@@ -11,6 +11,8 @@ from answer import read_rows, way_in
 from matplotlib.figure import Figure
 from ways import ALL, BEST, Way
 
+from merginguriel.utils.flags.command import command
+
 BLUE = "#1f5fa8"
 HINDSIGHT, ADAPTED = Way(BEST, ALL, 48), Way("regmean", "cosine", 5, 2)
 SHOWN = {
@@ -40,14 +42,14 @@ def draw(folder: Path) -> None:
     figure.savefig(folder / "targets.png", dpi=110, metadata={"Software": None})
 
 
-def main() -> None:
+def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path, help="folder with the files of answer.py")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not (args.kept / "targets.csv").is_file():
         parser.error(f"{args.kept} has no targets.csv; run answer.py first")
     draw(args.kept)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(main)())
