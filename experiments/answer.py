@@ -2,7 +2,7 @@
 
     python experiments/answer.py docs/results/languages --pages docs/results.md docs/adaptation.md
 
-means.csv, comparisons.csv, targets.csv and growth.csv are written beside those files.
+means.csv, comparisons.csv, targets.csv and side_by_side.csv are written beside those files.
 """
 
 import argparse
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from growth import COLUMNS, USUAL, accuracy, rows_of_growth, table_of
+import yaml
 from kept import NUMBERS
 from needs import SIZES, needs
+from side_by_side import COLUMNS, USUAL, accuracy, rows_of_tables, table_of
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_of
@@ -39,6 +40,7 @@ BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
     "own model": lambda way, measured: OWN,
 }
 WAY = ["corpus", *Way._fields]
+HERE = Path(__file__).resolve().parent
 DIGITS = 7  # so that tables round what was not rounded to be seen
 
 
@@ -104,7 +106,7 @@ class Tables:
     def __init__(self, folder: Path):
         of = {file.stem: read_rows(file) for file in folder.glob("*.csv")}
         self.means, self.comparisons = of["means"], of["comparisons"]
-        self.growth, self.tuned = of["growth"], of.get("tuned_adaptation", [])
+        self.side_by_side, self.tuned = of["side_by_side"], of.get("tuned_adaptation", [])
 
     def ways(self, corpus: str, wanted: Callable[[Way], bool]) -> list[dict[str, str]]:
         return [row for row in self.means if row["corpus"] == corpus and wanted(way_in(row))]
@@ -223,6 +225,13 @@ def _is_main(way: Way) -> bool:
     )
 
 
+def better_settings() -> dict[str, str]:
+    """By mode the flags of what the experiment has of it beside its defaults."""
+    parts = yaml.safe_load((HERE / "languages.yaml").read_text(encoding="utf-8"))["parts"]
+    settings = (setting.split(" ", 2) for entry in parts["methods"] for setting in entry.get("setting", ()))
+    return {mode: flags for _, mode, flags in settings}
+
+
 def parts_of(tables: Tables) -> dict[str, list[str]]:
     """The tables of the page, by the names of their places."""
     found = {}
@@ -234,9 +243,9 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
         for by, baseline in (("cosine", "the same by chance"), ("consensus", "the same by URIEL's cosine")):
             wanted = lambda way, by=by: _is_main(way) and (way.by, way.number) == (by, USUAL)  # noqa: E731
             found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)
-        for table in ("texts", "sources"):
-            rows = [row for row in tables.growth if row["corpus"] == corpus]
-            found[f"{corpus}, {table}"] = markdown(*table_of(rows, table))
+        for table in ("texts", "sources", "methods", "better"):
+            rows = [row for row in tables.side_by_side if row["corpus"] == corpus]
+            found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, better_settings()))
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
     if tables.tuned:
         found["tuned"] = tables.settings()
@@ -251,12 +260,12 @@ def main(argv=None) -> None:
     missing = [page for page in args.pages if not page.is_file()]
     if missing:
         raise SystemExit(f"no page {missing[0]}")
-    files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": [], "growth": []}
+    files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": [], "side_by_side": []}
     for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
             measured = read_measured(args.kept, corpus)
-            growth = [{"corpus": corpus} | rounded(row) for row in rows_of_growth(measured, SIZES[corpus]["train"])]
-            for rows, more in zip(files.values(), (*rows_of(measured, corpus), growth)):
+            tables = [{"corpus": corpus} | rounded(row) for row in rows_of_tables(measured, SIZES[corpus]["train"])]
+            for rows, more in zip(files.values(), (*rows_of(measured, corpus), tables)):
                 rows += more
     if not files["means"]:
         raise SystemExit(f"{args.kept} has no files of collect.py")

@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 from kept import OWN_MODEL
-from ways import Way
+from ways import BETTER, Way
 
 from merginguriel.utils.merging import modes
 
 MEASURED = 1000  # texts on which methods measure and sources are asked, by default
 SIZES = {"massive": {"train": 11514, "validation": 2033}, "sib200": {"train": 701, "validation": 99}}
-BETTER_REGMEAN = "regmean, better setting"  # measures on its sources' own texts
+BETTER_REGMEAN = f"regmean{BETTER}"  # measures on its sources' own texts
 
 
 class Needs(NamedTuple):
@@ -23,7 +23,7 @@ def needs(way: Way, corpus: str) -> Needs:
     size = SIZES[corpus]
     if way.how == OWN_MODEL:
         return Needs(1, 0, size["train"])
-    mode = way.how.split(",")[0]
+    mode = way.how.removesuffix(BETTER)
     texts = 0
     if way.by == "consensus" or (mode in modes.MODES and modes.needs_text(mode) and way.how != BETTER_REGMEAN):
         texts = min(MEASURED, size["train"])

@@ -12,6 +12,7 @@ from kept import OWN_MODEL, Kept, Row, read_array, read_kept
 from merginguriel.utils.evaluation.statistics import holm, interval_of, mcnemar, means_of_draws, wilcoxon
 
 VOTE = "ensemble_"
+BETTER = ", better setting"  # after a mode that does not have its defaults
 ALL = "all"
 # Of its sources alone: who knows the labels takes the best, who knows nothing the mean.
 BEST, MEAN = "best source", "mean of sources"
@@ -85,7 +86,7 @@ def _leave_out_begun(measured: Measured) -> None:
 def way_of(row: Row) -> Way:
     how = row.mode.replace(VOTE, "vote_") if row.mode.startswith(VOTE) else row.mode
     if row.part == "better":
-        how += ", better setting"
+        how += BETTER
     by = row.part if row.part in RANKINGS else row.selection
     return Way(how, by, row.number, row.rounds, row.examples)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 CODE = """
 import os, sys
-from merginguriel.utils.jobs import copies, processes
+from merginguriel.utils.jobs import backends, copies, processes
 
 class Says:
     def __call__(self, name, job, report):
@@ -59,10 +59,21 @@ def test_they_are_what_new_processes_would_be(tmp_path):
         assert (later, loaded) == ("later", "True") and threads == wanted and parent != us[-1]
 
 
+COMPUTING = (
+    'processes.in_processes(Says, [("a", None), ("b", None)], 2, Heard())',
+    'backends.LocalBackend(2).run(Says, [("a", []), ("b", [])], Heard())',
+)
+
+
 @pytest.mark.parametrize(("threads", "warned"), [("1", 0), (str(processes.cores()), 1)])
-def test_more_threads_than_cores_are_warned_of(threads, warned, tmp_path):
+def test_more_threads_than_cores_are_warned_of_where_workers_compute(threads, warned, tmp_path):
+    """Those that only read, as of reading_ahead.py, do not."""
     warning = f"OMP_NUM_THREADS={threads} for each of 2 workers makes more threads than there are cores"
-    said_of_it = said(CODE, tmp_path, {**environment(), "OMP_NUM_THREADS": threads}, "stderr").count(warning)
+    given = {**environment(), "OMP_NUM_THREADS": threads}
+    assert warning not in said(CODE, tmp_path, given, "stderr")
+    code = CODE.replace(*COMPUTING)
+    assert code != CODE
+    said_of_it = said(code, tmp_path, given, "stderr").count(warning)
     assert said_of_it == (warned if processes.cores() > 1 else 0)
 
 

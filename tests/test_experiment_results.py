@@ -21,7 +21,7 @@ ROUNDING = 2e-6  # what the last bits of a BLAS may make of an interval
 
 
 def test_every_number_is_that_of_the_answers(tmp_path):
-    names = ("means", "comparisons", "targets", "growth")
+    names = ("means", "comparisons", "targets", "side_by_side")
     shutil.copytree(
         PUBLISHED, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*(f"{name}.csv" for name in names))
     )
@@ -49,7 +49,7 @@ def test_growth_is_on_the_targets_that_all_lines_have():
             texts = int(row["examples"]) or 11514 if row["rounds"] == "2" else 0
             found.setdefault(texts, {})[row["target"]] = float((of == labels).mean())
     targets = set.intersection(*(set(of) for of in found.values()))
-    rows = [row for row in answer.read_rows(PUBLISHED / "growth.csv") if row["table"] == "texts"]
+    rows = [row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "texts"]
     assert [int(row["at"]) for row in rows] == sorted(found) and 0 < len(targets) <= 49
     means = [sum(found[int(row["at"])][target] for target in targets) / len(targets) for row in rows]
     for row, accuracy in zip(rows, means):

@@ -152,6 +152,7 @@ class Turns:
                 "use --overwrite to begin the run again"
             )
         if len(parts) > 1 and not settings.sequential:
+            processes.warn_of_threads(len(parts))
             processes.in_processes(self._make, parts, len(parts), self._progress, loaded_by({"iterative"}))
         elif parts:
             processes.in_this_process(lambda: self._trainers, parts, self._progress)

@@ -45,6 +45,7 @@ class LocalBackend:
             processes.in_this_process(make, groups, progress)
         else:
             loads = loaded_by({job.kind for _, jobs in groups for job in jobs})
+            processes.warn_of_threads(min(self.workers, len(groups)))
             processes.in_processes(make, groups, self.workers, progress, loads)
 
 

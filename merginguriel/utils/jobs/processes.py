@@ -54,7 +54,6 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     current: dict[Any, str | None] = {}
     reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
-    _warn_of_threads(workers)
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
@@ -142,8 +141,8 @@ def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
         raise
 
 
-def _warn_of_threads(workers: int) -> None:
-    """Where there are more threads than cores, those that are done wait in loops for the others."""
+def warn_of_threads(workers: int) -> None:
+    """Of workers that compute: where threads outnumber cores, those that are done wait in loops for the others."""
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads) > 1 and int(threads) * workers > cores():
         log.warning(

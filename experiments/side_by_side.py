@@ -1,17 +1,19 @@
-"""How the adapted merge grows with its texts and with its sources.
+"""Ways side by side: how the adapted merge grows with its texts and its sources, and every method beside the average.
 
 On the targets that every way of a table has, so that its lines can be compared however far the experiment has come.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ways import BEST, Measured, Way, common, gather
+import numpy as np
+from ways import BEST, BETTER, Measured, Way, common, gather
 
 from merginguriel.utils.evaluation.statistics import interval_of
 
 BY, USUAL = "consensus", 5
 ADAPTED = Way("regmean", BY, USUAL, 2)
+AVERAGE = Way("average", "cosine", USUAL)
 # Of a table's columns what is made of the sources, whoever they are.
 COLUMNS = {
     "best of them, in hindsight": Way(BEST),
@@ -22,8 +24,8 @@ COLUMNS = {
 }
 
 
-def rows_of_growth(measured: Measured, all_texts: int) -> list[dict]:
-    """A line a way and table. `points`: over regmean of the same sources, with their interval."""
+def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
+    """A line a way and table. `points`: over what the table compares with, with their interval."""
     cells = {way: dict(of) for way, of in measured.cells.items()}
     for way, begun in measured.begun.items():
         cells.setdefault(way, {}).update(begun)
@@ -32,39 +34,62 @@ def rows_of_growth(measured: Measured, all_texts: int) -> list[dict]:
     by_texts = {0: ADAPTED._replace(rounds=0), **few, all_texts: ADAPTED} if few else {}
     numbers = sorted({way.number for way in cells if way._replace(number=USUAL) == ADAPTED})
     by_number = [(number, way._replace(by=BY, number=number)) for number in numbers for way in COLUMNS.values()]
-    rows = _rows("texts", sorted(by_texts.items()), measured)
-    return rows + (_rows("sources", by_number, measured) if len(numbers) > 1 else [])
+    rows = _rows("texts", sorted(by_texts.items()), measured, _regmean)
+    rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
+    merges = {way.how: way for way in cells if way == AVERAGE._replace(how=way.how) and _is_merge(way.how)}
+    better = {how: way for how, way in merges.items() if how.endswith(BETTER)}
+    for table, ways in (("methods", merges.keys() - better.keys()), ("better", {AVERAGE.how, *better})):
+        of = [(how.removesuffix(BETTER), merges[how]) for how in sorted(ways)]
+        rows += _rows(table, of, measured, lambda way: AVERAGE) if better else []
+    return rows
 
 
-def _rows(table: str, ways: Iterable[tuple[int, Way]], measured: Measured) -> list[dict]:
+def _is_merge(how: str) -> bool:
+    return " " not in how.removesuffix(BETTER) and not how.startswith("vote_")
+
+
+def _regmean(way: Way) -> Way:
+    return Way("regmean", way.by, way.number)
+
+
+def _rows(table: str, ways: Iterable[tuple[object, Way]], measured: Measured, beside) -> list[dict]:
     found = [(at, way) for at, way in ways if way in measured.cells]
     where = common(*(measured.cells[way] for _, way in found)) if found else None
     if not where or not where.targets:
         return []
     rows = []
     for at, way in found:
-        draws = measured.draws(way, where)
-        merged = Way("regmean", way.by, way.number)
+        draws, other = measured.draws(way, where), beside(way)
         low, high = interval_of(draws)
         row = {"table": table, "at": at, **way._asdict(), "targets": len(where.targets)}
         row |= {"seeds": " ".join(map(str, where.seeds))}
-        mean = gather(measured.cells[way], where).mean()
-        row |= {"accuracy": mean, "low": low, "high": high}
-        if way != merged:
-            gained = mean - gather(measured.cells[merged], where).mean()
-            low, high = interval_of(draws - measured.draws(merged, where))
-            row |= {"points": 100 * gained, "points_low": 100 * low, "points_high": 100 * high}
+        values = gather(measured.cells[way], where).mean(1)
+        row |= {"accuracy": values.mean(), "low": low, "high": high}
+        if way != other:
+            gains = values - gather(measured.cells[other], where).mean(1)
+            low, high = interval_of(draws - measured.draws(other, where))
+            row |= {"points": 100 * gains.mean(), "points_low": 100 * low, "points_high": 100 * high}
+            row["above"] = int(np.sum(gains > 1e-12))
         rows.append(row)
     return rows
 
 
-def table_of(rows: Sequence[dict[str, str]], table: str) -> tuple[list[str], list[list[str]]]:
-    """(header, lines), from rows as CSV has them."""
+def table_of(
+    rows: Sequence[dict[str, str]], table: str, settings: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """(header, lines), from rows as CSV has them. `settings`: flags of the better setting of a mode."""
     rows = [row for row in rows if row["table"] == table]
     on = f", {rows[0]['targets']} targets" if rows else ""
     if table == "texts":
         return [f"texts adapted on{on}", "accuracy", "points to the merge"], [
             [row["at"] if row["points"] else "none, the merge", accuracy(row), points(row)] for row in rows
+        ]
+    if table in ("methods", "better"):
+        rows = sorted(rows, key=lambda row: -float(row["accuracy"]))
+        names = [" ".join(filter(None, [row["at"], table == "better" and flags(settings, row["at"])])) for row in rows]
+        return [f"mode{on}", "accuracy", "points to the average", "above it"], [
+            [name, accuracy(row), points(row), f"{row['above']}/{row['targets']}" if row["above"] else ""]
+            for name, row in zip(names, rows)
         ]
     of = {(row["at"], _column(row)): row for row in rows}
     lines = []
@@ -72,6 +97,10 @@ def table_of(rows: Sequence[dict[str, str]], table: str) -> tuple[list[str], lis
         cells = [of.get((at, name)) for name in COLUMNS]
         lines.append([at, *(f"{float(cell['accuracy']):.3f}" if cell else "" for cell in cells), points(cells[-1])])
     return [f"sources{on}", *COLUMNS, "points of adapting"], lines
+
+
+def flags(settings: Mapping[str, str], mode: str) -> str:
+    return f"`{settings[mode]}`" if mode in settings else ""
 
 
 def _column(row: dict[str, str]) -> str:
