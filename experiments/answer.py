@@ -1,6 +1,6 @@
 """Compute every number from the files of kept.py, and fill the tables of pages.
 
-    python experiments/answer.py docs/results/languages --pages docs/results.md docs/adaptation.md
+    python experiments/answer.py docs/results/languages --pages docs/results.md docs/adaptation.md docs/methods.md
 
 means.csv, comparisons.csv, targets.csv and side_by_side.csv are written beside those files.
 """
@@ -24,6 +24,7 @@ from merginguriel.utils.flags.command import command
 from merginguriel.utils.storage import atomic
 
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
+VOTES = ("vote_soft", "vote_majority", "vote_weighted_majority", "vote_uriel_logits")
 CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
 # What a way is compared with, if that was measured.
 BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
@@ -142,12 +143,30 @@ class Tables:
     def crossed(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
         """A line a choice of sources: accuracies of what is made of them."""
         found = {way_in(row): row for row in self.means if row["corpus"] == corpus}
-        lines = []
+        lines, all_seeds = [], max((row["seeds"] for row in found.values()), key=len, default="")
         for by, number in choices:
             ways = [way._replace(by=by, number=number) for way in COLUMNS.values()]
-            if any(way in found for way in ways):
-                lines.append([f"{number} by {by}", *(accuracy(found[way]) if way in found else "" for way in ways)])
+            rows = [found[way] if way in found else None for way in ways]
+            if any(rows):
+                seeds = {row["seeds"] for row in rows if row} - {all_seeds}
+                name = f"{number} by {by}" + (f" (seed {', '.join(sorted(seeds))})" if seeds else "")
+                lines.append([name, *(accuracy(row) if row else "" for row in rows)])
         return markdown(["sources", *COLUMNS], lines)
+
+    def votes(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
+        """A line a choice of sources: the soft vote's accuracy, and what the others lose beside it."""
+        found, lines = {way_in(row): row for row in self.means if row["corpus"] == corpus}, []
+        for by, number in choices:
+            soft, *others = [found.get(Way(vote, by, number)) for vote in VOTES]
+            if soft and any(others):
+                gains = [gain_of(self.compared(row, "vote of the same")) if row else "" for row in others]
+                seeds = sorted({row["seeds"] for row in others if row} - {soft["seeds"]})
+                name = f"all {number}" if by == ALL else f"{number} by {by}"
+                lines.append(
+                    [name + (f" (the others: seed {', '.join(seeds)})" if seeds else ""), accuracy(soft), *gains]
+                )
+        names = [vote.removeprefix("vote_").replace("_", " ") for vote in VOTES]
+        return markdown(["voters", names[0], *(f"points to it: {name}" for name in names[1:])], lines)
 
     def settings(self) -> list[str]:
         """Of the adaptation, as tune_adaptation.py tried them."""
@@ -246,6 +265,8 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
         for table in ("texts", "sources", "methods", "better"):
             rows = [row for row in tables.side_by_side if row["corpus"] == corpus]
             found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, better_settings()))
+        voters = [(by, USUAL) for by in CHOSEN_BY] + [(ALL, int(number)) for number in sorted(usual - {"1", "5"})]
+        found[f"{corpus}, votes"] = tables.votes(corpus, voters)
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
     if tables.tuned:
         found["tuned"] = tables.settings()

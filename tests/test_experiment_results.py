@@ -16,7 +16,7 @@ import picture  # noqa: E402
 from kept import read_array  # noqa: E402
 
 PUBLISHED = ROOT / "docs/results/languages"
-PAGES = (ROOT / "docs/results.md", ROOT / "docs/adaptation.md")
+PAGES = tuple(ROOT / "docs" / page for page in ("results.md", "adaptation.md", "methods.md"))
 ROUNDING = 2e-6  # what the last bits of a BLAS may make of an interval
 
 
@@ -139,6 +139,56 @@ def test_the_results_tell_these_numbers():
     regmean = points(compared("average of the same", "regmean", "cosine", 5))
     assert f"both: -{lost} to +{gained} points by who is chosen, +{regmean} by regmean" in text
     assert f"instead of the average, +{adapting} more by adapting" in text
+
+
+def interval(row, sign="") -> str:
+    return ", ".join(f"{100 * float(row[name]):{sign}.1f}" for name in ("low", "high"))
+
+
+def test_the_results_tell_what_uriel_is_worth():
+    text, by_chance, by_cosine = words("docs/results.md"), "the same by chance", "the same by URIEL's cosine"
+    average, adapted = compared(by_chance, "average", "cosine", 5), compared(by_chance, *ADAPTED)
+    near = {
+        rounds: compared(by_cosine, how, "geography", 5, rounds) for how, rounds in (("average", 0), ("regmean", 2))
+    }
+    far = {rounds: points(row).removeprefix("-") for rounds, row in near.items()}
+    assert points(average) == points(adapted)
+    told = f"five are worth {points(average)} points over five by chance, adapted or not, and {far[0]} over the five"
+    assert told in text and f"English alone, adapted, has {mean('regmean', 'english', 1, 2)}" in text
+    sinkhorn = compared(by_chance, "average", "sinkhorn", 5)
+    assert f"its average is {points(sinkhorn)} points above chance [{interval(sinkhorn, '+')}]" in text
+    spans = {rounds: f"[{-100 * float(of['high']):.1f}, {-100 * float(of['low']):.1f}]" for rounds, of in near.items()}
+    assert f"Geography is {far[0]} {spans[0]} below cosine for an average and {far[2]} {spans[2]} when adapted" in text
+    chance = compared("best of all", "regmean", "chance", 5, 2)
+    assert f"by chance are, adapted, {points(chance)} points [{interval(chance)}] above the best of all 48" in text
+
+
+def test_the_results_tell_what_settings_are_worth():
+    text = words("docs/results.md")
+    ties, dare, both = (
+        compared("average of the same", f"{mode}, better setting", "cosine", 5)
+        for mode in ("ties", "dare", "dare_ties")
+    )
+    assert f"`--density 0.5` +{points(ties)} points [{interval(ties, '+').replace('+-', '-')}]" in text
+    assert f"+{points(dare)} with drop rate 0.1" in text
+    assert f"takes its length back, then +{points(both)} [{interval(both)}]" in text
+
+
+def test_few_texts_gain_what_the_page_tells():
+    of = {
+        (row["texts"], row["flags"]): float(row["mean"]) for row in answer.read_rows(PUBLISHED / "tuned_adaptation.csv")
+    }
+    text, before = words("docs/adaptation.md"), of["", "before adaptation"]
+    gains = {key: f"{100 * (value - before):.1f}" for key, value in of.items()}
+    low = "--adapt-lr 3e-5"
+    assert gains["700", f"--adapt-epochs 27 {low}"] == gains["1000", f"--adapt-epochs 19 {low}"]
+    told = "gains {} points where the defaults gain {} and {}".format(
+        gains["700", f"--adapt-epochs 27 {low}"], gains["700", "--adapt-epochs 3"], gains["1000", "--adapt-epochs 3"]
+    )
+    assert told in text and f"the lower rate gains {gains['all', low]} points" in text
+    assert max(value for (texts, _), value in of.items() if texts == "100") < before
+    more = [compared("regmean of the same", "regmean", by, 5, 2, corpus="sib200") for by in ("consensus", "cosine")]
+    assert f"adds {points(more[0])} to {points(more[1])} points to regmean" in text
 
 
 def test_other_pages_tell_these_numbers():
