@@ -1,10 +1,10 @@
-"""The tables of docs/label-free.md, docs/which-way.md and docs/results/label_free/ from `benchmarks/label_free.py`.
+"""Tables of docs/label-free.md that experiments/ does not fill, from `benchmarks/label_free.py`, and their CSV files.
 
     python benchmarks/label_free_tables.py work/collected [MORE/collected] --dir unpacked
     python benchmarks/label_free_tables.py
 
-The first reads the archives of one or several runs, whatever their seeds, writes the CSV files and fills the pages from
-them; the second fills the pages from the CSV files alone. An accuracy is the mean over the seeds that a row names, and
+The first reads the archives of one or several runs, whatever their seeds, writes the CSV files and fills the page from
+them; the second fills the page from the CSV files alone. An accuracy is the mean over the seeds that a row names, and
 wins and Wilcoxon's p are of these means. Intervals are percentile bootstraps that draw targets and items, each with
 replacement and by themselves, an item for all targets at once, since both corpora are parallel; seeds are not drawn.
 Where the items of a baseline were not kept, as of MASSIVE's N×N, targets alone are drawn, and the row says so.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from commands import ROOT
-from label_free import DEVELOPMENT, TRIALS
+from label_free import TRIALS
 from scipy.special import softmax
 from sib200_tables import fill, write_rows
 
@@ -37,7 +37,6 @@ CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 ALL, ALONE = "all", "consensus alone"  # which sources: every one; by consensus without URIEL
 SCORES = ("cosine", ALONE, "consensus")
 ROUNDS = 2  # of an adaptation, where nothing else is said
-GROUPS = ("all", "others", "chose")  # of MASSIVE's targets: without those that chose the defaults, and these alone
 
 
 class Method(NamedTuple):
@@ -65,13 +64,13 @@ HOWS = ("own model", "best source", "average", "regmean", "vote", "adapted")
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collected", type=Path, nargs="*", help="folders of archives; none: fill the pages only")
+    parser.add_argument("collected", type=Path, nargs="*", help="folders of archives; none: fill the page only")
     parser.add_argument(
         "--rounds", type=Path, nargs="*", default=[], help="folders of another run, where one round and three were made"
     )
     parser.add_argument("--dir", type=Path, default=Path("label_free_unpacked"), help="where archives are unpacked")
     parser.add_argument("--output", type=Path, default=TABLES, help="folder of the CSV files")
-    parser.add_argument("--pages", type=Path, default=ROOT / "docs", help="folder of the two pages")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/label-free.md")
     return parser
 
 
@@ -292,21 +291,15 @@ BASELINES = {
 }
 
 
-def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None, Callable[[str], bool]]]:
-    """Name -> its methods, the targets and seeds where these must be the same for all, and which targets count."""
+def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None]]:
+    """Name -> its methods, and the targets and seeds where these must be the same for all."""
     numbers = (measured.number, measured.available)
     whole = [one for one in measured.methods if one == OWN or (one.texts in ("", ALL) and one.number in numbers)]
     usual = [one for one in whole if one.rounds in (0, ROUNDS)]
-    if measured.corpus != "massive":
-        return {"all": (usual, None, lambda target: True)}
-    found = {
-        "all": (usual, None, lambda target: True),
-        "others": (usual, None, lambda target: target not in DEVELOPMENT),
-        "chose": (usual, None, lambda target: target in DEVELOPMENT),
-    }
+    found: dict[str, tuple[list[Method], Keys | None]] = {"all": (usual, None)}
     methods = by_rounds(whole, measured.number)
     if methods:
-        found["rounds"] = (methods, shared(*(measured.cells[method] for method in methods)), lambda target: True)
+        found["rounds"] = (methods, shared(*(measured.cells[method] for method in methods)))
     return found
 
 
@@ -319,11 +312,10 @@ def by_rounds(methods: list[Method], number: int) -> list[Method]:
 def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
     """(means, comparisons): a row for each group and method; for each of these and each baseline."""
     means, comparisons = [], []
-    for group, (methods, keys, counts) in groups(measured).items():
+    for group, (methods, keys) in groups(measured).items():
         of_group = []
         for method in methods:
             here = keys or shared(measured.cells[method])
-            here = Keys([target for target in here.targets if counts(target)], here.seeds)
             if not here.targets:
                 continue
             head = {"corpus": measured.corpus, "group": group, **dict(zip(COLUMNS, method))}
@@ -507,7 +499,7 @@ def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path
             write_rows(output / f"{name}.csv", of)
 
 
-# --- from rows to pages ---
+# --- from rows to the page ---
 
 
 def read_rows(folder: Path, name: str) -> list[dict[str, str]]:
@@ -635,55 +627,22 @@ def part_table(tables: dict[str, list[dict]]) -> list[str]:
     return markdown(["part", "seeds", "GPUs", "workers", "seconds"], rows) if rows else []
 
 
-# What which-way.md shows: label, and which row of the means.
-WAYS = {
-    "models only: average, five by URIEL": ("average", "cosine"),
-    "models only, five at inference: soft vote, five by URIEL": ("vote", "cosine"),
-    "and unlabelled text: regmean, five by consensus": ("regmean", "consensus"),
-    "and unlabelled text, five at inference: soft vote, five by consensus": ("vote", "consensus"),
-    "and unlabelled text: adapted, two rounds, five by consensus": ("adapted", "consensus"),
-    "for comparison: the best of all sources, in hindsight": ("best source", ALL),
-    "for comparison: the target's own model, all its labels": ("own model", ""),
-}
-
-
-def ways_table(tables: dict[str, list[dict]]) -> list[str]:
-    rows = [row for row in tables["means"] if row["group"] == "all" and row["rounds"] in ("0", "2")]
-    if not rows:
-        return []
-    cells, shown = [], defaultdict(list)
-    for label, chosen in WAYS.items():
-        found = {row["corpus"]: row for row in rows if (row["method"], row["sources_by"]) == chosen}
-        cells.append([label, *(accuracy_of(found[one]) if one in found else "" for one in CORPORA)])
-        for corpus, row in found.items():
-            shown[corpus].append(row)
-    told = []
-    for corpus, of in shown.items():
-        counts = sorted({int(row["targets"]) for row in of})
-        seeds = " or ".join(dict.fromkeys(row["seeds"].replace(" ", " and ") for row in of))
-        told.append(f"{CORPORA[corpus]}: {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} targets, seeds {seeds}")
-    return [*markdown(["", *CORPORA.values()], cells), "", "; ".join(told) + "."]
-
-
-OF_MASSIVE = ("best of its sources", "best of all", "vote of the same", "vote by cosine", "regmean of the same")
 OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
 
 
-def fill_pages(folder: Path, pages: Path) -> None:
+def fill_page(folder: Path, page: Path) -> None:
     names = ("means", "comparisons", "tuned", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
-    parts = {f"massive, {group}": method_table(tables, "massive", group, OF_MASSIVE) for group in GROUPS}
-    parts |= {
+    parts = {
         "rounds": rounds_table(tables),
-        "tuned": tuned_table(tables),
+        "settings": tuned_table(tables),
         "sib200": method_table(tables, "sib200", "all", OF_SIB),
         "choice": choice_table(tables),
         "times": time_table(tables),
         "parts": part_table(tables),
     }
     missing = ["Not measured yet."]
-    fill(pages / "label-free.md", {name: lines or missing for name, lines in parts.items()})
-    fill(pages / "which-way.md", {"ways": ways_table(tables) or missing})
+    fill(page, {name: lines or missing for name, lines in parts.items()})
 
 
 def main(argv=None) -> None:
@@ -693,7 +652,7 @@ def main(argv=None) -> None:
         parser.error("--rounds is for collected folders, and there are none")
     if args.collected:
         write_tables(args.collected, args.rounds, args.dir, args.output)
-    fill_pages(args.output, args.pages)
+    fill_page(args.output, args.page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Compute every number from the files of kept.py, and fill the tables of pages.
 
-    python experiments/answer.py docs/results/languages --pages docs/results.md docs/adaptation.md docs/methods.md
+    python experiments/answer.py docs/results/languages \
+        --pages docs/{results,adaptation,methods,label-free,which-way}.md
 
 means.csv, comparisons.csv, targets.csv and side_by_side.csv are written beside those files.
 """
@@ -232,6 +233,17 @@ def fill(page: Path, parts: dict[str, list[str]]) -> None:
     atomic.write_text(page, text)
 
 
+# What which-way.md shows: label, and way; of all sources, whose number depends on the corpus, it has none.
+SHOWN = {
+    "models only: average, five by URIEL": Way("average", "cosine", USUAL),
+    "models only, five at inference: soft vote, five by URIEL": Way("vote_soft", "cosine", USUAL),
+    "models only, all at inference: soft vote": Way("vote_soft", ALL),
+    "and unlabelled text: regmean, five by consensus": Way("regmean", "consensus", USUAL),
+    "and unlabelled text: adapted, five by URIEL": Way("regmean", "cosine", USUAL, 2),
+    "and unlabelled text: adapted, five by consensus": Way("regmean", "consensus", USUAL, 2),
+    "for comparison: the best of all sources, in hindsight": Way(BEST, ALL),
+    "for comparison: the target's own model, all its labels": OWN,
+}
 MAIN = ("best of its sources", "best of all", "vote of the same")
 
 
@@ -242,6 +254,22 @@ def _is_main(way: Way) -> bool:
     return (
         way.how in ("average", "regmean", "vote_soft") and way.by in (ALL, "cosine", "consensus") and not way.examples
     )
+
+
+def ways_of(tables: Tables) -> list[str]:
+    """A line a way, a column a corpus."""
+    found = {}
+    for row in tables.means:
+        way = way_in(row)
+        found[row["corpus"], way._replace(number=1) if way.by == ALL else way] = row
+    on = [
+        f"{name}, {found[corpus, OWN]['targets']} targets" for corpus, name in CORPORA.items() if (corpus, OWN) in found
+    ]
+    lines = [
+        [label, *(accuracy(found[corpus, way]) if (corpus, way) in found else "" for corpus in CORPORA)]
+        for label, way in SHOWN.items()
+    ]
+    return markdown(["", *on], lines)
 
 
 def better_settings() -> dict[str, str]:
@@ -262,12 +290,13 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
         for by, baseline in (("cosine", "the same by chance"), ("consensus", "the same by URIEL's cosine")):
             wanted = lambda way, by=by: _is_main(way) and (way.by, way.number) == (by, USUAL)  # noqa: E731
             found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)
-        for table in ("texts", "sources", "methods", "better"):
+        for table in ("texts", "sources", "methods", "better", "others", "chose"):
             rows = [row for row in tables.side_by_side if row["corpus"] == corpus]
             found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, better_settings()))
         voters = [(by, USUAL) for by in CHOSEN_BY] + [(ALL, int(number)) for number in sorted(usual - {"1", "5"})]
         found[f"{corpus}, votes"] = tables.votes(corpus, voters)
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
+    found["ways"] = ways_of(tables)
     if tables.tuned:
         found["tuned"] = tables.settings()
     return found

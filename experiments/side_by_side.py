@@ -1,13 +1,14 @@
-"""Ways side by side: how the adapted merge grows with its texts and its sources, and every method beside the average.
+"""Ways side by side: how the adapted merge grows with its texts and its sources, every method beside the average, and
+the targets that chose the defaults apart from the others.
 
 On the targets that every way of a table has, so that its lines can be compared however far the experiment has come.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from ways import BEST, BETTER, Measured, Way, common, gather
+from ways import BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common, gather
 
 from merginguriel.utils.evaluation.statistics import interval_of
 
@@ -21,6 +22,12 @@ COLUMNS = {
     "regmean": Way("regmean"),
     "soft vote": Way("vote_soft"),
     "regmean, adapted": Way("regmean", rounds=2),
+}
+
+# What the adapted merge is compared with where the targets that chose its defaults stand apart.
+APART = {
+    "best of all": lambda way, measured: measured.best_of_all,
+    "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
 }
 
 
@@ -41,6 +48,13 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     for table, ways in (("methods", merges.keys() - better.keys()), ("better", {AVERAGE.how, *better})):
         of = [(how.removesuffix(BETTER), merges[how]) for how in sorted(ways)]
         rows += _rows(table, of, measured, lambda way: AVERAGE) if better else []
+    adapted = [ADAPTED._replace(by=by) for by in ("cosine", BY)]
+    apart = {target for target, _ in measured.cells.get(ADAPTED, {})} & {*CHOSE_DEFAULTS}
+    for baseline, beside in APART.items() if apart else ():
+        for table, chose in (("others", False), ("chose", True)):
+            counts = lambda target, chose=chose: (target in CHOSE_DEFAULTS) == chose  # noqa: E731
+            beside_it = lambda way, beside=beside: beside(way, measured)  # noqa: E731
+            rows += _rows(table, [(baseline, way) for way in adapted], measured, beside_it, counts)
     return rows
 
 
@@ -52,9 +66,17 @@ def _regmean(way: Way) -> Way:
     return Way("regmean", way.by, way.number)
 
 
-def _rows(table: str, ways: Iterable[tuple[object, Way]], measured: Measured, beside) -> list[dict]:
+def _rows(
+    table: str,
+    ways: Iterable[tuple[object, Way]],
+    measured: Measured,
+    beside: Callable[[Way], Way],
+    counts: Callable[[str], bool] = lambda target: True,
+) -> list[dict]:
+    """`beside`: what a way is compared with; `counts`: which targets do."""
     found = [(at, way) for at, way in ways if way in measured.cells]
     where = common(*(measured.cells[way] for _, way in found)) if found else None
+    where = where and Common([target for target in where.targets if counts(target)], where.seeds)
     if not where or not where.targets:
         return []
     rows = []
@@ -91,6 +113,13 @@ def table_of(
             [name, accuracy(row), points(row), f"{row['above']}/{row['targets']}" if row["above"] else ""]
             for name, row in zip(names, rows)
         ]
+    if table in ("others", "chose"):
+        lines = []
+        for by in dict.fromkeys(row["by"] for row in rows):
+            of = {row["at"]: row for row in rows if row["by"] == by}
+            gains = [f"{points(row)}, {row['above']}/{row['targets']}" for row in map(of.get, APART) if row]
+            lines.append([f"adapted, {USUAL} by {by}", accuracy(next(iter(of.values()))), *gains])
+        return ["", f"accuracy{on}", *(f"points to {name}" for name in APART)], lines
     of = {(row["at"], _column(row)): row for row in rows}
     lines = []
     for at in dict.fromkeys(row["at"] for row in rows):

@@ -17,6 +17,7 @@ from answer import read_rows, write_rows
 from auto_merge_llm.errors import InputError
 from run import Runner, whole
 from tqdm import tqdm
+from ways import CHOSE_DEFAULTS
 
 import merginguriel
 from merginguriel.utils.data.task_file import task_tokens
@@ -27,8 +28,6 @@ from merginguriel.utils.jobs.processes import gpus
 from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import argument_types
 
-# Far from each other and from most; docs/label-free.md shows them apart.
-LOCALES = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
 ALL = "all"
 # By the number of texts. Of few the passes say how many steps a round has, about as many for each number: the learning
 # rate is that of many texts, or lower, since AdamW's first steps are as long as it, whichever way they go.
@@ -86,7 +85,7 @@ def build_parser():
     parser.add_argument(
         "--containing", default="", metavar="TEXT", help="only trials whose flags contain it, as in e-5"
     )
-    parser.add_argument("--targets", nargs="+", default=LOCALES, help="whose validation items choose")
+    parser.add_argument("--targets", nargs="+", default=CHOSE_DEFAULTS, help="whose validation items choose")
     parser.add_argument("--num-languages", type=argument_types.positive_int, default=5, help="sources of each")
     parser.add_argument("--workers", type=argument_types.positive_int, default=1, help="processes at a time, in all")
     parser.add_argument("--output", type=Path, required=True, help="CSV")

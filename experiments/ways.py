@@ -34,6 +34,8 @@ class Way(NamedTuple):
 OWN = Way(OWN_MODEL)
 # Parts whose sources are chosen by no selection of the toolkit.
 RANKINGS = ("chance", "geography", "english")
+# Their validation items chose the defaults of the adaptation. Far from each other and from most.
+CHOSE_DEFAULTS = ("cy-GB", "fr-FR", "hi-IN", "ja-JP", "sw-KE", "tr-TR")
 WHOLE = 0.75  # share of a seed's targets that a way must have to count with this seed
 Cells = dict[tuple[str, int], np.ndarray]  # of target and seed: (items,) whether an item is right
 

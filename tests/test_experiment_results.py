@@ -16,7 +16,7 @@ import picture  # noqa: E402
 from kept import read_array  # noqa: E402
 
 PUBLISHED = ROOT / "docs/results/languages"
-PAGES = tuple(ROOT / "docs" / page for page in ("results.md", "adaptation.md", "methods.md"))
+PAGES = tuple(ROOT / f"docs/{page}.md" for page in ("results", "adaptation", "methods", "label-free", "which-way"))
 ROUNDING = 2e-6  # what the last bits of a BLAS may make of an interval
 
 
