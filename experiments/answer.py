@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from kept import NUMBERS
 from needs import SIZES, needs
-from side_by_side import COLUMNS, USUAL, accuracy, rows_of_tables, table_of
+from side_by_side import COLUMNS, ROUNDS, USUAL, accuracy, rows_of_tables, table_of
 from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_of
@@ -239,8 +239,8 @@ SHOWN = {
     "models only, five at inference: soft vote, five by URIEL": Way("vote_soft", "cosine", USUAL),
     "models only, all at inference: soft vote": Way("vote_soft", ALL),
     "and unlabelled text: regmean, five by consensus": Way("regmean", "consensus", USUAL),
-    "and unlabelled text: adapted, five by URIEL": Way("regmean", "cosine", USUAL, 2),
-    "and unlabelled text: adapted, five by consensus": Way("regmean", "consensus", USUAL, 2),
+    "and unlabelled text: adapted, five by URIEL": Way("regmean", "cosine", USUAL, ROUNDS),
+    "and unlabelled text: adapted, five by consensus": Way("regmean", "consensus", USUAL, ROUNDS),
     "for comparison: the best of all sources, in hindsight": Way(BEST, ALL),
     "for comparison: the target's own model, all its labels": OWN,
 }
@@ -251,9 +251,8 @@ def _is_main(way: Way) -> bool:
     """What a reader chooses among, the references beside it."""
     if way == OWN or (way.how, way.by) == (BEST, ALL):
         return True
-    return (
-        way.how in ("average", "regmean", "vote_soft") and way.by in (ALL, "cosine", "consensus") and not way.examples
-    )
+    usual = way.rounds in (0, ROUNDS) and not way.examples
+    return usual and way.how in ("average", "regmean", "vote_soft") and way.by in (ALL, "cosine", "consensus")
 
 
 def ways_of(tables: Tables) -> list[str]:

@@ -12,8 +12,8 @@ from ways import BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common, ga
 
 from merginguriel.utils.evaluation.statistics import interval_of
 
-BY, USUAL = "consensus", 5
-ADAPTED = Way("regmean", BY, USUAL, 2)
+BY, USUAL, ROUNDS = "consensus", 5, 2
+ADAPTED = Way("regmean", BY, USUAL, ROUNDS)
 AVERAGE = Way("average", "cosine", USUAL)
 # Of a table's columns what is made of the sources, whoever they are.
 COLUMNS = {
@@ -21,7 +21,7 @@ COLUMNS = {
     "average": Way("average"),
     "regmean": Way("regmean"),
     "soft vote": Way("vote_soft"),
-    "regmean, adapted": Way("regmean", rounds=2),
+    "regmean, adapted": Way("regmean", rounds=ROUNDS),
 }
 
 # What the adapted merge is compared with where the targets that chose its defaults stand apart.

@@ -44,6 +44,10 @@ TRIALS = {
         "--adapt-epochs 150 --adapt-lr 1e-5",
         "--adapt-epochs 43 --adapt-batch-size 16",
     ],
+    "300": [  # 5 steps a pass
+        "--adapt-epochs 3",
+        "--adapt-epochs 60 --adapt-lr 3e-5",
+    ],
     "700": [  # 11 steps a pass
         "--adapt-epochs 3",
         "--adapt-epochs 9",
@@ -61,6 +65,11 @@ TRIALS = {
         "--adapt-epochs 7 --adapt-lr 3e-5",
         "--adapt-epochs 19 --adapt-lr 3e-5",
         "--adapt-epochs 19 --adapt-lr 1e-5",
+    ],
+    "3000": [  # 47 steps a pass
+        "--adapt-epochs 3",
+        "--adapt-epochs 6",
+        "--adapt-epochs 6 --adapt-lr 3e-5",
     ],
     ALL: [
         "",
