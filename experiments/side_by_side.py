@@ -45,9 +45,10 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
     merges = {way.how: way for way in cells if way == AVERAGE._replace(how=way.how) and _is_merge(way.how)}
     better = {how: way for how, way in merges.items() if how.endswith(BETTER)}
-    for table, ways in (("methods", merges.keys() - better.keys()), ("better", {AVERAGE.how, *better})):
-        of = [(how.removesuffix(BETTER), merges[how]) for how in sorted(ways)]
-        rows += _rows(table, of, measured, lambda way: AVERAGE) if better else []
+    of_table = {"methods": merges.keys() - better.keys(), "better": {AVERAGE.how, *better}}
+    for table, hows in of_table.items() if better and AVERAGE in cells else ():
+        of = [(how.removesuffix(BETTER), merges[how]) for how in sorted(hows)]
+        rows += _rows(table, of, measured, lambda way: AVERAGE)
     adapted = [ADAPTED._replace(by=by) for by in ("cosine", BY)]
     apart = {target for target, _ in measured.cells.get(ADAPTED, {})} & {*CHOSE_DEFAULTS}
     for baseline, beside in APART.items() if apart else ():

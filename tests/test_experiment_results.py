@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 import answer  # noqa: E402
 import picture  # noqa: E402
+import ways  # noqa: E402
 from kept import read_array  # noqa: E402
 
 PUBLISHED = ROOT / "docs/results/languages"
@@ -55,6 +56,43 @@ def test_growth_is_on_the_targets_that_all_lines_have():
     for row, accuracy in zip(rows, means):
         assert row["targets"] == str(len(targets)) and float(row["accuracy"]) == pytest.approx(accuracy, abs=6e-5)
         assert float(row["points"] or 0) == pytest.approx(100 * (accuracy - means[0]), abs=6e-5)
+
+
+def test_better_settings_and_those_who_chose_stand_side_by_side():
+    """By plain loops: better settings have seed 42 and all targets, the adapted merge both seeds."""
+    labels, found = read_array(PUBLISHED / "massive_labels.npy.xz"), {}
+    for seed in ("42", "43"):
+        answers = read_array(PUBLISHED / f"massive_{seed}/results.npy.xz")
+        for row, of in zip(answer.read_rows(PUBLISHED / f"massive_{seed}/results.csv"), answers):
+            key = row["part"], row["mode"], row["selection"], row["number"], row["rounds"], seed
+            found.setdefault(key, {})[row["target"]] = float((of == labels).mean())
+
+    def gains(one, other, seeds, counts=lambda target: True):
+        both = [(found[(*one, seed)], found[(*other, seed)]) for seed in seeds]
+        targets = sorted(filter(counts, both[0][0]))
+        return [sum(of[target] - than[target] for of, than in both) / len(both) for target in targets]
+
+    rows = answer.read_rows(PUBLISHED / "side_by_side.csv")
+    better = [row for row in rows if row["table"] == "better" and row["points"]]
+    assert {"ties", "dare_ties", "regmean"} <= {row["at"] for row in better}
+    expected = {
+        id(row): gains(("better", row["at"], "cosine", "5", "0"), ("results", "average", "cosine", "5", "0"), ["42"])
+        for row in better
+    }
+    apart = [row for row in rows if row["table"] in ("others", "chose") and row["at"] == "vote of the same"]
+    for row in apart:
+        one, other = (
+            (part, mode, row["by"], "5", rounds)
+            for part, mode, rounds in (("results", "regmean", "2"), ("votes", "ensemble_soft", "0"))
+        )
+        chose = row["table"] == "chose"
+        counts = lambda target, chose=chose: (target in ways.CHOSE_DEFAULTS) == chose  # noqa: E731
+        expected[id(row)] = gains(one, other, ["42", "43"], counts)
+    assert len(apart) == 4
+    for row in better + apart:
+        of = expected[id(row)]
+        assert len(of) == int(row["targets"]) and int(row["above"]) == sum(gain > 1e-12 for gain in of)
+        assert float(row["points"]) == pytest.approx(100 * sum(of) / len(of), abs=6e-5)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
