@@ -542,16 +542,19 @@ def gain_of(row: dict) -> str:
     return f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]{star}, {row['above']}/{row['targets']}, p {float(row['p']):.1g}"
 
 
-def method_table(tables: dict[str, list[dict]], corpus: str, group: str, baselines: Sequence[str]) -> list[str]:
-    rows = [row for row in tables["means"] if (row["corpus"], row["group"]) == (corpus, group)]
+OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
+
+
+def sib200_table(tables: dict[str, list[dict]]) -> list[str]:
+    rows = [row for row in tables["means"] if (row["corpus"], row["group"]) == ("sib200", "all")]
     if not rows:
         return []
     cells = []
     for row in rows:
         found = {one["baseline"]: gain_of(one) for one in tables["comparisons"] if same(one, row)}
         cells.append([name_of(row), row["seeds"], row["targets"], accuracy_of(row)])
-        cells[-1] += [found.get(name, "") for name in baselines]
-    return markdown(["", "seeds", "targets", "accuracy", *(f"points to {name}" for name in baselines)], cells)
+        cells[-1] += [found.get(name, "") for name in OF_SIB]
+    return markdown(["", "seeds", "targets", "accuracy", *(f"points to {name}" for name in OF_SIB)], cells)
 
 
 def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
@@ -627,16 +630,13 @@ def part_table(tables: dict[str, list[dict]]) -> list[str]:
     return markdown(["part", "seeds", "GPUs", "workers", "seconds"], rows) if rows else []
 
 
-OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
-
-
 def fill_page(folder: Path, page: Path) -> None:
     names = ("means", "comparisons", "tuned", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
     parts = {
         "rounds": rounds_table(tables),
         "settings": tuned_table(tables),
-        "sib200": method_table(tables, "sib200", "all", OF_SIB),
+        "sib200": sib200_table(tables),
         "choice": choice_table(tables),
         "times": time_table(tables),
         "parts": part_table(tables),

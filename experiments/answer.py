@@ -18,7 +18,7 @@ import yaml
 from kept import NUMBERS
 from needs import SIZES, needs
 from side_by_side import COLUMNS, ROUNDS, USUAL, accuracy, rows_of_tables, table_of
-from ways import ALL, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
+from ways import ALL, BASELINES, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_of
 from merginguriel.utils.flags.command import command
@@ -27,20 +27,6 @@ from merginguriel.utils.storage import atomic
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 VOTES = ("vote_soft", "vote_majority", "vote_weighted_majority", "vote_uriel_logits")
 CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
-# What a way is compared with, if that was measured.
-BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
-    "best of its sources": lambda way, measured: Way(BEST, way.by, way.number),
-    "mean of its sources": lambda way, measured: Way(MEAN, way.by, way.number),
-    "best of all": lambda way, measured: measured.best_of_all,
-    "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
-    "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
-    "regmean of the same": lambda way, measured: Way("regmean", way.by, way.number),
-    "average of the same": lambda way, measured: Way("average", way.by, way.number),
-    # With five sources where the way has one: one alone by cosine was not measured.
-    "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine", number=max(way.number, 5)),
-    "the same by chance": lambda way, measured: way._replace(by="chance"),
-    "own model": lambda way, measured: OWN,
-}
 WAY = ["corpus", *Way._fields]
 HERE = Path(__file__).resolve().parent
 DIGITS = 7  # so that tables round what was not rounded to be seen
@@ -274,13 +260,13 @@ def ways_of(tables: Tables) -> list[str]:
 def better_settings() -> dict[str, str]:
     """By mode the flags of what the experiment has of it beside its defaults."""
     parts = yaml.safe_load((HERE / "languages.yaml").read_text(encoding="utf-8"))["parts"]
-    settings = (setting.split(" ", 2) for entry in parts["methods"] for setting in entry.get("setting", ()))
+    settings = (setting.split(" ", 2) for entry in parts.get("methods", ()) for setting in entry.get("setting", ()))
     return {mode: flags for _, mode, flags in settings}
 
 
 def parts_of(tables: Tables) -> dict[str, list[str]]:
     """The tables of the page, by the names of their places."""
-    found = {}
+    found, settings = {}, better_settings()
     for corpus in CORPORA:
         usual = {row["number"] for row in tables.means if row["corpus"] == corpus and row["by"] == ALL} | {"1", "5"}
         found[f"{corpus}, ways"] = tables.beside(
@@ -291,7 +277,7 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
             found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)
         for table in ("texts", "sources", "methods", "better", "others", "chose"):
             rows = [row for row in tables.side_by_side if row["corpus"] == corpus]
-            found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, better_settings()))
+            found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, settings))
         voters = [(by, USUAL) for by in CHOSEN_BY] + [(ALL, int(number)) for number in sorted(usual - {"1", "5"})]
         found[f"{corpus}, votes"] = tables.votes(corpus, voters)
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from ways import BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common, gather
+from ways import BASELINES, BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common, gather
 
 from merginguriel.utils.evaluation.statistics import interval_of
 
@@ -25,17 +25,14 @@ COLUMNS = {
 }
 
 # What the adapted merge is compared with where the targets that chose its defaults stand apart.
-APART = {
-    "best of all": lambda way, measured: measured.best_of_all,
-    "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
-}
+APART = ("best of all", "vote of the same")
 
 
 def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     """A line a way and table. `points`: over what the table compares with, with their interval."""
     cells = {way: dict(of) for way, of in measured.cells.items()}
     for way, begun in measured.begun.items():
-        cells.setdefault(way, {}).update(begun)
+        cells.setdefault(way, begun)  # of a way that is whole with another seed nothing that has only begun
     measured = replace(measured, cells=cells)
     few = {way.examples: way for way in cells if way.examples and way._replace(examples=0) == ADAPTED}
     by_texts = {0: ADAPTED._replace(rounds=0), **few, all_texts: ADAPTED} if few else {}
@@ -46,16 +43,16 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     merges = {way.how: way for way in cells if way == AVERAGE._replace(how=way.how) and _is_merge(way.how)}
     better = {how: way for how, way in merges.items() if how.endswith(BETTER)}
     of_table = {"methods": merges.keys() - better.keys(), "better": {AVERAGE.how, *better}}
-    for table, hows in of_table.items() if better and AVERAGE in cells else ():
+    for table, hows in of_table.items() if AVERAGE in cells else ():
         of = [(how.removesuffix(BETTER), merges[how]) for how in sorted(hows)]
         rows += _rows(table, of, measured, lambda way: AVERAGE)
     adapted = [ADAPTED._replace(by=by) for by in ("cosine", BY)]
     apart = {target for target, _ in measured.cells.get(ADAPTED, {})} & {*CHOSE_DEFAULTS}
-    for baseline, beside in APART.items() if apart else ():
+    for baseline in APART if apart else ():
         for table, chose in (("others", False), ("chose", True)):
             counts = lambda target, chose=chose: (target in CHOSE_DEFAULTS) == chose  # noqa: E731
-            beside_it = lambda way, beside=beside: beside(way, measured)  # noqa: E731
-            rows += _rows(table, [(baseline, way) for way in adapted], measured, beside_it, counts)
+            beside = lambda way, baseline=baseline: BASELINES[baseline](way, measured)  # noqa: E731
+            rows += _rows(table, [(baseline, way) for way in adapted], measured, beside, counts)
     return rows
 
 
@@ -76,7 +73,8 @@ def _rows(
 ) -> list[dict]:
     """`beside`: what a way is compared with; `counts`: which targets do."""
     found = [(at, way) for at, way in ways if way in measured.cells]
-    where = common(*(measured.cells[way] for _, way in found)) if found else None
+    others = {beside(way) for _, way in found} & measured.cells.keys()
+    where = common(*(measured.cells[way] for way in [*(way for _, way in found), *others])) if found else None
     where = where and Common([target for target in where.targets if counts(target)], where.seeds)
     if not where or not where.targets:
         return []
@@ -88,7 +86,7 @@ def _rows(
         row |= {"seeds": " ".join(map(str, where.seeds))}
         values = gather(measured.cells[way], where).mean(1)
         row |= {"accuracy": values.mean(), "low": low, "high": high}
-        if way != other:
+        if way != other in others:
             gains = values - gather(measured.cells[other], where).mean(1)
             low, high = interval_of(draws - measured.draws(other, where))
             row |= {"points": 100 * gains.mean(), "points_low": 100 * low, "points_high": 100 * high}
@@ -118,7 +116,8 @@ def table_of(
         lines = []
         for by in dict.fromkeys(row["by"] for row in rows):
             of = {row["at"]: row for row in rows if row["by"] == by}
-            gains = [f"{points(row)}, {row['above']}/{row['targets']}" for row in map(of.get, APART) if row]
+            told = [of.get(name) for name in APART]
+            gains = [f"{points(row)}, {row['above']}/{row['targets']}" if row and row["above"] else "" for row in told]
             lines.append([f"adapted, {USUAL} by {by}", accuracy(next(iter(of.values()))), *gains])
         return ["", f"accuracy{on}", *(f"points to {name}" for name in APART)], lines
     of = {(row["at"], _column(row)): row for row in rows}

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -129,6 +130,22 @@ def _add(measured: Measured, kept: Kept, labels: np.ndarray, seed: int) -> None:
                 raise SystemExit(f"{row.part}/{row.name} has other sources than the rest chosen by {way.by}")
             measured.cells[key][row.target, seed] = best(names, row.target)
             measured.cells[key._replace(how=MEAN)][row.target, seed] = mean(names, row.target)
+
+
+# What a way is compared with, if that was measured.
+BASELINES: dict[str, Callable[[Way, Measured], Way]] = {
+    "best of its sources": lambda way, measured: Way(BEST, way.by, way.number),
+    "mean of its sources": lambda way, measured: Way(MEAN, way.by, way.number),
+    "best of all": lambda way, measured: measured.best_of_all,
+    "vote of the same": lambda way, measured: Way("vote_soft", way.by, way.number),
+    "vote of all": lambda way, measured: Way("vote_soft", ALL, measured.available),
+    "regmean of the same": lambda way, measured: Way("regmean", way.by, way.number),
+    "average of the same": lambda way, measured: Way("average", way.by, way.number),
+    # With five sources where the way has one: one alone by cosine was not measured.
+    "the same by URIEL's cosine": lambda way, measured: way._replace(by="cosine", number=max(way.number, 5)),
+    "the same by chance": lambda way, measured: way._replace(by="chance"),
+    "own model": lambda way, measured: OWN,
+}
 
 
 class Common(NamedTuple):

@@ -17,7 +17,8 @@ import answer  # noqa: E402
 import collect  # noqa: E402
 from kept import Kept, Row, read_array, read_kept, write_array, write_kept  # noqa: E402
 from needs import needs  # noqa: E402
-from ways import OWN, Way, gain, gap_closed, read_measured  # noqa: E402
+from side_by_side import ADAPTED, AVERAGE, rows_of_tables  # noqa: E402
+from ways import CHOSE_DEFAULTS, OWN, Measured, Way, gain, gap_closed, read_measured  # noqa: E402
 
 LANGUAGES = ("aa", "bb", "cc", "dd")
 FAR = ("xx", "yy")  # targets that are no sources
@@ -293,3 +294,24 @@ def test_the_page_says_what_the_rows_say(folder, tmp_path):
     first = page.read_text()
     answer.main([str(folder), "--pages", str(page)])
     assert page.read_text() == first
+
+
+@pytest.mark.parametrize("voted", [False, True])
+def test_tables_of_what_is_not_finished(voted):
+    """Votes may come later; a second seed that has only begun takes no target away; methods need no better settings."""
+    targets = [*CHOSE_DEFAULTS[:2], *LANGUAGES]
+    draw = np.random.default_rng(1)
+    ways = [ADAPTED, ADAPTED._replace(by="cosine"), AVERAGE, AVERAGE._replace(how="ties"), Way("best source", "all", 3)]
+    ways += [Way("vote_soft", "consensus", 5), Way("vote_soft", "cosine", 5)] if voted else []
+    cells = {way: {(target, 42): draw.random(ITEMS) < 0.6 for target in targets} for way in ways}
+    begun = {way: {(targets[0], 43): draw.random(ITEMS) < 0.6} for way in ways[:2]}
+    of = {}
+    for row in rows_of_tables(Measured(cells=cells, begun=begun, available=3), 11514):
+        of.setdefault((row["table"], row["at"]), []).append(row)
+    assert {row["targets"] for row in of["others", "best of all"]} == {4}
+    assert {row["targets"] for row in of["chose", "best of all"]} == {2}
+    assert all("points" in row for row in of["others", "best of all"])
+    assert all(("points" in row) == voted for row in of["others", "vote of the same"])
+    gains = [(cells[ways[3]][one, 42] * 1.0 - cells[AVERAGE][one, 42]).mean() for one in targets]
+    (ties,) = of["methods", "ties"]
+    assert ties["points"] == pytest.approx(100 * np.mean(gains)) and ties["seeds"] == "42"
