@@ -18,7 +18,7 @@ import yaml
 from kept import NUMBERS
 from needs import SIZES, needs
 from side_by_side import COLUMNS, ROUNDS, USUAL, accuracy, rows_of_tables, table_of
-from ways import ALL, BASELINES, BEST, MEAN, OWN, Common, Measured, Way, common, gain, gap_closed, gather, read_measured
+from ways import ALL, BASELINES, BEST, MEAN, OWN, Measured, Way, common, gain, gap_closed, read_measured
 
 from merginguriel.utils.evaluation.statistics import holm, interval_of
 from merginguriel.utils.flags.command import command
@@ -40,7 +40,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
         where = common(cells)
         if not where.targets:
             continue
-        values = gather(cells, where)
+        values = measured.values(way, where)
         low, high = interval_of(measured.draws(way, where))
         best = measured.cells[measured.best_of_all]
         closed = gap_closed(cells, best, measured.cells[OWN]) if OWN in measured.cells else None
@@ -50,7 +50,7 @@ def rows_of(measured: Measured, corpus: str) -> tuple[list[dict], list[dict], li
             | rounded({"accuracy": values.mean(), "low": low, "high": high, "gap_closed": closed})
             | ({} if way.how in (BEST, MEAN) else needs(way, corpus)._asdict())
             | {"seconds": f"{np.median(measured.seconds[way]):.1f}" if measured.seconds.get(way) else ""}
-            | {"by_seed": " ".join(f"{gather(cells, Common(where.targets, [one])).mean():.4f}" for one in where.seeds)}
+            | {"by_seed": " ".join(f"{measured.values(way, seed).mean():.4f}" for seed in where.seeds_alone())}
         )
         for target, share in zip(where.targets, values.mean(1)):
             targets.append(head | {"target": target} | rounded({"accuracy": share}))

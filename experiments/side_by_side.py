@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from ways import BASELINES, BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common, gather
+from ways import BASELINES, BEST, BETTER, CHOSE_DEFAULTS, Common, Measured, Way, common
 
 from merginguriel.utils.evaluation.statistics import interval_of
 
@@ -84,10 +84,10 @@ def _rows(
         low, high = interval_of(draws)
         row = {"table": table, "at": at, **way._asdict(), "targets": len(where.targets)}
         row |= {"seeds": " ".join(map(str, where.seeds))}
-        values = gather(measured.cells[way], where).mean(1)
+        values = measured.values(way, where).mean(1)
         row |= {"accuracy": values.mean(), "low": low, "high": high}
         if way != other in others:
-            gains = values - gather(measured.cells[other], where).mean(1)
+            gains = values - measured.values(other, where).mean(1)
             low, high = interval_of(draws - measured.draws(other, where))
             row |= {"points": 100 * gains.mean(), "points_low": 100 * low, "points_high": 100 * high}
             row["above"] = int(np.sum(gains > 1e-12))

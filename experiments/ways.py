@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from kept import OWN_MODEL, Kept, Row, read_array, read_kept
 
-from merginguriel.utils.evaluation.statistics import holm, interval_of, mcnemar, means_of_draws, wilcoxon
+from merginguriel.utils.evaluation.statistics import holm, interval_of, mcnemar_of_counts, means_of_draws, wilcoxon
 
 VOTE = "ensemble_"
 BETTER = ", better setting"  # after a mode that does not have its defaults
@@ -49,17 +49,27 @@ class Measured:
     begun: dict[Way, Cells] = field(default_factory=lambda: defaultdict(dict))  # with too few of a seed's targets
     seconds: dict[Way, list[float]] = field(default_factory=lambda: defaultdict(list))  # of jobs, beside others
     available: int = 0  # sources that a target has
+    _values: dict[tuple[Way, str], np.ndarray] = field(default_factory=dict)
     _draws: dict[tuple[Way, str], np.ndarray] = field(default_factory=dict)
 
     @property
     def best_of_all(self) -> Way:
         return Way(BEST, ALL, self.available)
 
+    # Of a way each is computed once, since it is compared with many.
+
+    def values(self, way: Way, where: "Common") -> np.ndarray:
+        """What `gather` gives."""
+        key = way, str(where)
+        if key not in self._values:
+            self._values[key] = gather(self.cells[way], where)
+        return self._values[key]
+
     def draws(self, way: Way, where: "Common") -> np.ndarray:
-        """Of `gather`, what `means_of_draws` gives: computed once, since a way is compared with many."""
+        """What `means_of_draws` gives of `values`."""
         key = way, str(where)
         if key not in self._draws:
-            self._draws[key] = means_of_draws(gather(self.cells[way], where))
+            self._draws[key] = means_of_draws(self.values(way, where))
         return self._draws[key]
 
 
@@ -154,6 +164,9 @@ class Common(NamedTuple):
     targets: list[str]
     seeds: list[int]
 
+    def seeds_alone(self) -> list["Common"]:
+        return [self._replace(seeds=[seed]) for seed in self.seeds]
+
 
 def common(*cells: Cells) -> Common:
     seeds = sorted(set.intersection(*({seed for _, seed in one} for one in cells)))
@@ -194,11 +207,10 @@ def gain(measured: Measured, way: Way, other: Way) -> Gain | None:
     where = common(ours, theirs)
     if not where.targets:
         return None
-    one, its = gather(ours, where), gather(theirs, where)
+    one, its = measured.values(way, where), measured.values(other, where)
     gains = (one - its).mean(1)
-    alone = [Common(where.targets, [seed]) for seed in where.seeds]
-    by_seed = [(gather(ours, one_seed) - gather(theirs, one_seed)).mean() for one_seed in alone]
-    p_values = holm([mcnemar(mine > his, his > mine) for mine, his in zip(one, its)])
+    by_seed = [(measured.values(way, seed) - measured.values(other, seed)).mean() for seed in where.seeds_alone()]
+    p_values = holm(mcnemar_of_counts((one > its).sum(1), (one < its).sum(1)))
     sure = p_values < 0.05
     by_size = np.argsort(-abs(gains), kind="stable")
     which = [" ".join(where.targets[at] for at in by_size if sure[at] and sign * gains[at] > 0) for sign in (1, -1)]
