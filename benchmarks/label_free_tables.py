@@ -650,6 +650,8 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     if args.rounds and not args.collected:
         parser.error("--rounds is for collected folders, and there are none")
+    if not args.page.is_file():
+        parser.error(f"no page {args.page}")
     if args.collected:
         write_tables(args.collected, args.rounds, args.dir, args.output)
     fill_page(args.output, args.page)

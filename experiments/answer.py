@@ -96,8 +96,12 @@ class Tables:
         self.means, self.comparisons = of["means"], of["comparisons"]
         self.side_by_side, self.tuned = of["side_by_side"], of.get("tuned_adaptation", [])
 
+    def by_way(self, corpus: str) -> dict[Way, dict[str, str]]:
+        """The rows of means."""
+        return {way_in(row): row for row in self.means if row["corpus"] == corpus}
+
     def ways(self, corpus: str, wanted: Callable[[Way], bool]) -> list[dict[str, str]]:
-        return [row for row in self.means if row["corpus"] == corpus and wanted(way_in(row))]
+        return [row for way, row in self.by_way(corpus).items() if wanted(way)]
 
     def compared(self, row: dict[str, str], baseline: str) -> dict[str, str] | None:
         """The comparison of a row of means with a baseline, if there is one."""
@@ -129,7 +133,7 @@ class Tables:
 
     def crossed(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
         """A line a choice of sources: accuracies of what is made of them."""
-        found = {way_in(row): row for row in self.means if row["corpus"] == corpus}
+        found = self.by_way(corpus)
         lines, all_seeds = [], max((row["seeds"] for row in found.values()), key=len, default="")
         for by, number in choices:
             ways = [way._replace(by=by, number=number) for way in COLUMNS.values()]
@@ -142,7 +146,7 @@ class Tables:
 
     def votes(self, corpus: str, choices: Iterable[tuple[str, int]]) -> list[str]:
         """A line a choice of sources: the soft vote's accuracy, and what the others lose beside it."""
-        found, lines = {way_in(row): row for row in self.means if row["corpus"] == corpus}, []
+        found, lines = self.by_way(corpus), []
         for by, number in choices:
             soft, *others = [found.get(Way(vote, by, number)) for vote in VOTES]
             if soft and any(others):
@@ -243,10 +247,11 @@ def _is_main(way: Way) -> bool:
 
 def ways_of(tables: Tables) -> list[str]:
     """A line a way, a column a corpus."""
-    found = {}
-    for row in tables.means:
-        way = way_in(row)
-        found[row["corpus"], way._replace(number=1) if way.by == ALL else way] = row
+    found = {
+        (corpus, way._replace(number=1) if way.by == ALL else way): row
+        for corpus in CORPORA
+        for way, row in tables.by_way(corpus).items()
+    }
     on = [
         f"{name}, {found[corpus, OWN]['targets']} targets" for corpus, name in CORPORA.items() if (corpus, OWN) in found
     ]

@@ -107,17 +107,16 @@ def table_of(
         ]
     if table in ("methods", "better"):
         rows = sorted(rows, key=lambda row: -float(row["accuracy"]))
-        names = [" ".join(filter(None, [row["at"], table == "better" and flags(settings, row["at"])])) for row in rows]
+        flags = {mode: f" `{of}`" for mode, of in settings.items()} if table == "better" else {}
         return [f"mode{on}", "accuracy", "points to the average", "above it"], [
-            [name, accuracy(row), points(row), f"{row['above']}/{row['targets']}" if row["above"] else ""]
-            for name, row in zip(names, rows)
+            [row["at"] + flags.get(row["at"], ""), accuracy(row), points(row), above(row)] for row in rows
         ]
     if table in ("others", "chose"):
         lines = []
         for by in dict.fromkeys(row["by"] for row in rows):
             of = {row["at"]: row for row in rows if row["by"] == by}
             told = [of.get(name) for name in APART]
-            gains = [f"{points(row)}, {row['above']}/{row['targets']}" if row and row["above"] else "" for row in told]
+            gains = [", ".join(filter(None, [points(row), above(row)])) for row in told]
             lines.append([f"adapted, {USUAL} by {by}", accuracy(next(iter(of.values()))), *gains])
         return ["", f"accuracy{on}", *(f"points to {name}" for name in APART)], lines
     of = {(row["at"], _column(row)): row for row in rows}
@@ -126,10 +125,6 @@ def table_of(
         cells = [of.get((at, name)) for name in COLUMNS]
         lines.append([at, *(f"{float(cell['accuracy']):.3f}" if cell else "" for cell in cells), points(cells[-1])])
     return [f"sources{on}", *COLUMNS, "points of adapting"], lines
-
-
-def flags(settings: Mapping[str, str], mode: str) -> str:
-    return f"`{settings[mode]}`" if mode in settings else ""
 
 
 def _column(row: dict[str, str]) -> str:
@@ -144,3 +139,7 @@ def points(row: dict[str, str] | None) -> str:
     if not row or not row["points"]:
         return ""
     return f"{float(row['points']):+.1f} [{float(row['points_low']):+.1f}, {float(row['points_high']):+.1f}]"
+
+
+def above(row: dict[str, str] | None) -> str:
+    return f"{row['above']}/{row['targets']}" if row and row["above"] else ""
