@@ -8,7 +8,6 @@ The results are invented, but have the size of real ones: 2,974 items with predi
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from commands import toolkit_environment
 from tqdm import tqdm
 
 from merginguriel.utils.data.massive import MASSIVE
@@ -24,7 +24,6 @@ from merginguriel.utils.evaluation import predictions
 from merginguriel.utils.evaluation.results import Origin, label_maps, results_record
 from merginguriel.utils.storage import argument_types, atomic, naming
 
-ROOT = Path(__file__).resolve().parents[1]
 ITEMS = 2974
 
 
@@ -107,12 +106,11 @@ finally:
 def measure(results: Path, *flags) -> dict:
     """Seconds and peak memory of the command."""
     with tempfile.TemporaryDirectory() as output:
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'submodules/auto_merge_llm'}"}
         start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", CHILD, "--results-dir", results, "--output-dir", output, *flags],
             check=False,
-            env=environment,
+            env=toolkit_environment(),
             text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

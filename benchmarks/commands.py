@@ -86,20 +86,19 @@ def read_right(file: Path) -> np.ndarray:
     return (kept["labels"] == kept["predictions"])[np.argsort(kept["ids"])]
 
 
+def toolkit_environment() -> dict[str, str]:
+    """This process's, in which any Python also finds this checkout's toolkit."""
+    paths = [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 class Commands:
     """Runs `workers` scripts at a time, on the GPUs in turn; their output goes to the working folder's log."""
 
     def __init__(self, folder: Path, workers: int):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.log, self.workers = folder, folder / "log.txt", workers
-        self.environment = {
-            **os.environ,
-            "TOKENIZERS_PARALLELISM": "false",
-            "OMP_NUM_THREADS": "2",
-            "PYTHONPATH": os.pathsep.join(
-                [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), *filter(None, [os.environ.get("PYTHONPATH")])]
-            ),
-        }
+        self.environment = {**toolkit_environment(), "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2"}
 
     def run(self, line: list, number: int = 0) -> None:
         """One command; `number` chooses its GPU. Ends the benchmark where it fails."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from auto_merge_llm.errors import InputError
 from auto_merge_llm.tokenizer_files import tokenizer_files
-from commands import ROOT, call, languages
+from commands import call, languages, toolkit_environment
 
 from merginguriel.utils.data.task_file import task_tokens
 from merginguriel.utils.flags import flag_groups
@@ -108,7 +108,6 @@ def _memory(pid: int) -> int:
 
 def timed(line: list, folder: Path) -> dict:
     """Seconds and peaks of a command of the toolkit; it ends the benchmark where it fails."""
-    paths = [str(ROOT), str(ROOT / "submodules/auto_merge_llm"), os.environ.get("PYTHONPATH", "")]
     words = [str(part) for part in line]
     idle = 0
     if torch.cuda.is_available():
@@ -120,7 +119,7 @@ def timed(line: list, folder: Path) -> dict:
         process = subprocess.Popen(
             [sys.executable, "-m", "merginguriel", *words],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=toolkit_environment(),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -171,7 +170,7 @@ def measure(size: str, args, task, report: dict, keep) -> None:
     fast = ["--adapt-tf32", "--adapt-cuda-graphs"] if on_gpu else []
     adapt = ["--modes", "average+vote", "--adapt-examples", args.items, "--adapt-rounds", 1, "--adapt-epochs", 1, *fast]
     report["adapt"] = timed([*sweep, *adapt, "--overwrite"], folder)
-    results = next((folder / naming.RESULTS_ROOT).glob("average_merge_*adapt-vote*/adaptation.json"))
+    results = next((folder / naming.RESULTS_ROOT).glob("average_merge_*/adaptation.json"))
     report["adapt"]["seconds_of_the_round"] = atomic.read_json(results)["rounds"][0]["seconds"]
     keep()
 

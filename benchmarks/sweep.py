@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from commands import call, languages
+from commands import ROOT, call, languages, toolkit_environment
 
 from merginguriel.utils.data import language_arguments
 from merginguriel.utils.data.task_file import task_tokens
@@ -35,7 +35,6 @@ from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import argument_types, atomic
 from merginguriel.utils.storage.environment import run_environment
 
-ROOT = Path(__file__).resolve().parents[1]
 MODES = ("similarity", "average", "ties", "task_arithmetic", "slerp", "dare")
 
 
@@ -139,11 +138,10 @@ def evaluate_plainly(model_path: str, locale: str, *task_flags: str) -> None:
 
 def timed(*line) -> tuple[float, float]:
     """(seconds, seconds of processor time) of a command: only the latter are the same on a busy machine."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "submodules/auto_merge_llm")])}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *map(str, line)],
-        env=environment,
+        env=toolkit_environment(),
         text=True,
         check=False,
         stdout=subprocess.PIPE,

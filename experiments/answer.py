@@ -160,13 +160,17 @@ class Tables:
         return markdown(["voters", names[0], *(f"points to it: {name}" for name in names[1:])], lines)
 
     def settings(self) -> list[str]:
-        """Of the adaptation, as tune_adaptation.py tried them."""
-        lines = []
+        """Of the adaptation, a line a number of texts: the defaults, and the best of what tune_adaptation.py tried."""
+        of: dict[str, list[dict[str, str]]] = {}
         for row in self.tuned:
-            scores = [f"{float(value):.4f}" for name, value in row.items() if name not in ("texts", "flags")]
-            flags = f"`{row['flags']}`" if row["texts"] and row["flags"] else row["flags"] or "defaults"
-            lines.append([row["texts"], flags, *scores])
-        return markdown(list(self.tuned[0]), lines)
+            of.setdefault(row["texts"], []).append(row)
+        (before,) = of.pop("")
+        lines = []
+        for texts, rows in of.items():
+            usual = next(row for row in rows if row["flags"] in ("", "--adapt-epochs 3"))
+            best = max(rows, key=lambda row: float(row["mean"]))
+            lines.append([texts, before["mean"], usual["mean"], best["mean"], f"`{best['flags']}`", len(rows)])
+        return markdown(["texts", "before", "defaults", "best of the trials", "its flags", "trials"], lines)
 
 
 def way_in(row: dict[str, str]) -> Way:
@@ -263,10 +267,12 @@ def ways_of(tables: Tables) -> list[str]:
 
 
 def better_settings() -> dict[str, str]:
-    """By mode the flags of what the experiment has of it beside its defaults."""
+    """By mode, and of what is "adapted", the flags of what the experiment has of it beside its defaults."""
     parts = yaml.safe_load((HERE / "languages.yaml").read_text(encoding="utf-8"))["parts"]
     settings = (setting.split(" ", 2) for entry in parts.get("methods", ()) for setting in entry.get("setting", ()))
-    return {mode: flags for _, mode, flags in settings}
+    better = next((entry["run"] for entry in parts.get("choices", ()) if entry["run"].endswith("/better")), "")
+    adapted = re.findall(r"--adapt-(?!examples)\S+ \S+", better)
+    return {"adapted": " ".join(adapted), **{mode: flags for _, mode, flags in settings}}
 
 
 def parts_of(tables: Tables) -> dict[str, list[str]]:

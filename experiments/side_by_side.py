@@ -34,11 +34,11 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     for way, begun in measured.begun.items():
         cells.setdefault(way, begun)  # of a way that is whole with another seed nothing that has only begun
     measured = replace(measured, cells=cells)
-    few = {way.examples: way for way in cells if way.examples and way._replace(examples=0) == ADAPTED}
-    by_texts = {0: ADAPTED._replace(rounds=0), **few, all_texts: ADAPTED} if few else {}
+    few = {way for way in cells if way.examples and _with_defaults(way)._replace(examples=0) == ADAPTED}
+    by_texts = {(0, ADAPTED._replace(rounds=0)), *((way.examples, way) for way in few), (all_texts, ADAPTED)}
     numbers = sorted({way.number for way in cells if way._replace(number=USUAL) == ADAPTED})
     by_number = [(number, way._replace(by=BY, number=number)) for number in numbers for way in COLUMNS.values()]
-    rows = _rows("texts", sorted(by_texts.items()), measured, _regmean)
+    rows = _rows("texts", sorted(by_texts), measured, _regmean) if few else []
     rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
     merges = {way.how: way for way in cells if way == AVERAGE._replace(how=way.how) and _is_merge(way.how)}
     better = {how: way for how, way in merges.items() if how.endswith(BETTER)}
@@ -54,6 +54,10 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
             beside = lambda way, baseline=baseline: BASELINES[baseline](way, measured)  # noqa: E731
             rows += _rows(table, [(baseline, way) for way in adapted], measured, beside, counts)
     return rows
+
+
+def _with_defaults(way: Way) -> Way:
+    return way._replace(how=way.how.removesuffix(BETTER))
 
 
 def _is_merge(how: str) -> bool:
@@ -98,12 +102,12 @@ def _rows(
 def table_of(
     rows: Sequence[dict[str, str]], table: str, settings: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
-    """(header, lines), from rows as CSV has them. `settings`: flags of the better setting of a mode."""
+    """(header, lines), from rows as CSV has them. `settings`: flags of better settings, by mode and of "adapted"."""
     rows = [row for row in rows if row["table"] == table]
     on = f", {rows[0]['targets']} targets" if rows else ""
     if table == "texts":
-        return [f"texts adapted on{on}", "accuracy", "points to the merge"], [
-            [row["at"] if row["points"] else "none, the merge", accuracy(row), points(row)] for row in rows
+        return [f"texts adapted on{on}", "accuracy", "points to the merge", "above it"], [
+            [_texts(row, settings), accuracy(row), points(row), above(row)] for row in rows
         ]
     if table in ("methods", "better"):
         rows = sorted(rows, key=lambda row: -float(row["accuracy"]))
@@ -125,6 +129,12 @@ def table_of(
         cells = [of.get((at, name)) for name in COLUMNS]
         lines.append([at, *(f"{float(cell['accuracy']):.3f}" if cell else "" for cell in cells), points(cells[-1])])
     return [f"sources{on}", *COLUMNS, "points of adapting"], lines
+
+
+def _texts(row: dict[str, str], settings: Mapping[str, str]) -> str:
+    if not row["points"]:
+        return "none, the merge"
+    return f"{row['at']}, `{settings['adapted']}`" if row["how"].endswith(BETTER) else row["at"]
 
 
 def _column(row: dict[str, str]) -> str:

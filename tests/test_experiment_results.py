@@ -44,15 +44,16 @@ def test_growth_is_on_the_targets_that_all_lines_have():
     """By plain loops, of what adapted on fewer texts."""
     labels = read_array(PUBLISHED / "massive_labels.npy.xz")
     answers = read_array(PUBLISHED / "massive_42/results.npy.xz")
-    found: dict[int, dict[str, float]] = {}
+    found: dict[tuple[int, bool], dict[str, float]] = {}
     for row, of in zip(answer.read_rows(PUBLISHED / "massive_42/results.csv"), answers):
         if (row["mode"], row["selection"], row["number"]) == ("regmean", "consensus", "5"):
             texts = int(row["examples"]) or 11514 if row["rounds"] == "2" else 0
-            found.setdefault(texts, {})[row["target"]] = float((of == labels).mean())
+            found.setdefault((texts, row["part"] == "better"), {})[row["target"]] = float((of == labels).mean())
     targets = set.intersection(*(set(of) for of in found.values()))
     rows = [row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "texts"]
-    assert [int(row["at"]) for row in rows] == sorted(found) and 0 < len(targets) <= 49
-    means = [sum(found[int(row["at"])][target] for target in targets) / len(targets) for row in rows]
+    lines = [(int(row["at"]), row["how"].endswith(ways.BETTER)) for row in rows]
+    assert lines == sorted(found) and (1000, True) in found and len(targets) == 49
+    means = [sum(found[line][target] for target in targets) / len(targets) for line in lines]
     for row, accuracy in zip(rows, means):
         assert row["targets"] == str(len(targets)) and float(row["accuracy"]) == pytest.approx(accuracy, abs=6e-5)
         assert float(row["points"] or 0) == pytest.approx(100 * (accuracy - means[0]), abs=6e-5)
@@ -79,6 +80,13 @@ def test_better_settings_and_those_who_chose_stand_side_by_side():
         id(row): gains(("better", row["at"], "cosine", "5", "0"), ("results", "average", "cosine", "5", "0"), ["42"])
         for row in better
     }
+    usual = [
+        row for row in rows if row["table"] == "methods" and ("methods", row["at"], "cosine", "5", "0", "42") in found
+    ]
+    assert len(usual) == 15
+    for row in usual:
+        one, other = ("methods", row["at"], "cosine", "5", "0"), ("results", "average", "cosine", "5", "0")
+        expected[id(row)] = gains(one, other, ["42"])
     apart = [row for row in rows if row["table"] in ("others", "chose") and row["at"] == "vote of the same"]
     for row in apart:
         one, other = (
@@ -89,7 +97,7 @@ def test_better_settings_and_those_who_chose_stand_side_by_side():
         counts = lambda target, chose=chose: (target in ways.CHOSE_DEFAULTS) == chose  # noqa: E731
         expected[id(row)] = gains(one, other, ["42", "43"], counts)
     assert len(apart) == 4
-    for row in better + apart:
+    for row in better + usual + apart:
         of = expected[id(row)]
         assert len(of) == int(row["targets"]) and int(row["above"]) == sum(gain > 1e-12 for gain in of)
         assert float(row["points"]) == pytest.approx(100 * sum(of) / len(of), abs=6e-5)
@@ -219,20 +227,50 @@ def test_the_results_tell_what_settings_are_worth():
     assert f"takes its length back, then +{points(both)} [{interval(both)}]" in text
 
 
+def test_the_methods_tell_these_numbers():
+    text, rows = words("docs/methods.md"), answer.read_rows(PUBLISHED / "side_by_side.csv")
+    rows = [row for row in rows if row["corpus"] == "massive" and row["table"] in ("methods", "better")]
+    of = {(row["table"], row["at"]): row for row in rows if row["points"]}
+    regmean = of["methods", "regmean"]
+    low, high = (f"{float(regmean[name]):.1f}" for name in ("points_low", "points_high"))
+    assert f"by {float(regmean['points']):.1f} points ({low} to {high}) on the 49, on each of them" in text
+    assert (regmean["above"], regmean["targets"]) == ("49", "49")
+    assert f"text of the target, by {float(of['better', 'regmean']['points']):.1f}." in text
+    with_texts = {"regmean", "fisher_dataset", "adamerging", "consensus"}
+    assert all(
+        float(row["points"]) < 0.15 for (table, at), row in of.items() if table == "methods" and at not in with_texts
+    )
+    leads = {f"{float(of['methods', mode]['points']):.1f}" for mode in ("adamerging", "consensus")}
+    assert len(leads) == 1 and f"which need such texts too, lead by {leads.pop()}." in text
+
+
 def test_few_texts_gain_what_the_page_tells():
     of = {
         (row["texts"], row["flags"]): float(row["mean"]) for row in answer.read_rows(PUBLISHED / "tuned_adaptation.csv")
     }
     text, before = words("docs/adaptation.md"), of["", "before adaptation"]
     gains = {key: f"{100 * (value - before):.1f}" for key, value in of.items()}
-    low = "--adapt-lr 3e-5"
-    # 27 passes over 700 texts, 19 over 1,000
-    assert gains["700", f"--adapt-epochs 27 {low}"] == gains["1000", f"--adapt-epochs 19 {low}"]
-    told = "gain {} points where the defaults' 33 and 48 larger ones gain {} and {}".format(
-        gains["700", f"--adapt-epochs 27 {low}"], gains["700", "--adapt-epochs 3"], gains["1000", "--adapt-epochs 3"]
+    low = " --adapt-lr 3e-5"
+    few, some, more, most = (
+        (gains[texts, flags + low], gains[texts, "--adapt-epochs 3"])
+        for texts, flags in (
+            ("300", "--adapt-epochs 60"),
+            ("700", "--adapt-epochs 27"),
+            ("1000", "--adapt-epochs 19"),
+            ("3000", "--adapt-epochs 6"),
+        )
     )
-    assert told in text and f"the lower rate gains {gains['all', low]} points" in text
+    every = gains["all", low.strip()], gains["all", ""]
+    told = (
+        f"gains {some[0]} points over the merge with 700 texts, where the defaults gain {some[1]}, {more[0]} with "
+        f"1,000 (defaults {more[1]}), {most[0]} with 3,000 ({most[1]}) and {every[0]} with all ({every[1]}); with 300 "
+        f"it loses {few[0].removeprefix('-')} ({few[1].removeprefix('-')})"
+    )
+    assert told in text
     assert max(value for (texts, _), value in of.items() if texts == "100") < before
+    texts = [row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "texts"]
+    (better,) = (row for row in texts if row["how"].endswith(ways.BETTER))
+    assert f"test items {int(better['at']):,} texts gain {float(better['points']):.1f} points so" in text
 
 
 def test_sib200_tells_these_numbers():
@@ -251,13 +289,6 @@ def test_sib200_tells_these_numbers():
 
 
 def test_other_pages_tell_these_numbers():
-    of_five = next(filter(way("vote_soft", "consensus", 5), answer.read_rows(PUBLISHED / "means.csv")))
-    five = f"{float(of_five['by_seed'].split()[0]):.3f}"
-    two, three, ten, twenty = (mean("vote_soft", "consensus", number) for number in (2, 3, 10, 20))
-    told = (
-        f"has all 49 targets, has {two} of two sources, {three} of three, {five} of five, {ten} of ten and {twenty} of"
-    )
-    assert told in words("docs/adaptation.md")
     ways, similarity = words("docs/which-way.md"), words("docs/similarity.md")
     for how, told in (("average", "{} points to an average"), ("regmean", "{} to regmean")):
         gained = points(compared("the same by URIEL's cosine", how, "consensus", 5))
