@@ -15,7 +15,6 @@ counted the peer too, a process each. Everything is timed as commands, from the 
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -136,9 +135,9 @@ def evaluate_plainly(model_path: str, locale: str, *task_flags: str) -> None:
     print(hits / len(split))
 
 
-def timed(*line) -> tuple[float, float]:
-    """(seconds, seconds of processor time) of a command: only the latter are the same on a busy machine."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+def timed(*line) -> float:
+    """Seconds of a command."""
+    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *map(str, line)],
         env=toolkit_environment(),
@@ -149,8 +148,7 @@ def timed(*line) -> tuple[float, float]:
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, line))}\n{done.stdout[-3000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - start
 
 
 def main(argv=None):
@@ -179,7 +177,7 @@ def main(argv=None):
         report["sweeps"] = []
         for workers in args.workers:
             results = folder / f"sweep{workers}"
-            seconds, cpu = timed(
+            seconds = timed(
                 ROOT / "merginguriel/run_large_scale_experiment.py",
                 *shared,
                 "--locales",
@@ -199,14 +197,13 @@ def main(argv=None):
                 {
                     "workers": workers,
                     "seconds": seconds,
-                    "cpu_seconds": cpu,
                     "merges": merges,
                     "evaluations_of_single_models": len(names) - merges,
                     "jobs_a_minute": 60 * len(names) / seconds,
                 }
             )
             keep(
-                f"sweep, workers {workers}: {seconds:.1f} s ({cpu:.1f} of the processor), {merges} merges and "
+                f"sweep, workers {workers}: {seconds:.1f} s, {merges} merges and "
                 f"{len(names) - merges} single models, {60 * len(names) / seconds:.1f} jobs a minute"
             )
             if args.keep:
@@ -244,29 +241,23 @@ def main(argv=None):
                 {"target": target, "mode": mode, "merging": writing, "streaming": streaming, "evaluating": evaluating}
             )
             keep(
-                f"original's way, {mode} for {target}: merging {writing[0]:.1f} s (our command {streaming[0]:.1f} s), "
-                f"evaluating {evaluating[0]:.1f} s"
+                f"original's way, {mode} for {target}: merging {writing:.1f} s (our command {streaming:.1f} s), "
+                f"evaluating {evaluating:.1f} s"
             )
         for sweep in report["sweeps"] if report["original"] else ():
             for peer, way in (("original's way", "merging"), ("our commands", "streaming")):
-                ratios = {
-                    what: compare(report["original"], way, sweep, which)
-                    for what, which in (("seconds", 0), ("processor", 1))
-                }
-                sweep[way] = ratios
+                merges, everything = sweep[peer] = compare(report["original"], way, sweep)
                 keep(
-                    f"{peer}, one after the other, to the sweep with {sweep['workers']} workers: "
-                    f"{ratios['seconds'][0]:.1f} for the merges alone ({ratios['processor'][0]:.1f} of processor "
-                    f"time), {ratios['seconds'][1]:.1f} with the single models ({ratios['processor'][1]:.1f})"
+                    f"{peer}, one after the other, to the sweep with {sweep['workers']} workers: {merges:.1f} for the "
+                    f"merges alone, {everything:.1f} with the single models"
                 )
 
 
-def compare(jobs: list[dict], way: str, sweep: dict, which: int) -> tuple[float, float]:
-    """(merges alone, with the single models) in `way` to the sweep, in seconds (`which` 0) or of the processor (1)."""
-    merge, single = (statistics.mean(job[part][which] for job in jobs) for part in (way, "evaluating"))
-    own = sweep["cpu_seconds" if which else "seconds"]
-    merges = sweep["merges"] * (merge + single) / own
-    return merges, merges + sweep["evaluations_of_single_models"] * single / own
+def compare(jobs: list[dict], way: str, sweep: dict) -> tuple[float, float]:
+    """Seconds of `way` to those of the sweep: (merges alone, with the single models)."""
+    merge, single = (statistics.mean(job[part] for job in jobs) for part in (way, "evaluating"))
+    merges = sweep["merges"] * (merge + single) / sweep["seconds"]
+    return merges, merges + sweep["evaluations_of_single_models"] * single / sweep["seconds"]
 
 
 if __name__ == "__main__":
