@@ -286,7 +286,7 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
         for by, baseline in (("cosine", "the same by chance"), ("consensus", "the same by URIEL's cosine")):
             wanted = lambda way, by=by: _is_main(way) and (way.by, way.number) == (by, USUAL)  # noqa: E731
             found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)
-        for table in ("texts", "sources", "methods", "better", "others", "chose"):
+        for table in ("texts", "rounds", "sources", "methods", "better", "others", "chose"):
             rows = [row for row in tables.side_by_side if row["corpus"] == corpus]
             found[f"{corpus}, {table}"] = markdown(*table_of(rows, table, settings))
         voters = [(by, USUAL) for by in CHOSEN_BY] + [(ALL, int(number)) for number in sorted(usual - {"1", "5"})]

@@ -1,5 +1,5 @@
-"""Ways side by side: how the adapted merge grows with its texts and its sources, every method beside the average, and
-the targets that chose the defaults apart from the others.
+"""Ways side by side: how the adapted merge grows with its texts, its rounds and its sources, every method beside the
+average, and the targets that chose the defaults apart from the others.
 
 On the targets that every way of a table has, so that its lines can be compared however far the experiment has come.
 """
@@ -36,9 +36,13 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     measured = replace(measured, cells=cells)
     few = {way for way in cells if way.examples and _with_defaults(way)._replace(examples=0) == ADAPTED}
     by_texts = {(0, ADAPTED._replace(rounds=0)), *((way.examples, way) for way in few), (all_texts, ADAPTED)}
+    rows = _rows("texts", sorted(by_texts), measured, _regmean) if few else []
+    several = [
+        (way.rounds, way) for way in sorted(cells) if way.rounds and way._replace(by=BY, rounds=ROUNDS) == ADAPTED
+    ]
+    rows += _rows("rounds", several, measured, _two_rounds) if len({rounds for rounds, _ in several}) > 1 else []
     numbers = sorted({way.number for way in cells if way._replace(number=USUAL) == ADAPTED})
     by_number = [(number, way._replace(by=BY, number=number)) for number in numbers for way in COLUMNS.values()]
-    rows = _rows("texts", sorted(by_texts), measured, _regmean) if few else []
     rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
     merges = {way.how: way for way in cells if way == AVERAGE._replace(how=way.how) and _is_merge(way.how)}
     better = {how: way for how, way in merges.items() if how.endswith(BETTER)}
@@ -66,6 +70,10 @@ def _is_merge(how: str) -> bool:
 
 def _regmean(way: Way) -> Way:
     return Way("regmean", way.by, way.number)
+
+
+def _two_rounds(way: Way) -> Way:
+    return way._replace(rounds=ROUNDS)
 
 
 def _rows(
@@ -108,6 +116,10 @@ def table_of(
     if table == "texts":
         return [f"texts adapted on{on}", "accuracy", "points to the merge", "above it"], [
             [_texts(row, settings), accuracy(row), points(row), above(row)] for row in rows
+        ]
+    if table == "rounds":
+        return [f"rounds{on}", "accuracy", "points to two rounds", "above it"], [
+            [f"{row['at']}, {USUAL} by {row['by']}", accuracy(row), points(row), above(row)] for row in rows
         ]
     if table in ("methods", "better"):
         rows = sorted(rows, key=lambda row: -float(row["accuracy"]))

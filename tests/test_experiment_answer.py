@@ -17,7 +17,7 @@ import answer  # noqa: E402
 import collect  # noqa: E402
 from kept import Kept, Row, read_array, read_kept, write_array, write_kept  # noqa: E402
 from needs import needs  # noqa: E402
-from side_by_side import ADAPTED, AVERAGE, rows_of_tables  # noqa: E402
+from side_by_side import ADAPTED, AVERAGE, rows_of_tables, table_of  # noqa: E402
 from ways import CHOSE_DEFAULTS, OWN, Measured, Way, gain, gap_closed, read_measured  # noqa: E402
 
 LANGUAGES = ("aa", "bb", "cc", "dd")
@@ -315,3 +315,25 @@ def test_tables_of_what_is_not_finished(voted):
     gains = [(cells[ways[3]][one, 42] * 1.0 - cells[AVERAGE][one, 42]).mean() for one in targets]
     (ties,) = of["methods", "ties"]
     assert ties["points"] == pytest.approx(100 * np.mean(gains)) and ties["seeds"] == "42"
+
+
+def test_rounds_stand_beside_two_of_the_same(tmp_path):
+    targets, draw = [*LANGUAGES], np.random.default_rng(2)
+    ways = [ADAPTED._replace(by=by, rounds=rounds) for by in ("cosine", "consensus") for rounds in (1, 2, 3)]
+    cells = {way: {(target, seed): draw.random(ITEMS) < 0.6 for target in targets for seed in (42, 43)} for way in ways}
+    del cells[ways[0]][targets[0], 42]  # then no line has this target
+    rows = [row for row in rows_of_tables(Measured(cells=cells, available=3), 11514) if row["table"] == "rounds"]
+    assert [(row["by"], row["rounds"]) for row in rows] == [(way.by, way.rounds) for way in sorted(ways)]
+    for row in rows:
+        both = [cells[ADAPTED._replace(by=row["by"], rounds=rounds)] for rounds in (row["rounds"], 2)]
+        means = [np.mean([of[one, seed] for one in targets[1:] for seed in (42, 43)]) for of in both]
+        assert row["targets"] == len(targets) - 1 and row["accuracy"] == pytest.approx(means[0])
+        if row["rounds"] != 2:
+            assert row["points"] == pytest.approx(100 * (means[0] - means[1]))
+    told = [{name: str(value) for name, value in row.items()} for row in rows]
+    header, lines = table_of([{"points": "", "above": "", **row} for row in told], "rounds", {})
+    assert header[0].startswith("rounds") and [line[0] for line in lines][:2] == [
+        "1, 5 by consensus",
+        "2, 5 by consensus",
+    ]
+    assert [bool(line[2]) for line in lines] == [True, False, True] * 2
