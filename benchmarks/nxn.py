@@ -36,7 +36,6 @@ from merginguriel.utils.jobs.job import loaded_by
 from merginguriel.utils.models import devices, initial, loading, scoring
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.models.tokens import tokenise
-from merginguriel.utils.report import heatmaps
 from merginguriel.utils.storage import argument_types, atomic, environment
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
@@ -73,11 +72,14 @@ def make_models(store: ModelStore, locales) -> dict[str, Path]:
 
 def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> float:
     """Seconds of an N×N run, fingerprints, files and picture included; `report` gets those of its parts."""
+    # Not above: workers import this file's modules one more time, and the command's do not load matplotlib.
+    from merginguriel.utils.report import heatmaps
+
     start, began = time.perf_counter(), time.time()
     if devices.default_device() == "cuda":
         copies.get_ready(loaded_by({"cell"}))
     context = nxn_job.NxnContext(task, folder / nxn.TOKENS)
-    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context), processes=True)
+    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context), tokens=True)
     prepared = time.perf_counter()
     run = nxn.begin(run)
     run.add_failures(work_off(run.jobs(), LocalBackend(args.max_workers), context=context, unit="cells").failures)

@@ -195,6 +195,28 @@ def test_all_targets_of_a_source_at_once(models_root, tmp_path, monkeypatch):
     assert {cell: file.read_bytes() for cell, file in cells_of("all").items()} == before
 
 
+def test_a_gpus_workers_find_the_tokens_of_all_texts(models_root, tmp_path, monkeypatch):
+    sources = {source: models_root / f"tiny_massive_k_{source}" for source in SOURCES[:2]}
+    context = NxnContext(MINI_TASK, tmp_path / "tokens")
+    plan = nxn.NxnPlan(sources, mini.LOCALES, "test", tmp_path, context)
+
+    def kept():
+        return {file: file.stat().st_mtime_ns for file in (tmp_path / "tokens").glob("*")}
+
+    nxn.prepare(plan, tokens=True)
+    assert not kept()  # a worker on a CPU wants those of one target first
+    monkeypatch.setattr(nxn_job, "AT_ONCE", ("cpu",))
+    nxn.prepare(nxn.NxnPlan({"nl-NL": tmp_path}, mini.LOCALES, "test", tmp_path, context), tokens=True)
+    assert not kept()  # what is no model has no tokens, and that is told of its cells
+    run = nxn.begin(nxn.prepare(plan, tokens=True))
+    before = kept()
+    assert len(before) == len(mini.LOCALES)
+    # Our models have positions for fewer than 128 tokens, which no text here has.
+    monkeypatch.setattr(nxn_job.scoring, "longest_input", lambda model, wanted: wanted)
+    monkeypatch.setattr(loading, "load_tokenizer", lambda path: pytest.fail("tokenised again"))
+    assert not work_off(run.jobs(), LocalBackend(1), context=context).failures and kept() == before
+
+
 def wait_for_cells(tmp_path, count, process):
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("nxn_results/*/[!.]*_on_*/results.json"))) < count:

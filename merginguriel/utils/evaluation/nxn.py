@@ -12,12 +12,10 @@ import numpy as np
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.data.split import DRAW_SEED, Split
-from merginguriel.utils.data.task import Wanted
 from merginguriel.utils.evaluation.classifier import model_settings
-from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
+from merginguriel.utils.evaluation.nxn_job import NxnContext
 from merginguriel.utils.evaluation.results import score_in
 from merginguriel.utils.jobs.job import Job
-from merginguriel.utils.jobs.reading_ahead import reading_ahead
 from merginguriel.utils.models import devices
 from merginguriel.utils.models.model_folder import bytes_of
 from merginguriel.utils.similarity.transfer import MATRIX_CSV, RUN_JSON, SUMMARY_JSON, TransferMatrix
@@ -37,7 +35,7 @@ class NxnPlan:
     targets: tuple[str, ...]
     split: str
     folder: Path
-    items: EvaluationContext
+    items: NxnContext
     max_items: int | None = None  # of each target, drawn at random
 
     def draw(self, target: str) -> tuple[int, int] | None:
@@ -128,10 +126,10 @@ class Run:
             self.failures.setdefault(name.partition("_on_")[0], reason)
 
 
-def prepare(plan: NxnPlan, *, anew: bool = False, processes: bool = False) -> Run:
+def prepare(plan: NxnPlan, *, anew: bool = False, tokens: bool = False) -> Run:
     """The run of these models, data, split and precision to go on with, else a new one; nothing is written.
 
-    `processes`: data may be read in several, as in a command; what a user's own script starts would run that script.
+    But with `tokens`, for workers in other processes: these are kept for them while models are hashed.
     A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
     Raises InputError where a target has no data.
     """
@@ -144,13 +142,14 @@ def prepare(plan: NxnPlan, *, anew: bool = False, processes: bool = False) -> Ru
             failures[source] = str(error)
             return None
 
-    # Hashing gigabytes of weights runs beside reading them, and beside reading the data.
+    # Hashing gigabytes of weights runs beside reading them, and beside reading the data: here, where all languages are
+    # read before another process has imported what it needs.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = pool.map(fingerprint, plan.sources)
         try:
-            wanted = [Wanted(target, plan.split) for target in plan.targets] if processes else []
-            with reading_ahead(plan.items.task, wanted):
-                items = {target: plan.items_of(target) for target in plan.targets}
+            items = {target: plan.items_of(target) for target in plan.targets}
+            if tokens:
+                plan.items.keep_tokens(next(iter(plan.sources.values())), items.values())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

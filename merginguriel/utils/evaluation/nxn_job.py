@@ -1,12 +1,15 @@
 """The job of one cell of an N×N: a source model on a target locale."""
 
+import contextlib
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.data.split import Split
 from merginguriel.utils.data.task import Task
 from merginguriel.utils.evaluation.classifier import in_task_order, model_info
 from merginguriel.utils.evaluation.evaluation_job import EvaluationContext, check_precision
@@ -14,7 +17,7 @@ from merginguriel.utils.evaluation.nxn_logits import CELL_LOGITS, halved
 from merginguriel.utils.evaluation.results import Origin, data_settings, results_record
 from merginguriel.utils.jobs.job import Job
 from merginguriel.utils.models import devices, loading, scoring
-from merginguriel.utils.models.model_folder import read_labels
+from merginguriel.utils.models.model_folder import max_tokens, read_labels
 from merginguriel.utils.models.tokens import TokenCache
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import RESULT
@@ -33,6 +36,21 @@ class NxnContext(EvaluationContext):
     @functools.cached_property  # of each process
     def inputs(self) -> scoring.BatchCache:
         return scoring.BatchCache(TokenCache(self._folder))
+
+    def keep_tokens(self, model: Path, splits: Iterable[Split]) -> None:
+        """Tokenise while a GPU's workers begin to load, which want the tokens of all texts before they score any.
+
+        As `model` does; most have the same tokenizer. What is missing the workers make, and tell what is wrong: of
+        another tokenizer, or of texts that end where a model has no more positions.
+        """
+        if devices.default_device() not in AT_ONCE:
+            return
+        cache = TokenCache(self._folder)
+        with contextlib.suppress(InputError, OSError):
+            read_labels(model, self.task)
+            longest = max_tokens(atomic.read_json(model / "config.json"), self.task)
+            for split in splits:
+                cache.tokens(model, split.texts, longest)
 
 
 def is_done(job: Job) -> bool:

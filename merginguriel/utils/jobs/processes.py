@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from auto_merge_llm.errors import InputError
@@ -54,15 +55,16 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     current: dict[Any, str | None] = {}
     reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
+    told = ForkingPickler.dumps(make)  # once for all: it may hold the texts of many languages
 
-    def start(number: int) -> None:
+    def start(number: int) -> Connection:
         ours, theirs = context.Pipe()
         with _environment(number, workers) as environment:
-            process = context.Process(target=_worker, args=(make, environment, theirs), daemon=True)
+            process = context.Process(target=_worker, args=(environment, theirs), daemon=True)
             process.start()
         theirs.close()
         processes[ours] = (number, process)
-        give(ours)
+        return ours
 
     def bury(pipe: Connection) -> None:
         number, process = processes.pop(pipe)
@@ -71,17 +73,20 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
             why = reasons.pop(pipe, None) or f"its process ended with exit code {process.exitcode}; {AGAIN}"
             progress.failed(number, current[pipe], why)
         if waiting:
-            start(number)
+            give(start(number), told)
 
-    def give(pipe: Connection) -> None:
+    def give(pipe: Connection, first: Any = b"") -> None:
         job = waiting.pop(0) if waiting else None
         current[pipe] = job[0] if job else None
         with contextlib.suppress(BrokenPipeError):  # its end is seen below
+            if first:
+                pipe.send_bytes(first)
             pipe.send(job)
 
     try:
-        for number in range(workers):
-            start(number)
+        # One that is told more than a pipe holds is waited for, so all import what the command's script does before.
+        for begun in [start(number) for number in range(workers)]:
+            give(begun, told)
         while processes:
             pipe: Any
             for pipe in wait(list(processes)):
@@ -97,10 +102,14 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
                 if event in ("done", "failed"):
                     give(pipe)
     finally:
-        for _, process in processes.values():
-            process.kill()
-        for _, process in processes.values():
-            process.join()
+        _end([process for _, process in processes.values()])
+
+
+def _end(processes: list[multiprocessing.process.BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
 
 
 def _work_off(make: Callable, jobs: Iterable[tuple[str, Any]], report: Callable) -> None:
@@ -116,7 +125,7 @@ def _work_off(make: Callable, jobs: Iterable[tuple[str, Any]], report: Callable)
             report("done", name, result, time.monotonic() - start)
 
 
-def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
+def _worker(environment: dict[str, str], pipe) -> None:
     import signal
     import threading
 
@@ -133,7 +142,7 @@ def _worker(make: Callable, environment: dict[str, str], pipe) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        _work_off(make, iter(pipe.recv, None), lambda *event: pipe.send(event))
+        _work_off(pipe.recv(), iter(pipe.recv, None), lambda *event: pipe.send(event))
     except Exception as error:
         # A GPU may be unusable for this process after an error, so it ends, with its traceback on stderr.
         reason = (str(error).splitlines() or [""])[0]
