@@ -1,7 +1,7 @@
 """Compute every number from the files of kept.py, and fill the tables of pages.
 
     python experiments/answer.py docs/results/languages \
-        --pages docs/{results,adaptation,methods,label-free,which-way}.md
+        --pages docs/{results,experiment,adaptation,methods,label-free,which-way}.md
 
 means.csv, comparisons.csv, targets.csv and side_by_side.csv are written beside those files.
 """

@@ -17,7 +17,9 @@ import ways  # noqa: E402
 from kept import read_array  # noqa: E402
 
 PUBLISHED = ROOT / "docs/results/languages"
-PAGES = tuple(ROOT / f"docs/{page}.md" for page in ("results", "adaptation", "methods", "label-free", "which-way"))
+PAGES = tuple(
+    ROOT / f"docs/{page}.md" for page in ("results", "experiment", "adaptation", "methods", "label-free", "which-way")
+)
 ROUNDING = 2e-6  # what the last bits of a BLAS may make of an interval
 
 
@@ -271,6 +273,12 @@ def test_few_texts_gain_what_the_page_tells():
     texts = [row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "texts"]
     (better,) = (row for row in texts if row["how"].endswith(ways.BETTER))
     assert f"test items {int(better['at']):,} texts gain {float(better['points']):.1f} points so" in text
+    usual = {row["at"]: f"{float(row['points']):.1f}" for row in texts if row["points"] and row is not better}
+    hundred, thousand, low_rate = usual["100"].removeprefix("-"), usual["1000"], f"{float(better['points']):.1f}"
+    assert f"with 100 adapting loses {hundred} points; with 1,000 it gains {thousand}, or {low_rate} with" in words(
+        "docs/results.md"
+    )
+    assert f"with a thousand it gains {thousand}, and {low_rate} with `--adapt-lr" in words("docs/which-way.md")
 
 
 def test_sib200_tells_these_numbers():
@@ -284,6 +292,7 @@ def test_sib200_tells_these_numbers():
         for by, number in (("cosine", 5), ("consensus", 5), ("all", 20))
     ]
     lost = sorted(points(row).removeprefix("-") for row in votes)
+    text = words("docs/experiment.md")
     assert f"leads the weighted logits by {lost[0]} to {lost[-1]} points, with 0 in each interval" in text
     assert all(float(row["low"]) < 0 < float(row["high"]) for row in more + votes)
 
