@@ -108,18 +108,21 @@ class Tables:
         same = (one for one in self.comparisons if all(one[name] == row[name] for name in WAY))
         return next((one for one in same if one["baseline"] == baseline), None)
 
-    def beside(self, corpus: str, wanted: Callable[[Way], bool], baselines: Sequence[str]) -> list[str]:
-        """A line a way: accuracy, the share of the gap that it closes, its gains, what it needs, its jobs' seconds."""
+    def beside(self, corpus: str, wanted: Callable[[Way], bool], *, sure: bool) -> list[str]:
+        """A line a way: accuracy, the share of the gap that it closes, its gains, what it needs, its jobs' seconds.
+
+        `sure`: gains tell as well on how many targets they are beyond chance.
+        """
         rows = sorted(self.ways(corpus, wanted), key=lambda row: -float(row["accuracy"]))
         rests_on = [f"{row['targets']} targets, seeds {row['seeds']}" for row in rows]
         usual = statistics.mode(rests_on) if rows else ""
         lines = []
         for row, on in zip(rows, rests_on):
             closed = f"{100 * float(row['gap_closed']):.0f} %" if row["gap_closed"] else ""
-            gains = [gain_of(self.compared(row, name)) for name in baselines]
+            gains = [gain_of(self.compared(row, name), sure=sure) for name in MAIN]
             name = name_of(row) if on == usual else f"{name_of(row)} ({on})"
             lines.append([name, accuracy(row), closed, *gains, needs_of(row), seconds_of(row)])
-        points = [f"points to {name}" for name in baselines]
+        points = [f"points to {name}" for name in MAIN]
         return markdown([usual, "accuracy", "gap closed", *points, "needs", "seconds"], lines)
 
     def against(self, corpus: str, wanted: Callable[[Way], bool], baseline: str) -> list[str]:
@@ -188,13 +191,13 @@ def name_of(row: dict[str, str]) -> str:
     return f"{words}, {f'all {number}' if by == ALL else f'{number} by {by}'}{hindsight}"
 
 
-def gain_of(one: dict[str, str] | None) -> str:
-    """Points, interval, on how many targets above, and on how many beyond chance."""
+def gain_of(one: dict[str, str] | None, *, sure: bool = True) -> str:
+    """Points, interval, on how many targets above, and if `sure` on how many beyond chance."""
     if not one:
         return ""
     points, low, high = (100 * float(one[name]) for name in ("gain", "low", "high"))
-    sure = f"{one['sure_above']}:{one['sure_below']}"
-    return f"{points:+.1f} [{low:+.1f}, {high:+.1f}], {one['above']}/{one['targets']}, {sure}"
+    told = f"{points:+.1f} [{low:+.1f}, {high:+.1f}], {one['above']}/{one['targets']}"
+    return f"{told}, {one['sure_above']}:{one['sure_below']}" if sure else told
 
 
 def needs_of(row: dict[str, str]) -> str:
@@ -241,6 +244,11 @@ SHOWN = {
 MAIN = ("best of its sources", "best of all", "vote of the same")
 
 
+def _is_answer(way: Way) -> bool:
+    """The main ones, but for what consensus is worth little to."""
+    return _is_main(way) and (way.by != "consensus" or way.how == "regmean")
+
+
 def _is_main(way: Way) -> bool:
     """What a reader chooses among, the references beside it."""
     if way == OWN or (way.how, way.by) == (BEST, ALL):
@@ -280,9 +288,9 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
     found, settings = {}, better_settings()
     for corpus in CORPORA:
         usual = {row["number"] for row in tables.means if row["corpus"] == corpus and row["by"] == ALL} | {"1", "5"}
-        found[f"{corpus}, ways"] = tables.beside(
-            corpus, lambda way, usual=usual: str(way.number) in usual and _is_main(way), MAIN
-        )
+        for name, is_shown, sure in (("ways", _is_main, True), ("answer", _is_answer, False)):
+            wanted = lambda way, usual=usual, of=is_shown: str(way.number) in usual and of(way)  # noqa: E731
+            found[f"{corpus}, {name}"] = tables.beside(corpus, wanted, sure=sure)
         for by, baseline in (("cosine", "the same by chance"), ("consensus", "the same by URIEL's cosine")):
             wanted = lambda way, by=by: _is_main(way) and (way.by, way.number) == (by, USUAL)  # noqa: E731
             found[f"{corpus}, {by}"] = tables.against(corpus, wanted, baseline)

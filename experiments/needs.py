@@ -25,7 +25,7 @@ def needs(way: Way, corpus: str) -> Needs:
         return Needs(1, 0, size["train"])
     mode = way.how.removesuffix(BETTER)
     texts = 0
-    if way.by == "consensus" or (mode in modes.MODES and modes.needs_text(mode) and way.how != BETTER_REGMEAN):
+    if "consensus" in (way.by, mode) or (mode in modes.MODES and modes.needs_text(mode) and way.how != BETTER_REGMEAN):
         texts = min(MEASURED, size["train"])
     if way.rounds:
         texts = max(texts, way.examples or size["train"])

@@ -187,6 +187,7 @@ def test_a_gain_is_of_the_same_items_targets_and_seeds(measured):
     [
         (Way("average", "cosine", 5), 1, 0, 0),
         (Way("average", "consensus", 5), 1, 1000, 0),
+        (Way("consensus", "cosine", 5), 1, 1000, 0),
         (Way("average", "real", 5), 1, 0, 2033),
         (Way("regmean", "chance", 5), 1, 1000, 0),
         (Way("regmean, better setting", "cosine", 5), 1, 0, 0),

@@ -203,9 +203,10 @@ def test_the_results_tell_what_uriel_is_worth():
         rounds: compared(by_cosine, how, "geography", 5, rounds) for how, rounds in (("average", 0), ("regmean", 2))
     }
     far = {rounds: points(row).removeprefix("-") for rounds, row in near.items()}
-    assert points(average) == points(adapted)
-    told = f"five are worth {points(average)} points over five by chance, adapted or not, and {far[0]} over the"
-    assert told in text and f"English alone, adapted, has {mean('regmean', 'english', 1, 2)}" in text
+    regmean = compared(by_chance, "regmean", "cosine", 5)
+    assert points(average) == points(adapted) > points(regmean)
+    told = f"are worth {points(regmean)} to {points(average)} points over five by chance, adapted or not, and {far[0]}"
+    assert f"{told} over the" in text and f"English alone, adapted, has {mean('regmean', 'english', 1, 2)}" in text
     sinkhorn = compared(by_chance, "average", "sinkhorn", 5)
     both = compared(by_chance, "regmean", "sinkhorn", 5, 2)
     told = f"{points(sinkhorn)} points above chance [{interval(sinkhorn, '+')}], its adapted merge {points(both)} "
@@ -224,9 +225,13 @@ def test_the_results_tell_what_settings_are_worth():
         compared("average of the same", f"{mode}, better setting", "cosine", 5)
         for mode in ("ties", "dare", "dare_ties")
     )
+    of = {row["at"]: row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "methods"}
+    low, high = (f"{float(of['dare'][name]):.1f}" for name in ("points_low", "points_high"))
+    assert f"by itself hardly: {float(of['dare']['points']):.1f} [{low}, {high}] with its defaults" in text
     assert f"`--density 0.5` +{points(ties)} points [{interval(ties, '+').replace('+-', '-')}]" in text
     assert f"+{points(dare)} with drop rate 0.1" in text
-    assert f"takes its length back, then +{points(both)} [{interval(both)}]" in text
+    told = f"with TIES yes, {float(of['dare_ties']['points']):.1f}, which `--density 1 --scaling 0.5` turns into"
+    assert f"{told} +{points(both)} [{interval(both)}]" in text
 
 
 def test_the_methods_tell_these_numbers():
