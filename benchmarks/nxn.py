@@ -79,7 +79,7 @@ def ours(args, task: Task, sources, targets, folder: Path, report: dict) -> floa
     if devices.default_device() == "cuda":
         copies.get_ready(loaded_by({"cell"}))
     context = nxn_job.NxnContext(task, folder / nxn.TOKENS)
-    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context), tokens=True)
+    run = nxn.prepare(nxn.NxnPlan(sources, tuple(targets), "test", folder, context), keep_tokens=True)
     prepared = time.perf_counter()
     run = nxn.begin(run)
     run.add_failures(work_off(run.jobs(), LocalBackend(args.max_workers), context=context, unit="cells").failures)

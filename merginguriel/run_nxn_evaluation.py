@@ -60,7 +60,7 @@ def main(argv=None):
     plan = nxn.NxnPlan(sources, tuple(args.targets or sources), args.split, args.results_dir, context, args.max_items)
     if not args.dry_run:
         get_ready(args, {"cell"})  # while texts and models are read
-    run = nxn.prepare(plan, anew=args.anew, tokens=not args.dry_run)
+    run = nxn.prepare(plan, anew=args.anew, keep_tokens=not args.dry_run and args.backend == "local")
     if args.dry_run:
         print(nxn_summary.what_is_left(run))
         return 0

@@ -77,6 +77,41 @@ def test_more_threads_than_cores_are_warned_of_where_workers_compute(threads, wa
     assert said_of_it == (warned if processes.cores() > 1 else 0)
 
 
+DIES = """
+import os, signal, threading
+from multiprocessing import process
+from merginguriel.utils.jobs import processes
+
+class Make:
+    text = ""
+    def __init__(self, size): self.text = "x" * size
+    def __call__(self): return lambda name, job, report: len(self.text)
+
+class Heard:
+    def start(self, *told): pass
+    def done(self, number, name, result, seconds): print("done", name)
+    def failed(self, number, name, reason): print("failed", name, reason)
+
+start = process.BaseProcess.start
+
+def start_and_stop(self):  # the first, before it reads what it is told
+    process.BaseProcess.start = start
+    start(self)
+    os.kill(self.pid, signal.SIGSTOP)
+    threading.Timer(1, os.kill, (self.pid, signal.SIGKILL)).start()
+
+if __name__ == "__main__":
+    process.BaseProcess.start = start_and_stop
+    processes.in_processes(Make, [("a", 0), ("b", 0), ("c", 0)], 2, Heard())
+"""
+
+
+@pytest.mark.parametrize("size", [100, 210_000, 5_000_000])  # all is in the pipe, almost, not nearly
+def test_a_worker_may_die_before_it_has_read_what_it_is_told(size, tmp_path):
+    *done, failed = sorted(said(DIES.replace("(Make,", f"(Make({size}),"), tmp_path, environment()).splitlines())
+    assert done == ["done b", "done c"] and failed.startswith("failed a its process ended with exit code -9")
+
+
 @pytest.mark.parametrize(("does", "kind"), [("print", "forkserver"), ("os.abort", "spawn")])
 def test_where_a_copy_cannot_use_the_gpu_workers_are_new_processes(does, kind, tmp_path):
     code = f"""

@@ -203,18 +203,35 @@ def test_a_gpus_workers_find_the_tokens_of_all_texts(models_root, tmp_path, monk
     def kept():
         return {file: file.stat().st_mtime_ns for file in (tmp_path / "tokens").glob("*")}
 
-    nxn.prepare(plan, tokens=True)
+    nxn.prepare(plan, keep_tokens=True)
     assert not kept()  # a worker on a CPU wants those of one target first
     monkeypatch.setattr(nxn_job, "AT_ONCE", ("cpu",))
-    nxn.prepare(nxn.NxnPlan({"nl-NL": tmp_path}, mini.LOCALES, "test", tmp_path, context), tokens=True)
+    nxn.prepare(nxn.NxnPlan({"nl-NL": tmp_path}, mini.LOCALES, "test", tmp_path, context), keep_tokens=True)
     assert not kept()  # what is no model has no tokens, and that is told of its cells
-    run = nxn.begin(nxn.prepare(plan, tokens=True))
+    run = nxn.begin(nxn.prepare(plan, keep_tokens=True))
     before = kept()
     assert len(before) == len(mini.LOCALES)
     # Our models have positions for fewer than 128 tokens, which no text here has.
     monkeypatch.setattr(nxn_job.scoring, "longest_input", lambda model, wanted: wanted)
     monkeypatch.setattr(loading, "load_tokenizer", lambda path: pytest.fail("tokenised again"))
     assert not work_off(run.jobs(), LocalBackend(1), context=context).failures and kept() == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no unk_id"), OverflowError("too large"), InputError("damaged")])
+def test_what_a_tokenizer_raises_early_is_left_to_the_workers(models_root, tmp_path, monkeypatch, error):
+    context = NxnContext(MINI_TASK, tmp_path / "tokens")
+    plan = nxn.NxnPlan({"nl-NL": models_root / "tiny_massive_k_nl-NL"}, mini.LOCALES, "test", tmp_path, context)
+    monkeypatch.setattr(nxn_job, "AT_ONCE", ("cpu",))
+
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(loading, "load_tokenizer", fail)
+    run = nxn.prepare(plan, keep_tokens=True)
+    assert not run.failures and not (tmp_path / "tokens").exists()
+    error.__context__ = KeyboardInterrupt()  # what a library said when it tidied up after Ctrl+C
+    with pytest.raises(KeyboardInterrupt):
+        nxn.prepare(plan, keep_tokens=True)
 
 
 def wait_for_cells(tmp_path, count, process):

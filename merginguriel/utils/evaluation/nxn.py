@@ -126,10 +126,10 @@ class Run:
             self.failures.setdefault(name.partition("_on_")[0], reason)
 
 
-def prepare(plan: NxnPlan, *, anew: bool = False, tokens: bool = False) -> Run:
-    """The run of these models, data, split and precision to go on with, else a new one; nothing is written.
+def prepare(plan: NxnPlan, *, anew: bool = False, keep_tokens: bool = False) -> Run:
+    """The run of these models, data, split and precision to go on with, else a new one; nothing is written of it.
 
-    But with `tokens`, for workers in other processes: these are kept for them while models are hashed.
+    `keep_tokens`: for workers of this machine, while models are hashed.
     A model that cannot be read is among `failures`, and any run may still be waiting for its repair.
     Raises InputError where a target has no data.
     """
@@ -148,7 +148,7 @@ def prepare(plan: NxnPlan, *, anew: bool = False, tokens: bool = False) -> Run:
         hashed = pool.map(fingerprint, plan.sources)
         try:
             items = {target: plan.items_of(target) for target in plan.targets}
-            if tokens:
+            if keep_tokens:
                 plan.items.keep_tokens(next(iter(plan.sources.values())), items.values())
         except BaseException:
             pool.shutdown(cancel_futures=True)

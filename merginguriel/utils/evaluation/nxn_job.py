@@ -1,6 +1,5 @@
 """The job of one cell of an N×N: a source model on a target locale."""
 
-import contextlib
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from merginguriel.utils.models import devices, loading, scoring
 from merginguriel.utils.models.model_folder import max_tokens, read_labels
 from merginguriel.utils.models.tokens import TokenCache
 from merginguriel.utils.storage import atomic
+from merginguriel.utils.storage.interrupts import is_interrupt
 from merginguriel.utils.storage.made_folders import RESULT
 from merginguriel.utils.storage.naming import RESULTS_JSON
 
@@ -40,17 +40,20 @@ class NxnContext(EvaluationContext):
     def keep_tokens(self, model: Path, splits: Iterable[Split]) -> None:
         """Tokenise while a GPU's workers begin to load, which want the tokens of all texts before they score any.
 
-        As `model` does; most have the same tokenizer. What is missing the workers make, and tell what is wrong: of
-        another tokenizer, or of texts that end where a model has no more positions.
+        As `model` does; most have the same tokenizer. What is missing the workers make: of another tokenizer, or of
+        texts that end where a model has no more positions. What goes wrong they say, of the model's cells alone.
         """
         if devices.default_device() not in AT_ONCE:
             return
         cache = TokenCache(self._folder)
-        with contextlib.suppress(InputError, OSError):
+        try:
             read_labels(model, self.task)
             longest = max_tokens(atomic.read_json(model / "config.json"), self.task)
             for split in splits:
                 cache.tokens(model, split.texts, longest)
+        except Exception as error:  # tokenizers raise anything
+            if is_interrupt(error):
+                raise KeyboardInterrupt from error
 
 
 def is_done(job: Job) -> bool:

@@ -66,6 +66,11 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         processes[ours] = (number, process)
         return ours
 
+    def begin(pipe: Connection) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is seen below
+            pipe.send_bytes(told)
+        give(pipe)
+
     def bury(pipe: Connection) -> None:
         number, process = processes.pop(pipe)
         process.join()
@@ -73,20 +78,18 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
             why = reasons.pop(pipe, None) or f"its process ended with exit code {process.exitcode}; {AGAIN}"
             progress.failed(number, current[pipe], why)
         if waiting:
-            give(start(number), told)
+            begin(start(number))
 
-    def give(pipe: Connection, first: Any = b"") -> None:
+    def give(pipe: Connection) -> None:
         job = waiting.pop(0) if waiting else None
         current[pipe] = job[0] if job else None
-        with contextlib.suppress(BrokenPipeError):  # its end is seen below
-            if first:
-                pipe.send_bytes(first)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             pipe.send(job)
 
     try:
-        # One that is told more than a pipe holds is waited for, so all import what the command's script does before.
-        for begun in [start(number) for number in range(workers)]:
-            give(begun, told)
+        # To send more than a pipe holds waits until the worker has imported, so that all are started first.
+        for started in [start(number) for number in range(workers)]:
+            begin(started)
         while processes:
             pipe: Any
             for pipe in wait(list(processes)):

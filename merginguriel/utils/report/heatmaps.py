@@ -147,7 +147,7 @@ def _draw_cells(
 ) -> None:
     """Numbers by `form`, if there is one, squares where `own`, dots where `marked`; in an ink that is seen there."""
     inset = 0.06
-    for row, column in np.argwhere(np.full(own.shape, form is not None) | own | marked):
+    for row, column in np.argwhere(own | marked | (form is not None)):
         value = values[row, column]
         empty = value is np.ma.masked
         red, green, blue, _ = (1, 1, 1, 1) if empty else image.to_rgba(value)
