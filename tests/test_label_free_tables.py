@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 import sys
 import tarfile
@@ -246,15 +245,3 @@ def test_votes_of_kept_logits_are_of_the_best_by_each_score(tmp_path):
         cell = measured.cells[tables.Method("vote", by, NUMBER)]["af-ZA", 42]
         assert cell.accuracy == pytest.approx((chances.argmax(1) == labels).mean())
         assert cell.right is not None
-
-
-def test_the_example_of_the_readme_is_the_median():
-    """On validation items; of an even number the lower of the two in the middle."""
-    with open(ROOT / "docs/results/label_free/tuned.csv", encoding="utf-8", newline="") as lines:
-        trials = {row.pop("trial"): row for row in csv.DictReader(lines)}
-    merged, adapted = trials["merges"], trials["rounds2"]
-    gains = {code: float(adapted[code]) - float(merged[code]) for code in merged if code not in ("flags", "mean")}
-    example = sorted(gains, key=gains.__getitem__)[(len(gains) - 1) // 2]
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert len(gains) == 6 and f"is the median, {100 * gains[example]:.1f} points" in readme
-    assert set(re.findall(r"--target-lang ([a-z]+-[A-Z]+)", readme)) == {example, "sw-KE"}  # of training in turns

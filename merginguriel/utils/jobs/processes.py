@@ -50,8 +50,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     """
     context = copies.context(loads)
     waiting = list(jobs)
-    # By the pipe to each.
-    processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}
+    processes: dict[Any, tuple[int, multiprocessing.process.BaseProcess]] = {}  # by the pipe to each
     current: dict[Any, str | None] = {}
     reasons: dict[Any, str] = {}
     workers = min(workers, len(waiting))
@@ -67,8 +66,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
         return ours
 
     def begin(pipe: Connection) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is seen below
-            pipe.send_bytes(told)
+        _reach(pipe.send_bytes, told)
         give(pipe)
 
     def bury(pipe: Connection) -> None:
@@ -83,8 +81,7 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
     def give(pipe: Connection) -> None:
         job = waiting.pop(0) if waiting else None
         current[pipe] = job[0] if job else None
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            pipe.send(job)
+        _reach(pipe.send, job)
 
     try:
         # To send more than a pipe holds waits until the worker has imported, so that all are started first.
@@ -106,6 +103,12 @@ def in_processes(make: Callable, jobs: Iterable[tuple[str, Any]], workers: int, 
                     give(pipe)
     finally:
         _end([process for _, process in processes.values()])
+
+
+def _reach(send: Callable, what: Any) -> None:
+    """A process that has ended is not told; that it has is seen where it is listened to."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        send(what)
 
 
 def _end(processes: list[multiprocessing.process.BaseProcess]) -> None:
