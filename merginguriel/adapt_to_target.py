@@ -93,15 +93,15 @@ def main(argv=None):
     settings, store = adapt_flags.read_adapt_settings(args), flag_groups.read_store(args)
     adapt_flags.check_models(args, store)
 
+    from merginguriel.utils.adaptation.adapt import check_device
     from merginguriel.utils.adaptation.adapt_job import remove_leftovers
     from merginguriel.utils.adaptation.run import log as adaptation_log
     from merginguriel.utils.evaluation.evaluation_job import EvaluationContext
     from merginguriel.utils.jobs.job import sharded
     from merginguriel.utils.storage.messages import said_once
-    from merginguriel.utils.training.trainer import check_environment
 
     if args.backend == "local":  # what machines of a cluster have, they say themselves
-        check_environment(settings.training(args.seed), "--adapt-")
+        check_device(settings)
     context, planned, failures = EvaluationContext(store.task), {}, {}
     with said_once(adaptation_log):
         for target in [args.target_lang] if args.target_lang else sharded(args.targets, args.shard):

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from merginguriel.utils.adaptation import progress, soft_labels, student, teachers
 from merginguriel.utils.adaptation.adapt import ADAPTATION_JSON, adapt
 from merginguriel.utils.adaptation.run import AdaptRun
-from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.adaptation.settings import AdaptSettings, read_record
 from merginguriel.utils.adaptation.work_folder import unfinished
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MINI_TASK
@@ -383,6 +383,43 @@ def test_wrong_input(asked, models_root, tmp_path):
 def test_words_and_effects():
     assert AdaptSettings().words() == [] and AdaptSettings().used() == {("AdaptSettings", "adapt")}
     told = replace(FEW, rounds=3, sharpen=1.5, tf32=True)
-    assert told.words() == ["adapt-vote", "examples40", "rounds3", "lr0.01", "sharpen1.5", "batch16"]
-    assert replace(FEW, tf32=True, cuda_graphs=True).record() == FEW.record()
+    assert told.words() == ["adapt-vote", "examples40", "rounds3", "epochs3", "lr0.01", "sharpen1.5", "batch16"]
+    assert replace(FEW, tf32=True, cuda_graphs=True).record(40) == FEW.record(40)
     assert ("AdaptSettings", "sharpen") in FEW.used()
+
+
+def test_few_texts_get_more_passes_at_a_lower_rate():
+    """300 steps a round at 3e-5 below 6,337 texts in batches of 64, else three passes at 1e-4; what is asked counts."""
+    usual = AdaptSettings("vote")
+    told = {count: (usual.passes(count), usual.rate(count)) for count in (1, 64, 65, 701, 1000, 6336, 6337, 11514)}
+    assert told == {
+        1: (300, 3e-5),
+        64: (300, 3e-5),
+        65: (150, 3e-5),
+        701: (28, 3e-5),
+        1000: (19, 3e-5),
+        6336: (4, 3e-5),
+        6337: (3, 1e-4),
+        11514: (3, 1e-4),
+    }
+    small = replace(usual, batch_size=16)
+    assert (small.passes(1000), small.rate(1000), small.passes(1585), small.rate(1585)) == (5, 3e-5, 3, 1e-4)
+    asked = replace(usual, epochs=7, learning_rate=1e-4)
+    assert (asked.passes(1000), asked.rate(1000), replace(asked, epochs=None).passes(1000)) == (7, 1e-4, 19)
+    assert replace(asked, learning_rate=None).rate(1000) == 3e-5
+    training = usual.training(1000, 42)
+    assert (training.num_train_epochs, training.learning_rate) == (19, 3e-5)
+
+
+def test_records_tell_what_was_learnt_by_and_are_read_back_as_what_was_asked():
+    usual = AdaptSettings("vote")
+    for count, passes, rate in ((1000, 19, 3e-5), (11514, 3, 1e-4)):
+        record = usual.record(count) | {"texts": {"count": count}}
+        assert (record["epochs"], record["learning_rate"]) == (passes, rate)
+        assert read_record(record) == usual
+        # As records tell it from before few texts had defaults of their own.
+        older = read_record(record | {"epochs": 3, "learning_rate": 1e-4})
+        assert older == (usual if count == 11514 else replace(usual, epochs=3, learning_rate=1e-4))
+    asked = replace(usual, epochs=7, sharpen=3.0)
+    assert read_record(asked.record(1000) | {"texts": {"count": 1000}}) == asked
+    assert read_record({}) == AdaptSettings()

@@ -31,7 +31,7 @@ TARGETS = ("af-ZA", "da-DK")
 def adaptation(target, *, adapt="vote", examples=None, **changed):
     """As a merge tells how it was adapted: texts and their hash are of the target."""
     texts = {"split": "train", "count": len(target), "fingerprint": f"hash of {target}"}
-    return {**AdaptSettings(adapt=adapt, **changed).record(), "examples": examples, "texts": texts}
+    return {**AdaptSettings(adapt=adapt, **changed).record(len(target)), "examples": examples, "texts": texts}
 
 
 def by_command(target, teachers, *, start, **changed):

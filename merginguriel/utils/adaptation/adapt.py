@@ -16,7 +16,7 @@ from auto_merge_llm.errors import InputError
 from merginguriel.utils.adaptation.model_card import model_card
 from merginguriel.utils.adaptation.progress import Progress
 from merginguriel.utils.adaptation.run import AdaptRun
-from merginguriel.utils.adaptation.settings import SPEED
+from merginguriel.utils.adaptation.settings import SPEED, AdaptSettings
 from merginguriel.utils.adaptation.soft_labels import agreement, sharpened, taught_by, vote
 from merginguriel.utils.adaptation.student import Student
 from merginguriel.utils.adaptation.teachers import Panel
@@ -58,7 +58,7 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
     computed, for what models, data, device or folders do not allow.
     """
     run.check()
-    check_environment(run.settings.training(run.seed), "--adapt-")
+    check_device(run.settings)
     record = run.record()
     if is_adapted(run.output, record, overwrite):
         log.info("already adapted: %s", run.output)
@@ -72,6 +72,11 @@ def adapt(run: AdaptRun, progress: Callable[[float], None] | None = None, *, ove
         _Adaptation(run, record, work).carry_out(progress, overwrite)
         work.remove()
     return read_report(run.output)
+
+
+def check_device(settings: AdaptSettings) -> None:
+    """InputError where this machine lacks what `settings` ask of it, whatever the texts are."""
+    check_environment(settings.training(texts=1, seed=0), "--adapt-")
 
 
 def is_adapted(output: Path, record: Mapping[str, Any], overwrite: bool) -> bool:
@@ -104,7 +109,7 @@ class _Adaptation:
 
     def carry_out(self, told: Callable[[float], None] | None, overwrite: bool) -> None:
         run, count = self._run, len(self._texts)
-        rounds = run.settings.rounds * (LEARNING * run.settings.epochs + 1)
+        rounds = run.settings.rounds * (LEARNING * run.settings.passes(count) + 1)
         with Progress(run.target, count * (max(1, len(run.teachers)) + rounds), told) as bar:
             voted = self._vote(bar)
             student = Student(run, self._texts)
@@ -145,7 +150,7 @@ class _Adaptation:
         run, count, name = self._run, len(self._texts), f"round{number}"
         teacher = taught_by(voted, before, alone=run.settings.adapt == "self")
         labels = sharpened(student.of_its_labels(teacher), run.settings.sharpen)
-        work, rests_on = count * LEARNING * run.settings.epochs, hashlib.sha256(labels.tobytes()).hexdigest()
+        work, rests_on = count * LEARNING * run.settings.passes(count), hashlib.sha256(labels.tobytes()).hexdigest()
         is_last = number == run.settings.rounds
         kept = None if is_last else self._work.kept(name, rests_on)
         if kept:

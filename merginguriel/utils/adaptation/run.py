@@ -73,9 +73,10 @@ class AdaptRun:
         for teacher in self.teachers:
             _check_teacher(teacher, self.target)
             read_labels(teacher.path, self.task)
-        if -(-len(self.texts()) // self.settings.batch_size) * self.settings.epochs < 2:
+        texts = len(self.texts())
+        if -(-texts // self.settings.batch_size) * self.settings.passes(texts) < 2:
             raise InputError(
-                f"one step over {len(self.texts())} texts teaches nothing, as the learning rate rises from 0; use "
+                f"one step over {texts} texts teaches nothing, as the learning rate rises from 0; use "
                 "smaller batches with --adapt-batch-size, or more --adapt-epochs"
             )
         self.check_place(self.output)
@@ -95,11 +96,12 @@ class AdaptRun:
 
     def describe(self) -> str:
         """For people, before anything is done."""
-        told, total = self.settings, sum(teacher.weight for teacher in self.teachers)
+        told, texts = self.settings, len(self.texts())
+        total = sum(teacher.weight for teacher in self.teachers)
         lines = [
-            f"target  {self.target}, {len(self.texts())} unlabelled {SPLIT} texts",
+            f"target  {self.target}, {texts} unlabelled {SPLIT} texts",
             f"start   {self.start}",
-            f"rounds  {told.rounds} of {told.epochs} passes, learning rate {told.learning_rate:g}, sharpened by "
+            f"rounds  {told.rounds} of {told.passes(texts)} passes, learning rate {told.rate(texts):g}, sharpened by "
             f"{told.sharpen:g}, {told.batch_size} texts a step",
             "teachers" if self.teachers else "teacher itself",
             *(f"  {teacher.weight / total:.6f}  {teacher.locale}  {teacher.path}" for teacher in self.teachers),
@@ -111,7 +113,7 @@ class AdaptRun:
         texts = self.texts()
         total = sum(teacher.weight for teacher in self.teachers)
         return {
-            **self.settings.record(),
+            **self.settings.record(len(texts)),
             **self.task.record(),
             "target": self.target,
             "seed": self.seed,

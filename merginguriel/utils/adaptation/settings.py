@@ -1,6 +1,7 @@
 """The settings of an adaptation: which of them have an effect, what a folder's name says of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from merginguriel.utils.storage.argument_types import bounded_float, positive_int
@@ -9,6 +10,10 @@ from merginguriel.utils.training.settings import TrainingSettings
 
 WARM_UP = 0.1  # share of a round's steps over which the learning rate rises
 SPEED = ("cuda_graphs", "tf32")  # the same result in less time
+# What many texts get, and few: as many passes as make STEPS a round, at a lower rate. Chosen by the validation items of
+# six locales (docs/adaptation.md).
+PASSES, RATE = 3, 1e-4
+STEPS, RATE_OF_FEW = 300, 3e-5
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,18 @@ class AdaptSettings:
         metavar="N",
         word="rounds{}",
     )
-    epochs: int = setting(
-        3, "passes over the texts a round", "--adapt-epochs", read=positive_int, metavar="N", word="epochs{}"
+    epochs: int | None = setting(
+        None,
+        f"passes over the texts a round (default: {PASSES}, or as many as make {STEPS} steps)",
+        "--adapt-epochs",
+        read=positive_int,
+        metavar="N",
+        word="epochs{}",
     )
-    learning_rate: float = setting(
-        1e-4,
-        "learning rate of adapting, at its highest",
+    learning_rate: float | None = setting(
+        None,
+        f"learning rate of adapting, at its highest (default: {RATE:g}, or {RATE_OF_FEW:g} where {PASSES} passes are "
+        f"fewer than {STEPS} steps)",
         "--adapt-lr",
         read=bounded_float(0, 1),
         metavar="X",
@@ -68,15 +79,30 @@ class AdaptSettings:
         """Of a folder's name, for what has not its default."""
         return list(words(self).values()) if self.adapt else []
 
-    def record(self) -> dict[str, Any]:
-        """What the result rests on, as JSON has it; how many texts there were, the texts tell."""
-        return {name: value for name, value in plain(self).items() if name not in (*SPEED, "examples")}
+    def passes(self, texts: int) -> int:
+        """Over so many texts, each round."""
+        return self.epochs or max(PASSES, -(-STEPS // self._steps(texts)))
 
-    def training(self, seed: int) -> TrainingSettings:
-        """A round, as the training wing takes it; what it writes and when, student.py decides."""
+    def rate(self, texts: int) -> float:
+        """The learning rate with so many texts."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return RATE if PASSES * self._steps(texts) >= STEPS else RATE_OF_FEW
+
+    def _steps(self, texts: int) -> int:
+        """Of a pass."""
+        return -(-texts // self.batch_size)
+
+    def record(self, texts: int) -> dict[str, Any]:
+        """What the result with so many texts rests on, as JSON has it; how many there were, the texts tell."""
+        told = plain(replace(self, epochs=self.passes(texts), learning_rate=self.rate(texts)))
+        return {name: value for name, value in told.items() if name not in (*SPEED, "examples")}
+
+    def training(self, texts: int, seed: int) -> TrainingSettings:
+        """A round over so many texts, as the training wing takes it; what it writes and when, student.py decides."""
         return TrainingSettings(
-            num_train_epochs=self.epochs,
-            learning_rate=self.learning_rate,
+            num_train_epochs=self.passes(texts),
+            learning_rate=self.rate(texts),
             per_device_train_batch_size=self.batch_size,
             warmup_ratio=WARM_UP,
             seed=seed,
@@ -85,3 +111,15 @@ class AdaptSettings:
             eval_strategy="no",
             save_strategy="no",
         )
+
+
+def read_record(record: Mapping[str, Any]) -> AdaptSettings:
+    """The settings that a record tells; what its number of texts gets by default was not asked for."""
+    told = AdaptSettings(**{field.name: record[field.name] for field in fields(AdaptSettings) if field.name in record})
+    if texts := (record.get("texts") or {}).get("count"):
+        by_default = replace(told, epochs=None, learning_rate=None)
+        if told.epochs == by_default.passes(texts):
+            told = replace(told, epochs=None)
+        if told.learning_rate == by_default.rate(texts):
+            told = replace(told, learning_rate=None)
+    return told

@@ -34,7 +34,7 @@ class Student:
 
     def __init__(self, run: AdaptRun, texts: Texts):
         self._task, self._start = run.task, run.start
-        self._settings = run.settings.training(run.seed)
+        self._settings = run.settings.training(len(texts), run.seed)
         self._labels = model_folder.read_labels(run.start, run.task)
         # Where among the task's labels those of the model are, in the model's order.
         self._columns = [run.task.labels.index(label) for label in self._labels]

@@ -98,15 +98,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     # Seconds, for which a plan and a refusal need not wait.
-    from merginguriel.utils.adaptation.adapt import adapt
+    from merginguriel.utils.adaptation.adapt import adapt, check_device
     from merginguriel.utils.evaluation.evaluation_job import precision_on
     from merginguriel.utils.merging import adapted_merge, merge_job
     from merginguriel.utils.merging.comparison import merge_table
     from merginguriel.utils.models.devices import default_device
-    from merginguriel.utils.training.trainer import check_environment
 
     if plan.settings.adaptation.adapt:
-        check_environment(plan.settings.adaptation.training(plan.settings.seed), "--adapt-")
+        check_device(plan.settings.adaptation)
     output = merge_job.MergeOutput(args.results_dir, overwrite=args.overwrite, keep_merged=True)
     context, merge = merge_job.FolderContext(store.task, output), plan.before
     with answering_interrupts() if plan.settings.adaptation.adapt else contextlib.nullcontext():

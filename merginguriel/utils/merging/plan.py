@@ -143,7 +143,7 @@ class MergePlan:
         told = self.settings.adaptation
         texts = drawn(self.task, self.target, told.examples, self.settings.seed)
         of_texts = {"split": texts.name, "count": len(texts), "fingerprint": texts.fingerprint()}
-        return {**told.record(), "examples": told.examples, "texts": of_texts}
+        return {**told.record(len(texts)), "examples": told.examples, "texts": of_texts}
 
 
 def plan_merge(

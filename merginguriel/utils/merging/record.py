@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from merginguriel.utils.adaptation.settings import AdaptSettings
+from merginguriel.utils.adaptation.settings import AdaptSettings, read_record
 from merginguriel.utils.data.split import CONSENSUS_TEXTS
 from merginguriel.utils.data.task import DEFAULT_TASK
 from merginguriel.utils.merging.examples import TextSettings
@@ -55,8 +55,7 @@ def choice_of(experiment: Mapping[str, Any]) -> SourceSettings:
 
 def adaptation_of(experiment: Mapping[str, Any]) -> AdaptSettings:
     """How the merge was adapted to its target, if it was."""
-    told = experiment.get("adapt") or {}
-    return AdaptSettings(**{name: told[name] for name in declared(AdaptSettings) if name in told})
+    return read_record(experiment.get("adapt") or {})
 
 
 def preweight_of(experiment: Mapping[str, Any]) -> str | None:

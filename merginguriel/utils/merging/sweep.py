@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from auto_merge_llm.errors import InputError
 
+from merginguriel.utils.adaptation.adapt import check_device
 from merginguriel.utils.adaptation.adapt_job import MODELS_HELD
 from merginguriel.utils.adaptation.run import log as adaptation_log
 from merginguriel.utils.data.split import Split
@@ -33,7 +34,6 @@ from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import naming
 from merginguriel.utils.storage.messages import said_once
 from merginguriel.utils.storage.text_lines import name_width, named
-from merginguriel.utils.training import trainer
 
 log = logging.getLogger(__name__)
 AT_ONCE = 64  # targets whose texts are in memory while they are planned
@@ -175,7 +175,7 @@ def check_environment(grid: Grid) -> None:
     for mode in grid.merging_modes:
         merge = grid.settings(mode, "", 1, None)
         if merge.adaptation.adapt:
-            trainer.check_environment(merge.adaptation.training(merge.seed), "--adapt-")
+            check_device(merge.adaptation)
 
 
 def memory_needed(grid: Grid, models: Sequence[Path]) -> int:
