@@ -34,13 +34,14 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     for way, begun in measured.begun.items():
         cells.setdefault(way, begun)  # of a way that is whole with another seed nothing that has only begun
     measured = replace(measured, cells=cells)
-    few = {way for way in cells if way.examples and _with_defaults(way)._replace(examples=0) == ADAPTED}
+    few = {way for way in cells if way.examples and way._replace(examples=0) == ADAPTED}
     by_texts = {(0, ADAPTED._replace(rounds=0)), *((way.examples, way) for way in few), (all_texts, ADAPTED)}
     rows = _rows("texts", sorted(by_texts), measured, _regmean) if few else []
     several = [
         (way.rounds, way) for way in sorted(cells) if way.rounds and way._replace(by=BY, rounds=ROUNDS) == ADAPTED
     ]
-    rows += _rows("rounds", several, measured, _two_rounds) if len({rounds for rounds, _ in several}) > 1 else []
+    tried = {way.by for _, way in several if way.rounds != ROUNDS}
+    rows += _rows("rounds", [(at, way) for at, way in several if way.by in tried], measured, _two_rounds)
     numbers = sorted({way.number for way in cells if way._replace(number=USUAL) == ADAPTED})
     by_number = [(number, way._replace(by=BY, number=number)) for number in numbers for way in COLUMNS.values()]
     rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
@@ -58,10 +59,6 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
             beside = lambda way, baseline=baseline: BASELINES[baseline](way, measured)  # noqa: E731
             rows += _rows(table, [(baseline, way) for way in adapted], measured, beside, counts)
     return rows
-
-
-def _with_defaults(way: Way) -> Way:
-    return way._replace(how=way.how.removesuffix(BETTER))
 
 
 def _is_merge(how: str) -> bool:
@@ -110,12 +107,12 @@ def _rows(
 def table_of(
     rows: Sequence[dict[str, str]], table: str, settings: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
-    """(header, lines), from rows as CSV has them. `settings`: flags of better settings, by mode and of "adapted"."""
+    """(header, lines), from rows as CSV has them. `settings`: flags of better settings, by mode."""
     rows = [row for row in rows if row["table"] == table]
     on = f", {rows[0]['targets']} targets" if rows else ""
     if table == "texts":
         return [f"texts adapted on{on}", "accuracy", "points to the merge", "above it"], [
-            [_texts(row, settings), accuracy(row), points(row), above(row)] for row in rows
+            [row["at"] if row["points"] else "none, the merge", accuracy(row), points(row), above(row)] for row in rows
         ]
     if table == "rounds":
         return [f"rounds{on}", "accuracy", "points to two rounds", "above it"], [
@@ -141,12 +138,6 @@ def table_of(
         cells = [of.get((at, name)) for name in COLUMNS]
         lines.append([at, *(f"{float(cell['accuracy']):.3f}" if cell else "" for cell in cells), points(cells[-1])])
     return [f"sources{on}", *COLUMNS, "points of adapting"], lines
-
-
-def _texts(row: dict[str, str], settings: Mapping[str, str]) -> str:
-    if not row["points"]:
-        return "none, the merge"
-    return f"{row['at']}, `{settings['adapted']}`" if row["how"].endswith(BETTER) else row["at"]
 
 
 def _column(row: dict[str, str]) -> str:
