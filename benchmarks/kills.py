@@ -116,13 +116,13 @@ CASES = (
     Case(
         "merge and adapt",
         f"run_merging_pipeline_refactored.py --mode average --target-lang af-ZA --num-languages 3 {MINI} --adapt vote "
-        "--adapt-examples 64 --adapt-rounds 2",
+        "--adapt-examples 64 --adapt-epochs 3 --adapt-rounds 2",
     ),
     Case(
         "adapt",
         f"adapt_to_target.py --model haryos_model/xlm-roberta-base_massive_k_nl-NL "
         f"--targets af-ZA es-ES --teachers de-DE,en-US {MINI} "
-        "--adapt-examples 64 --adapt-rounds 2 --workers 2",
+        "--adapt-examples 64 --adapt-epochs 3 --adapt-rounds 2 --workers 2",
         on_ray=True,
     ),
     Case("N×N", f"run_nxn_evaluation.py --split validation {MINI}", on_ray=True),

@@ -172,12 +172,13 @@ class Tables:
         (before,) = of.pop("")
         lines = []
         for texts, rows in of.items():
-            many = next(row for row in rows if row["flags"] in ("", "--adapt-epochs 3"))
-            few = [row for row in rows if row["flags"].endswith("--adapt-lr 3e-5")][-1]  # the one of most passes
+            many = next(row for row in rows if row["flags"] in ("", "--adapt-epochs 3 --adapt-lr 1e-4"))
+            low = (row for row in rows if row["flags"].endswith("--adapt-lr 3e-5"))
+            few = max(low, key=lambda row: [int(word) for word in row["flags"].split() if word.isdigit()])
             best = max(rows, key=lambda row: float(row["mean"]))
             means = [row["mean"] for row in (before, many, few, best)]
             lines.append([texts, *means, f"`{best['flags']}`", len(rows)])
-        rates = ["3 passes at 1e-4", "300 steps, or 3 passes, at 3e-5"]
+        rates = ["3 passes at 1e-4", "about 300 steps, or 3 passes, at 3e-5"]
         return markdown(["texts", "before", *rates, "best of the trials", "its flags", "trials"], lines)
 
 

@@ -420,6 +420,13 @@ def test_records_tell_what_was_learnt_by_and_are_read_back_as_what_was_asked():
         # As records tell it from before few texts had defaults of their own.
         older = read_record(record | {"epochs": 3, "learning_rate": 1e-4})
         assert older == (usual if count == 11514 else replace(usual, epochs=3, learning_rate=1e-4))
-    asked = replace(usual, epochs=7, sharpen=3.0)
-    assert read_record(asked.record(1000) | {"texts": {"count": 1000}}) == asked
+    for changes in ({"epochs": 7, "sharpen": 3.0}, {"epochs": 19}, {"learning_rate": 3e-5}, {"learning_rate": 1e-4}):
+        asked = replace(usual, **changes)
+        # One variant for all targets, also where it is what the number of texts gets.
+        for count in (900, 1000, 1100, 11514):
+            record = asked.record(count) | {"texts": {"count": count}}
+            assert read_record(record) == asked and record["learning_rate"] == asked.rate(count)
+    assert "asked" not in usual.record(1000) and "asked" not in replace(usual, epochs=7).record(1000)
+    assert replace(usual, epochs=19).record(1000)["asked"] == ["epochs"]
     assert read_record({}) == AdaptSettings()
+    assert read_record({"adapt": "vote", "epochs": 3, "learning_rate": 1e-4}) == usual

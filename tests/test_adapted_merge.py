@@ -89,7 +89,7 @@ def test_the_pipeline_adapts_its_merge(merge, said_by, tmp_path, caplog):
 
 def test_without_evaluation_to_a_place_of_its_own(merge, tmp_path):
     shown = merge(*MERGE, "--adapt", "vote", "--adapt-rounds", 3, "--dry-run")[1]
-    assert "adapt   vote, all unlabelled train texts, 3 rounds" in shown
+    assert "adapt   vote, 348 unlabelled train texts, 3 rounds of 50 passes, rate 3e-05" in shown
     assert shown.splitlines()[-1] == f"output  merged_models/{NAME}_adapt-vote_rounds3" and not list(tmp_path.iterdir())
     code, out, err = merge(*MERGE, *QUICK, "--adapt", "self", "--no-eval", "--output-dir", "own/model")
     assert code == 0, err

@@ -79,24 +79,31 @@ class AdaptSettings:
         """Of a folder's name, for what has not its default."""
         return list(words(self).values()) if self.adapt else []
 
+    def by_default(self, texts: int) -> dict[str, Any]:
+        """Passes and learning rate of so many texts, where they are not given."""
+        steps = max(1, -(-texts // self.batch_size))  # of a pass
+        if PASSES * steps >= STEPS:
+            return {"epochs": PASSES, "learning_rate": RATE}
+        return {"epochs": -(-STEPS // steps), "learning_rate": RATE_OF_FEW}
+
     def passes(self, texts: int) -> int:
         """Over so many texts, each round."""
-        return self.epochs or max(PASSES, -(-STEPS // self._steps(texts)))
+        return self.epochs or self.by_default(texts)["epochs"]
 
     def rate(self, texts: int) -> float:
         """The learning rate with so many texts."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return RATE if PASSES * self._steps(texts) >= STEPS else RATE_OF_FEW
-
-    def _steps(self, texts: int) -> int:
-        """Of a pass."""
-        return -(-texts // self.batch_size)
+        return self.by_default(texts)["learning_rate"] if self.learning_rate is None else self.learning_rate
 
     def record(self, texts: int) -> dict[str, Any]:
-        """What the result with so many texts rests on, as JSON has it; how many there were, the texts tell."""
+        """What the result with so many texts rests on, as JSON has it; how many there were, the texts tell.
+
+        "asked": what was given though so many texts get it anyway, which other targets' texts may not.
+        """
         told = plain(replace(self, epochs=self.passes(texts), learning_rate=self.rate(texts)))
-        return {name: value for name, value in told.items() if name not in (*SPEED, "examples")}
+        asked = [name for name, value in self.by_default(texts).items() if getattr(self, name) == value]
+        return {name: value for name, value in told.items() if name not in (*SPEED, "examples")} | (
+            {"asked": asked} if asked else {}
+        )
 
     def training(self, texts: int, seed: int) -> TrainingSettings:
         """A round over so many texts, as the training wing takes it; what it writes and when, student.py decides."""
@@ -114,12 +121,13 @@ class AdaptSettings:
 
 
 def read_record(record: Mapping[str, Any]) -> AdaptSettings:
-    """The settings that a record tells; what its number of texts gets by default was not asked for."""
+    """What was asked for, as the record of a result tells it: not what its number of texts gets by default."""
     told = AdaptSettings(**{field.name: record[field.name] for field in fields(AdaptSettings) if field.name in record})
-    if texts := (record.get("texts") or {}).get("count"):
-        by_default = replace(told, epochs=None, learning_rate=None)
-        if told.epochs == by_default.passes(texts):
-            told = replace(told, epochs=None)
-        if told.learning_rate == by_default.rate(texts):
-            told = replace(told, learning_rate=None)
-    return told
+    count = (record.get("texts") or {}).get("count")
+    # Records without a number are of a time when few texts got what many get.
+    usual: dict[str, Any] = told.by_default(count) if count else {"epochs": PASSES, "learning_rate": RATE}
+    asked = record.get("asked", ())
+    unasked: dict[str, Any] = {
+        name: None for name, value in usual.items() if getattr(told, name) == value and name not in asked
+    }
+    return replace(told, **unasked)

@@ -103,8 +103,9 @@ class MergePlan:
             lines += [f"data    {count} examples, {self.task.data} {texts.split}, {texts.scope}"]
         adaptation = self.settings.adaptation
         if adaptation.adapt:
-            count = adaptation.examples or "all"
-            lines += [f"adapt   {adaptation.adapt}, {count} unlabelled train texts, {adaptation.rounds} rounds"]
+            count = len(drawn(self.task, self.target, adaptation.examples, self.settings.seed))
+            told = f"{adaptation.rounds} rounds of {adaptation.passes(count)} passes, rate {adaptation.rate(count):g}"
+            lines += [f"adapt   {adaptation.adapt}, {count} unlabelled train texts, {told}"]
         lines += ["sources", *(f"  {source.weight:.6f}  {source.locale}  {source.path}" for source in self.sources)]
         return "\n".join([*lines, f"output  {self.output}"])
 
