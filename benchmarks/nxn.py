@@ -179,7 +179,7 @@ def main(argv=None):
     device = devices.default_device()
     report = {
         "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
-        "settings": {name: str(value) for name, value in vars(args).items()},
+        "arguments": args.tokens,
     }
 
     def keep():

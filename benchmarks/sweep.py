@@ -155,11 +155,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     task = flag_groups.read_task(args)
     targets = languages(args.targets, task, 6)
-    report = {
-        "environment": run_environment(),
-        "cores": len(os.sched_getaffinity(0)),
-        "settings": {name: str(value) for name, value in vars(args).items()},
-    }
+    report = {"environment": run_environment(), "cores": len(os.sched_getaffinity(0)), "arguments": args.tokens}
 
     def keep(line: str) -> None:
         print(line, flush=True)

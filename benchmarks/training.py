@@ -177,7 +177,7 @@ def main(argv=None):
     locales = languages(args.locales, task, 2)
     report = {
         "environment": {**environment.run_environment(), "threads": torch.get_num_threads()},
-        "settings": {name: str(value) for name, value in vars(args).items()},
+        "arguments": args.tokens,
         **{way: [] for way in args.ways},
     }
 
