@@ -1,8 +1,8 @@
 """Sources by consensus, and merges adapted to their targets without a label: MASSIVE's 49 locales, and SIB-200.
 
 Everything is done by the toolkit's own commands, from an encoder on: sources of several seeds, N×N, merges, votes,
-adapted merges. Settings of the adaptation are chosen by the validation items of DEVELOPMENT alone, before any test item
-is read. What is done is not done again; what a command failed at is told in the end.
+adapted merges. What is done is not done again; what a command failed at is told in the end. Settings of the adaptation
+are tried by experiments/tune_adaptation.py.
 
     python benchmarks/label_free.py --base-model DIR/me5-small-xlmr --massive DIR/massive --sib200 DIR/sib200 --dir work
 
@@ -10,7 +10,6 @@ Makes work/collected/: what `benchmarks/label_free_tables.py` reads. --quick doe
 """
 
 import argparse
-import json
 import os
 import shutil
 import threading
@@ -19,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from commands import ROOT, Commands, archive, gpus
 
 from merginguriel.utils.data.massive_languages import DEFAULT_LOCALES
@@ -27,8 +25,6 @@ from merginguriel.utils.similarity.matrix import DENSE_CSV
 from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import argument_types, atomic, naming
 
-# Whose validation items choose the defaults: four scripts, far from and near to what the sources know.
-DEVELOPMENT = "cy-GB fr-FR hi-IN ja-JP sw-KE tr-TR".split()
 SPOKEN = (
     "eng_Latn spa_Latn fra_Latn rus_Cyrl arb_Arab hin_Deva zho_Hans ind_Latn tur_Latn swh_Latn jpn_Jpan vie_Latn"
 ).split()
@@ -36,33 +32,6 @@ TARGETS = (
     "quy_Latn ayr_Latn grn_Latn wol_Latn lug_Latn kin_Latn sna_Latn tir_Ethi bem_Latn tso_Latn ewe_Latn fon_Latn "
     "ilo_Latn pag_Latn mri_Latn smo_Latn lao_Laoo kir_Cyrl uig_Arab eus_Latn"
 ).split()
-# Whose validation items choose settings for small corpora: few speakers as well, no targets and no sources.
-SMALL = "hau_Latn xho_Latn plt_Latn war_Latn fij_Latn tat_Cyrl kmr_Latn gle_Latn".split()
-# What is tried on DEVELOPMENT, each beside the defaults.
-TRIALS = {
-    "rounds1": "--adapt-rounds 1",
-    "rounds2": "--adapt-rounds 2",
-    "rounds3": "--adapt-rounds 3",
-    "sharpen1": "--sharpen 1 --adapt-rounds 2",
-    "sharpen3": "--sharpen 3 --adapt-rounds 2",
-    "lr5e-5": "--adapt-lr 5e-5 --adapt-rounds 2",
-    "lr2e-4": "--adapt-lr 2e-4 --adapt-rounds 2",
-    "epochs5": "--adapt-epochs 5 --adapt-rounds 2",
-}
-# What is tried on SMALL; {all}: every source.
-SMALL_TRIALS = {
-    "defaults": "--adapt-epochs 3 --adapt-lr 1e-4",
-    "epochs10": "--adapt-epochs 10 --adapt-lr 1e-4",
-    "epochs30": "--adapt-epochs 30 --adapt-lr 1e-4",
-    "epochs10, sharpen1": "--adapt-epochs 10 --adapt-lr 1e-4 --sharpen 1",
-    "all": "--teachers {all} --adapt-epochs 3 --adapt-lr 1e-4",
-    "all, epochs10": "--teachers {all} --adapt-epochs 10 --adapt-lr 1e-4",
-    "all, epochs30": "--teachers {all} --adapt-epochs 30 --adapt-lr 1e-4",
-    "all, epochs10, sharpen1": "--teachers {all} --adapt-epochs 10 --adapt-lr 1e-4 --sharpen 1",
-    "all, epochs10, sharpen4": "--teachers {all} --adapt-epochs 10 --adapt-lr 1e-4 --sharpen 4",
-    "all, epochs10, lr5e-5": "--teachers {all} --adapt-epochs 10 --adapt-lr 5e-5",
-    "all, epochs10, batch16": "--teachers {all} --adapt-epochs 10 --adapt-lr 1e-4 --adapt-batch-size 16",
-}
 AS_MANY_TEXTS = "--adapt-epochs 3 --adapt-lr 1e-4".split()  # what few texts got when this was measured
 OF_SIB = "--train-bs 32 --lr 1e-4 --epochs 10 --warmup-ratio 0.1"
 OF_MASSIVE = "--lr 2e-4 --epochs 5 --warmup-ratio 0.1"
@@ -130,13 +99,6 @@ class Study:
         start = time.monotonic()
         with ThreadPoolExecutor(max(1, len(lines))) as pool:
             list(pool.map(self._one, lines))
-        self._done(part, start)
-
-    def run_small(self, part: str, lines: list[list]) -> None:
-        """A worker each, on the GPUs in turn: the Multi-Process Service takes 48 processes a GPU and no more."""
-        start = time.monotonic()
-        with ThreadPoolExecutor(self.args.workers) as pool:
-            list(pool.map(self._one, lines, range(len(lines))))
         self._done(part, start)
 
     def _done(self, part: str, start: float) -> None:
@@ -213,92 +175,8 @@ def nxn(study: Study) -> None:
     study.run("nxn", lines)
 
 
-def tune(study: Study) -> None:
-    """Settings of the adaptation on the validation items of DEVELOPMENT, with sources of the first seed."""
-    trials = dict(list(TRIALS.items())[:2]) if study.args.quick else TRIALS
-    targets = [code for code in DEVELOPMENT if code in study.massive.languages]
-    _try(
-        study,
-        study.massive,
-        targets,
-        trials,
-        "tuned",
-        ["--nxn-matrix", study.nxn(study.massive, _first(study), "train")],
-    )
-
-
-def small(study: Study) -> None:
-    """Settings for small corpora on the validation items of SMALL; the best is then applied to SIB-200's targets."""
-    corpus, everyone = study.sib200, ",".join(study.sib200.languages)
-    trials = dict(list(SMALL_TRIALS.items())[::4]) if study.args.quick else SMALL_TRIALS
-    trials = {name: flags.replace("{all}", everyone) for name, flags in trials.items()}
-    targets = SMALL[:2] if study.args.quick else SMALL
-    _try(study, corpus, targets, trials, "tuned_small", [])
-    scores = atomic.read_json(study.dir / "collected" / "tuned_small.json")
-    best = max(trials, key=lambda trial: np.mean([*scores[trial].values()]))
-    print("best for small corpora:", best, flush=True)
-    seed, lines = _first(study), []
-    merged = study.root(corpus, seed) / "small" / "merged"
-    line = study.sweep(
-        corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number, *_few(study)
-    )
-    line[line.index("--results-dir") + 1] = study.root(corpus, seed) / "small" / "merges"
-    study.run("small, merges", [[*line, "--keep-merged", "--merged-models-dir", merged]])
-    for target in corpus.targets:
-        # A target has a model of its own here, which must not teach it.
-        flags = trials[best].replace(everyone, ",".join(code for code in corpus.languages if code != target))
-        model = merged / _merge_name(study).format(target=target)
-        line = ["adapt_to_target.py", "--model", model, "--target-lang", target, "--no-baselines"]
-        line += [*(study.models(corpus, seed) if "--teachers" in flags else corpus.flags(None)), *flags.split()]
-        line += ["--seed", seed, "--output-dir", study.root(corpus, seed) / "small" / "models" / target, *_speed()]
-        lines.append([*line, "--results-dir", study.root(corpus, seed) / "small" / "results"])
-    study.run_small("small, adaptations", lines)
-
-
-def _try(study: Study, corpus: Corpus, targets: list[str], trials: dict[str, str], name: str, more: list) -> None:
-    """Collected as `name`.json: validation accuracy of every trial, and of the merges before, on every target."""
-    seed, folder = _first(study), study.dir / name
-    merged = folder / naming.MERGED_ROOT
-    line = study.sweep(corpus, seed, "regmean", "--selection", "consensus", "--num-languages", study.number)
-    start, stop = line.index("--locales") + 1, line.index("--results-dir")
-    line[start:stop] = [*targets, *more]
-    line[line.index("--results-dir") + 1] = folder / "unread"
-    study.run(f"{name}, merges", [[*line, "--keep-merged", "--merged-models-dir", merged, *_few(study)]])
-    lines = []
-    for number, flags in enumerate(trials.values()):
-        line = ["adapt_to_target.py", "--model", merged / _merge_name(study), "--targets", *targets, "--no-eval"]
-        line += [*(study.models(corpus, seed) if "--teachers" in flags else corpus.flags(None)), *flags.split()]
-        line += ["--seed", seed, "--output-dir", folder / str(number) / "{target}", *_speed()]
-        lines.append([*line, *study.workers(1 / len(trials))])
-    study.run(f"{name}, adaptations", lines)
-    places = {trial: str(folder / str(number) / "{target}") for number, trial in enumerate(trials)}
-    places["merges"] = str(merged / _merge_name(study))
-    lines, found = [], {}
-    for number, (trial, place) in enumerate(places.items()):
-        for target in targets:
-            line = ["evaluate_specific_model.py", "--model-path", place.format(target=target), "--locale", target]
-            line += ["--split", "validation", *corpus.flags(None), "--prefix", f"trial{number}"]
-            lines.append([*line, "--results-dir", folder / "validation"])
-            found[trial, target] = folder / "validation" / f"trial{number}_{target}_validation" / naming.RESULTS_JSON
-    study.run_small(f"{name}, validation", lines)
-    scores = {
-        trial: {target: atomic.read_json(found[trial, target])["performance"]["accuracy"] for target in targets}
-        for trial in places
-    }
-    atomic.write_json(study.dir / "collected" / f"{name}.json", scores)
-    print(json.dumps({trial: round(float(np.mean([*of.values()])), 4) for trial, of in scores.items()}), flush=True)
-
-
-def _first(study: Study) -> int:
-    return study.args.seeds[0]
-
-
 def _speed() -> list:
     return ["--adapt-cuda-graphs", "--adapt-tf32"] if gpus() else []
-
-
-def _merge_name(study: Study) -> str:
-    return f"regmean_merge_{{target}}_{study.number}merged_consensus{'100' if study.args.quick else ''}"
 
 
 def _few(study: Study) -> list:
@@ -367,7 +245,7 @@ def _archive(study: Study, root: Path, file: str) -> None:
     archive(study.dir / "collected" / file, study.dir, sorted(path for path in root.rglob("*") if is_wanted(path)))
 
 
-PARTS = {"train": train, "nxn": nxn, "tune": tune, "merges": merges, "rounds": rounds, "small": small}
+PARTS = {"train": train, "nxn": nxn, "merges": merges, "rounds": rounds}
 
 
 def main(argv=None) -> int:
@@ -380,7 +258,7 @@ def main(argv=None) -> int:
         shutil.copy(args.matrix, DENSE_CSV)  # where commands look for it
     for part in args.parts:
         PARTS[part](study)
-        if part in ("merges", "rounds", "small"):
+        if part in ("merges", "rounds"):
             collect(study)
     return 1 if study.failures else 0
 

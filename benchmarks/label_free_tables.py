@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 from commands import ROOT
-from label_free import TRIALS
 from scipy.special import softmax
 from sib200_tables import fill, write_rows
 
@@ -431,16 +430,6 @@ def time_rows(measured: Measured) -> list[dict]:
     return rows
 
 
-def tuned_rows(file: Path) -> list[dict]:
-    """A row a trial: validation accuracies of the locales that chose the defaults."""
-    rows = []
-    for trial, of in atomic.read_json(file).items():
-        told = {target: round(value, 4) for target, value in of.items()}
-        mean = round(float(np.mean([*of.values()])), 4)
-        rows.append({"trial": trial, "flags": TRIALS.get(trial, ""), **told, "mean": mean})
-    return rows
-
-
 def part_rows(folder: Path) -> list[dict]:
     told = atomic.read_json(folder / "run.json")
     if told.get("failures"):
@@ -492,8 +481,6 @@ def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path
     rows["choice"] = choice_rows(rows["choice_targets"])
     for one in collected:
         rows["parts"] += part_rows(one) if (one / "run.json").is_file() else []
-        if (one / "tuned.json").is_file() and not rows["tuned"]:
-            rows["tuned"] = tuned_rows(one / "tuned.json")
     for name, of in rows.items():
         if of:
             write_rows(output / f"{name}.csv", of)
@@ -569,21 +556,6 @@ def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
     return [*markdown(header, cells), "", f"{rows[0]['targets']} targets."]
 
 
-def tuned_table(tables: dict[str, list[dict]]) -> list[str]:
-    rows = tables["tuned"]
-    if not rows:
-        return []
-    best = max(rows, key=lambda row: float(row["mean"]))
-    targets = [name for name in rows[0] if name not in ("trial", "flags", "mean")]
-    cells = []
-    for row in rows:
-        words = f"`{row['flags']}`" if row["flags"] else "before adaptation"
-        mark = "**" if row is best else ""
-        numbers = [f"{float(row[name]):.4f}" for name in targets]
-        cells.append([words, f"{mark}{float(row['mean']):.4f}{mark}", *numbers])
-    return markdown(["", "mean", *targets], cells)
-
-
 def choice_table(tables: dict[str, list[dict]]) -> list[str]:
     cells = []
     weights = {row["corpus"]: f"{CORPORA[row['corpus']]} {float(row['deserved']):.2f}" for row in tables["choice"]}
@@ -631,11 +603,10 @@ def part_table(tables: dict[str, list[dict]]) -> list[str]:
 
 
 def fill_page(folder: Path, page: Path) -> None:
-    names = ("means", "comparisons", "tuned", "choice", "times", "parts")
+    names = ("means", "comparisons", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
     parts = {
         "rounds": rounds_table(tables),
-        "settings": tuned_table(tables),
         "sib200": sib200_table(tables),
         "choice": choice_table(tables),
         "times": time_table(tables),

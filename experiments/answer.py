@@ -181,6 +181,16 @@ class Tables:
         rates = ["3 passes at 1e-4", "about 300 steps, or 3 passes, at 3e-5"]
         return markdown(["texts", "before", *rates, "best of the trials", "its flags", "trials"], lines)
 
+    def trials(self) -> list[str]:
+        """Of the adaptation to all texts, a line a trial: the mean, and each locale."""
+        rows = [row for row in self.tuned if row["texts"] in ("", ALL)]
+        of, lines = [name for name in rows[0] if name not in ("texts", "flags")], []
+        for row in rows:
+            flags = f"`{row['flags']}`" if row["flags"] else "the defaults"
+            name = flags if row["texts"] else row["flags"]  # the merge has no texts, and words for flags
+            lines.append([name, *(f"{float(row[column]):.4f}" for column in of)])
+        return markdown(["", *of], lines)
+
 
 def way_in(row: dict[str, str]) -> Way:
     return Way(row["how"], row["by"], *(int(row[name]) for name in NUMBERS))
@@ -306,7 +316,7 @@ def parts_of(tables: Tables) -> dict[str, list[str]]:
         found[f"{corpus}, choosing"] = tables.crossed(corpus, [(by, n) for by in CHOSEN_BY for n in (1, 5)])
     found["ways"] = ways_of(tables)
     if tables.tuned:
-        found["tuned"] = tables.settings()
+        found |= {"tuned": tables.settings(), "tuned, all": tables.trials()}
     return found
 
 
