@@ -39,7 +39,7 @@ OF_MASSIVE = "--lr 2e-4 --epochs 5 --warmup-ratio 0.1"
 
 @dataclass
 class Corpus:
-    """A task with its languages, where everything of a seed is, and how many sources merges have."""
+    """A task, its languages and how their sources are trained."""
 
     name: str
     data: str
@@ -112,12 +112,9 @@ class Study:
         here = {"seconds": seconds, "workers": self.args.workers, "gpus": len(gpus())}
         atomic.write_json(told, {"parts": {**before["parts"], part: here}, "failures": failures})
 
-    def _one(self, line: list, number: int | None = None) -> None:
+    def _one(self, line: list) -> None:
         try:
-            if number is None:
-                self.commands.run_on_all(line)
-            else:
-                self.commands.run(line, number)
+            self.commands.run_on_all(line)
         except SystemExit as error:
             with self._lock:
                 self.failures.append(str(error))
@@ -237,7 +234,7 @@ def collect(study: Study) -> None:
 def _archive(study: Study, root: Path, file: str) -> None:
     def is_wanted(path: Path) -> bool:
         parts = path.relative_to(study.dir).parts
-        hidden = any(part[0] == "." for part in parts) or {naming.MODELS_ROOT.name, "models", "merged"} & {*parts}
+        hidden = any(part[0] == "." for part in parts) or naming.MODELS_ROOT.name in parts
         # The logits of MASSIVE's N×N are gigabytes.
         large = path.suffix == ".safetensors" and not root.name.startswith(study.sib200.name)
         return path.is_file() and not (hidden or large or "_on_" in path.parent.name or path.suffix == ".lock")

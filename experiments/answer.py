@@ -176,7 +176,7 @@ class Tables:
             low = (row for row in rows if row["flags"].endswith("--adapt-lr 3e-5"))
             few = max(low, key=lambda row: [int(word) for word in row["flags"].split() if word.isdigit()])
             best = max(rows, key=lambda row: float(row["mean"]))
-            means = [row["mean"] for row in (before, many, few, best)]
+            means = [f"{float(row['mean']):.4f}" for row in (before, many, few, best)]
             lines.append([texts, *means, f"`{best['flags']}`", len(rows)])
         rates = ["3 passes at 1e-4", "about 300 steps, or 3 passes, at 3e-5"]
         return markdown(["texts", "before", *rates, "best of the trials", "its flags", "trials"], lines)

@@ -17,7 +17,7 @@ from answer import read_rows, write_rows
 from auto_merge_llm.errors import InputError
 from run import Runner, whole
 from tqdm import tqdm
-from ways import CHOSE_DEFAULTS
+from ways import ALL, CHOSE_DEFAULTS
 
 import merginguriel
 from merginguriel.utils.data.task_file import task_tokens
@@ -28,7 +28,6 @@ from merginguriel.utils.jobs.processes import gpus
 from merginguriel.utils.similarity.transfer import finished_runs
 from merginguriel.utils.storage import argument_types
 
-ALL = "all"
 # By the number of texts. Of few the passes say how many steps a round has, about as many for each number: the learning
 # rate is that of many texts, or lower, since AdamW's first steps are as long as it, whichever way they go.
 TRIALS = {

@@ -14,7 +14,7 @@ from merginguriel.utils.evaluation.statistics import holm, interval_of, mcnemar_
 
 VOTE = "ensemble_"
 BETTER = ", better setting"  # after a mode that does not have its defaults
-ALL = "all"
+ALL = "all"  # sources, or texts
 # Of its sources alone: who knows the labels takes the best, who knows nothing the mean.
 BEST, MEAN = "best source", "mean of sources"
 

@@ -24,7 +24,6 @@ def main(argv=None):
 
     with Progress(run.output_dir.name, 1) as bar:
         metrics = train(run, steps, bar.reached)
-    ranks.leave()
     if ranks.is_first():
         _tell(run, steps, metrics)
 

@@ -424,9 +424,10 @@ def test_records_tell_what_was_learnt_by_and_are_read_back_as_what_was_asked():
         asked = replace(usual, **changes)
         # One variant for all targets, also where it is what the number of texts gets.
         for count in (900, 1000, 1100, 11514):
-            record = asked.record(count) | {"texts": {"count": count}}
+            record = asked.record(count) | asked.asked(count) | {"texts": {"count": count}}
             assert read_record(record) == asked and record["learning_rate"] == asked.rate(count)
-    assert "asked" not in usual.record(1000) and "asked" not in replace(usual, epochs=7).record(1000)
-    assert replace(usual, epochs=19).record(1000)["asked"] == ["epochs"]
+    spelt_out = replace(usual, epochs=19)
+    assert spelt_out.record(1000) == usual.record(1000) and spelt_out.asked(1000) == {"asked": ["epochs"]}
+    assert usual.asked(1000) == replace(usual, epochs=7).asked(1000) == spelt_out.asked(11514) == {}
     assert read_record({}) == AdaptSettings()
     assert read_record({"adapt": "vote", "epochs": 3, "learning_rate": 1e-4}) == usual

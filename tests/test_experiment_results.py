@@ -277,6 +277,15 @@ def test_few_texts_gain_what_the_page_tells():
         f"With all texts the lower rate was {100 * (of['all', low.strip()] - of['all', '']):.1f} points better" in text
     )
     assert max(value for (texts, _), value in of.items() if texts == "100") < before
+    hundred = (of["100", "--adapt-epochs 150 --adapt-lr 3e-5"], of["100", "--adapt-epochs 3 --adapt-lr 3e-5"])
+    assert f"the 300 steps there lose {100 * (hundred[1] - hundred[0]):.1f} point to three passes at 3e-5" in text
+    second, third, squared = (
+        of["all", ""] - of["all", "--adapt-rounds 1"],
+        of["all", "--adapt-rounds 3"] - of["all", ""],
+        of["all", ""] - of["all", "--sharpen 1"],
+    )
+    told = f"a second round is worth {100 * second:.1f} points, a third {100 * third:.1f} more, the squared vote "
+    assert f"{told}{100 * squared:.1f}" in words("docs/label-free.md")
     rows = {row["at"]: row for row in answer.read_rows(PUBLISHED / "side_by_side.csv") if row["table"] == "texts"}
     hundred, thousand = (f"{float(rows[texts]['points']):.1f}" for texts in ("100", "1000"))
     lost = hundred.removeprefix("-")

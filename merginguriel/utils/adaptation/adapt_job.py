@@ -47,7 +47,9 @@ def adaptation_job(
     record, name = run.record(), run.output.name
     known = experiment or {"mode": "adaptation", "target": run.target, **run.task.record()}
     examples = run.settings.examples
-    told = {**record, "examples": examples} if examples else record  # of all texts their number tells nothing
+    told = record | run.settings.asked(record["texts"]["count"])
+    if examples:  # of all texts their number tells nothing
+        told["examples"] = examples
     settings: dict[str, Any] = {"experiment": {**known, "adapt": told}}
     made = ((str(run.output / ADAPTATION_JSON), {"run": record}),)
     options = {"run": run, "overwrite": output.overwrite, "before": output.before(run)}

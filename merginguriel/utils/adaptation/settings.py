@@ -95,15 +95,17 @@ class AdaptSettings:
         return self.by_default(texts)["learning_rate"] if self.learning_rate is None else self.learning_rate
 
     def record(self, texts: int) -> dict[str, Any]:
-        """What the result with so many texts rests on, as JSON has it; how many there were, the texts tell.
-
-        "asked": what was given though so many texts get it anyway, which other targets' texts may not.
-        """
+        """What the model with so many texts rests on, as JSON has it; how many there were, the texts tell."""
         told = plain(replace(self, epochs=self.passes(texts), learning_rate=self.rate(texts)))
-        asked = [name for name, value in self.by_default(texts).items() if getattr(self, name) == value]
-        return {name: value for name, value in told.items() if name not in (*SPEED, "examples")} | (
-            {"asked": asked} if asked else {}
-        )
+        return {name: value for name, value in told.items() if name not in (*SPEED, "examples")}
+
+    def asked(self, texts: int) -> dict[str, list[str]]:
+        """For the record of a result: what was given though so many texts get it anyway, which other targets may not.
+
+        The model is the same.
+        """
+        given = [name for name, value in self.by_default(texts).items() if getattr(self, name) == value]
+        return {"asked": given} if given else {}
 
     def training(self, texts: int, seed: int) -> TrainingSettings:
         """A round over so many texts, as the training wing takes it; what it writes and when, student.py decides."""

@@ -144,7 +144,7 @@ class MergePlan:
         told = self.settings.adaptation
         texts = drawn(self.task, self.target, told.examples, self.settings.seed)
         of_texts = {"split": texts.name, "count": len(texts), "fingerprint": texts.fingerprint()}
-        return {**told.record(len(texts)), "examples": told.examples, "texts": of_texts}
+        return {**told.record(len(texts)), **told.asked(len(texts)), "examples": told.examples, "texts": of_texts}
 
 
 def plan_merge(

@@ -10,11 +10,3 @@ def count() -> int:
 
 def is_first() -> bool:
     return count() == 1 or os.environ["RANK"] == "0"
-
-
-def leave() -> None:
-    """Leave the group of processes, if there is one: NCCL warns of what ends without."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
