@@ -74,7 +74,7 @@ class AdaptRun:
             _check_teacher(teacher, self.target)
             read_labels(teacher.path, self.task)
         texts = len(self.texts())
-        if -(-texts // self.settings.batch_size) * self.settings.passes(texts) < 2:
+        if self.settings.steps_of_a_pass(texts) * self.settings.passes(texts) < 2:
             raise InputError(
                 f"one step over {texts} texts teaches nothing, as the learning rate rises from 0; use "
                 "smaller batches with --adapt-batch-size, or more --adapt-epochs"
@@ -117,7 +117,7 @@ class AdaptRun:
             **self.task.record(),
             "target": self.target,
             "seed": self.seed,
-            "texts": {"split": SPLIT, "count": len(texts), "fingerprint": texts.fingerprint()},
+            "texts": texts.record(),
             "start": self._start(),
             "teachers": [
                 {

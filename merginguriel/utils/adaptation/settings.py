@@ -1,7 +1,7 @@
 """The settings of an adaptation: which of them have an effect, what a folder's name says of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from merginguriel.utils.storage.argument_types import bounded_float, positive_int
@@ -79,9 +79,12 @@ class AdaptSettings:
         """Of a folder's name, for what has not its default."""
         return list(words(self).values()) if self.adapt else []
 
+    def steps_of_a_pass(self, texts: int) -> int:
+        return -(-texts // self.batch_size)
+
     def by_default(self, texts: int) -> dict[str, Any]:
         """Passes and learning rate of so many texts, where they are not given."""
-        steps = max(1, -(-texts // self.batch_size))  # of a pass
+        steps = max(1, self.steps_of_a_pass(texts))
         if PASSES * steps >= STEPS:
             return {"epochs": PASSES, "learning_rate": RATE}
         return {"epochs": -(-STEPS // steps), "learning_rate": RATE_OF_FEW}
@@ -124,7 +127,7 @@ class AdaptSettings:
 
 def read_record(record: Mapping[str, Any]) -> AdaptSettings:
     """What was asked for, as the record of a result tells it: not what its number of texts gets by default."""
-    told = AdaptSettings(**{field.name: record[field.name] for field in fields(AdaptSettings) if field.name in record})
+    told = AdaptSettings(**{name: record[name] for name in declared(AdaptSettings) if name in record})
     count = (record.get("texts") or {}).get("count")
     # Records without a number are of a time when few texts got what many get.
     usual: dict[str, Any] = told.by_default(count) if count else {"epochs": PASSES, "learning_rate": RATE}

@@ -37,6 +37,10 @@ class Texts:
     def _fingerprint(self) -> str:
         return _sha256([self.ids, self.texts])
 
+    def record(self) -> dict[str, Any]:
+        """Which texts a result rests on, as JSON has it."""
+        return {"split": self.name, "count": len(self), "fingerprint": self.fingerprint()}
+
     def of(self, ids: Sequence[str]) -> "Texts":
         """Those of these ids, in that order, without ids that are not there."""
         text_of = dict(zip(self.ids, self.texts))

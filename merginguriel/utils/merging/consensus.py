@@ -80,7 +80,7 @@ class Polls:
         }
         told = {
             **_read(choice, matrix),
-            "texts": {"split": "train", "count": len(texts), "fingerprint": texts.fingerprint()},
+            "texts": texts.record(),
             "uriel_deserves": round(found.deserved, 6),
             "consensus": parts,
         }

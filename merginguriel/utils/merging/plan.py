@@ -143,8 +143,8 @@ class MergePlan:
     def _adaptation(self) -> dict[str, Any]:
         told = self.settings.adaptation
         texts = drawn(self.task, self.target, told.examples, self.settings.seed)
-        of_texts = {"split": texts.name, "count": len(texts), "fingerprint": texts.fingerprint()}
-        return {**told.record(len(texts)), **told.asked(len(texts)), "examples": told.examples, "texts": of_texts}
+        asked = told.record(len(texts)) | told.asked(len(texts))
+        return asked | {"examples": told.examples, "texts": texts.record()}
 
 
 def plan_merge(
