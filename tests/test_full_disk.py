@@ -116,10 +116,11 @@ def test_of_a_set_of_tables_none_is_left(results, tmp_path, monkeypatch, capsys)
 
 def test_a_trainer_says_it(monkeypatch):
     from merginguriel.utils.training import trainer
+    from merginguriel.utils.training.settings import TrainingSettings
 
     class Full:
         def train(self, **kwargs):
             full()
 
     with pytest.raises(InputError, match="no space left"):
-        trainer.fit(Full(), None)
+        trainer.fit(TrainingSettings(), Full(), None)

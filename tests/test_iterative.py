@@ -79,7 +79,7 @@ def observed(flags, tmp_path_factory):
     fit, merge = parts.fit, run.Turns._merge
     folder = tmp_path_factory.mktemp("observed")
 
-    def spy(trainer, checkpoint, max_gpu_memory):
+    def spy(settings, trainer, checkpoint, max_gpu_memory):
         import transformers
 
         class Look(transformers.TrainerCallback):
@@ -100,7 +100,7 @@ def observed(flags, tmp_path_factory):
                 )
 
         trainer.add_callback(Look())
-        return fit(trainer, checkpoint, max_gpu_memory)
+        return fit(settings, trainer, checkpoint, max_gpu_memory)
 
     def count(self, *args):
         merge(self, *args)

@@ -8,9 +8,11 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from auto_merge_llm.errors import InputError
 from filelock import FileLock
 from running import ROOT
@@ -346,6 +348,29 @@ def test_wrong_input(refused, flags, tmp_path):
     assert "cannot load the base model ./absent" in said["f"]
     assert "--fp16 needs a GPU" in said["h"] and "needs a CUDA GPU" in said["j"]
     assert "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
+
+
+def test_tf32_ends_with_the_training(tmp_path):
+    """Left on it would round what the same process merges next; nor would Trainer turn it on a second time."""
+    matmul, seen = torch.backends.cuda.matmul, []
+    before = matmul.fp32_precision
+
+    class Learner:
+        def train(self, resume_from_checkpoint):
+            seen.append(matmul.fp32_precision)
+            if resume_from_checkpoint:
+                raise KeyError(resume_from_checkpoint)
+            return SimpleNamespace(metrics={})
+
+    for tf32 in (True, False, True):
+        trainer.fit(TrainingSettings(tf32=tf32), Learner(), None)
+        assert matmul.fp32_precision == before
+    with pytest.raises(KeyError):
+        trainer.fit(TrainingSettings(tf32=True), Learner(), "checkpoint")
+    assert seen == ["tf32", before, "tf32", "tf32"] and matmul.fp32_precision == before
+    # Trainer does not hear of it: without a GPU it would refuse.
+    assert trainer._arguments(TrainingSettings(tf32=True), tmp_path, None).tf32 is None
+    assert trainer._arguments(TrainingSettings(torch_compile=True), tmp_path, None).tf32 is False
 
 
 def test_tracking_is_installed_with_the_project_and_said_to_be_missing(monkeypatch):

@@ -68,7 +68,7 @@ class Student:
         trainer.args.logging_strategy = "epoch"
         trainer.remove_callback(transformers.ProgressCallback)  # the adaptation has a bar over everything
         trainer.add_callback(_Round(moved))
-        fit(trainer, newest_checkpoint(checkpoints), advice=_ADVICE)
+        fit(self._settings, trainer, newest_checkpoint(checkpoints), advice=_ADVICE)
         return _epoch_losses(trainer.state.log_history, trainer.state.max_steps, round(trainer.state.epoch))
 
     def opinion(self, scored: Callable[[int], None]) -> np.ndarray:

@@ -88,7 +88,7 @@ class Trainers:
         trainer._load_from_checkpoint = lambda *args, **kwargs: None
         before = last.metrics if last else {}
         trainer.add_callback(_Stopping(part, before, reached))
-        fit(trainer, str(last.path) if last else None, self._max_gpu_memory)
+        fit(settings, trainer, str(last.path) if last else None, self._max_gpu_memory)
         own = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         metrics = {
             "epoch": part.until,

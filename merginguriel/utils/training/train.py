@@ -119,9 +119,9 @@ def _fit(settings: TrainingSettings, trainer: Any, work: Path) -> dict[str, Any]
         if stopped is not None:  # just before its model was written: no step is left
             trainer.args.max_steps = stopped
     if settings.save_strategy == "no":  # it is never gone on with
-        return fit(trainer, checkpoint)
+        return fit(settings, trainer, checkpoint)
     trainer.add_callback(logging_what_is_saved())
-    metrics: dict[str, Any] = fit(trainer, checkpoint)
+    metrics: dict[str, Any] = fit(settings, trainer, checkpoint)
     # Trainer's is over the steps since it was started.
     loss = mean_loss(trainer.state.log_history)
     for row in trainer.state.log_history:

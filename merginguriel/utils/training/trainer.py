@@ -9,7 +9,7 @@ import transformers  # loads what is named: Trainer, which takes seconds, where 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import measure_all
-from merginguriel.utils.models.devices import default_device
+from merginguriel.utils.models.devices import default_device, tf32_products
 from merginguriel.utils.storage.disk import NO_SPACE, is_full
 from merginguriel.utils.training import ranks, tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
@@ -18,8 +18,8 @@ from merginguriel.utils.training.cuda_graphs import PAD_TO_MULTIPLE_OF
 from merginguriel.utils.training.few_rows import add_up_in_order
 from merginguriel.utils.training.settings import TrainingSettings
 
-# Settings that are not Trainer's.
-_OURS = ("max_seq_length", "cuda_graphs", "early_stopping_patience", "wandb_project")
+# Settings that Trainer does not get; TF32 it would leave on in the process.
+_OURS = ("max_seq_length", "cuda_graphs", "tf32", "early_stopping_patience", "wandb_project")
 _LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
 _SMALLER = "use smaller batches with --gradient-accumulation-steps, --gradient-checkpointing, --bf16"
 
@@ -106,14 +106,19 @@ def trim_vocabulary(
 
 
 def fit(
-    trainer: Any, checkpoint: str | None, max_gpu_memory: int | None = None, advice: str = _SMALLER
+    settings: TrainingSettings,
+    trainer: Any,
+    checkpoint: str | None,
+    max_gpu_memory: int | None = None,
+    advice: str = _SMALLER,
 ) -> dict[str, float]:
     """Train, from `checkpoint` on where there is one, and return the metrics; InputError where memory or disk end.
 
     `max_gpu_memory`, in MiB, is what the caller allowed of the GPU; `advice` says by which flags it needs less.
     """
     try:
-        return trainer.train(resume_from_checkpoint=checkpoint).metrics
+        with tf32_products(settings.tf32):
+            return trainer.train(resume_from_checkpoint=checkpoint).metrics
     except torch.cuda.OutOfMemoryError:
         what, more = (
             (f"--max-gpu-memory {max_gpu_memory}", "more of it")
@@ -167,7 +172,7 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         output_dir=str(work),
         use_cpu=not on_gpu,
         optim="adamw_torch_fused" if on_gpu else "adamw_torch",
-        tf32=settings.tf32 or None,
+        tf32=False if settings.torch_compile else None,  # it would turn TF32 on by itself, for good
         eval_strategy=settings.eval_strategy if evaluates else "no",
         load_best_model_at_end=evaluates and settings.selects_best,
         metric_for_best_model=metric,
