@@ -213,17 +213,6 @@ def _votes(study: Study, seed: int) -> list[list]:
     return lines
 
 
-def rounds(study: Study) -> None:
-    """One round, and three, with sources by consensus."""
-    lines = []
-    for seed in study.args.seeds:
-        for number in (3, 1):
-            more = ["--selection", "consensus", "--num-languages", study.number, "--adapt-rounds", number]
-            share = number / 4 / len(study.args.seeds)
-            lines.append(study.sweep(study.massive, seed, "regmean+vote", *more, *_few(study), share=share))
-    study.run("rounds", lines)
-
-
 def collect(study: Study) -> None:
     """Results without logits but those of the N×N of SIB-200, one archive a corpus and seed."""
     for corpus in study.corpora:
@@ -242,7 +231,7 @@ def _archive(study: Study, root: Path, file: str) -> None:
     archive(study.dir / "collected" / file, study.dir, sorted(path for path in root.rglob("*") if is_wanted(path)))
 
 
-PARTS = {"train": train, "nxn": nxn, "merges": merges, "rounds": rounds}
+PARTS = {"train": train, "nxn": nxn, "merges": merges}
 
 
 def main(argv=None) -> int:
@@ -255,7 +244,7 @@ def main(argv=None) -> int:
         shutil.copy(args.matrix, DENSE_CSV)  # where commands look for it
     for part in args.parts:
         PARTS[part](study)
-        if part in ("merges", "rounds"):
+        if part == "merges":
             collect(study)
     return 1 if study.failures else 0
 

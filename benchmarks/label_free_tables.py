@@ -64,9 +64,6 @@ HOWS = ("own model", "best source", "average", "regmean", "vote", "adapted")
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collected", type=Path, nargs="*", help="folders of archives; none: fill the page only")
-    parser.add_argument(
-        "--rounds", type=Path, nargs="*", default=[], help="folders of another run, where one round and three were made"
-    )
     parser.add_argument("--dir", type=Path, default=Path("label_free_unpacked"), help="where archives are unpacked")
     parser.add_argument("--output", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/label-free.md")
@@ -285,50 +282,34 @@ BASELINES = {
     "vote by consensus alone": lambda method, measured: Method("vote", ALONE, measured.number),
     "vote of all": lambda method, measured: Method("vote", ALL, measured.available),
     "regmean of the same": lambda method, measured: Method("regmean", method.by, method.number),
-    "two rounds of the same": lambda method, measured: Method("adapted", method.by, method.number, ROUNDS, ALL),
     "own model": lambda method, measured: OWN,
 }
 
 
-def groups(measured: Measured) -> dict[str, tuple[list[Method], Keys | None]]:
-    """Name -> its methods, and the targets and seeds where these must be the same for all."""
-    numbers = (measured.number, measured.available)
-    whole = [one for one in measured.methods if one == OWN or (one.texts in ("", ALL) and one.number in numbers)]
-    usual = [one for one in whole if one.rounds in (0, ROUNDS)]
-    found: dict[str, tuple[list[Method], Keys | None]] = {"all": (usual, None)}
-    methods = by_rounds(whole, measured.number)
-    if methods:
-        found["rounds"] = (methods, shared(*(measured.cells[method] for method in methods)))
-    return found
-
-
-def by_rounds(methods: list[Method], number: int) -> list[Method]:
-    """Regmean of sources by consensus, and its adaptation in one round and in several."""
-    of = [one for one in methods if one[:3] in (("regmean", "consensus", number), ("adapted", "consensus", number))]
-    return of if len(of) > 2 else []
-
-
 def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
-    """(means, comparisons): a row for each group and method; for each of these and each baseline."""
+    """(means, comparisons): a row for each method; for each of these and each baseline."""
     means, comparisons = [], []
-    for group, (methods, keys) in groups(measured).items():
-        of_group = []
-        for method in methods:
-            here = keys or shared(measured.cells[method])
-            if not here.targets:
-                continue
-            head = {"corpus": measured.corpus, "group": group, **dict(zip(COLUMNS, method))}
-            means.append(head | _mean(measured, method, here))
-            for name, baseline in BASELINES.items():
-                row = _compare(measured, method, baseline(method, measured), here)
-                if row:
-                    of_group.append(head | {"baseline": name} | row)
-        for name in BASELINES:
-            tested = [row for row in of_group if row["baseline"] == name]
-            for row, adjusted in zip(tested, holm([row["p"] for row in tested])):
-                row |= {"p": float(f"{row['p']:.3g}"), "p_holm": float(f"{adjusted:.3g}")}
-        comparisons += of_group
+    for method in measured.methods:
+        here = shared(measured.cells[method])
+        if not here.targets or not is_usual(method, measured):
+            continue
+        head = {"corpus": measured.corpus, **dict(zip(COLUMNS, method))}
+        means.append(head | _mean(measured, method, here))
+        for name, baseline in BASELINES.items():
+            row = _compare(measured, method, baseline(method, measured), here)
+            if row:
+                comparisons.append(head | {"baseline": name} | row)
+    for name in BASELINES:
+        tested = [row for row in comparisons if row["baseline"] == name]
+        for row, adjusted in zip(tested, holm([row["p"] for row in tested])):
+            row |= {"p": float(f"{row['p']:.3g}"), "p_holm": float(f"{adjusted:.3g}")}
     return means, comparisons
+
+
+def is_usual(method: Method, measured: Measured) -> bool:
+    """Whether as many sources, texts and rounds made it as elsewhere."""
+    whole = method.texts in ("", ALL) and method.number in (measured.number, measured.available)
+    return method == OWN or (whole and method.rounds in (0, ROUNDS))
 
 
 def _mean(measured: Measured, method: Method, keys: Keys) -> dict:
@@ -450,8 +431,8 @@ def unpack(collected: Sequence[Path], folder: Path) -> None:
             tar.extractall(folder, filter="data")
 
 
-def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path, output: Path) -> None:
-    """All CSV files, from the archives of `collected`; the group of the rounds from those of `rounds`, if any."""
+def write_tables(collected: Sequence[Path], folder: Path, output: Path) -> None:
+    """All CSV files, from the archives of `collected`."""
     unpack(collected, folder)
     output.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict]] = defaultdict(list)
@@ -470,14 +451,6 @@ def write_tables(collected: Sequence[Path], rounds: Sequence[Path], folder: Path
         most = max(counted.values())
         short = [f"{method}: {count}" for method, count in counted.items() if count < most]
         print(f"{corpus}: {most} targets and seeds; fewer of:", *(short or ["none"]), *measured.notes, sep="\n  ")
-    if rounds:
-        unpack(rounds, folder / "rounds")
-        apart = summarise(Measured(folder / "rounds", "massive"))
-        if not any(row["group"] == "rounds" for row in apart[0]):
-            raise SystemExit(f"no adaptation in one round and in several in {', '.join(map(str, rounds))}")
-        for name, found in zip(("means", "comparisons"), apart):
-            rows[name] = [row for row in rows[name] if row["group"] != "rounds"]
-            rows[name] += [row for row in found if row["group"] == "rounds"]
     rows["choice"] = choice_rows(rows["choice_targets"])
     for one in collected:
         rows["parts"] += part_rows(one) if (one / "run.json").is_file() else []
@@ -516,7 +489,7 @@ def name_of(row: dict) -> str:
 
 
 def same(row: dict, other: dict) -> bool:
-    return all(row[column] == other[column] for column in ("corpus", "group", *COLUMNS))
+    return all(row[column] == other[column] for column in ("corpus", *COLUMNS))
 
 
 def accuracy_of(row: dict) -> str:
@@ -533,7 +506,7 @@ OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of 
 
 
 def sib200_table(tables: dict[str, list[dict]]) -> list[str]:
-    rows = [row for row in tables["means"] if (row["corpus"], row["group"]) == ("sib200", "all")]
+    rows = [row for row in tables["means"] if row["corpus"] == "sib200"]
     if not rows:
         return []
     cells = []
@@ -542,18 +515,6 @@ def sib200_table(tables: dict[str, list[dict]]) -> list[str]:
         cells.append([name_of(row), row["seeds"], row["targets"], accuracy_of(row)])
         cells[-1] += [found.get(name, "") for name in OF_SIB]
     return markdown(["", "seeds", "targets", "accuracy", *(f"points to {name}" for name in OF_SIB)], cells)
-
-
-def rounds_table(tables: dict[str, list[dict]]) -> list[str]:
-    rows = [row for row in tables["means"] if row["group"] == "rounds"]
-    if not rows:
-        return []
-    told, cells = ("two rounds of the same", "best of all"), []
-    for row in rows:
-        found = {one["baseline"]: gain_of(one) for one in tables["comparisons"] if same(one, row)}
-        cells.append([name_of(row), row["by_seed"], accuracy_of(row), *(found.get(name, "") for name in told)])
-    header = ["", f"seeds {rows[0]['seeds']}", "mean", *(f"points to {name}" for name in told)]
-    return [*markdown(header, cells), "", f"{rows[0]['targets']} targets."]
 
 
 def choice_table(tables: dict[str, list[dict]]) -> list[str]:
@@ -566,7 +527,7 @@ def choice_table(tables: dict[str, list[dict]]) -> list[str]:
         cell.append(f"{float(row['correlation']):.2f} [{low:.2f}, {high:.2f}]")
         ahead = f"{float(row['lead']):+.2f} [{float(row['lead_low']):+.2f}, {float(row['lead_high']):+.2f}]"
         cell.append("" if row["score"] == "consensus" else f"{ahead}, p {float(row['p']):.1g}")
-        head = {"corpus": row["corpus"], "group": "all", "method": "vote", "sources_by": row["score"]}
+        head = {"corpus": row["corpus"], "method": "vote", "sources_by": row["score"]}
         votes = [one for one in tables["means"] if head.items() <= one.items()]
         cell.append(accuracy_of(votes[0]) if votes else "")
         rule = head | {"sources_by": "consensus", "baseline": f"vote by {row['score']}"}
@@ -606,7 +567,6 @@ def fill_page(folder: Path, page: Path) -> None:
     names = ("means", "comparisons", "choice", "times", "parts")
     tables = {name: read_rows(folder, name) for name in names}
     parts = {
-        "rounds": rounds_table(tables),
         "sib200": sib200_table(tables),
         "choice": choice_table(tables),
         "times": time_table(tables),
@@ -619,12 +579,10 @@ def fill_page(folder: Path, page: Path) -> None:
 def main(argv=None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.rounds and not args.collected:
-        parser.error("--rounds is for collected folders, and there are none")
     if not args.page.is_file():
         parser.error(f"no page {args.page}")
     if args.collected:
-        write_tables(args.collected, args.rounds, args.dir, args.output)
+        write_tables(args.collected, args.dir, args.output)
     fill_page(args.output, args.page)
 
 

@@ -25,8 +25,6 @@ from merginguriel.utils.flags.command import command
 from merginguriel.utils.storage import atomic
 
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
-# SIB-200 adapts twenty targets, from sources trained once more, as few texts do today; sib200 as many texts do.
-KEPT = (*CORPORA, "sib200few")
 VOTES = ("vote_soft", "vote_majority", "vote_weighted_majority", "vote_uriel_logits")
 CHOSEN_BY = ("chance", "english", "geography", "sinkhorn", "cosine", "consensus", "real")
 WAY = ["corpus", *Way._fields]
@@ -300,7 +298,7 @@ def better_settings() -> dict[str, str]:
 def parts_of(tables: Tables) -> dict[str, list[str]]:
     """The tables of the page, by the names of their places."""
     found, settings = {}, better_settings()
-    for corpus in KEPT:
+    for corpus in CORPORA:
         usual = {row["number"] for row in tables.means if row["corpus"] == corpus and row["by"] == ALL} | {"1", "5"}
         for name, is_shown, sure in (("ways", _is_main, True), ("answer", _is_answer, False)):
             wanted = lambda way, usual=usual, of=is_shown: str(way.number) in usual and of(way)  # noqa: E731
@@ -329,7 +327,7 @@ def main(argv=None) -> None:
     if missing:
         raise SystemExit(f"no page {missing[0]}")
     files: dict[str, list[dict]] = {"means": [], "comparisons": [], "targets": [], "side_by_side": []}
-    for corpus in KEPT:
+    for corpus in CORPORA:
         if (args.kept / f"{corpus}_labels.npy.xz").is_file():
             measured = read_measured(args.kept, corpus)
             tables = [{"corpus": corpus} | rounded(row) for row in rows_of_tables(measured, SIZES[corpus]["train"])]

@@ -9,7 +9,6 @@ from merginguriel.utils.merging import modes
 
 MEASURED = 1000  # texts on which methods measure and sources are asked, by default
 SIZES = {"massive": {"train": 11514, "validation": 2033}, "sib200": {"train": 701, "validation": 99}}
-SIZES["sib200few"] = SIZES["sib200"]
 BETTER_REGMEAN = f"regmean{BETTER}"  # measures on its sources' own texts
 
 

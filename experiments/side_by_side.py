@@ -26,6 +26,9 @@ COLUMNS = {
 
 # What the adapted merge is compared with where the targets that chose its defaults stand apart.
 APART = ("best of all", "vote of the same")
+# And where there are other numbers of rounds.
+TWO_ROUNDS = "two rounds"
+BESIDE_ROUNDS = (TWO_ROUNDS, "best of its sources", *APART)
 
 
 def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
@@ -37,11 +40,11 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     few = {way for way in cells if way.examples and way._replace(examples=0) == ADAPTED}
     by_texts = {(0, ADAPTED._replace(rounds=0)), *((way.examples, way) for way in few), (all_texts, ADAPTED)}
     rows = _rows("texts", sorted(by_texts), measured, _regmean) if few else []
-    several = [
-        (way.rounds, way) for way in sorted(cells) if way.rounds and way._replace(by=BY, rounds=ROUNDS) == ADAPTED
-    ]
-    tried = {way.by for _, way in several if way.rounds != ROUNDS}
-    rows += _rows("rounds", [(at, way) for at, way in several if way.by in tried], measured, _two_rounds)
+    several = [way for way in sorted(cells) if way.rounds and way._replace(by=BY, rounds=ROUNDS) == ADAPTED]
+    tried = {way.by for way in several if way.rounds != ROUNDS}
+    for baseline in BESIDE_ROUNDS:
+        beside = _two_rounds if baseline == TWO_ROUNDS else _beside(baseline, measured)
+        rows += _rows("rounds", [(baseline, way) for way in several if way.by in tried], measured, beside)
     numbers = sorted({way.number for way in cells if way._replace(number=USUAL) == ADAPTED})
     by_number = [(number, way._replace(by=BY, number=number)) for number in numbers for way in COLUMNS.values()]
     rows += _rows("sources", by_number, measured, _regmean) if len(numbers) > 1 else []
@@ -56,8 +59,7 @@ def rows_of_tables(measured: Measured, all_texts: int) -> list[dict]:
     for baseline in APART if apart else ():
         for table, chose in (("others", False), ("chose", True)):
             counts = lambda target, chose=chose: (target in CHOSE_DEFAULTS) == chose  # noqa: E731
-            beside = lambda way, baseline=baseline: BASELINES[baseline](way, measured)  # noqa: E731
-            rows += _rows(table, [(baseline, way) for way in adapted], measured, beside, counts)
+            rows += _rows(table, [(baseline, way) for way in adapted], measured, _beside(baseline, measured), counts)
     return rows
 
 
@@ -71,6 +73,10 @@ def _regmean(way: Way) -> Way:
 
 def _two_rounds(way: Way) -> Way:
     return way._replace(rounds=ROUNDS)
+
+
+def _beside(baseline: str, measured: Measured) -> Callable[[Way], Way]:
+    return lambda way: BASELINES[baseline](way, measured)
 
 
 def _rows(
@@ -114,24 +120,21 @@ def table_of(
         return [f"texts adapted on{on}", "accuracy", "points to the merge", "above it"], [
             [row["at"] if row["points"] else "none, the merge", accuracy(row), points(row), above(row)] for row in rows
         ]
-    if table == "rounds":
-        return [f"rounds{on}", "accuracy", "points to two rounds", "above it"], [
-            [f"{row['at']}, {USUAL} by {row['by']}", accuracy(row), points(row), above(row)] for row in rows
-        ]
     if table in ("methods", "better"):
         rows = sorted(rows, key=lambda row: -float(row["accuracy"]))
         flags = {mode: f" `{of}`" for mode, of in settings.items()} if table == "better" else {}
         return [f"mode{on}", "accuracy", "points to the average", "above it"], [
             [row["at"] + flags.get(row["at"], ""), accuracy(row), points(row), above(row)] for row in rows
         ]
-    if table in ("others", "chose"):
-        lines = []
-        for by in dict.fromkeys(row["by"] for row in rows):
-            of = {row["at"]: row for row in rows if row["by"] == by}
-            told = [of.get(name) for name in APART]
+    if table in ("rounds", "others", "chose"):
+        beside, lines = BESIDE_ROUNDS if table == "rounds" else APART, []
+        for by, rounds in dict.fromkeys((row["by"], row["rounds"]) for row in rows):
+            of = {row["at"]: row for row in rows if (row["by"], row["rounds"]) == (by, rounds)}
+            told = [of.get(name) for name in beside]
             gains = [", ".join(filter(None, [points(row), above(row)])) for row in told]
-            lines.append([f"adapted, {USUAL} by {by}", accuracy(next(iter(of.values()))), *gains])
-        return ["", f"accuracy{on}", *(f"points to {name}" for name in APART)], lines
+            times = f" in {rounds} round{'s' if rounds != '1' else ''}" if table == "rounds" else ""
+            lines.append([f"adapted{times}, {USUAL} by {by}", accuracy(next(iter(of.values()))), *gains])
+        return ["", f"accuracy{on}", *(f"points to {name}" for name in beside)], lines
     of = {(row["at"], _column(row)): row for row in rows}
     lines = []
     for at in dict.fromkeys(row["at"] for row in rows):

@@ -323,7 +323,9 @@ def test_rounds_stand_beside_two_of_the_same(tmp_path):
     ways = [ADAPTED._replace(by=by, rounds=rounds) for by in ("cosine", "consensus") for rounds in (1, 2, 3)]
     cells = {way: {(target, seed): draw.random(ITEMS) < 0.6 for target in targets for seed in (42, 43)} for way in ways}
     del cells[ways[0]][targets[0], 42]  # then no line has this target
-    rows = [row for row in rows_of_tables(Measured(cells=cells, available=3), 11514) if row["table"] == "rounds"]
+    cells[Way("vote_soft", "cosine", 5)] = cells[ADAPTED._replace(by="cosine")]
+    all_rows = [row for row in rows_of_tables(Measured(cells=cells, available=3), 11514) if row["table"] == "rounds"]
+    rows = [row for row in all_rows if row["at"] == "two rounds"]
     assert [(row["by"], row["rounds"]) for row in rows] == [(way.by, way.rounds) for way in sorted(ways)]
     for row in rows:
         both = [cells[ADAPTED._replace(by=row["by"], rounds=rounds)] for rounds in (row["rounds"], 2)]
@@ -331,10 +333,14 @@ def test_rounds_stand_beside_two_of_the_same(tmp_path):
         assert row["targets"] == len(targets) - 1 and row["accuracy"] == pytest.approx(means[0])
         if row["rounds"] != 2:
             assert row["points"] == pytest.approx(100 * (means[0] - means[1]))
-    told = [{name: str(value) for name, value in row.items()} for row in rows]
+    told = [{name: str(value) for name, value in row.items()} for row in all_rows]
     header, lines = table_of([{"points": "", "above": "", **row} for row in told], "rounds", {})
-    assert header[0].startswith("rounds") and [line[0] for line in lines][:2] == [
-        "1, 5 by consensus",
-        "2, 5 by consensus",
+    assert header[1].startswith("accuracy, ") and header[-1] == "points to vote of the same"
+    assert [line[0] for line in lines][:2] == [
+        "adapted in 1 round, 5 by consensus",
+        "adapted in 2 rounds, 5 by consensus",
     ]
+    # Those by cosine vote as two rounds answer; of those by consensus there is no vote.
+    assert [bool(line[-1]) for line in lines] == [False] * 3 + [True] * 3
+    assert lines[3][-1] == lines[3][2] and lines[5][-1] == lines[5][2]
     assert [bool(line[2]) for line in lines] == [True, False, True] * 2

@@ -92,8 +92,6 @@ def made(tmp_path_factory):
                 archive.add("ensemble_soft", by, NUMBER, target)
                 archive.add("regmean", by, NUMBER, target, rounds=2)
             archive.add("ensemble_soft", "consensus", 4, target)
-            if target != "af-ZA":
-                archive.add("regmean", "consensus", NUMBER, target, rounds=1)
             if seed == 42 and target != "nl-NL":
                 archive.add("regmean", "consensus", 3, target)
                 archive.add("regmean", "consensus", 3, target, rounds=2)
@@ -129,13 +127,13 @@ def test_gains_are_of_the_same_items_and_of_the_mean_of_seeds(made):
         return np.mean(of, axis=1)
 
     ours = items("regmean", "consensus", 2)
-    row = row_of(read(folder / "csv/means.csv"), group="all", **ADAPTED)
+    row = row_of(read(folder / "csv/means.csv"), **ADAPTED)
     assert (row["seeds"], row["targets"]) == ("42 43", str(len(LOCALES)))
     assert float(row["accuracy"]) == pytest.approx(ours.mean(), abs=1e-4)
     comparisons = read(folder / "csv/comparisons.csv")
     for baseline, by in (("vote of the same", "consensus"), ("vote by cosine", "cosine")):
         theirs = items("ensemble_soft", by, 0)
-        row, gains = row_of(comparisons, group="all", baseline=baseline, **ADAPTED), (ours - theirs).mean(1)
+        row, gains = row_of(comparisons, baseline=baseline, **ADAPTED), (ours - theirs).mean(1)
         assert float(row["gain"]) == pytest.approx(gains.mean(), abs=1e-4)
         assert (int(row["above"]), int(row["below"])) == ((gains > 0).sum(), (gains < 0).sum())
         assert float(row["p"]) == pytest.approx(wilcoxon(gains).pvalue, rel=0.01)
@@ -154,36 +152,13 @@ def test_the_best_sources_are_those_of_the_matrix(made):
             best_of_five.append(max(archive.accuracy(one, target) for one in others[:NUMBER]))
     means = read(folder / "csv/means.csv")
     found = [
-        row_of(means, group="all", method="own model"),
-        row_of(means, group="all", method="best source", sources_by="all"),
-        row_of(means, group="all", method="best source", sources_by="cosine"),
+        row_of(means, method="own model"),
+        row_of(means, method="best source", sources_by="all"),
+        row_of(means, method="best source", sources_by="cosine"),
     ]
     expected = [np.mean(values) for values in (own, best, best_of_five)]
     assert [float(row["accuracy"]) for row in found] == pytest.approx(expected, abs=1e-4)
     assert {row["drawn"] for row in found} == {"targets"}  # no items of them were kept
-
-
-@pytest.mark.parametrize("apart", [False, True])
-def test_rounds_are_compared_where_all_were_done(apart, made, tmp_path):
-    """Those of another run, too: of the second seed's, say."""
-    folder, archives = made
-    seeds, where = (42, 43), folder
-    if apart:
-        seeds, where = (43,), tmp_path
-        shutil.copy(ROOT / "docs/label-free.md", where)
-        other = ["--rounds", str(folder / "collected43"), "--dir", str(where / "unpacked"), *places(where)]
-        tables.main([str(folder / "collected42"), *other])
-    means = read(where / "csv/means.csv")
-    assert not [row for row in means if row["group"] == "all" and row["rounds"] == "1"]
-    for rounds in (1, 2):
-        row = row_of(means, **ADAPTED | {"group": "rounds", "rounds": rounds})
-        there = ["regmean", "consensus", NUMBER, rounds, None]
-        right = [archives[seed].right[(*there, one)] for seed in seeds for one in LOCALES if one != "af-ZA"]
-        assert float(row["accuracy"]) == pytest.approx(np.mean(right), abs=1e-4)
-        assert int(row["targets"]) == len(LOCALES) - 1
-    one = {"group": "rounds", "rounds": 1, "baseline": "two rounds of the same"}
-    assert row_of(read(where / "csv/comparisons.csv"), **ADAPTED | one)["targets"] == str(len(LOCALES) - 1)
-    assert "| adapted, 1 round," in (where / "label-free.md").read_text()
 
 
 def test_a_method_with_few_of_a_seeds_targets_is_left_out(made):
