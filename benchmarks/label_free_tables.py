@@ -498,8 +498,7 @@ def accuracy_of(row: dict) -> str:
 
 def gain_of(row: dict) -> str:
     gain, low, high = (100 * float(row[column]) for column in ("gain", "low", "high"))
-    star = "" if row["drawn"] == "targets and items" else "†"
-    return f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]{star}, {row['above']}/{row['targets']}, p {float(row['p']):.1g}"
+    return f"{gain:+.2f} [{low:+.2f}, {high:+.2f}], {row['above']}/{row['targets']}, p {float(row['p']):.1g}"
 
 
 OF_SIB = ("best of its sources", "vote of the same", "vote of all", "regmean of the same", "own model")
