@@ -291,7 +291,7 @@ def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
     means, comparisons = [], []
     for method in measured.methods:
         here = shared(measured.cells[method])
-        if not here.targets or not is_usual(method, measured):
+        if not here.targets:
             continue
         head = {"corpus": measured.corpus, **dict(zip(COLUMNS, method))}
         means.append(head | _mean(measured, method, here))
@@ -304,12 +304,6 @@ def summarise(measured: Measured) -> tuple[list[dict], list[dict]]:
         for row, adjusted in zip(tested, holm([row["p"] for row in tested])):
             row |= {"p": float(f"{row['p']:.3g}"), "p_holm": float(f"{adjusted:.3g}")}
     return means, comparisons
-
-
-def is_usual(method: Method, measured: Measured) -> bool:
-    """Whether as many sources, texts and rounds made it as elsewhere."""
-    whole = method.texts in ("", ALL) and method.number in (measured.number, measured.available)
-    return method == OWN or (whole and method.rounds in (0, ROUNDS))
 
 
 def _mean(measured: Measured, method: Method, keys: Keys) -> dict:

@@ -350,27 +350,52 @@ def test_wrong_input(refused, flags, tmp_path):
     assert "cannot be combined" in said["l"] and "--tf32 needs a GPU" in said["m"]
 
 
-def test_tf32_ends_with_the_training(tmp_path):
-    """Left on it would round what the same process merges next; nor would Trainer turn it on a second time."""
-    matmul, seen = torch.backends.cuda.matmul, []
-    before = matmul.fp32_precision
+def precisions():
+    """All that tells the precision of float32 products; RuntimeError where torch's older and newer way contradict."""
+    newer = (
+        [torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision]
+        if hasattr(torch.backends, "fp32_precision")
+        else []
+    )
+    return [torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32, *newer]
+
+
+def test_tf32_ends_with_the_training(monkeypatch, tmp_path):
+    """Left on, it would round what the same process merges next. Trainer itself would turn it on only once."""
+    seen, before = [], precisions()
 
     class Learner:
         def train(self, resume_from_checkpoint):
-            seen.append(matmul.fp32_precision)
+            seen.append(torch.get_float32_matmul_precision())
             if resume_from_checkpoint:
                 raise KeyError(resume_from_checkpoint)
             return SimpleNamespace(metrics={})
 
+        def evaluate(self, metric_key_prefix):
+            seen.append(torch.get_float32_matmul_precision())
+
     for tf32 in (True, False, True):
         trainer.fit(TrainingSettings(tf32=tf32), Learner(), None)
-        assert matmul.fp32_precision == before
+        trainer.evaluate(TrainingSettings(tf32=tf32), Learner())
+        assert precisions() == before
     with pytest.raises(KeyError):
         trainer.fit(TrainingSettings(tf32=True), Learner(), "checkpoint")
-    assert seen == ["tf32", before, "tf32", "tf32"] and matmul.fp32_precision == before
-    # Trainer does not hear of it: without a GPU it would refuse.
+    assert seen == ["high", "high", "highest", "highest", "high", "high", "high"] and precisions() == before
+    # Trainer does not hear of it: without a GPU it would refuse. To compile, on a GPU, it turns TF32 on by itself.
     assert trainer._arguments(TrainingSettings(tf32=True), tmp_path, None).tf32 is None
-    assert trainer._arguments(TrainingSettings(torch_compile=True), tmp_path, None).tf32 is False
+    turned_on = []
+    monkeypatch.setattr("transformers.training_args.is_torch_tf32_available", lambda: True)
+    monkeypatch.setattr("transformers.training_args.enable_tf32", lambda on: turned_on.append(on) or use_tf32())
+    trainer._arguments(TrainingSettings(torch_compile=True), tmp_path, None)
+    assert turned_on == [True] and precisions() == before
+
+
+def use_tf32():
+    """As transformers does."""
+    if hasattr(torch.backends, "fp32_precision"):
+        torch.backends.fp32_precision = "tf32"
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
 
 def test_tracking_is_installed_with_the_project_and_said_to_be_missing(monkeypatch):

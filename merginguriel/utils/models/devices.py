@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -22,20 +23,31 @@ def evaluation_dtype(device: str) -> torch.dtype:
 
 
 @contextmanager
-def tf32_products(wanted: bool) -> Iterator[None]:
-    """Float32 matrix products of the GPU in TF32 within, if `wanted`, and afterwards as they were before.
+def precision_kept() -> Iterator[None]:
+    """Afterwards the GPU's float32 products have the precision that they had before, whatever has changed it within.
 
-    The setting is the whole process's: left on, what the same worker merges next would be rounded as well.
+    It is the whole process's: left on, TF32 would also round what the same worker merges next.
     """
-    if not wanted:
-        yield
-        return
-    matmul = torch.backends.cuda.matmul
-    # Since torch 2.9 the older of the two can no longer be read once the newer was set.
-    name, tf32 = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
-    before = getattr(matmul, name)
-    setattr(matmul, name, tf32)
+    before = [getattr(*setting) for setting in _precision()]
     try:
         yield
     finally:
-        setattr(matmul, name, before)
+        torch.set_float32_matmul_precision("highest")  # the older of torch's ways to tell it and the newer agree again
+        for setting, value in zip(_precision(), before):
+            setattr(*setting, value)
+
+
+@contextmanager
+def tf32_products(wanted: bool) -> Iterator[None]:
+    """Float32 matrix products of the GPU in TF32 within, if `wanted`."""
+    with precision_kept():
+        if wanted:
+            torch.set_float32_matmul_precision("high")
+        yield
+
+
+def _precision() -> list[tuple[Any, str]]:
+    """What holds it, and by which name."""
+    if hasattr(torch.backends, "fp32_precision"):  # since torch 2.9
+        return [(torch.backends, "fp32_precision"), (torch.backends.cuda.matmul, "fp32_precision")]
+    return [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32")]

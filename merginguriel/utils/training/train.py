@@ -24,7 +24,14 @@ from merginguriel.utils.training.callbacks import logging_what_is_saved, mean_lo
 from merginguriel.utils.training.items import Item, encode, load
 from merginguriel.utils.training.settings import TrainingRun, TrainingSettings, TrainingSteps
 from merginguriel.utils.training.tracking import tracked
-from merginguriel.utils.training.trainer import check_environment, device_of, fit, make_trainer, trim_vocabulary
+from merginguriel.utils.training.trainer import (
+    check_environment,
+    device_of,
+    evaluate,
+    fit,
+    make_trainer,
+    trim_vocabulary,
+)
 from merginguriel.utils.training.unfinished import alone, claim, newest_checkpoint, remove_leftovers, unfinished
 from merginguriel.utils.training.vocabulary import TrimmedVocabulary
 from merginguriel.utils.training.whole_checkpoints import stopped_early
@@ -89,7 +96,7 @@ def _train(
     with tracked(run, trainer) as keep:
         metrics: dict[str, Any] = _fit(run.settings, trainer, work)
         if "validation" in splits:
-            metrics |= trainer.evaluate(metric_key_prefix="eval")
+            metrics |= evaluate(run.settings, trainer)
         if not ranks.is_first():
             return metrics
         if trimmed:
@@ -135,7 +142,7 @@ def _evaluate(run: TrainingRun, splits: dict[str, list[Item]]) -> dict[str, Any]
     if "validation" in splits:
         # Trainer still wants a folder of its own.
         with tempfile.TemporaryDirectory(prefix="merginguriel.") as work:
-            metrics |= _trainer(run, Path(work), run.output_dir, splits)[0].evaluate(metric_key_prefix="eval")
+            metrics |= evaluate(run.settings, _trainer(run, Path(work), run.output_dir, splits)[0])
     if "test" in splits:
         metrics |= predict(run.output_dir, splits["test"], run)[1]
     return metrics

@@ -9,7 +9,7 @@ import transformers  # loads what is named: Trainer, which takes seconds, where 
 from auto_merge_llm.errors import InputError
 
 from merginguriel.utils.evaluation.metrics import measure_all
-from merginguriel.utils.models.devices import default_device, tf32_products
+from merginguriel.utils.models.devices import default_device, precision_kept, tf32_products
 from merginguriel.utils.storage.disk import NO_SPACE, is_full
 from merginguriel.utils.training import ranks, tracking, vocabulary
 from merginguriel.utils.training.batches import Collator
@@ -132,6 +132,12 @@ def fit(
         raise
 
 
+def evaluate(settings: TrainingSettings, trainer: Any) -> dict[str, float]:
+    """The metrics on the validation items, in the precision of the training."""
+    with tf32_products(settings.tf32):
+        return trainer.evaluate(metric_key_prefix="eval")
+
+
 def free_memory() -> None:
     """Give back what a finished run holds on the GPU; a Trainer refers to itself, so it would linger."""
     gc.collect()
@@ -172,7 +178,6 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         output_dir=str(work),
         use_cpu=not on_gpu,
         optim="adamw_torch_fused" if on_gpu else "adamw_torch",
-        tf32=False if settings.torch_compile else None,  # it would turn TF32 on by itself, for good
         eval_strategy=settings.eval_strategy if evaluates else "no",
         load_best_model_at_end=evaluates and settings.selects_best,
         metric_for_best_model=metric,
@@ -187,7 +192,8 @@ def _arguments(settings: TrainingSettings, work: Path, metric: str | None) -> An
         disable_tqdm=True,  # the commands have bars of their own
         report_to="none",
     )
-    return kind(**by_version(arguments, kind.__dataclass_fields__, transformers.__version__))
+    with precision_kept():  # to compile it would turn on TF32
+        return kind(**by_version(arguments, kind.__dataclass_fields__, transformers.__version__))
 
 
 def _metrics(told: Any) -> dict[str, float]:
