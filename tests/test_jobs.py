@@ -1,8 +1,10 @@
 """Lists of jobs: what is done is skipped, what fails is named, kills and other runs harm nothing."""
 
+import contextlib
 import random
 import signal
 import time
+from pathlib import Path
 
 import forked
 import pytest
@@ -104,6 +106,31 @@ def test_killed_at_any_point_it_goes_on(toy_run, tmp_path):
         assert f"began {job.name}" not in log[(log + [f"ended {job.name}"]).index(f"ended {job.name}") :]
     assert sum(line.startswith("ended") for line in log) >= 9 - kills
     assert not list(tmp_path.glob(".job*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads which processes are in a group")
+@pytest.mark.parametrize("seconds", [30, 0.05])  # they wait for the end of a job; they talk of one after the other
+def test_workers_end_without_a_word_when_the_command_is_killed(seconds, begin, tmp_path):
+    (tmp_path / "log").touch()
+    process = begin("tests/toy_jobs.py", tmp_path, seconds, "processes")
+    while len(log_of(tmp_path)) < 2 and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    assert process.end().returncode == -signal.SIGKILL
+    until = time.monotonic() + 60
+    while running(process.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not running(process.pid) and not process.end().stderr, process.end().stderr
+
+
+def running(group: int) -> list[str]:
+    """The processes of a group that are no zombies."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, _, of = file.read_text().rpartition(")")[2].split()[:3]
+            found += [file.parent.name] if int(of) == group and state != "Z" else []
+    return found
 
 
 def test_two_runs_share_the_jobs(toy_run, tmp_path):

@@ -67,4 +67,5 @@ class InProcesses:
 
 
 if __name__ == "__main__":
-    engine.work_off(make_jobs(Path(sys.argv[1]), every={"seconds": 0.02}), Here())
+    seconds = float(sys.argv[2]) if sys.argv[2:] else 0.02
+    engine.work_off(make_jobs(Path(sys.argv[1]), every={"seconds": seconds}), InProcesses() if sys.argv[3:] else Here())

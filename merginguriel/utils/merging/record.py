@@ -79,13 +79,7 @@ def settings_of(experiment: Mapping[str, Any]) -> MergeSettings:
         experiment["mode"],
         experiment["target"],
         choice_of(experiment),
-        TextSettings(
-            **{
-                name: texts[name]
-                for name in declared(TextSettings)
-                if texts.get(name) not in (None, OLDER_TEXTS.get(name))
-            }
-        ),
+        TextSettings(**texts),
         {name: value for name, value in (experiment.get("hyperparameters") or {}).items() if name != "seed"},
         adaptation_of(experiment),
         preweight=preweight_of(experiment) or "equal",
