@@ -50,6 +50,14 @@ def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
+def tokenizer_class(folder: Path) -> object:
+    """As tokenizer_config.json names it, if it can be read."""
+    try:
+        return json.loads((folder / "tokenizer_config.json").read_text())["tokenizer_class"]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
 @once
 def token_ids(folder: Path, texts: list[str]) -> list | None:
     """None where the folder has no tokenizer that can be read."""
@@ -76,17 +84,19 @@ class PlainModel:
         self.tokenizer = tokenizer(folder)
         config = AutoConfig.from_pretrained(folder)
         weights = load_file(folder / "model.safetensors")
-        wrapper = next((word for word in WRAPPERS if all(name.startswith(word) for name in weights)), None)
+        wrapper = ""
+        while inner := [word for word in WRAPPERS if {name.startswith(wrapper + word) for name in weights} == {True}]:
+            wrapper += inner[0]
         # Without a state dict transformers reads the file itself.
         start = (
             AutoModelForSequenceClassification
-            if wrapper is None
+            if not wrapper
             else type(AutoModelForSequenceClassification.from_config(config))
         )
         self.model, report = start.from_pretrained(
-            folder if wrapper is None else None,
+            None if wrapper else folder,
             config=config,
-            state_dict=wrapper and {name.removeprefix(wrapper): tensor for name, tensor in weights.items()},
+            state_dict={name.removeprefix(wrapper): tensor for name, tensor in weights.items()} if wrapper else None,
             dtype=torch.float32,
             output_loading_info=True,
         )
@@ -103,7 +113,7 @@ class PlainModel:
         for place, text in enumerate(texts):
             tokens = self.tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
             with torch.inference_mode():
-                known = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+                known = {"input_ids": tokens["input_ids"], "attention_mask": torch.ones_like(tokens["input_ids"])}
                 found[place, places] = self.model(**known).logits[0].double().numpy()
         return found
 

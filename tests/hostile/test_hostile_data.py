@@ -40,7 +40,7 @@ def sound_items(root, language="af-ZA", split="test"):
         row["topic"] = worlds.LABELS[int(row["topic"])] if str(row["topic"]).isdecimal() else row["topic"]
         assert row["topic"] in worlds.LABELS
         row["id"] = row.get("id", str(number))
-        assert isinstance(row["id"], str | int) and row["id"] not in seen, "an id twice, or none"
+        assert isinstance(row["id"], str | int | float) and row["id"] not in seen, "an id twice, or none"
         seen.add(row["id"])
         items.append(row)
     return items
@@ -114,6 +114,7 @@ def test_data_evaluated(world, hold):
         [Edit("set_cell", DATA, ((20,), "utt", "\ud800"))],
         [Edit("recode", DATA, ("utf-8-sig",))],
         [Edit("end_lines", DATA, (b"\r\n",))],
+        [Edit("insert_line", DATA, (33, '{"id": 1e999, "partition": "test", "utt": "w1", "topic": "alarm"}'))],
     ]
     hold(world, 60, strategies.of_data("af-ZA"), evaluated, known)
 

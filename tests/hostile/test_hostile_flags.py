@@ -68,6 +68,7 @@ FLAGS = st.one_of(
     st.sampled_from([b"a: &a [*a]\n", b"!!python/name:os.system\n"]),
 )
 DEEP = (b"[" * 20_000, b"a: " + b"&b [" * 500)  # which take PyYAML seconds: each once
+UNSEEN = b'{"num_languages": "a\\u0000b"}'
 
 SHARES = st.one_of(strategies.ODD, st.sampled_from([0.5, "0.5", 1, 0.25, "1/2", 10**400]))
 WEIGHTS = st.one_of(
@@ -84,14 +85,17 @@ WEIGHTS = st.one_of(
 def test_files_of_flags(world, hold):
     first = strategies.Edit("create", "flags.yaml", (b"sources: [nl-NL, de-DE]\n",))
     written = FLAGS.map(lambda content: strategies.Edit("create", "flags.yaml", (content,)))
-    known = [[strategies.Edit("create", "flags.yaml", (content,))] for content in DEEP]
+    known = [
+        [strategies.Edit("create", "flags.yaml", (content,))] for content in (*DEEP, b'{"num_languages": "a\\u0000b"}')
+    ]
     hold(world, 30, written, planned, known, start=[first])
 
 
 def test_lists_of_weights(world, hold):
     first = strategies.Edit("create", "weights.json", (b'{"nl-NL": 0.6, "de-DE": 0.4}',))
     written = WEIGHTS.map(lambda content: strategies.Edit("create", "weights.json", (content,)))
-    hold(world, 40, written, weighed, start=[first])
+    known = [[strategies.Edit("create", "weights.json", (b'{"de-DE": 1, "nl-NL": 1%s}' % (b"0" * 400),))]]
+    hold(world, 40, written, weighed, known, start=[first])
 
 
 NAMES = st.one_of(

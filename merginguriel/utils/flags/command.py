@@ -11,10 +11,9 @@ import threading
 
 from auto_merge_llm.errors import InputError
 
-from merginguriel.utils.storage.command_lines import as_called
 from merginguriel.utils.storage.disk import of_disk
 from merginguriel.utils.storage.interrupts import is_interrupt
-from merginguriel.utils.storage.messages import heard
+from merginguriel.utils.storage.messages import heard, in_one_line
 from merginguriel.utils.training import ranks
 
 INTERRUPTED = "\ninterrupted: run the same command again to go on"
@@ -47,7 +46,7 @@ def command(main=None, /, *, on_several_gpus: bool = False):
             if is_interrupt(error):
                 return _interrupted()
             if reason := error if isinstance(error, InputError) else of_disk(error):
-                return _refuse(printable(str(reason)))
+                return _refuse(reason)
             raise
 
     return run
@@ -86,18 +85,11 @@ def answering_interrupts(seconds: float = 1.5):
         writing.close()
 
 
-def printable(text: str) -> str:
-    """Signs that a terminal would obey or not show, such as those that colour it, as \\x1b; a name may hold any."""
-    return "".join(
-        sign if sign.isprintable() or sign.isspace() else sign.encode("unicode_escape").decode() for sign in text
-    )
-
-
 def _interrupted() -> int:
     print(INTERRUPTED, file=sys.stderr)
     return 130
 
 
 def _refuse(message) -> int:
-    print("error:", " ".join(as_called(str(message)).split()), file=sys.stderr)
+    print("error:", in_one_line(message), file=sys.stderr)
     return 2

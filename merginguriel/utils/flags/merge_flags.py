@@ -154,5 +154,5 @@ def read_weights(args: argparse.Namespace) -> dict[str, float] | None:
         return weights
     except FileNotFoundError:
         raise InputError(f"no weights file {args.weights_file}; check the path") from None
-    except (ValueError, TypeError, AttributeError, argparse.ArgumentTypeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, argparse.ArgumentTypeError) as error:
         raise InputError(f'{args.weights_file} is not {{"locale": weight, …}} in JSON: {error}') from None

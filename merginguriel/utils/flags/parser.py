@@ -90,7 +90,7 @@ class ArgumentParser(argparse.ArgumentParser):
             if near:
                 message = f"no flag {flag}; {near}"
         hint = "" if message.endswith("?") else "; see --help"
-        self.exit(2, f"error: {command_lines.as_called(message)}{hint}\n")
+        self.exit(2, f"error: {messages.in_one_line(message)}{hint}\n")
 
     def _check_value(self, action, value):
         try:

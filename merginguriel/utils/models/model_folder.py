@@ -80,12 +80,12 @@ def check_task(path: Path, task: Task) -> None:
 
 def _check(path: Path, labels: Iterable[str], config: Mapping[str, Any], task: Task) -> None:
     known = set(task.labels)
-    unknown = next((name for name in labels if name not in known), None)
+    unknown = [name for name in labels if not isinstance(name, str) or name not in known]
     told = _told(path, config)
-    if unknown is not None:
+    if unknown:
         whose = f"it is a model of task {told.get('name')}; " if told.get("name") not in (None, task.name) else ""
         raise InputError(
-            f"{path}: its label {unknown!r} is none of the {len(known)} of task {task.name}; {whose}give --task the "
+            f"{path}: its label {unknown[0]!r} is none of the {len(known)} of task {task.name}; {whose}give --task the "
             "one that it was trained on, or correct id2label and label2id in its config.json"
         )
     if told and told.get("hash") != task.model_hash:

@@ -29,7 +29,7 @@ def command_of(results: Mapping[str, Any]) -> str | None:
     sources = adapted_identity.taught_by(experiment) if "mode" in experiment else None
     if _is_adapted_model(experiment):
         return _adapting(experiment, info, [experiment["target"]])
-    if not sources or not all("path" in source for source in sources):
+    if not sources or not all(source.get("path") for source in sources):
         return None
     mode, target, given = experiment["mode"], experiment["target"], given_models(experiment)
     if mode not in MODES and not mode.startswith(VOTE):
@@ -108,7 +108,7 @@ def _settings(
 def given_models(experiment: Mapping[str, Any]) -> dict[str, str]:
     """Language -> model of the sources, where one is not a model of --models-root by its folder's name; else none."""
     sources = experiment.get("sources") or []
-    if experiment.get("nxn_dir") or not experiment.get("base_model") or not all("path" in one for one in sources):
+    if experiment.get("nxn_dir") or not experiment.get("base_model") or not all(one.get("path") for one in sources):
         return {}
     return models_by_path(experiment["base_model"], {source["locale"]: source["path"] for source in sources})
 

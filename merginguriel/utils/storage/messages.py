@@ -14,6 +14,13 @@ log = logging.getLogger(__name__)
 QUIET, USUAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
+def in_one_line(message: object) -> str:
+    """For people: commands as this process was called, spaces for breaks, and signs that a terminal would obey or not
+    show, such as those that colour it, as \\x1b; a name may hold any."""
+    line = " ".join(as_called(str(message)).split())
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+
+
 @contextlib.contextmanager
 def heard(level: int = USUAL) -> Iterator[None]:
     """Inside, our messages from `level` on go to stderr, and warnings alone of what others wrote.
