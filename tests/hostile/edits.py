@@ -347,8 +347,11 @@ CHANGES = tuple(_CHANGES)
 @_edit
 def change_array(file: Path, array: str, how: str) -> None:
     """An array of predictions.npz, see _ARRAY_CHANGES; the file stays a file of numpy."""
-    with np.load(file, allow_pickle=False) as arrays:
-        kept = dict(arrays)
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            kept = dict(arrays)
+    except Exception:  # damaged before
+        raise ImpossibleError from None
     if array not in kept:
         raise ImpossibleError
     try:

@@ -63,9 +63,9 @@ def token_ids(folder: Path, texts: list[str]) -> list | None:
     """None where the folder has no tokenizer that can be read."""
     try:
         reads = tokenizer(folder)
+        return [reads(text)["input_ids"] for text in texts]
     except Exception:
         return None
-    return [reads(text)["input_ids"] for text in texts]
 
 
 @once

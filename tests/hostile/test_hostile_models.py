@@ -155,6 +155,7 @@ def test_tokenizers_evaluated(world, hold):
         [Edit("set_value", f"{MODEL}/tokenizer_config.json", (("tokenizer_class",), "ByT5Tokenizer"))],
         [Edit("nest_value", f"{MODEL}/tokenizer_config.json", ("auto_map", 3))],
         [Edit("nest_value", f"{MODEL}/tokenizer_config.json", ("model_input_names", 3))],
+        [Edit("set_value", f"{MODEL}/tokenizer.json", (("added_tokens", 0, "content"), " "))],
     ]
     hold(world, 50, strategies.of_tokenizer(MODEL), evaluated, known)
 
@@ -174,7 +175,12 @@ def test_a_source_of_weights(world, hold):
 
 
 def test_a_source_of_regmean(world, hold):
-    known = [[Edit("set_value", f"{MODEL}/config.json", (("pad_token_id",), 0))]]
+    other_rule = {"type": "Replace", "pattern": {"String": "w"}, "content": "v"}
+    known = [
+        [Edit("set_value", f"{MODEL}/config.json", (("pad_token_id",), 0))],
+        [Edit("set_value", f"{MODEL}/tokenizer.json", (("added_tokens", 0, "content"), " "))],
+        [Edit("set_value", f"{MODEL}/tokenizer.json", (("normalizer",), other_rule))],
+    ]
     hold(world, 30, ANY, merged("regmean", *NAMED, "--num-fisher-examples", "12", weights=_EQUAL), known)
 
 
@@ -190,9 +196,11 @@ def test_a_source_of_a_sweep(world, hold):
     known = [
         [Edit("become_link", f"{MODEL}/config.json", (".",))],
         [Edit("set_value", f"{MODEL}/config.json", (("id2label", "2"), [0.5]))],
+        [Edit("set_value", f"{MODEL}/config.json", (("num_attention_heads",), 4))],
     ]
     hold(world, 16, ANY, swept, known)
 
 
 def test_a_teacher(world, hold):
-    hold(world, 15, ANY, adapted)
+    known = [[Edit("set_value", f"{MODEL}/tokenizer.json", (("added_tokens", 0, "content"), " "))]]
+    hold(world, 15, ANY, adapted, known)

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from auto_merge_llm.checkpoint import Checkpoint
@@ -14,13 +14,14 @@ from auto_merge_llm.errors import InputError
 from auto_merge_llm.methods.base import LearningMethod, Method
 from auto_merge_llm.methods.fisher_dataset import shared_dataloader
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader
 
 from merginguriel.utils.merging.examples import Examples, TextSettings
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.models import loading
 from merginguriel.utils.models.devices import default_device
 from merginguriel.utils.models.model_folder import read_labels
-from merginguriel.utils.models.tokens import TOKENS
+from merginguriel.utils.models.tokens import TOKENS, check_rows
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.progress import Progress, over
 
@@ -102,8 +103,14 @@ def measure(
         max_length=loading.longest_input(model, texts.max_length or examples.max_tokens),
         pad_id=model.config.pad_token_id,
     )
+    _check_tokens(batches, model, tokenizer)
     bar = over(batches, f"{method.measurement} of {locale}", len(batches))
     return method.measure(model, bar, autocast=autocast_dtype(), own_texts=texts.scope == "own")
+
+
+def _check_tokens(batches: DataLoader, model: Any, tokenizer: Any) -> None:
+    texts = (item["input_ids"] for item in cast(list, batches.dataset))
+    check_rows(texts, getattr(model.config, "vocab_size", None), tokenizer.name_or_path)
 
 
 def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Examples, folder: Path) -> LearningMethod:
@@ -143,6 +150,7 @@ def learn(models: Models, plan: MergePlan, method: LearningMethod, examples: Exa
         shuffle_seed=plan.settings.seed,
         pad_id=model.config.pad_token_id,
     )
+    _check_tokens(batches, model, TOKENS.tokenizer(base))
     steps = method.epochs * len(batches)
     with Progress("learning coefficients", steps) as bar:
 

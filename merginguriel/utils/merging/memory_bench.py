@@ -1,5 +1,6 @@
 """The bench for many merges of the same models: loaded once, kept on the device, merged, measured and scored there."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,10 +29,13 @@ from merginguriel.utils.merging.model_card import model_card
 from merginguriel.utils.merging.plan import MergePlan
 from merginguriel.utils.merging.selection import Source
 from merginguriel.utils.models import devices, loading, scoring
-from merginguriel.utils.models.model_folder import max_tokens, read_labels
+from merginguriel.utils.models.model_folder import TASK, max_tokens, read_labels
 from merginguriel.utils.models.tokens import TOKENS
 from merginguriel.utils.storage import atomic
 from merginguriel.utils.storage.made_folders import MERGED
+
+# Of a configuration: what differs between models that compute alike.
+_NAMES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "initial_head", TASK}
 
 
 class MemoryBench(Bench):
@@ -42,7 +46,7 @@ class MemoryBench(Bench):
         self.keep_merged, self._keep_measurements = keep_merged, keep_measurements
         self.dtype = devices.evaluation_dtype(self.device)
         self._loaded: dict[Path, Checkpoint] = {}
-        self._modules: dict[torch.dtype, Any] = {}
+        self._modules: dict[torch.dtype, tuple[str, Any]] = {}  # with what their configuration computes
         self._batches: dict[int, scoring.Batches] = {}
         self._measured: dict[Path, LoadedSource] = {}
         self._kind: str | None = None
@@ -70,10 +74,12 @@ class MemoryBench(Bench):
             self._measured = {}
 
     def _module(self, path: Path, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
-        """A model of the architecture in `path` with the values of `state`; the next call overwrites it."""
-        if dtype not in self._modules:
-            self._modules[dtype] = loading.load_model(path, self.device, dtype)
-        model = self._modules[dtype]
+        """The model that the configuration in `path` makes of `state`; the next call overwrites it."""
+        computes = _computes(self.checkpoint(path).config)
+        if self._modules.get(dtype, ("",))[0] != computes:
+            self._modules[dtype] = computes, loading.load_model(path, self.device, dtype)
+            self._batches = {}
+        model = self._modules[dtype][1]
         missing = model.load_state_dict(state, strict=False).missing_keys
         if missing:
             raise InputError(
@@ -109,11 +115,20 @@ class MemoryBench(Bench):
             raise InputError(f"{file} is damaged; remove it and measure again") from None
 
     def scores(
-        self, path: Path, state: Mapping[str, torch.Tensor], texts: Sequence[Text], cut: int, description: str
+        self,
+        path: Path,
+        state: Mapping[str, torch.Tensor],
+        texts: Sequence[Text],
+        cut: int,
+        description: str,
+        tokenizer: Path | None = None,
     ) -> np.ndarray:
-        """Logits of a model with the values of `state` and the tokenizer in `path`; texts end after `cut` tokens."""
+        """Logits of a model with the values of `state` and the configuration in `path`; texts end after `cut` tokens.
+
+        `tokenizer`: the folder that has it, if not `path`.
+        """
         model = self._module(path, state, self.dtype)
-        tokens = TOKENS.tokens(path, texts, loading.longest_input(model, cut))
+        tokens = TOKENS.tokens(tokenizer or path, texts, loading.longest_input(model, cut))
         if id(tokens) not in self._batches:
             self._batches[id(tokens)] = scoring.make_batches(tokens, model.config, self.device)
         return scoring.batch_logits(model, self._batches[id(tokens)], description)
@@ -138,6 +153,12 @@ class MemoryBench(Bench):
             allow_mismatched_heads=plan.settings.allow_mismatched_heads,
         )
         return MergedInMemory(self, plan, model, prepared.details(plan, record, model.report), record, keep)
+
+
+def _computes(config: Mapping[str, Any]) -> str:
+    """What decides what a model computes with its weights; names of labels, say, do not."""
+    told = {name: value for name, value in config.items() if name not in _NAMES}
+    return json.dumps([told, len(config.get("id2label") or ())], sort_keys=True)
 
 
 class Alone:
@@ -178,7 +199,7 @@ class MergedInMemory(Merged):
             fingerprint = pool.submit(lambda: model.weights_fingerprint)
             title = f"{plan.output.name} on {split.locale}"
             cut = max_tokens(model.config, plan.task)
-            scores = self._bench.scores(like.path, model.state, split.texts, cut, title)
+            scores = self._bench.scores(model.config_from.path, model.state, split.texts, cut, title, like.path)
             scores = in_task_order(scores, labels, plan.task.labels)
             settings = settings_of(
                 fingerprint.result(), like.tokenizer_fingerprint, model.config, labels, plan.task, self._bench.dtype

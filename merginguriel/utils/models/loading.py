@@ -179,11 +179,6 @@ def load_tokenizer(path: Path):
                 f"{path}: the vocabulary lacks {getattr(tokenizer, token)} ({token}), and the model a row for it; copy "
                 "the tokenizer that the model was trained with into its folder"
             )
-    if not known and type(rows) is int and len(tokenizer) > rows:
-        raise InputError(
-            f"{path}: a {type(tokenizer).__name__} reads no vocabulary and makes {len(tokenizer)} tokens; the "
-            f"model has {rows}; name the tokenizer_class of its training in {TOKENIZER_CONFIG}"
-        )
     return tokenizer
 
 

@@ -4,12 +4,14 @@ import hashlib
 import itertools
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from auto_merge_llm.errors import InputError
+from auto_merge_llm.json_objects import read_json_object
 
 from merginguriel.utils.data.split import Text
 from merginguriel.utils.models import loading
@@ -62,6 +64,16 @@ def tokenise(tokenizer: Any, texts: Sequence[Text], max_tokens: int) -> Tokens:
     return Tokens(ids, starts, types)
 
 
+def check_rows(texts: Iterable[Sequence[int]], rows: object, path: Path | str) -> None:
+    """InputError where ids of `texts` have no embedding: the model in `path` has `rows` of them, if that is known."""
+    highest = max((max(ids, default=-1) for ids in texts), default=-1)
+    if isinstance(rows, int) and highest >= rows:
+        raise InputError(
+            f"{path}: its tokenizer makes tokens up to {highest}, and the model has embeddings for {rows}; copy the "
+            "tokenizer that the model was trained with into its folder"
+        )
+
+
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts in one row."""
     if len(parts) == 1:
@@ -99,7 +111,10 @@ class TokenCache:
                     with atomic.beside(file) as partial, open(partial, "wb") as out:
                         np.savez(out, **{name: values for name, values in vars(kept).items() if values is not None})
             self._kept[key] = kept
-        return self._kept[key]
+        found = self._kept[key]
+        rows = read_json_object(model_path / "config.json").get("vocab_size")
+        check_rows([[int(found.ids.max(initial=-1))]], rows, model_path)
+        return found
 
     def tokenizer(self, model_path: Path) -> Any:
         """The model's, loaded once for all models that have it; InputError where there is none, or a damaged one."""

@@ -52,9 +52,13 @@ def load(run: TrainingRun, limits: dict[str, int | None]) -> dict[str, list[Item
     return splits
 
 
-def encode(tokenizer: Any, items: list[Item], max_length: int) -> list[dict[str, Any]]:
-    """Token ids, attention mask and label of each item, cut after `max_length` tokens, as Trainer takes them."""
+def encode(tokenizer: Any, items: list[Item], max_length: int, model: Any) -> list[dict[str, Any]]:
+    """Token ids, attention mask and label of each item, cut after `max_length` tokens, as Trainer takes them.
+
+    InputError where `model` has no embedding for one of them.
+    """
     encoded = tokens.encode(tokenizer, [item.text for item in items], max_length)
+    tokens.check_rows(encoded["input_ids"], getattr(model.config, "vocab_size", None), tokenizer.name_or_path)
     return [
         {**{name: values[row] for name, values in encoded.items()}, "labels": item.label}
         for row, item in enumerate(items)

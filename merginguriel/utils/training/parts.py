@@ -104,7 +104,7 @@ class Trainers:
             settings = self._run.settings
             items = load(replace(self._run, locales=(locale,)), {"train": settings.max_train_samples})["train"]
             longest = loading.longest_input(model, self._run.max_tokens)
-            self._encoded[locale] = encode(self._tokenizer, items, longest)
+            self._encoded[locale] = encode(self._tokenizer, items, longest, model)
         return self._encoded[locale]
 
 

@@ -155,7 +155,7 @@ def _trainer(
     model, tokenizer = loading.load_classifier(start, "cpu", torch.float32)
     longest = loading.longest_input(model, run.max_tokens)
     model_folder.tell_task(model.config, run.task, run.max_tokens)
-    datasets = {name: encode(tokenizer, items, longest) for name, items in splits.items() if name != "test"}
+    datasets = {name: encode(tokenizer, items, longest, model) for name, items in splits.items() if name != "test"}
     trimmed = trim_vocabulary(run.settings, model, datasets) if "train" in splits else None
     return make_trainer(run.settings, work, model, tokenizer, datasets, run.task.metric), trimmed
 

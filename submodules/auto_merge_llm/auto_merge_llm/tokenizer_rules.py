@@ -46,6 +46,7 @@ _PROBES = (
     "👩‍👩‍👧 😀 <s> </s> [MASK] <mask>",
     "",
 )
+_PIECES = 500
 
 
 def fingerprint(file: Path) -> str:
@@ -113,7 +114,10 @@ def _parts(file: Path) -> dict[str, Any]:
 
 
 def _same_tokens(one: Path, other: Path) -> bool:
-    """Of all probes, alone and as pairs. A file that the library tokenizers cannot read has not the same."""
+    """Of all probes, alone and as pairs, and of pieces of the vocabulary, of which the probes may have none.
+
+    A file that the library tokenizers cannot read has not the same.
+    """
     from tokenizers import Tokenizer
 
     try:
@@ -123,7 +127,9 @@ def _same_tokens(one: Path, other: Path) -> bool:
     for tokenizer in (mine, theirs):
         tokenizer.no_truncation()
         tokenizer.no_padding()
-    inputs = [*((text, None) for text in _PROBES), *zip(_PROBES, _PROBES[1:])]
+    pieces = sorted(mine.get_vocab())
+    some = [piece.replace("▁", " ") for piece in pieces[:: max(1, len(pieces) // _PIECES)]]
+    inputs = [*((text, None) for text in (*_PROBES, *some)), *zip(_PROBES, _PROBES[1:])]
     return all(
         mine.encode(*texts).ids == theirs.encode(*texts).ids
         and mine.encode(*texts).type_ids == theirs.encode(*texts).type_ids
