@@ -154,6 +154,7 @@ def test_tokenizers_evaluated(world, hold):
     known = [
         [Edit("set_value", f"{MODEL}/tokenizer_config.json", (("tokenizer_class",), "ByT5Tokenizer"))],
         [Edit("nest_value", f"{MODEL}/tokenizer_config.json", ("auto_map", 3))],
+        [Edit("set_value", f"{MODEL}/tokenizer_config.json", (("auto_map",), None))],
         [Edit("nest_value", f"{MODEL}/tokenizer_config.json", ("model_input_names", 3))],
         [Edit("set_value", f"{MODEL}/tokenizer.json", (("added_tokens", 0, "content"), " "))],
     ]

@@ -69,7 +69,7 @@ def settings(folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for file in settings_files(folder):
         told |= read_json_object(file)
-        if not _is_auto_map(told.get("auto_map")):
+        if "auto_map" in told and not _is_auto_map(told["auto_map"]):
             raise InputError(f"{file} has the auto_map {told['auto_map']!r}, which no tokenizer has; remove it")
     found = {name: told.get(name) for name in _SETTINGS}
     plain = {name: value.get("content") if isinstance(value, Mapping) else value for name, value in found.items()}
@@ -81,7 +81,7 @@ def _is_auto_map(told: Any) -> bool:
     classes = told.get("AutoTokenizer") if isinstance(told, Mapping) else told
     if isinstance(classes, list):
         return len(classes) == 2 and all(isinstance(name, str | None) for name in classes)
-    return classes is None or isinstance(told, Mapping) and isinstance(classes, str)
+    return isinstance(told, Mapping) and isinstance(classes, str | None)
 
 
 def differences(one: Path, other: Path) -> list[str]:
