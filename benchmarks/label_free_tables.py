@@ -35,7 +35,6 @@ TABLES = ROOT / "docs/results/label_free"
 CORPORA = {"massive": "MASSIVE", "sib200": "SIB-200"}
 ALL, ALONE = "all", "consensus alone"  # which sources: every one; by consensus without URIEL
 SCORES = ("cosine", ALONE, "consensus")
-ROUNDS = 2  # of an adaptation, where nothing else is said
 
 
 class Method(NamedTuple):

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from merginguriel import training_bert
 from merginguriel.utils.data import massive, mini
 from merginguriel.utils.data.massive import MASSIVE, MINI_TASK
-from merginguriel.utils.models import model_folder
+from merginguriel.utils.models import devices, model_folder
 from merginguriel.utils.models.initial import initial_checkpoint
 from merginguriel.utils.models.store import ModelStore
 from merginguriel.utils.storage import atomic
@@ -388,6 +388,26 @@ def test_tf32_ends_with_the_training(monkeypatch, tmp_path):
     monkeypatch.setattr("transformers.training_args.enable_tf32", lambda on: turned_on.append(on) or use_tf32())
     trainer._arguments(TrainingSettings(torch_compile=True), tmp_path, None)
     assert turned_on == [True] and precisions() == before
+
+
+@pytest.mark.parametrize("own", ["highest", "high", "medium"])
+def test_the_precision_of_a_process_is_left_as_it_had_chosen(own):
+    """Told by torch's older way or its newer one, which must not contradict each other afterwards."""
+    before = precisions()
+    try:
+        torch.set_float32_matmul_precision(own)
+        chosen = precisions()
+        for tf32 in (True, False):
+            with devices.tf32_products(tf32):
+                assert torch.get_float32_matmul_precision() == ("high" if tf32 else own)
+            assert precisions() == chosen
+        with devices.precision_kept():
+            use_tf32()
+        assert precisions() == chosen
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        if hasattr(torch.backends, "fp32_precision"):
+            torch.backends.cuda.matmul.fp32_precision = before[-1]
 
 
 def use_tf32():

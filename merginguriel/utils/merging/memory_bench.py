@@ -76,9 +76,10 @@ class MemoryBench(Bench):
     def _module(self, path: Path, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
         """The model that the configuration in `path` makes of `state`; the next call overwrites it."""
         computes = _computes(self.checkpoint(path).config)
-        if self._modules.get(dtype, ("",))[0] != computes:
+        if dtype not in self._modules or self._modules[dtype][0] != computes:
+            if self._modules.pop(dtype, None):  # of another configuration, for which the batches were made
+                self._batches = {}
             self._modules[dtype] = computes, loading.load_model(path, self.device, dtype)
-            self._batches = {}
         model = self._modules[dtype][1]
         missing = model.load_state_dict(state, strict=False).missing_keys
         if missing:

@@ -28,13 +28,15 @@ def precision_kept() -> Iterator[None]:
 
     It is the whole process's: left on, TF32 would also round what the same worker merges next.
     """
-    before = [getattr(*setting) for setting in _precision()]
+    older, before = _older_precision(), [getattr(*setting) for setting in _precision()]
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision("highest")  # the older of torch's ways to tell it and the newer agree again
-        for setting, value in zip(_precision(), before):
-            setattr(*setting, value)
+        if (older, before) != (_older_precision(), [getattr(*setting) for setting in _precision()]):
+            torch.set_float32_matmul_precision(older or "highest")
+            for setting, value in zip(_precision(), before):
+                if getattr(*setting) != value:
+                    setattr(*setting, value)
 
 
 @contextmanager
@@ -51,3 +53,11 @@ def _precision() -> list[tuple[Any, str]]:
     if hasattr(torch.backends, "fp32_precision"):  # since torch 2.9
         return [(torch.backends, "fp32_precision"), (torch.backends.cuda.matmul, "fp32_precision")]
     return [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32")]
+
+
+def _older_precision() -> str | None:
+    """By torch's older way to tell it; None where only the newer has set it, and the older contradicts."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None

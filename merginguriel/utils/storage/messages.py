@@ -15,8 +15,10 @@ QUIET, USUAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
 def in_one_line(message: object) -> str:
-    """For people: commands as this process was called, spaces for breaks, and signs that a terminal would obey or not
-    show, such as those that colour it, as \\x1b; a name may hold any."""
+    """For people: commands as this process was called, and spaces for breaks.
+
+    Signs that a terminal would obey or not show, such as those that colour it, are told as \\x1b; a name may hold any.
+    """
     line = " ".join(as_called(str(message)).split())
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
 

@@ -46,7 +46,7 @@ _PROBES = (
     "👩‍👩‍👧 😀 <s> </s> [MASK] <mask>",
     "",
 )
-_PIECES = 500
+_PIECES = 500  # about so many of the vocabulary are tried as well
 
 
 def fingerprint(file: Path) -> str:
